@@ -1,0 +1,114 @@
+//! How long to wait before the next try.
+
+use core::time::Duration;
+
+/// The longest that a server can make a client wait, by `retry` or `Retry-After`. A number beyond it
+/// is more often a mistake or malice than a wish.
+const MAX_ASKED_FOR: Duration = Duration::from_hours(1);
+
+/// Delays that grow with each failure in a row: a floor that is always waited, and on top of it a
+/// random part ("full jitter") out of a range that doubles up to a cap.
+///
+/// The random part is what keeps ten thousand clients from coming back in the same millisecond after
+/// a server has restarted; the floor is what keeps one client from trying in a tight loop, whatever
+/// the server says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct Backoff {
+    initial: Duration,
+    max: Duration,
+    min: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(30),
+            min: Duration::from_millis(250),
+        }
+    }
+}
+
+impl Backoff {
+    /// The range of the random part after the first failure. Default: 1 s. Shorter recovers faster
+    /// from a hiccup; longer spreads the load after a restart better.
+    pub const fn initial(mut self, range: Duration) -> Self {
+        self.initial = range;
+        self
+    }
+
+    /// What the range of the random part grows to. Default: 30 s. It is about twice the time that a
+    /// client needs, on average, to notice that a long outage is over.
+    pub const fn max(mut self, range: Duration) -> Self {
+        self.max = range;
+        self
+    }
+
+    /// The floor: the least to wait, also if the server sends `retry: 0`. Default: 250 ms. Do not set
+    /// it to zero unless the server is yours.
+    pub const fn min(mut self, delay: Duration) -> Self {
+        self.min = delay;
+        self
+    }
+
+    /// The delay after `failures` failures in a row (the first is 1). `asked_for` is the time that the
+    /// server asks to be left alone, if it does; it raises the floor, up to an hour. `random` is any
+    /// number, every time another.
+    pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        let range = self.initial.saturating_mul(1 << doublings).min(self.max);
+        let [high, low, ..] = random.to_be_bytes();
+        let jitter = range / (1 << 16) * u32::from(u16::from_be_bytes([high, low]));
+        let floor = asked_for
+            .unwrap_or_default()
+            .min(MAX_ASKED_FOR)
+            .max(self.min);
+        floor.saturating_add(jitter)
+    }
+}
+
+/// `SplitMix64` (Steele, Lea and Flood, 2014): jitter needs a spread, not a secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Jitter(pub(crate) u64);
+
+impl Jitter {
+    pub(crate) const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_range_doubles_up_to_the_cap() {
+        let backoff = Backoff::default().min(Duration::ZERO);
+        let longest = |failures| {
+            backoff
+                .delay(failures, None, u64::MAX)
+                .as_millis()
+                .div_ceil(100)
+        };
+        let ranges = [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX].map(longest);
+        assert_eq!(ranges, [10, 20, 40, 80, 160, 300, 300, 300, 300]);
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_a_floor_between_ours_and_an_hour() {
+        let backoff = Backoff::default();
+        let shortest = |asked_for| backoff.delay(1, asked_for, 0);
+        assert_eq!(shortest(None), Duration::from_millis(250));
+        assert_eq!(shortest(Some(Duration::ZERO)), Duration::from_millis(250));
+        assert_eq!(shortest(Some(5 * SECOND)), 5 * SECOND);
+        assert_eq!(shortest(Some(Duration::MAX)), 3600 * SECOND);
+    }
+}

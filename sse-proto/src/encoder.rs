@@ -1,0 +1,255 @@
+//! Events to bytes.
+//!
+//! The order and spacing are those of django-eventstream, which every parser accepts: `event`, `id`,
+//! `data`, each with one space after the colon, LF as the line end.
+
+use bytes::{BufMut, Bytes};
+use core::fmt;
+use core::ops::Range;
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use crate::event::Event;
+
+impl Event<'_> {
+    /// Appends the event, as it goes over the wire, to `out`.
+    ///
+    /// Exactly one event for whoever reads it, whatever the fields hold: each line of the data (CR,
+    /// LF and CRLF all end one) gets a `data` field of its own, and the type and the id have been
+    /// checked by the builder.
+    ///
+    /// # Panics
+    ///
+    /// If `out` has a fixed size and it is too small; a `Vec` and a `BytesMut` grow.
+    pub fn encode_into(&self, out: &mut impl BufMut) {
+        self.encode_head(out);
+        if let Some(id) = self.id() {
+            put_field(out, b"id: ", id);
+        }
+        encode_tail(self.data(), out);
+    }
+
+    fn encode_head(&self, out: &mut impl BufMut) {
+        if !self.explicit_type().is_empty() {
+            put_field(out, b"event: ", self.explicit_type());
+        }
+    }
+
+    /// The length of the encoded event in bytes, if its data have no line breaks; else a little less.
+    fn encoded_len_hint(&self) -> usize {
+        const FIELDS: usize = "event: \nid: \ndata: \n\n".len();
+        FIELDS + self.explicit_type().len() + self.last_event_id().len() + self.data().len()
+    }
+}
+
+/// The event as it goes over the wire.
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.explicit_type().is_empty() {
+            writeln!(f, "event: {}", self.explicit_type())?;
+        }
+        if let Some(id) = self.id() {
+            writeln!(f, "id: {id}")?;
+        }
+        lines(self.data()).try_for_each(|line| writeln!(f, "data: {line}"))?;
+        f.write_str("\n")
+    }
+}
+
+fn put_field(out: &mut impl BufMut, name: &[u8], value: &str) {
+    out.put_slice(name);
+    out.put_slice(value.as_bytes());
+    out.put_u8(b'\n');
+}
+
+fn encode_tail(data: &str, out: &mut impl BufMut) {
+    lines(data).for_each(|line| put_field(out, b"data: ", line));
+    out.put_u8(b'\n');
+}
+
+/// Appends a comment to `out`, which no reader takes for an event. Line breaks in the text begin a
+/// further comment line. An empty comment is a usual keep-alive.
+pub fn encode_comment(text: &str, out: &mut impl BufMut) {
+    for line in lines(text) {
+        if line.is_empty() {
+            out.put_slice(b":\n");
+        } else {
+            put_field(out, b": ", line);
+        }
+    }
+}
+
+/// Appends a `retry` field to `out`: the reconnection time that the reader shall use from now on, in
+/// whole milliseconds, the rest cut off.
+pub fn encode_retry(reconnection_time: Duration, out: &mut impl BufMut) {
+    let mut digits = [0u8; 39]; // as many as u128::MAX has
+    let mut start = digits.len();
+    let mut rest = reconnection_time.as_millis();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put_slice(b"retry: ");
+    out.put_slice(&digits[start..]);
+    out.put_u8(b'\n');
+}
+
+/// The lines of a text: at least one, ended by CR, LF or CRLF.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    core::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = memchr::memchr2(b'\n', b'\r', text.as_bytes()) else {
+            return rest.take();
+        };
+        let line_end = if text[end..].starts_with("\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = Some(&text[end + line_end..]);
+        Some(&text[..end])
+    })
+}
+
+/// An event rendered once, to be sent on many streams.
+///
+/// Streams of one channel share [`bytes`](Self::bytes) as they are; a stream of several channels,
+/// whose id lists them all, sends the same event [with its own id](Self::encode_with_id), and the
+/// rest is still the same memory.
+///
+/// ```
+/// use sse_proto::{Event, Rendered};
+///
+/// let event = Event::builder("hello").event_type("greeting").id("b:3").build()?;
+/// let rendered = Rendered::new(&event);
+/// assert_eq!(rendered.bytes(), "event: greeting\nid: b:3\ndata: hello\n\n");
+///
+/// let mut out = Vec::new();
+/// rendered.encode_with_id("a:8,b:3", &mut out);
+/// assert_eq!(out, b"event: greeting\nid: a:8,b:3\ndata: hello\n\n");
+/// # Ok::<(), sse_proto::InvalidField>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    bytes: Bytes,
+    /// Where the whole `id` line is, line end included; empty if there is none.
+    id_line: Range<usize>,
+}
+
+impl Rendered {
+    /// Renders an event.
+    pub fn new(event: &Event<'_>) -> Self {
+        let mut out = Vec::with_capacity(event.encoded_len_hint());
+        event.encode_head(&mut out);
+        let id_start = out.len();
+        if let Some(id) = event.id() {
+            put_field(&mut out, b"id: ", id);
+        }
+        let id_line = id_start..out.len();
+        encode_tail(event.data(), &mut out);
+        Self {
+            bytes: Bytes::from(out),
+            id_line,
+        }
+    }
+
+    /// The whole event with the id it was rendered with.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// What comes before the `id` line: the `event` line, if there is one.
+    pub fn head(&self) -> &[u8] {
+        &self.bytes[..self.id_line.start]
+    }
+
+    /// What comes after the `id` line: the `data` lines and the blank one.
+    pub fn tail(&self) -> &[u8] {
+        &self.bytes[self.id_line.end..]
+    }
+
+    /// Appends the event with another id in the place of its own, for example a
+    /// [`Cursor`](crate::Cursor) written out.
+    ///
+    /// # Panics
+    ///
+    /// If the id contains CR, LF or NUL: written out it would not be one event with that id.
+    pub fn encode_with_id(&self, id: &str, out: &mut impl BufMut) {
+        assert!(
+            memchr::memchr3(b'\r', b'\n', 0, id.as_bytes()).is_none(),
+            "an id cannot contain CR, LF or NUL"
+        );
+        out.put_slice(self.head());
+        put_field(out, b"id: ", id);
+        out.put_slice(self.tail());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::{String, ToString};
+
+    fn encoded(event: &Event<'_>) -> String {
+        let mut out = Vec::new();
+        event.encode_into(&mut out);
+        assert_eq!(out, event.to_string().into_bytes());
+        assert_eq!(Rendered::new(event).bytes(), &out);
+        String::from_utf8(out).expect("text in, text out")
+    }
+
+    #[test]
+    fn fields_are_written_in_django_eventstreams_order_and_spacing() {
+        let event = Event::builder("line1\nline2\r\nline3\rline4")
+            .event_type("greeting")
+            .id("test:2")
+            .build();
+        assert_eq!(
+            encoded(&event.expect("valid")),
+            "event: greeting\nid: test:2\n\
+             data: line1\ndata: line2\ndata: line3\ndata: line4\n\n"
+        );
+        assert_eq!(encoded(&Event::new("")), "data: \n\n");
+        assert_eq!(encoded(&Event::new("\n")), "data: \ndata: \n\n");
+        assert_eq!(
+            encoded(&Event::new("a\n\r\n")),
+            "data: a\ndata: \ndata: \n\n"
+        );
+    }
+
+    #[test]
+    fn a_comment_cannot_become_anything_else() {
+        let mut out = Vec::new();
+        encode_comment("", &mut out);
+        encode_comment("a\ndata: b\r\n\revent: c", &mut out);
+        assert_eq!(out, b":\n: a\n: data: b\n:\n: event: c\n");
+    }
+
+    #[test]
+    fn a_reconnection_time_is_written_in_milliseconds() {
+        let mut out = Vec::new();
+        for time in [
+            Duration::ZERO,
+            Duration::from_micros(1_500_900),
+            Duration::MAX,
+        ] {
+            encode_retry(time, &mut out);
+        }
+        assert_eq!(
+            out,
+            b"retry: 0\nretry: 1500\nretry: 18446744073709551615999\n"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "cannot contain CR, LF or NUL")]
+    fn an_id_that_would_inject_is_not_rendered() {
+        Rendered::new(&Event::new("x")).encode_with_id("1\ndata: y", &mut Vec::new());
+    }
+}

@@ -1,0 +1,231 @@
+//! The grammar of an event stream: where a line ends, and what one complete line is.
+//!
+//! WHATWG HTML, section 9.2.5, "Parsing an event stream", gives this ABNF. Each production that has
+//! work to do stands again above the parser that does it; the others are here so that nothing is
+//! left out.
+//!
+//! ```abnf
+//! stream        = [ bom ] *event
+//! event         = *( comment / field ) end-of-line
+//! comment       = colon *any-char end-of-line
+//! field         = 1*name-char [ colon [ space ] *any-char ] end-of-line
+//! end-of-line   = ( cr lf / cr / lf )
+//!
+//! lf            = %x000A ; U+000A LINE FEED (LF)
+//! cr            = %x000D ; U+000D CARRIAGE RETURN (CR)
+//! space         = %x0020 ; U+0020 SPACE
+//! colon         = %x003A ; U+003A COLON (:)
+//! bom           = %xFEFF ; U+FEFF BYTE ORDER MARK
+//! name-char     = %x0000-0009 / %x000B-000C / %x000E-0039 / %x003B-10FFFF
+//!                 ; a scalar value other than LF, CR or colon
+//! any-char      = %x0000-0009 / %x000B-000C / %x000E-10FFFF
+//!                 ; a scalar value other than LF or CR
+//! ```
+//!
+//! The parsers work on bytes. LF, CR, space and colon are ASCII, and no byte of a longer UTF-8
+//! sequence is ASCII, so splitting before decoding finds the same lines, names and values as the
+//! standard's decoding before splitting.
+//!
+//! Nothing here knows what a field means or remembers anything: that is the decoder's part.
+
+use nom::branch::alt;
+use nom::bytes::complete::tag;
+use nom::combinator::{eof, opt, rest, value};
+use nom::error::{Error, ErrorKind, ParseError};
+use nom::sequence::{preceded, terminated};
+use nom::{IResult, Mode, Needed, PResult, Parser};
+
+/// The byte order mark in UTF-8.
+pub(crate) const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// One line of an event stream, without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line<'a> {
+    /// An empty line: the event is complete.
+    Blank,
+    /// What follows the colon of a line that starts with one.
+    Comment(&'a [u8]),
+    /// A field that the standard gives a meaning to, with its value.
+    Field(Name, &'a [u8]),
+    /// "Otherwise: the field is ignored."
+    Unknown,
+}
+
+/// The field names of section 9.2.6, which are compared "literally, with no case folding".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Event,
+    Data,
+    Id,
+    Retry,
+}
+
+/// Takes one line off the front of `input`, or asks for more where no line end is in sight.
+///
+/// A CR at the very end of `input` ends its line: whether an LF follows is not waited for, so the
+/// caller must drop an LF that comes first in the next input.
+pub(crate) fn line_of_stream(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    terminated(AnyChars, end_of_line).parse(input)
+}
+
+/// ```abnf
+/// end-of-line   = ( cr lf / cr / lf )
+/// ```
+fn end_of_line(input: &[u8]) -> IResult<&[u8], &[u8]> {
+    alt((tag("\n"), tag("\r\n"), tag("\r"))).parse(input)
+}
+
+/// ```abnf
+/// *any-char
+/// ```
+///
+/// up to a line end, which must be there. A leaf of its own over `memchr2`, because nom's stock
+/// `take_while` looks at one byte at a time.
+struct AnyChars;
+
+impl<'a> Parser<&'a [u8]> for AnyChars {
+    type Output = &'a [u8];
+    type Error = Error<&'a [u8]>;
+
+    fn process<OM: nom::OutputMode>(
+        &mut self,
+        input: &'a [u8],
+    ) -> PResult<OM, &'a [u8], Self::Output, Self::Error> {
+        match memchr::memchr2(b'\n', b'\r', input) {
+            Some(end) => Ok((&input[end..], OM::Output::bind(|| &input[..end]))),
+            None => Err(nom::Err::Incomplete(Needed::new(1))),
+        }
+    }
+}
+
+/// What a complete line is. Every sequence of bytes without CR and LF is some line, so this cannot
+/// fail.
+pub(crate) fn line(input: &[u8]) -> Line<'_> {
+    alt((field, comment, blank, unknown))
+        .parse(input)
+        .map_or(Line::Unknown, |(_, line)| line)
+}
+
+/// "If the line is empty (a blank line): dispatch the event."
+fn blank(input: &[u8]) -> IResult<&[u8], Line<'_>> {
+    value(Line::Blank, eof).parse(input)
+}
+
+/// ```abnf
+/// comment       = colon *any-char end-of-line
+/// ```
+fn comment(input: &[u8]) -> IResult<&[u8], Line<'_>> {
+    preceded(tag(":"), rest).map(Line::Comment).parse(input)
+}
+
+/// ```abnf
+/// field         = 1*name-char [ colon [ space ] *any-char ] end-of-line
+/// ```
+///
+/// where the name is one of the four that mean something. "Otherwise, the string is not empty but
+/// does not contain a colon: process the field using the whole line as the field name, and the
+/// empty string as the field value."
+fn field(input: &[u8]) -> IResult<&[u8], Line<'_>> {
+    let (after_name, name) = name(input)?;
+    let (end, value) = alt((preceded((tag(":"), opt(tag(" "))), rest), eof)).parse(after_name)?;
+    Ok((end, Line::Field(name, value)))
+}
+
+/// The names that mean something, told apart by their first byte: at most one comparison each.
+fn name(input: &[u8]) -> IResult<&[u8], Name> {
+    match input.first() {
+        Some(b'd') => value(Name::Data, tag("data")).parse(input),
+        Some(b'e') => value(Name::Event, tag("event")).parse(input),
+        Some(b'i') => value(Name::Id, tag("id")).parse(input),
+        Some(b'r') => value(Name::Retry, tag("retry")).parse(input),
+        _ => Err(nom::Err::Error(Error::from_error_kind(
+            input,
+            ErrorKind::Alt,
+        ))),
+    }
+}
+
+/// A field of any other name: `1*name-char`, with or without a value.
+fn unknown(input: &[u8]) -> IResult<&[u8], Line<'_>> {
+    value(Line::Unknown, rest).parse(input)
+}
+
+/// The value of `retry`: "If the field value consists of only ASCII digits, then interpret the
+/// field value as an integer in base ten". The standard sets no upper bound; a number beyond `u64`
+/// becomes `u64::MAX`. An empty value is no number.
+pub(crate) fn milliseconds(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u64, |number, byte| {
+        byte.is_ascii_digit().then(|| {
+            number
+                .saturating_mul(10)
+                .saturating_add(u64::from(byte - b'0'))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_at_lf_cr_or_crlf_and_at_nothing_else() {
+        assert_eq!(line_of_stream(b"a\nb"), Ok((&b"b"[..], &b"a"[..])));
+        assert_eq!(line_of_stream(b"a\rb"), Ok((&b"b"[..], &b"a"[..])));
+        assert_eq!(line_of_stream(b"a\r\nb"), Ok((&b"b"[..], &b"a"[..])));
+        assert_eq!(
+            line_of_stream(b"a\r"),
+            Ok((&b""[..], &b"a"[..])),
+            "a CR is acted on at once"
+        );
+        let no_line_end = b"a\x0B\x0C\xC2\x85\xE2\x80\xA8\xE2\x80\xA9\0b";
+        assert!(line_of_stream(no_line_end).is_err_and(|error| error.is_incomplete()));
+    }
+
+    #[test]
+    fn a_line_is_blank_a_comment_a_field_or_unknown() {
+        assert_eq!(line(b""), Line::Blank);
+        assert_eq!(line(b":"), Line::Comment(b""));
+        assert_eq!(line(b": a:b"), Line::Comment(b" a:b"));
+        assert_eq!(line(b"data"), Line::Field(Name::Data, b""));
+        assert_eq!(line(b"data:"), Line::Field(Name::Data, b""));
+        assert_eq!(line(b"data:  a: b"), Line::Field(Name::Data, b" a: b"));
+        assert_eq!(line(b"data:\ta"), Line::Field(Name::Data, b"\ta"));
+        assert_eq!(line(b"event: x"), Line::Field(Name::Event, b"x"));
+        assert_eq!(line(b"id: 7"), Line::Field(Name::Id, b"7"));
+        assert_eq!(line(b"retry:7"), Line::Field(Name::Retry, b"7"));
+        for other in [
+            &b"Data: x"[..],
+            b" data: x",
+            b"data : x",
+            b"datax",
+            b"dat",
+            b"i",
+            b"x:y",
+        ] {
+            assert_eq!(line(other), Line::Unknown, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn retry_takes_ascii_digits_only_and_saturates() {
+        assert_eq!(milliseconds(b"0"), Some(0));
+        assert_eq!(milliseconds(b"0001500"), Some(1500));
+        assert_eq!(milliseconds(b"18446744073709551616"), Some(u64::MAX));
+        assert_eq!(milliseconds(&[b'9'; 400]), Some(u64::MAX));
+        for refused in [
+            &b""[..],
+            b"+5",
+            b"-5",
+            b"5x",
+            b" 5",
+            b"5 ",
+            b"1.5",
+            b"\xD9\xA3",
+        ] {
+            assert_eq!(milliseconds(refused), None, "{refused:?}");
+        }
+    }
+}

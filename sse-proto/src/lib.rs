@@ -1,0 +1,59 @@
+//! Server-Sent Events without I/O: the event-stream codec and the state machines of the protocol.
+//!
+//! - [`Decoder`] turns the bytes of a stream, in whatever chunks they come, into [`Event`]s that
+//!   borrow from the chunk.
+//! - [`Event`] encodes itself; [`Rendered`] is an event encoded once for many streams.
+//! - [`Session`] decides everything about one client connection that can be decided without a
+//!   socket or a clock: when to connect, with which headers, what to deliver, when to give up.
+//! - [`Cursor`] is the last event ID of a stream of many channels; [`Control`] knows the control
+//!   events. Both are django-eventstream's.
+//!
+//! ```
+//! use sse_proto::{Decoder, Frame};
+//!
+//! let mut decoder = Decoder::new();
+//! let mut seen = Vec::new();
+//! for chunk in [&b"data: hel"[..], b"lo\n\ndata: world\n\n"] {
+//!     let mut frames = decoder.decode(chunk);
+//!     while let Some(frame) = frames.next_frame() {
+//!         if let Frame::Event(event) = frame? {
+//!             seen.push(event.data().to_owned());
+//!         }
+//!     }
+//! }
+//! assert_eq!(seen, ["hello", "world"]);
+//! # Ok::<(), sse_proto::DecodeError>(())
+//! ```
+//!
+//! The crate is `no_std` and needs an allocator. The feature `std` (default) changes speed only.
+//!
+//! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
+
+#![no_std]
+#![deny(missing_docs)]
+
+extern crate alloc;
+
+mod decoder;
+mod event;
+mod grammar;
+
+mod encoder;
+
+mod control;
+mod cursor;
+mod literal;
+
+mod backoff;
+mod session;
+
+pub use backoff::Backoff;
+pub use control::{Control, ERROR_ID, KEEP_ALIVE, OPENING, PADDING_LEN, StreamError, stream_reset};
+pub use cursor::{Cursor, CursorError, encode_channel, event_id};
+pub use decoder::{DecodeError, Decoder, DecoderConfig, Frame, Frames};
+pub use encoder::{Rendered, encode_comment, encode_retry};
+pub use event::{DEFAULT_EVENT_TYPE, Event, EventBuilder, InvalidField};
+pub use session::{
+    Closed, Failure, Item, Items, Policy, Request, ResponseHead, Session, SessionConfig, State,
+    Step,
+};
