@@ -69,7 +69,7 @@ impl Backoff {
     }
 }
 
-/// `SplitMix64` (Steele, Lea and Flood, 2014): jitter needs a spread, not a secret.
+/// SplitMix64 (Steele, Lea and Flood, 2014): jitter needs a spread, not a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Jitter(pub(crate) u64);
 

@@ -1,0 +1,207 @@
+//! `GET /events/`: which channels, from where, and the answer when that is not to be had.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use sse_proto::{Cursor, ERROR_ID, StreamError};
+use tracing::{debug, warn};
+
+use super::error::Refusal;
+use super::stream::OpenStream;
+use super::{App, MAX_CHANNEL_NAME};
+use crate::hub::MAX_CHANNELS;
+
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Only what is in the page itself runs, and it talks only to this server.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// `/events/?channel=a&channel=b`
+pub(super) async fn of_query(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    answer(&app, None, &query.unwrap_or_default(), &headers).await
+}
+
+/// `/events/a/`: the channel in the path decides alone.
+pub(super) async fn of_path(
+    State(app): State<Arc<App>>,
+    Path(channel): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    answer(&app, Some(channel), &query.unwrap_or_default(), &headers).await
+}
+
+async fn answer(app: &App, path: Option<String>, query: &str, headers: &HeaderMap) -> Response {
+    if wants_page(headers) {
+        let headers = [
+            (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+            (header::CACHE_CONTROL, "no-cache"),
+        ];
+        return (
+            [(header::VARY, "Accept")],
+            headers,
+            Html(include_str!("page.html")),
+        )
+            .into_response();
+    }
+    match open(app, path, query, headers).await {
+        Ok(stream) => event_stream(Body::new(stream)),
+        Err(NotOpened::Error(error)) => event_stream(Body::from(error.to_event().to_string())),
+        Err(NotOpened::AfterError) => {
+            let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+            let text = "Invalid request: Can't resume session after stream-error.\n";
+            (
+                StatusCode::BAD_REQUEST,
+                stream_headers(),
+                content_type,
+                text,
+            )
+                .into_response()
+        }
+        Err(NotOpened::Unavailable(refusal)) => refusal.into_response(),
+    }
+}
+
+/// Why there is no stream.
+enum NotOpened {
+    /// Told in the stream, with status 200, where an `EventSource` can read it.
+    Error(StreamError),
+    /// The client comes back after a stream-error; status 400 makes an `EventSource` stop.
+    AfterError,
+    Unavailable(Refusal),
+}
+
+async fn open(
+    app: &App,
+    path: Option<String>,
+    query: &str,
+    headers: &HeaderMap,
+) -> Result<OpenStream, NotOpened> {
+    let bad_request = |text: &str| {
+        let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
+        NotOpened::Error(StreamError {
+            condition,
+            text,
+            channels: Vec::new(),
+        })
+    };
+    let channels = channels(path, query);
+    if channels.is_empty() {
+        return Err(bad_request("No channels specified."));
+    }
+    if channels.len() > MAX_CHANNELS {
+        return Err(bad_request("Channel limit exceeded."));
+    }
+    if channels
+        .iter()
+        .any(|name| name.chars().count() > MAX_CHANNEL_NAME)
+    {
+        let text = format!("A channel name is longer than {MAX_CHANNEL_NAME} characters.");
+        return Err(bad_request(&text));
+    }
+    let id = resume_id(query, headers);
+    let resume = match id.as_deref().map(str::from_utf8) {
+        None => Cursor::new(),
+        Some(Ok(ERROR_ID)) => return Err(NotOpened::AfterError),
+        Some(Ok(id)) => Cursor::parse(id).map_err(|error| {
+            debug!(%error, "a resume id could not be parsed");
+            bad_request("Failed to parse Last-Event-ID or lastEventId.")
+        })?,
+        Some(Err(_)) => {
+            return Err(bad_request("Failed to parse Last-Event-ID or lastEventId."));
+        }
+    };
+    let subscriber = app
+        .hub
+        .subscribe(&channels, &resume)
+        .await
+        .map_err(|error| {
+            warn!(%error, "a stream could not be opened");
+            NotOpened::Unavailable(Refusal::unavailable(
+                "the storage does not answer, so the stream cannot be placed; try again",
+            ))
+        })?;
+    let knows_all = channels
+        .iter()
+        .all(|channel| resume.position(channel).is_some());
+    debug!(?channels, %resume, "stream opened");
+    Ok(OpenStream::new(
+        subscriber,
+        knows_all,
+        app.config.keep_alive,
+    ))
+}
+
+/// The distinct channels, in the order in which they are named.
+fn channels(path: Option<String>, query: &str) -> Vec<Arc<str>> {
+    let mut channels: Vec<Arc<str>> = Vec::new();
+    let named: Vec<String> = match path {
+        Some(channel) => vec![channel],
+        None => values(query, "channel").collect(),
+    };
+    for name in named {
+        if !channels.iter().any(|known| **known == *name) {
+            channels.push(name.into());
+        }
+    }
+    channels
+}
+
+/// The header, or else the last `lastEventId` of the query; empty ones do not count.
+fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
+    let header = headers
+        .get(LAST_EVENT_ID)
+        .map(|value| value.as_bytes().to_vec());
+    header.filter(|id| !id.is_empty()).or_else(|| {
+        values(query, "lastEventId")
+            .filter(|id| !id.is_empty())
+            .last()
+            .map(Into::into)
+    })
+}
+
+fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    pairs
+        .filter(move |(key, _)| key == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+/// A browser that navigates asks for HTML; an `EventSource` and everything else do not.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT);
+    let accepts = |kind: &str| {
+        let values = accepted.iter().filter_map(|value| value.to_str().ok());
+        let mut ranges = values.flat_map(|value| value.split(','));
+        ranges.any(|range| {
+            let essence = range.split(';').next().unwrap_or_default();
+            essence.trim().eq_ignore_ascii_case(kind)
+        })
+    };
+    accepts("text/html") && !accepts("text/event-stream")
+}
+
+fn event_stream(body: Body) -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/event-stream")];
+    (stream_headers(), content_type, body).into_response()
+}
+
+/// What django-eventstream sends with every answer of a stream's URL.
+fn stream_headers() -> [(HeaderName, &'static str); 3] {
+    [
+        (header::CACHE_CONTROL, "no-cache"),
+        // nginx would hold small events back otherwise.
+        (X_ACCEL_BUFFERING, "no"),
+        (header::VARY, "Accept"),
+    ]
+}

@@ -1,0 +1,144 @@
+//! What the server answers over HTTP: streams, the publish API, the live page, health.
+//!
+//! May enter: the hub. May not: SQL, and any decision about what a subscriber has missed. The bytes
+//! of the stream are django-eventstream's; `docs/protocol.md` describes them.
+
+mod error;
+mod events;
+mod health;
+mod json;
+mod publish;
+mod serve;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{any, get};
+
+use crate::hub::Hub;
+use error::Refusal;
+pub use serve::serve;
+
+/// The longest channel name, in characters.
+const MAX_CHANNEL_NAME: usize = 255;
+
+/// The largest publish request in bytes, whatever the limit for one event.
+const MAX_REQUEST: usize = 16 << 20;
+
+/// What the HTTP side of a server needs to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct HttpConfig {
+    publish_token: Arc<str>,
+    keep_alive: Duration,
+    max_event_len: usize,
+}
+
+impl HttpConfig {
+    /// The default settings. Whoever knows the token may publish.
+    pub fn new(publish_token: impl Into<Arc<str>>) -> Self {
+        Self {
+            publish_token: publish_token.into(),
+            keep_alive: Duration::from_secs(20),
+            max_event_len: 1 << 20,
+        }
+    }
+
+    /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as django-eventstream;
+    /// clients take a stream for dead after about twice that.
+    pub const fn keep_alive(mut self, period: Duration) -> Self {
+        self.keep_alive = period;
+        self
+    }
+
+    /// The most bytes that the type and the data of a published event may have together. Default:
+    /// 1 MiB. Everyone who reads the channel gets them all, so a larger limit is paid many times.
+    pub const fn max_event_len(mut self, bytes: usize) -> Self {
+        self.max_event_len = bytes;
+        self
+    }
+}
+
+/// What every handler has at hand.
+#[derive(Debug)]
+struct App {
+    hub: Hub,
+    config: HttpConfig,
+}
+
+/// The routes of a server over this hub, to be served by [`serve`] or within another axum
+/// application.
+pub fn router(hub: Hub, config: HttpConfig) -> Router {
+    Router::new()
+        .route(
+            "/",
+            get(|| async { Redirect::temporary("/events/") }).fallback(only("GET, HEAD")),
+        )
+        .route("/events", any(with_slash))
+        .route(
+            "/events/",
+            get(events::of_query).fallback(only("GET, HEAD")),
+        )
+        .route("/events/{channel}", any(with_slash))
+        .route(
+            "/events/{channel}/",
+            get(events::of_path).fallback(only("GET, HEAD")),
+        )
+        .route("/publish", any(with_slash))
+        .route(
+            "/publish/",
+            axum::routing::post(publish::publish).fallback(only("POST")),
+        )
+        .route(
+            "/health/live",
+            get(health::live).fallback(only("GET, HEAD")),
+        )
+        .route(
+            "/health/ready",
+            get(health::ready).fallback(only("GET, HEAD")),
+        )
+        .fallback(unknown_path)
+        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .with_state(Arc::new(App { hub, config }))
+}
+
+/// Leads from a path without its final slash to the one with it, method, body and query included.
+async fn with_slash(request: Request) -> Response {
+    let uri = request.uri();
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    Redirect::permanent(&format!("{}/{query}", uri.path())).into_response()
+}
+
+/// Answers the methods that a path does not have.
+fn only(
+    allowed: &'static str,
+) -> impl Fn(Method) -> std::future::Ready<Response> + Clone + Send + Sync + 'static {
+    move |method| {
+        let allow = [(header::ALLOW, allowed)];
+        std::future::ready(if method == Method::OPTIONS {
+            (StatusCode::NO_CONTENT, allow).into_response()
+        } else {
+            let text = format!("{method} is not possible here; use {allowed}");
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", text);
+            (allow, refusal).into_response()
+        })
+    }
+}
+
+async fn unknown_path(request: Request) -> Refusal {
+    let text = format!(
+        "there is nothing at {}; streams are at /events/?channel=NAME and /events/NAME/, \
+         publishing is POST /publish/",
+        request.uri().path()
+    );
+    Refusal::new(StatusCode::NOT_FOUND, "not-found", text)
+}

@@ -1,0 +1,207 @@
+//! `POST /publish/`: who may, what is asked for, and the ids it got.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use sse_proto::{DEFAULT_EVENT_TYPE, Event, event_id};
+use subtle::ConstantTimeEq;
+use tracing::debug;
+
+use super::error::Refusal;
+use super::json::dumps;
+use super::{App, MAX_CHANNEL_NAME, MAX_REQUEST};
+use crate::hub::PublishError;
+use crate::storage::NewEvent;
+
+/// Types that only the server itself may send: a reader acts on them.
+const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error", "keep-alive"];
+
+/// One event, as the body describes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    channel: String,
+    event: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<Box<RawValue>>,
+    text: Option<String>,
+}
+
+/// `null` is a value, not the absence of one.
+fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(input).map(Some)
+}
+
+#[derive(Serialize)]
+struct Published {
+    id: String,
+}
+
+pub(super) async fn publish(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    authorize(&headers, &app.config.publish_token)?;
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(format!(
+            "a request may have {MAX_REQUEST} bytes; send fewer events"
+        )),
+        status => Refusal::new(status, "bad-request", rejection.body_text()),
+    })?;
+    let (events, is_batch) = read(&body, &headers, app.config.max_event_len)?;
+    let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
+    let ids = app.hub.publish(events).await.map_err(|error| match error {
+        PublishError::Storage(_) => Refusal::unavailable(
+            "the storage failed, so nothing was published; try again, and see the server's log",
+        ),
+        PublishError::Closed => Refusal::unavailable(
+            "the server is shutting down; whether this was published is not known",
+        ),
+    })?;
+    let published = channels.iter().zip(&ids).map(|(name, &id)| Published {
+        id: event_id(name, id),
+    });
+    let mut published: Vec<Published> = published.collect();
+    debug!(events = published.len(), last = ?published.last().map(|last| &last.id), "published");
+    Ok(match published.pop() {
+        Some(single) if !is_batch => Json(single).into_response(),
+        last => {
+            published.extend(last);
+            Json(published).into_response()
+        }
+    })
+}
+
+fn authorize(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
+    let unauthorized = |text| Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", text));
+    let Some(given) = headers.get(header::AUTHORIZATION) else {
+        return unauthorized("send the publish token as `Authorization: Bearer TOKEN`");
+    };
+    let given = given.as_bytes();
+    let bearer = match given.split_at_checked(7) {
+        Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => given.trim_ascii(),
+        _ => return unauthorized("the authorization must be `Bearer TOKEN`"),
+    };
+    // In constant time, so that answers do not tell how much of a guess was right.
+    if bool::from(bearer.ct_eq(token.as_bytes())) {
+        Ok(())
+    } else {
+        unauthorized(
+            "this is not the publish token; the server prints it, or has it in its settings",
+        )
+    }
+}
+
+/// The events of a request, and whether they came as a batch.
+fn read(
+    body: &[u8],
+    headers: &HeaderMap,
+    max_event_len: usize,
+) -> Result<(Vec<NewEvent>, bool), Refusal> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    let is_lines = ["application/x-ndjson", "application/jsonl"]
+        .iter()
+        .any(|kind| essence.eq_ignore_ascii_case(kind));
+    let checked = |(index, message): (usize, Message)| {
+        check(message, max_event_len)
+            .map_err(|refusal| refusal.about(format_args!("event {}", index + 1)))
+    };
+    if is_lines {
+        let lines = body.split(|&byte| byte == b'\n').enumerate();
+        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
+        let messages = lines.map(|(index, line)| {
+            let message = serde_json::from_slice::<Message>(line);
+            let message =
+                message.map_err(|error| not_json(&error).about(format_args!("line {}", index + 1)));
+            check(message?, max_event_len)
+                .map_err(|refusal| refusal.about(format_args!("line {}", index + 1)))
+        });
+        return Ok((messages.collect::<Result<_, _>>()?, true));
+    }
+    if body.trim_ascii().starts_with(b"[") {
+        let messages: Vec<Message> =
+            serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+        return Ok((
+            messages
+                .into_iter()
+                .enumerate()
+                .map(checked)
+                .collect::<Result<_, _>>()?,
+            true,
+        ));
+    }
+    let message = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
+    Ok((vec![check(message, max_event_len)?], false))
+}
+
+fn not_json(error: &serde_json::Error) -> Refusal {
+    let needed = "the body must be {\"channel\": …, \"data\": …}, an array of these, or one a line with \
+                  Content-Type application/x-ndjson";
+    Refusal::bad_request(format!("{error}; {needed}"))
+}
+
+/// Checks a message and makes an event of it.
+fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
+    let Message {
+        channel,
+        event,
+        data,
+        text,
+    } = message;
+    if channel.is_empty() {
+        return Err(Refusal::bad_request(
+            "`channel` is empty; name the channel to publish to",
+        ));
+    }
+    if channel.chars().count() > MAX_CHANNEL_NAME {
+        let text = format!("`channel` is longer than {MAX_CHANNEL_NAME} characters");
+        return Err(Refusal::bad_request(text));
+    }
+    let event_type = event.unwrap_or_else(|| DEFAULT_EVENT_TYPE.to_owned());
+    if let Err(error) = Event::builder("").event_type(&event_type).build() {
+        return Err(Refusal::bad_request(format!(
+            "`event` cannot be sent: {error}"
+        )));
+    }
+    if RESERVED_TYPES.contains(&&*event_type) {
+        let text = format!("`event` is {event_type:?}, which only the server itself may send");
+        return Err(Refusal::bad_request(text));
+    }
+    let data = match (data, text) {
+        (Some(json), None) => dumps(json.get()),
+        (None, Some(text)) => text,
+        (None, None) => {
+            let text = "there is neither `data` (any JSON) nor `text` (a string, sent as it is)";
+            return Err(Refusal::bad_request(text));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Refusal::bad_request(
+                "there are both `data` and `text`; send one of them",
+            ));
+        }
+    };
+    let len = event_type.len() + data.len();
+    if len > max_event_len {
+        let text = format!("the event has {len} bytes; the limit is {max_event_len}");
+        return Err(Refusal::too_large(text));
+    }
+    Ok(NewEvent {
+        channel: channel.into(),
+        event_type,
+        data,
+    })
+}

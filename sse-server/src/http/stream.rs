@@ -1,0 +1,120 @@
+//! What an open stream is made of: a subscriber, a timer, and somewhere to write.
+//!
+//! [`OpenStream`] decides what is written and when; it does not know what carries the bytes. The body
+//! below it is the only thing that ties it to hyper, and may be exchanged for something leaner.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http_body::Frame;
+use sse_proto::{KEEP_ALIVE, OPENING};
+use tokio::time::{Instant, Sleep};
+use tracing::debug;
+
+use crate::hub::{Delivery, Subscriber};
+
+/// A stream to one client.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    subscriber: Subscriber,
+    period: Duration,
+    /// When the next keep-alive is due.
+    keep_alive: Pin<Box<Sleep>>,
+    opening: Opening,
+    is_ended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// The client has not said for each channel what it knows, so it is told where it starts.
+    WithPosition,
+    WithoutPosition,
+    Sent,
+}
+
+impl OpenStream {
+    /// A stream of what this subscriber gets. `knows_position`: the client has a last event ID for
+    /// every channel.
+    pub(super) fn new(subscriber: Subscriber, knows_position: bool, keep_alive: Duration) -> Self {
+        let opening = if knows_position {
+            Opening::WithoutPosition
+        } else {
+            Opening::WithPosition
+        };
+        Self {
+            subscriber,
+            period: keep_alive,
+            keep_alive: Box::pin(tokio::time::sleep(keep_alive)),
+            opening,
+            is_ended: false,
+        }
+    }
+
+    /// The next bytes to write, all that are due at once. `None`: the stream is over.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.is_ended {
+            return Poll::Ready(None);
+        }
+        let mut out = BytesMut::new();
+        if self.opening != Opening::Sent {
+            out.extend_from_slice(OPENING);
+        }
+        let delivered = self.subscriber.poll_deliver(cx, &mut out);
+        match delivered {
+            Poll::Ready(Delivery::Events) => {}
+            Poll::Ready(Delivery::Closed) => {
+                self.is_ended = true;
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {
+                // The first page goes out together with the opening, so that it is waited for; but
+                // not longer than for a keep-alive.
+                let is_opening = self.opening != Opening::Sent;
+                if !is_opening || self.subscriber.is_reading() {
+                    ready!(self.keep_alive.poll_unpin(cx));
+                }
+                if !is_opening {
+                    out.extend_from_slice(KEEP_ALIVE);
+                } else if self.opening == Opening::WithPosition {
+                    // A block without data is no event, but its id counts: whoever is cut off before
+                    // the first event resumes from here, instead of from wherever the channel is
+                    // then.
+                    let position = self.subscriber.cursor();
+                    out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
+                }
+            }
+        }
+        self.opening = Opening::Sent;
+        self.keep_alive.as_mut().reset(Instant::now() + self.period);
+        Poll::Ready(Some(out.freeze()))
+    }
+}
+
+/// The stream as the body of an HTTP response.
+impl http_body::Body for OpenStream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut()
+            .poll_bytes(cx)
+            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_ended
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        debug!(subscriber = ?self.subscriber, "stream closed");
+    }
+}

@@ -1,0 +1,174 @@
+//! Channels, who reads them, and what they have read.
+//!
+//! Every channel is an append-only log with dense ids 1, 2, 3 …; a subscriber is one position per
+//! channel and nothing else. Delivering is reading forward from the position: from the end of the log
+//! that is kept in memory, or, if that does not reach back far enough, from storage, in pages. Replay
+//! and live delivery are the same code, so there is no moment between them in which an event could be
+//! lost, repeated or overtaken.
+//!
+//! Events become visible in one place and in one order: after [`Storage::append`] has returned, by
+//! the task in [`publish`]. What a reader has seen is therefore stored.
+//!
+//! May enter: storage. May not: HTTP, SQL, clocks. What a subscriber hands out is the wire's bytes,
+//! because an event is encoded once, when it becomes visible.
+
+mod log;
+mod publish;
+mod subscriber;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sse_proto::Cursor;
+use tokio::sync::mpsc;
+
+use crate::storage::{NewEvent, Storage, StorageError};
+use log::Log;
+pub use publish::PublishError;
+use publish::Request;
+use subscriber::Position;
+pub use subscriber::{Delivery, Subscriber};
+
+/// The most channels that one subscriber can have.
+pub const MAX_CHANNELS: usize = 10;
+
+/// How many events a subscriber of one channel reads at a time; with more channels each gets its
+/// share.
+pub const PAGE: usize = 100;
+
+/// The channels of one server process. Cloning gives another handle to the same ones.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+}
+
+struct Shared {
+    storage: Arc<dyn Storage>,
+    /// The logs of the channels that somebody reads. Nobody needs the others in memory.
+    logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
+    is_closed: AtomicBool,
+}
+
+impl Hub {
+    /// A hub over this storage. Must be called in a Tokio runtime: publishing is a task of its own.
+    pub fn new(storage: Arc<dyn Storage>) -> Self {
+        let shared = Arc::new(Shared {
+            storage,
+            logs: Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        });
+        let requests = publish::start(shared.clone());
+        Self { shared, requests }
+    }
+
+    /// Appends events and makes them visible, all or none, and returns their ids in the same order.
+    ///
+    /// When this returns the events are stored as durably as the storage promises, and readers are
+    /// being woken. Dropping the future does not take the events back.
+    ///
+    /// # Errors
+    ///
+    /// If the storage fails; nothing has been published then, and the caller can try again.
+    pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<u64>, PublishError> {
+        publish::send(&self.requests, events).await
+    }
+
+    /// Subscribes to these channels, which must be distinct, from the positions in `resume`. A channel
+    /// that `resume` does not list is read from now on: everything that is published after this has
+    /// returned is delivered.
+    ///
+    /// # Errors
+    ///
+    /// If the storage cannot tell where a channel ends.
+    pub async fn subscribe(
+        &self,
+        channels: &[Arc<str>],
+        resume: &Cursor<'_>,
+    ) -> Result<Subscriber, StorageError> {
+        let mut subscriber = Subscriber::new(self.shared.clone(), channels);
+        for channel in channels {
+            let log = self.shared.join(channel, &mut subscriber);
+            let head = match log.head() {
+                Some(head) => head,
+                None => log.learn_head(self.shared.storage.head(channel).await?),
+            };
+            let resume = resume.position(channel);
+            subscriber.start(Position::new(log, head, resume));
+        }
+        Ok(subscriber)
+    }
+
+    /// How many channels are being read.
+    pub fn channels(&self) -> usize {
+        self.shared.logs().len()
+    }
+
+    /// Asks the storage a small question.
+    ///
+    /// # Errors
+    ///
+    /// If the storage cannot answer.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        self.shared.storage.head("").await.map(drop)
+    }
+
+    /// Ends all subscriptions, present and future: each is told so when it asks for the next events.
+    pub fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.shared.logs().values().for_each(|log| log.wake_all());
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+}
+
+impl Shared {
+    /// The log of a channel, if somebody reads it.
+    fn log(&self, channel: &str) -> Option<Arc<Log>> {
+        self.logs().get(channel).cloned()
+    }
+
+    /// Adds a subscriber to the readers of a channel. The first one makes the log.
+    ///
+    /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is joined.
+    fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
+        let mut logs = self.logs();
+        let log = logs
+            .entry(channel.clone())
+            .or_insert_with(|| Arc::new(Log::new(channel.clone())));
+        subscriber.join(log.clone());
+        log.clone()
+    }
+
+    /// Removes a subscriber from the readers of a channel. The last one takes the log with it.
+    fn leave(&self, log: &Log, place: usize) {
+        let mut logs = self.logs();
+        if let Entry::Occupied(entry) = logs.entry(log.name().clone())
+            && !log.leave(place)
+        {
+            entry.remove();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
+    fn logs(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Log>>> {
+        // A panic between two changes leaves a map that is still in order.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("channels", &self.logs().len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! The one place where events become visible.
+//!
+//! One task appends for all publishers: it takes everything that is waiting, has it stored in one
+//! transaction ("group commit"), and only then makes it visible and answers. The more wait, the
+//! cheaper each becomes; and since nobody else makes events visible, readers see them in the order of
+//! their ids.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sse_proto::{Event, Rendered, event_id};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use super::Shared;
+use crate::storage::{NewEvent, StorageError};
+
+/// The most requests that are stored together.
+const GROUP: usize = 1024;
+
+/// The most events that are stored together, save that one request is never split.
+const GROUP_EVENTS: usize = 8192;
+
+/// Events to be published, and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Request {
+    events: Vec<NewEvent>,
+    answer: oneshot::Sender<Result<Vec<u64>, PublishError>>,
+}
+
+/// Events could not be published. None of them has been.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The storage has failed; trying again later may help.
+    #[error("the storage failed to {0}")]
+    Storage(Arc<StorageError>),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Closed,
+}
+
+/// Starts the task. It ends when the last sender is gone and everything has been answered.
+pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
+    let (sender, mut requests) = mpsc::channel::<Request>(GROUP);
+    tokio::spawn(async move {
+        let mut group = Vec::new();
+        let mut was_failing = false;
+        while let Some(first) = requests.recv().await {
+            let mut events = first.events.len();
+            group.push(first);
+            while group.len() < GROUP && events < GROUP_EVENTS {
+                let Ok(next) = requests.try_recv() else { break };
+                events += next.events.len();
+                group.push(next);
+            }
+            let result = commit(&shared, &mut group).await;
+            report(&result, &mut was_failing);
+        }
+    });
+    sender
+}
+
+pub(super) async fn send(
+    requests: &mpsc::Sender<Request>,
+    events: Vec<NewEvent>,
+) -> Result<Vec<u64>, PublishError> {
+    let (answer, answered) = oneshot::channel();
+    requests
+        .send(Request { events, answer })
+        .await
+        .map_err(|_| PublishError::Closed)?;
+    answered.await.map_err(|_| PublishError::Closed)?
+}
+
+/// Stores a group, makes it visible and answers.
+async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<StorageError>> {
+    let take = |request: &mut Request| std::mem::take(&mut request.events);
+    let sizes: Vec<usize> = group.iter().map(|request| request.events.len()).collect();
+    let events: Vec<NewEvent> = group.iter_mut().flat_map(take).collect();
+    let answers = group.drain(..).map(|request| request.answer);
+    // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
+    match shared.storage.append(&events).await {
+        Ok(ids) => {
+            for (event, &id) in events.iter().zip(&ids) {
+                if let Some(log) = shared.log(&event.channel) {
+                    log.append(
+                        id,
+                        render(&event.channel, id, &event.event_type, &event.data),
+                    );
+                }
+            }
+            let mut ids = ids.into_iter();
+            for (answer, size) in answers.zip(sizes) {
+                answer.send(Ok(ids.by_ref().take(size).collect())).ok();
+            }
+            Ok(())
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            for answer in answers {
+                answer.send(Err(PublishError::Storage(error.clone()))).ok();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// An event as it goes over the wire to those who read this channel only.
+pub(super) fn render(channel: &str, id: u64, event_type: &str, data: &str) -> Rendered {
+    let id = event_id(channel, id);
+    // Types are checked before they are stored. If another program has written to the storage, what
+    // no event type can have is left out, as django-eventstream does.
+    let clean = if event_type.contains(['\r', '\n']) {
+        Cow::Owned(event_type.replace(['\r', '\n'], ""))
+    } else {
+        Cow::Borrowed(event_type)
+    };
+    let event = Event::builder(data).event_type(&clean).id(&id).build();
+    Rendered::new(&event.expect("a clean type, and an id that is percent-encoded"))
+}
+
+/// Logs when publishing starts to fail and when it works again, not every failure in between.
+fn report(result: &Result<(), Arc<StorageError>>, was_failing: &mut bool) {
+    match result {
+        Err(error) if !*was_failing => error!(%error, "publishing fails"),
+        Ok(()) if *was_failing => info!("publishing works again"),
+        _ => {}
+    }
+    *was_failing = result.is_err();
+}

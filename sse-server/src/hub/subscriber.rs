@@ -1,0 +1,256 @@
+//! A position in each of some channels, and reading forward from there.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use sse_proto::{Cursor, Rendered, stream_reset};
+use tracing::warn;
+
+use super::log::{Log, Read, Signal};
+use super::publish::render;
+use super::{PAGE, Shared};
+use crate::storage::StoredEvent;
+
+/// How long to wait before storage that has failed is read again.
+const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Reads some channels forward, from the positions it started from.
+///
+/// Held by whatever writes the stream to a client. It has no queue: as long as nobody asks for more,
+/// it stands still, and costs what its positions cost.
+pub struct Subscriber {
+    shared: Arc<Shared>,
+    signal: Arc<Signal>,
+    /// The logs it is a reader of, with its place in each.
+    joined: Vec<(Arc<Log>, usize)>,
+    positions: Vec<Position>,
+    /// The round under way: every channel is asked once, then what was found goes out together.
+    round: Round,
+}
+
+/// How far one channel has been read.
+#[derive(Debug)]
+pub(super) struct Position {
+    log: Arc<Log>,
+    /// The id of the last event that has gone out.
+    at: u64,
+    /// Whether the position is one that the channel does not know, so that nothing can be continued.
+    is_unknown: bool,
+}
+
+#[derive(Default)]
+struct Round {
+    /// The channels that have been asked.
+    asked: usize,
+    /// What each of them had, if anything.
+    found: Vec<(usize, Found)>,
+    /// The storage read that the next channel waits for.
+    reading: Option<Reading>,
+}
+
+enum Found {
+    Events(Vec<Rendered>),
+    /// History is missing after the position; the channel continues from here.
+    Gap {
+        head: u64,
+    },
+}
+
+type Reading = Pin<Box<dyn Future<Output = Vec<StoredEvent>> + Send>>;
+
+/// What there is for the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Events have been written.
+    Events,
+    /// The hub was closed; nothing will follow.
+    Closed,
+}
+
+impl Subscriber {
+    pub(super) fn new(shared: Arc<Shared>, channels: &[Arc<str>]) -> Self {
+        Self {
+            shared,
+            signal: Arc::default(),
+            joined: Vec::with_capacity(channels.len()),
+            positions: Vec::with_capacity(channels.len()),
+            round: Round::default(),
+        }
+    }
+
+    pub(super) fn join(&mut self, log: Arc<Log>) {
+        let place = log.join(self.signal.clone());
+        self.joined.push((log, place));
+    }
+
+    pub(super) fn start(&mut self, position: Position) {
+        self.positions.push(position);
+    }
+
+    /// The positions of all its channels, as they go into an event's id.
+    pub fn cursor(&self) -> Cursor<'_> {
+        self.positions
+            .iter()
+            .map(|position| (&**position.log.name(), position.at))
+            .collect()
+    }
+
+    /// Whether it waits for the storage, not for something to be published.
+    pub fn is_reading(&self) -> bool {
+        self.round.reading.is_some()
+    }
+
+    /// Appends what is due to `out`, as the wire's bytes: at most a page of each channel, preceded by
+    /// a stream-reset if events are missing. Pending if nothing is due.
+    ///
+    /// If storage fails the subscriber stays where it is and tries again: an outage delays events, it
+    /// loses none.
+    pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<Delivery> {
+        loop {
+            if self.shared.is_closed() {
+                return Poll::Ready(Delivery::Closed);
+            }
+            // Lowered before the logs are read: what comes after is a reason for another round.
+            let was_raised = self.round.asked > 0 || self.signal.lower(cx);
+            while self.round.asked < self.positions.len() {
+                let found = ready!(self.poll_ask(cx));
+                self.round
+                    .found
+                    .extend(found.map(|found| (self.round.asked, found)));
+                self.round.asked += 1;
+            }
+            self.round.asked = 0;
+            if !self.round.found.is_empty() {
+                self.write_round(out);
+                return Poll::Ready(Delivery::Events);
+            }
+            if !was_raised {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Asks the next channel of the round for what comes after the position.
+    fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<Found>> {
+        let limit = (PAGE / self.positions.len()).max(1);
+        let position = &mut self.positions[self.round.asked];
+        let head = position.log.head().unwrap_or_default();
+        if position.is_unknown {
+            return Poll::Ready(Some(Found::Gap { head }));
+        }
+        if self.round.reading.is_none() {
+            match position.log.read(position.at, limit) {
+                Read::Events(events) => {
+                    return Poll::Ready((!events.is_empty()).then_some(Found::Events(events)));
+                }
+                Read::NotInMemory => {
+                    self.round.reading = Some(read(
+                        self.shared.clone(),
+                        position.log.clone(),
+                        position.at,
+                        limit,
+                    ));
+                }
+            }
+        }
+        let reading = self.round.reading.as_mut().expect("begun above");
+        let events = ready!(reading.poll_unpin(cx));
+        self.round.reading = None;
+        // Dense ids make a gap visible, wherever it comes from.
+        let dense = events
+            .iter()
+            .zip(position.at + 1..)
+            .take_while(|(event, id)| event.id == *id);
+        let name = position.log.name();
+        let dense = dense.map(|(event, id)| render(name, id, &event.event_type, &event.data));
+        let events: Vec<Rendered> = dense.collect();
+        Poll::Ready(Some(if events.is_empty() {
+            Found::Gap { head }
+        } else {
+            Found::Events(events)
+        }))
+    }
+
+    /// Writes what the round has found, resets first: their id must not claim events that come after.
+    fn write_round(&mut self, out: &mut BytesMut) {
+        let mut found = std::mem::take(&mut self.round.found);
+        let mut lost: Vec<Arc<str>> = Vec::new();
+        for (index, found) in &found {
+            if let Found::Gap { head } = found {
+                let position = &mut self.positions[*index];
+                position.at = *head;
+                position.is_unknown = false;
+                lost.push(position.log.name().clone());
+            }
+        }
+        if !lost.is_empty() {
+            let reset = stream_reset(Some(&self.cursor().to_string()), &lost);
+            reset.expect("a cursor is percent-encoded").encode_into(out);
+        }
+        for (index, found) in &mut found {
+            let Found::Events(events) = found else {
+                continue;
+            };
+            for event in events.drain(..) {
+                self.positions[*index].at += 1;
+                if self.positions.len() == 1 {
+                    out.extend_from_slice(event.bytes());
+                } else {
+                    event.encode_with_id(&self.cursor().to_string(), out);
+                }
+            }
+        }
+        // The memory is for the next round, unless this one was large.
+        found.clear();
+        self.round.found = found;
+    }
+}
+
+impl Position {
+    /// The position to start from in a log that ends at `head`.
+    pub(super) fn new(log: Arc<Log>, head: u64, resume: Option<u64>) -> Self {
+        Self {
+            log,
+            at: resume.unwrap_or(head),
+            is_unknown: resume.is_some_and(|at| at > head),
+        }
+    }
+}
+
+/// Reads a page from storage, however long that takes.
+fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading {
+    Box::pin(async move {
+        loop {
+            match shared.storage.read(log.name(), after, limit).await {
+                Ok(events) => return events,
+                Err(error) => {
+                    warn!(channel = %log.name(), %error, "cannot read events; will retry");
+                }
+            }
+            tokio::time::sleep(STORAGE_PAUSE).await;
+        }
+    })
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        for (log, place) in self.joined.drain(..) {
+            self.shared.leave(&log, place);
+        }
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channels = self
+            .positions
+            .iter()
+            .map(|position| (position.log.name(), position.at));
+        f.debug_map().entries(channels).finish()
+    }
+}

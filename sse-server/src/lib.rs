@@ -1,0 +1,29 @@
+//! A server for Server-Sent Events: channels with durable ids, replay, and a publish API.
+//!
+//! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
+//! clients and this crate's work with either server. Mostly it is used as a program; as a library it
+//! is three parts, each usable without the next:
+//!
+//! - [`storage`] keeps events and gives them ids.
+//! - [`hub`] delivers them: publish, subscribe, resume.
+//! - [`http`] is the HTTP API, as an [`axum::Router`].
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use sse_server::{http, hub::Hub, storage::MemoryStorage};
+//!
+//! # async fn run() -> std::io::Result<()> {
+//! let hub = Hub::new(Arc::new(MemoryStorage::new()));
+//! let router = http::router(hub.clone(), http::HttpConfig::new("a secret to publish with"));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! http::serve(listener, router, &hub, std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
+
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod storage;

@@ -1,0 +1,224 @@
+//! Events in a SQLite file.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, Row};
+
+use super::{NewEvent, Storage, StorageError, StoredEvent};
+
+/// The version of the tables below, in SQLite's `user_version`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// `channel.head` outlives the events, so ids are never used twice. `event.seq` is the order of
+/// insertion over all channels: trimming walks along it and needs no index on time.
+const SCHEMA: &str = "
+    CREATE TABLE channel (
+        key  INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        head INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE event (
+        seq     INTEGER PRIMARY KEY,
+        channel INTEGER NOT NULL REFERENCES channel (key),
+        id      INTEGER NOT NULL,
+        type    TEXT NOT NULL,
+        data    TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        UNIQUE (channel, id)
+    ) STRICT;
+    PRAGMA user_version = 1;
+";
+
+/// How long to wait for another process that has locked the file, before giving up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keeps events in a file, in write-ahead-log mode.
+///
+/// An append is one transaction with `synchronous=FULL`: when it returns, the events survive a crash
+/// of the process, of the system, and a power cut. Readers never wait for the writer.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    /// One connection: SQLite has one writer at a time, and waiting here is fair.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStorage {
+    /// Opens the file, creating it and its tables if they are missing.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened or written, is no SQLite file, or was made by a later version.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging();
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(failed("open"))?;
+        prepare(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(options);
+        Ok(Self { writer, readers })
+    }
+}
+
+async fn prepare(writer: &SqlitePool) -> Result<(), StorageError> {
+    let mut connection = writer.acquire().await.map_err(failed("open"))?;
+    let mut transaction = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(failed("write to the file"))?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(failed("read the schema version"))?;
+    match version {
+        SCHEMA_VERSION => {}
+        0 => {
+            sqlx::raw_sql(SCHEMA)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed("create the tables"))?;
+        }
+        later => {
+            let text = format!("the file has schema version {later}, made by a later sse-server");
+            return Err(StorageError::new("open", text));
+        }
+    }
+    transaction
+        .commit()
+        .await
+        .map_err(failed("create the tables"))
+}
+
+#[async_trait]
+impl Storage for SqliteStorage {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+        let failed = failed("append");
+        let mut connection = self.writer.acquire().await.map_err(failed)?;
+        // Taking the write lock first means that nothing has been done if it cannot be had.
+        let mut transaction = connection
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(failed)?;
+
+        let mut counts: HashMap<&str, i64> = HashMap::new();
+        for event in events {
+            *counts.entry(&event.channel).or_default() += 1;
+        }
+        // For each channel its key, and the id that its next event gets.
+        let mut channels: HashMap<&str, (i64, i64)> = HashMap::new();
+        for (name, count) in counts {
+            let row = sqlx::query(
+                "INSERT INTO channel (name, head) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET head = head + ?2
+                 RETURNING key, head - ?2 + 1",
+            )
+            .bind(name)
+            .bind(count)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            channels.insert(name, (row.get(0), row.get(1)));
+        }
+
+        let now = milliseconds(SystemTime::now());
+        let mut ids = Vec::with_capacity(events.len());
+        for event in events {
+            let (key, next) = channels.get_mut(&*event.channel).expect("counted above");
+            sqlx::query(
+                "INSERT INTO event (channel, id, type, data, created) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(*key)
+            .bind(*next)
+            .bind(&event.event_type)
+            .bind(&event.data)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+            ids.push(next.unsigned_abs());
+            *next += 1;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(ids)
+    }
+
+    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+        let head: Option<i64> = sqlx::query_scalar("SELECT head FROM channel WHERE name = ?")
+            .bind(channel)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed("read a channel's head"))?;
+        Ok(head.unwrap_or(0).unsigned_abs())
+    }
+
+    async fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let rows = sqlx::query(
+            "SELECT id, type, data FROM event
+             WHERE channel = (SELECT key FROM channel WHERE name = ?) AND id > ?
+             ORDER BY id LIMIT ?",
+        )
+        .bind(channel)
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed("read events"))?;
+        let event = |row: &sqlx::sqlite::SqliteRow| StoredEvent {
+            id: row.get::<i64, _>(0).unsigned_abs(),
+            event_type: row.get(1),
+            data: row.get(2),
+        };
+        Ok(rows.iter().map(event).collect())
+    }
+
+    async fn trim(&self, cutoff: SystemTime, limit: usize) -> Result<usize, StorageError> {
+        let done = sqlx::query(
+            "DELETE FROM event
+             WHERE seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND created < ?",
+        )
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(milliseconds(cutoff))
+        .execute(&self.writer)
+        .await
+        .map_err(failed("trim"))?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        // The last connection to close moves the write-ahead log into the file and removes it.
+        self.writer.close().await;
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError + Copy {
+    move |error| StorageError::new(operation, error)
+}
+
+fn milliseconds(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
+}
