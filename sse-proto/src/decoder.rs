@@ -135,9 +135,9 @@ pub struct Decoder {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
-    /// Before the end of the first line, which may start with a byte order mark.
+    /// At the start of the stream, where a byte order mark may stand; `line` has what there is of it.
     #[default]
-    FirstLine,
+    Start,
     Lines,
     /// A limit was passed: lines are dropped until a blank one.
     Dropping {
@@ -209,7 +209,7 @@ impl Decoder {
     pub fn end_of_stream(&mut self) {
         self.line.clear();
         self.block.clear();
-        self.mode = Mode::FirstLine;
+        self.mode = Mode::Start;
         self.after_cr = false;
         self.dispatched = false;
     }
@@ -255,11 +255,7 @@ impl Decoder {
     }
 
     /// "Process the field", or dispatch the event (section 9.2.6), for one complete line.
-    fn interpret<'l>(&mut self, mut line: &'l [u8], fields: &mut Fields<'l>) -> Step {
-        if self.mode == Mode::FirstLine {
-            self.mode = Mode::Lines;
-            line = line.strip_prefix(BOM).unwrap_or(line);
-        }
+    fn interpret<'l>(&mut self, line: &'l [u8], fields: &mut Fields<'l>) -> Step {
         let limit = self.config.max_event_len;
         match grammar::line(line) {
             Line::Field(Name::Data, value) => {
@@ -522,8 +518,10 @@ impl<'c> Frames<'_, 'c> {
 
     /// Takes the next line that is not to be dropped, or keeps its beginning for the next chunk.
     fn take_line(&mut self) -> Option<Taken<'c>> {
-        if let Mode::Dropping { in_line } = self.decoder.mode {
-            self.drop_lines(in_line)?;
+        match self.decoder.mode {
+            Mode::Start => self.skip_byte_order_mark()?,
+            Mode::Lines => {}
+            Mode::Dropping { in_line } => self.drop_lines(in_line)?,
         }
         let max_len = self.decoder.config.max_line_len;
         let line = self.split_line();
@@ -548,6 +546,22 @@ impl<'c> Frames<'_, 'c> {
                 None
             }
         }
+    }
+
+    /// "If a leading U+FEFF BYTE ORDER MARK character is found, ignore it" (section 9.2.5; the
+    /// decoding that comes before it does so). `None` if the chunk ends before that is clear.
+    fn skip_byte_order_mark(&mut self) -> Option<()> {
+        let Decoder { mode, line, .. } = &mut *self.decoder;
+        let missing = &BOM[line.len()..];
+        if let Some(rest) = self.rest.strip_prefix(missing) {
+            self.rest = rest;
+            line.clear();
+        } else if missing.starts_with(self.rest) {
+            line.extend_from_slice(mem::take(&mut self.rest));
+            return None;
+        }
+        *mode = Mode::Lines;
+        Some(())
     }
 
     /// Drops lines up to and including a blank one. `None` if the chunk ends before it.
