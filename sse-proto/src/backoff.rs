@@ -61,10 +61,7 @@ impl Backoff {
         let range = self.initial.saturating_mul(1 << doublings).min(self.max);
         let [high, low, ..] = random.to_be_bytes();
         let jitter = range / (1 << 16) * u32::from(u16::from_be_bytes([high, low]));
-        let floor = asked_for
-            .unwrap_or_default()
-            .min(MAX_ASKED_FOR)
-            .max(self.min);
+        let floor = asked_for.unwrap_or_default().min(MAX_ASKED_FOR).max(self.min);
         floor.saturating_add(jitter)
     }
 }
@@ -92,12 +89,7 @@ mod tests {
     #[test]
     fn the_range_doubles_up_to_the_cap() {
         let backoff = Backoff::default().min(Duration::ZERO);
-        let longest = |failures| {
-            backoff
-                .delay(failures, None, u64::MAX)
-                .as_millis()
-                .div_ceil(100)
-        };
+        let longest = |failures| backoff.delay(failures, None, u64::MAX).as_millis().div_ceil(100);
         let ranges = [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX].map(longest);
         assert_eq!(ranges, [10, 20, 40, 80, 160, 300, 300, 300, 300]);
     }

@@ -76,9 +76,7 @@ impl Control {
             "keep-alive" => Some(Self::KeepAlive),
             "stream-reset" => {
                 let error = StreamError::from_data(event.data());
-                Some(Self::Reset {
-                    channels: error.channels,
-                })
+                Some(Self::Reset { channels: error.channels })
             }
             "stream-error" => Some(Self::Error(StreamError::from_data(event.data()))),
             _ => None,
@@ -156,11 +154,7 @@ pub fn stream_reset<S: AsRef<str>>(
     write_json_list(&mut data, channels);
     data.push('}');
     let event = Event::builder(&data).event_type("stream-reset");
-    let event = if let Some(id) = id {
-        event.id(id)
-    } else {
-        event
-    };
+    let event = if let Some(id) = id { event.id(id) } else { event };
     event.build().map(Event::into_owned)
 }
 
@@ -209,10 +203,7 @@ mod tests {
         let opening = core::str::from_utf8(OPENING).expect("ASCII");
         assert_eq!(opening.len(), 2077);
         let spaces = " ".repeat(2048);
-        assert_eq!(
-            opening,
-            alloc::format!(":{spaces}\n\nevent: stream-open\ndata:\n\n")
-        );
+        assert_eq!(opening, alloc::format!(":{spaces}\n\nevent: stream-open\ndata:\n\n"));
     }
 
     #[test]
@@ -224,12 +215,7 @@ mod tests {
             "event: stream-reset\nid: a:3,b:0\n\
              data: {\"channels\": [\"a\", \"q\\\"\\u00e9\\ud83d\\ude00\\u007f\\n\"]}\n\n"
         );
-        assert_eq!(
-            Control::of(&reset),
-            Some(Control::Reset {
-                channels: channels.clone()
-            })
-        );
+        assert_eq!(Control::of(&reset), Some(Control::Reset { channels: channels.clone() }));
 
         let error = StreamError {
             condition: "forbidden".to_string(),
@@ -244,13 +230,8 @@ mod tests {
         let reset = |data| Event::decoded("stream-reset", None, data);
         assert_eq!(
             Control::of(&reset("{'channels': ['kk']}")),
-            Some(Control::Reset {
-                channels: vec!["kk".to_string()]
-            })
+            Some(Control::Reset { channels: vec!["kk".to_string()] })
         );
-        assert_eq!(
-            Control::of(&reset("?")),
-            Some(Control::Reset { channels: vec![] })
-        );
+        assert_eq!(Control::of(&reset("?")), Some(Control::Reset { channels: vec![] }));
     }
 }

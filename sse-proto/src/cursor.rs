@@ -11,12 +11,8 @@ use core::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Everything but the unreserved characters of RFC 3986 and `/`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'-')
-    .remove(b'~')
-    .remove(b'/');
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
 /// Shows a channel name as it stands in a cursor: percent-encoded UTF-8, with the unreserved
 /// characters and `/` left bare.
@@ -47,9 +43,7 @@ pub struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// A cursor without channels.
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: Vec::new() }
     }
 
     /// Reads a cursor, borrowing the names that need no decoding.
@@ -64,10 +58,7 @@ impl<'a> Cursor<'a> {
     /// A [`CursorError`] that says which entry is wrong, and how.
     pub fn parse(text: &'a str) -> Result<Self, CursorError> {
         let entries = text.split(',').enumerate().map(|(index, entry)| {
-            let error = |kind| CursorError {
-                entry: index + 1,
-                kind,
-            };
+            let error = |kind| CursorError { entry: index + 1, kind };
             let (name, number) = entry.split_once(':').ok_or(error(Problem::Shape))?;
             if number.contains(':') {
                 return Err(error(Problem::Shape));
@@ -76,9 +67,7 @@ impl<'a> Cursor<'a> {
             let name = name.map_err(|_| error(Problem::Name))?;
             Ok((name, position(number).ok_or(error(Problem::Number))?))
         });
-        Ok(Self {
-            entries: entries.collect::<Result<_, _>>()?,
-        })
+        Ok(Self { entries: entries.collect::<Result<_, _>>()? })
     }
 
     /// Adds a channel, or moves it if it is there.
@@ -92,27 +81,19 @@ impl<'a> Cursor<'a> {
 
     /// The position in a channel. If the channel is listed twice the last one counts.
     pub fn position(&self, channel: &str) -> Option<u64> {
-        self.entries
-            .iter()
-            .rev()
-            .find(|(name, _)| name == channel)
-            .map(|entry| entry.1)
+        self.entries.iter().rev().find(|(name, _)| name == channel).map(|entry| entry.1)
     }
 
     /// The channels and their positions, in the order in which they are written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.entries
-            .iter()
-            .map(|(name, position)| (&**name, *position))
+        self.entries.iter().map(|(name, position)| (&**name, *position))
     }
 
     /// The same cursor, owning its names.
     pub fn into_owned(self) -> Cursor<'static> {
         let entries = self.entries.into_iter();
         let owned = entries.map(|(name, position)| (Cow::Owned(name.into_owned()), position));
-        Cursor {
-            entries: owned.collect(),
-        }
+        Cursor { entries: owned.collect() }
     }
 }
 
@@ -153,12 +134,7 @@ impl core::str::FromStr for Cursor<'static> {
 
 impl<'a, N: Into<Cow<'a, str>>> FromIterator<(N, u64)> for Cursor<'a> {
     fn from_iter<I: IntoIterator<Item = (N, u64)>>(entries: I) -> Self {
-        Self {
-            entries: entries
-                .into_iter()
-                .map(|(name, at)| (name.into(), at))
-                .collect(),
-        }
+        Self { entries: entries.into_iter().map(|(name, at)| (name.into(), at)).collect() }
     }
 }
 
@@ -207,29 +183,15 @@ mod tests {
     fn what_django_eventstream_accepts_is_accepted() {
         let cursor = Cursor::parse("te%73t:4,c: 2,d:+4,test2:0,e:12 ").expect("valid");
         let positions: Vec<_> = cursor.iter().collect();
-        assert_eq!(
-            positions,
-            [("test", 4), ("c", 2), ("d", 4), ("test2", 0), ("e", 12)]
-        );
+        assert_eq!(positions, [("test", 4), ("c", 2), ("d", 4), ("test2", 0), ("e", 12)]);
         assert_eq!(Cursor::parse(":5").expect("valid").position(""), Some(5));
-        assert_eq!(
-            Cursor::parse("a:1,a:2").expect("valid").position("a"),
-            Some(2)
-        );
+        assert_eq!(Cursor::parse("a:1,a:2").expect("valid").position("a"), Some(2));
     }
 
     #[test]
     fn a_position_that_no_log_can_have_is_beyond_every_log() {
-        for text in [
-            "a:-1",
-            "a:18446744073709551616",
-            "a:99999999999999999999999999",
-        ] {
-            assert_eq!(
-                Cursor::parse(text).expect("valid").position("a"),
-                Some(u64::MAX),
-                "{text}"
-            );
+        for text in ["a:-1", "a:18446744073709551616", "a:99999999999999999999999999"] {
+            assert_eq!(Cursor::parse(text).expect("valid").position("a"), Some(u64::MAX), "{text}");
         }
         assert_eq!(Cursor::parse("a:-0").expect("valid").position("a"), Some(0));
     }
@@ -241,17 +203,11 @@ mod tests {
             ("a:b:c", "entry 1 is not channel:number"),
             ("", "entry 1 is not channel:number"),
             ("a:1,", "entry 2 is not channel:number"),
-            (
-                "a:1,test:abc",
-                "entry 2 has no whole number after the colon",
-            ),
+            ("a:1,test:abc", "entry 2 has no whole number after the colon"),
             ("test:1.5", "entry 1 has no whole number after the colon"),
             ("test:", "entry 1 has no whole number after the colon"),
             ("test:+-1", "entry 1 has no whole number after the colon"),
-            (
-                "%FF:1",
-                "entry 1 has a channel name that is not percent-encoded UTF-8",
-            ),
+            ("%FF:1", "entry 1 has a channel name that is not percent-encoded UTF-8"),
         ] {
             assert_eq!(Cursor::parse(text).expect_err(text).to_string(), message);
         }

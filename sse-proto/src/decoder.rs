@@ -36,11 +36,7 @@ pub struct DecoderConfig {
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self {
-            max_event_len: 16 << 20,
-            max_line_len: 16 << 20,
-            comments: false,
-        }
+        Self { max_event_len: 16 << 20, max_line_len: 16 << 20, comments: false }
     }
 }
 
@@ -104,10 +100,7 @@ impl fmt::Display for DecodeError {
             Self::EventTooLong { limit } => ("an event", limit),
             Self::LineTooLong { limit } => ("a line", limit),
         };
-        write!(
-            f,
-            "{what} of the stream is longer than {limit} bytes and was dropped"
-        )
+        write!(f, "{what} of the stream is longer than {limit} bytes and was dropped")
     }
 }
 
@@ -187,18 +180,12 @@ impl Decoder {
 
     /// A decoder with these limits.
     pub fn with_config(config: DecoderConfig) -> Self {
-        Self {
-            config,
-            ..Self::default()
-        }
+        Self { config, ..Self::default() }
     }
 
     /// Takes the next bytes of the stream. What they complete is read as the result is asked for.
     pub const fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
-        Frames {
-            decoder: self,
-            rest: chunk,
-        }
+        Frames { decoder: self, rest: chunk }
     }
 
     /// The stream has ended; the next bytes are the first of another one.
@@ -460,9 +447,7 @@ impl<'c> Frames<'_, 'c> {
                 Taken::Held => self.decoder.interpret_held(),
                 Taken::TooLong { in_line } => {
                     in_dropped_line = in_line;
-                    Step::Fail(DecodeError::LineTooLong {
-                        limit: self.decoder.config.max_line_len,
-                    })
+                    Step::Fail(DecodeError::LineTooLong { limit: self.decoder.config.max_line_len })
                 }
             };
             let found = match step {
@@ -485,30 +470,15 @@ impl<'c> Frames<'_, 'c> {
 
     /// The type of an event that has been found, as it came over the wire.
     pub(crate) fn event_type(&self, fields: &Fields<'c>) -> &[u8] {
-        fields
-            .event_type
-            .or(self.decoder.block.event_type.get())
-            .unwrap_or_default()
+        fields.event_type.or(self.decoder.block.event_type.get()).unwrap_or_default()
     }
 
     /// The event that has been found.
     pub(crate) fn event(&mut self, fields: &Fields<'c>) -> Event<'_> {
-        let Decoder {
-            block,
-            last_event_id,
-            lent: [lent_type, lent_data],
-            ..
-        } = &mut *self.decoder;
-        let event_type = fields
-            .event_type
-            .or(block.event_type.get())
-            .unwrap_or_default();
+        let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = &mut *self.decoder;
+        let event_type = fields.event_type.or(block.event_type.get()).unwrap_or_default();
         let data = fields.data.unwrap_or(&block.data.bytes);
-        Event::decoded(
-            text(event_type, lent_type),
-            last_event_id.as_deref(),
-            text(data, lent_data),
-        )
+        Event::decoded(text(event_type, lent_type), last_event_id.as_deref(), text(data, lent_data))
     }
 
     /// The comment that has been found.
@@ -531,9 +501,7 @@ impl<'c> Frames<'_, 'c> {
             if line.is_none() {
                 self.rest = &[];
             }
-            return Some(Taken::TooLong {
-                in_line: line.is_none(),
-            });
+            return Some(Taken::TooLong { in_line: line.is_none() });
         }
         match line {
             Some(line) if held.is_empty() => Some(Taken::Line(line)),

@@ -107,11 +107,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         let Some(end) = memchr::memchr2(b'\n', b'\r', text.as_bytes()) else {
             return rest.take();
         };
-        let line_end = if text[end..].starts_with("\r\n") {
-            2
-        } else {
-            1
-        };
+        let line_end = if text[end..].starts_with("\r\n") { 2 } else { 1 };
         rest = Some(&text[end + line_end..]);
         Some(&text[..end])
     })
@@ -153,10 +149,7 @@ impl Rendered {
         }
         let id_line = id_start..out.len();
         encode_tail(event.data(), &mut out);
-        Self {
-            bytes: Bytes::from(out),
-            id_line,
-        }
+        Self { bytes: Bytes::from(out), id_line }
     }
 
     /// The whole event with the id it was rendered with.
@@ -217,10 +210,7 @@ mod tests {
         );
         assert_eq!(encoded(&Event::new("")), "data: \n\n");
         assert_eq!(encoded(&Event::new("\n")), "data: \ndata: \n\n");
-        assert_eq!(
-            encoded(&Event::new("a\n\r\n")),
-            "data: a\ndata: \ndata: \n\n"
-        );
+        assert_eq!(encoded(&Event::new("a\n\r\n")), "data: a\ndata: \ndata: \n\n");
     }
 
     #[test]
@@ -234,17 +224,10 @@ mod tests {
     #[test]
     fn a_reconnection_time_is_written_in_milliseconds() {
         let mut out = Vec::new();
-        for time in [
-            Duration::ZERO,
-            Duration::from_micros(1_500_900),
-            Duration::MAX,
-        ] {
+        for time in [Duration::ZERO, Duration::from_micros(1_500_900), Duration::MAX] {
             encode_retry(time, &mut out);
         }
-        assert_eq!(
-            out,
-            b"retry: 0\nretry: 1500\nretry: 18446744073709551615999\n"
-        );
+        assert_eq!(out, b"retry: 0\nretry: 1500\nretry: 18446744073709551615999\n");
     }
 
     #[test]

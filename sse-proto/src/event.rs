@@ -51,29 +51,17 @@ impl<'a> Event<'a> {
     /// CR, LF and CRLF in the data are line breaks and reach the reader as LF: an event stream has
     /// no way to tell them apart. Everything else, NUL included, arrives as it is.
     pub const fn new(data: &'a str) -> Self {
-        Self(Repr::Borrowed {
-            event_type: "",
-            id: None,
-            data,
-        })
+        Self(Repr::Borrowed { event_type: "", id: None, data })
     }
 
     /// Starts an event with these data; see [`new`](Self::new) for what happens to line breaks.
     pub const fn builder(data: &'a str) -> EventBuilder<'a> {
-        EventBuilder {
-            event_type: "",
-            id: None,
-            data,
-        }
+        EventBuilder { event_type: "", id: None, data }
     }
 
     /// What the decoder has read; it cannot hold what the builder would refuse.
     pub(crate) const fn decoded(event_type: &'a str, id: Option<&'a str>, data: &'a str) -> Self {
-        Self(Repr::Borrowed {
-            event_type,
-            id,
-            data,
-        })
+        Self(Repr::Borrowed { event_type, id, data })
     }
 
     /// The event type, `message` if the sender named none.
@@ -88,11 +76,7 @@ impl<'a> Event<'a> {
     pub fn data(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { data, .. } => data,
-            Repr::Owned {
-                text,
-                event_type,
-                id,
-            } => &text[event_type + id.unwrap_or(0)..],
+            Repr::Owned { text, event_type, id } => &text[event_type + id.unwrap_or(0)..],
         }
     }
 
@@ -102,11 +86,9 @@ impl<'a> Event<'a> {
     pub fn id(&self) -> Option<&str> {
         match &self.0 {
             Repr::Borrowed { id, .. } => *id,
-            Repr::Owned {
-                text,
-                event_type,
-                id,
-            } => id.map(|id| &text[*event_type..*event_type + id]),
+            Repr::Owned { text, event_type, id } => {
+                id.map(|id| &text[*event_type..*event_type + id])
+            }
         }
     }
 
@@ -118,11 +100,7 @@ impl<'a> Event<'a> {
     /// The same event, owning its text, in one allocation. Free if it is owned already.
     pub fn into_owned(self) -> Event<'static> {
         match self.0 {
-            Repr::Borrowed {
-                event_type,
-                id,
-                data,
-            } => {
+            Repr::Borrowed { event_type, id, data } => {
                 let id_text = id.unwrap_or_default();
                 let mut text = String::with_capacity(event_type.len() + id_text.len() + data.len());
                 text.push_str(event_type);
@@ -134,15 +112,7 @@ impl<'a> Event<'a> {
                     id: id.map(str::len),
                 })
             }
-            Repr::Owned {
-                text,
-                event_type,
-                id,
-            } => Event(Repr::Owned {
-                text,
-                event_type,
-                id,
-            }),
+            Repr::Owned { text, event_type, id } => Event(Repr::Owned { text, event_type, id }),
         }
     }
 
@@ -150,9 +120,7 @@ impl<'a> Event<'a> {
     pub(crate) fn explicit_type(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { event_type, .. } => event_type,
-            Repr::Owned {
-                text, event_type, ..
-            } => &text[..*event_type],
+            Repr::Owned { text, event_type, .. } => &text[..*event_type],
         }
     }
 }
@@ -217,21 +185,13 @@ impl<'a> EventBuilder<'a> {
     pub fn build(self) -> Result<Event<'a>, InvalidField> {
         check("event type", self.event_type, b"\r\n")?;
         check("id", self.id.unwrap_or_default(), b"\r\n\0")?;
-        Ok(Event(Repr::Borrowed {
-            event_type: self.event_type,
-            id: self.id,
-            data: self.data,
-        }))
+        Ok(Event(Repr::Borrowed { event_type: self.event_type, id: self.id, data: self.data }))
     }
 }
 
 fn check(field: &'static str, text: &str, refused: &[u8]) -> Result<(), InvalidField> {
     match text.bytes().position(|byte| refused.contains(&byte)) {
-        Some(position) => Err(InvalidField {
-            field,
-            position,
-            byte: text.as_bytes()[position],
-        }),
+        Some(position) => Err(InvalidField { field, position, byte: text.as_bytes()[position] }),
         None => Ok(()),
     }
 }
@@ -263,13 +223,8 @@ impl fmt::Display for InvalidField {
             b'\n' => "LF",
             _ => "NUL",
         };
-        let Self {
-            field, position, ..
-        } = self;
-        write!(
-            f,
-            "{field} contains {name} at byte {position}, which an event stream cannot carry"
-        )
+        let Self { field, position, .. } = self;
+        write!(f, "{field} contains {name} at byte {position}, which an event stream cannot carry")
     }
 }
 
@@ -295,41 +250,16 @@ mod tests {
     #[test]
     fn the_builder_refuses_what_would_inject_or_get_lost_and_names_it() {
         for (event_type, id, message) in [
-            (
-                "a\rb",
-                "",
-                "event type contains CR at byte 1, which an event stream cannot carry",
-            ),
-            (
-                "\n",
-                "",
-                "event type contains LF at byte 0, which an event stream cannot carry",
-            ),
-            (
-                "",
-                "12\n",
-                "id contains LF at byte 2, which an event stream cannot carry",
-            ),
-            (
-                "",
-                "\r",
-                "id contains CR at byte 0, which an event stream cannot carry",
-            ),
-            (
-                "",
-                "1\0",
-                "id contains NUL at byte 1, which an event stream cannot carry",
-            ),
+            ("a\rb", "", "event type contains CR at byte 1, which an event stream cannot carry"),
+            ("\n", "", "event type contains LF at byte 0, which an event stream cannot carry"),
+            ("", "12\n", "id contains LF at byte 2, which an event stream cannot carry"),
+            ("", "\r", "id contains CR at byte 0, which an event stream cannot carry"),
+            ("", "1\0", "id contains NUL at byte 1, which an event stream cannot carry"),
         ] {
             let built = Event::builder("x").event_type(event_type).id(id).build();
             assert_eq!(built.expect_err("refused").to_string(), message);
         }
-        assert!(
-            Event::builder("\0\r\n")
-                .event_type("nul\0is\0fine")
-                .build()
-                .is_ok()
-        );
+        assert!(Event::builder("\0\r\n").event_type("nul\0is\0fine").build().is_ok());
     }
 
     use alloc::string::ToString;

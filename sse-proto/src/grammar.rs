@@ -101,9 +101,7 @@ impl<'a> Parser<&'a [u8]> for AnyChars {
 /// What a complete line is. Every sequence of bytes without CR and LF is some line, so this cannot
 /// fail.
 pub(crate) fn line(input: &[u8]) -> Line<'_> {
-    alt((field, comment, blank, unknown))
-        .parse(input)
-        .map_or(Line::Unknown, |(_, line)| line)
+    alt((field, comment, blank, unknown)).parse(input).map_or(Line::Unknown, |(_, line)| line)
 }
 
 /// "If the line is empty (a blank line): dispatch the event."
@@ -138,10 +136,7 @@ fn name(input: &[u8]) -> IResult<&[u8], Name> {
         Some(b'e') => value(Name::Event, tag("event")).parse(input),
         Some(b'i') => value(Name::Id, tag("id")).parse(input),
         Some(b'r') => value(Name::Retry, tag("retry")).parse(input),
-        _ => Err(nom::Err::Error(Error::from_error_kind(
-            input,
-            ErrorKind::Alt,
-        ))),
+        _ => Err(nom::Err::Error(Error::from_error_kind(input, ErrorKind::Alt))),
     }
 }
 
@@ -158,11 +153,8 @@ pub(crate) fn milliseconds(value: &[u8]) -> Option<u64> {
         return None;
     }
     value.iter().try_fold(0u64, |number, byte| {
-        byte.is_ascii_digit().then(|| {
-            number
-                .saturating_mul(10)
-                .saturating_add(u64::from(byte - b'0'))
-        })
+        byte.is_ascii_digit()
+            .then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
     })
 }
 
@@ -175,11 +167,7 @@ mod tests {
         assert_eq!(line_of_stream(b"a\nb"), Ok((&b"b"[..], &b"a"[..])));
         assert_eq!(line_of_stream(b"a\rb"), Ok((&b"b"[..], &b"a"[..])));
         assert_eq!(line_of_stream(b"a\r\nb"), Ok((&b"b"[..], &b"a"[..])));
-        assert_eq!(
-            line_of_stream(b"a\r"),
-            Ok((&b""[..], &b"a"[..])),
-            "a CR is acted on at once"
-        );
+        assert_eq!(line_of_stream(b"a\r"), Ok((&b""[..], &b"a"[..])), "a CR is acted on at once");
         let no_line_end = b"a\x0B\x0C\xC2\x85\xE2\x80\xA8\xE2\x80\xA9\0b";
         assert!(line_of_stream(no_line_end).is_err_and(|error| error.is_incomplete()));
     }
@@ -196,15 +184,7 @@ mod tests {
         assert_eq!(line(b"event: x"), Line::Field(Name::Event, b"x"));
         assert_eq!(line(b"id: 7"), Line::Field(Name::Id, b"7"));
         assert_eq!(line(b"retry:7"), Line::Field(Name::Retry, b"7"));
-        for other in [
-            &b"Data: x"[..],
-            b" data: x",
-            b"data : x",
-            b"datax",
-            b"dat",
-            b"i",
-            b"x:y",
-        ] {
+        for other in [&b"Data: x"[..], b" data: x", b"data : x", b"datax", b"dat", b"i", b"x:y"] {
             assert_eq!(line(other), Line::Unknown, "{other:?}");
         }
     }
@@ -215,16 +195,7 @@ mod tests {
         assert_eq!(milliseconds(b"0001500"), Some(1500));
         assert_eq!(milliseconds(b"18446744073709551616"), Some(u64::MAX));
         assert_eq!(milliseconds(&[b'9'; 400]), Some(u64::MAX));
-        for refused in [
-            &b""[..],
-            b"+5",
-            b"-5",
-            b"5x",
-            b" 5",
-            b"5 ",
-            b"1.5",
-            b"\xD9\xA3",
-        ] {
+        for refused in [&b""[..], b"+5", b"-5", b"5x", b" 5", b"5 ", b"1.5", b"\xD9\xA3"] {
             assert_eq!(milliseconds(refused), None, "{refused:?}");
         }
     }

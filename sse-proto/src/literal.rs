@@ -29,29 +29,18 @@ pub(crate) enum Literal {
 /// strings and plain values.
 pub(crate) fn object(text: &str) -> Option<Vec<(String, Literal)>> {
     let member = separated_pair(token(string), symbol(':'), alt((token(scalar), list)));
-    let members = delimited(
-        symbol('{'),
-        separated_list0(symbol(','), member),
-        symbol('}'),
-    );
-    all_consuming(members)
-        .parse(text)
-        .ok()
-        .map(|(_, members)| members)
+    let members = delimited(symbol('{'), separated_list0(symbol(','), member), symbol('}'));
+    all_consuming(members).parse(text).ok().map(|(_, members)| members)
 }
 
 /// Lists do not nest, so hostile input cannot nest the parser's calls either.
 fn list(input: &str) -> IResult<&str, Literal> {
     let items = separated_list0(symbol(','), token(scalar));
-    delimited(symbol('['), items, symbol(']'))
-        .map(Literal::List)
-        .parse(input)
+    delimited(symbol('['), items, symbol(']')).map(Literal::List).parse(input)
 }
 
 fn scalar(input: &str) -> IResult<&str, Literal> {
-    let word = take_while_m_n(1, 64, |c: char| {
-        c.is_ascii_alphanumeric() || "+-._".contains(c)
-    });
+    let word = take_while_m_n(1, 64, |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c));
     alt((map(string, Literal::Text), value(Literal::Other, word))).parse(input)
 }
 
@@ -100,9 +89,7 @@ fn utf16(input: &str) -> IResult<&str, char> {
     let lone = char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER);
     let mut low = map_opt(pair, |low| {
         let is_pair = (0xD800..0xDC00).contains(&unit) && (0xDC00..0xE000).contains(&low);
-        is_pair
-            .then(|| 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00))
-            .and_then(char::from_u32)
+        is_pair.then(|| 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)).and_then(char::from_u32)
     });
     Ok(low.parse(rest).unwrap_or((rest, lone)))
 }
@@ -145,10 +132,7 @@ mod tests {
     #[test]
     fn json_and_python_are_read_alike() {
         let channels = Literal::List(vec![text("a"), text("it's é")]);
-        let expected = vec![
-            ("n".to_string(), Literal::Other),
-            ("channels".to_string(), channels),
-        ];
+        let expected = vec![("n".to_string(), Literal::Other), ("channels".to_string(), channels)];
         for source in [
             r#"{"n": null, "channels": ["a", "it's \u00e9"]}"#,
             r#" { "n":-1.5e3 ,"channels":[ "a","it's é" ] } "#,
@@ -163,26 +147,16 @@ mod tests {
     fn escapes_are_resolved() {
         let source = r#"{"a": "\"\\\/\b\f\n\r\t\ud83d\ude00\ud83d-\U0001F600", "": []}"#;
         let value = "\"\\/\u{8}\u{c}\n\r\t😀\u{FFFD}-😀";
-        let expected = vec![
-            ("a".to_string(), text(value)),
-            (String::new(), Literal::List(vec![])),
-        ];
+        let expected = vec![("a".to_string(), text(value)), (String::new(), Literal::List(vec![]))];
         assert_eq!(object(source), Some(expected));
     }
 
     #[test]
     fn anything_else_is_no_object() {
         let nested = "[".repeat(100_000);
-        for source in [
-            "",
-            "{",
-            "[]",
-            "{\"a\"}",
-            "{\"a\": \"b}",
-            "{} x",
-            "{\"a\": '\\u12'}",
-            &nested,
-        ] {
+        for source in
+            ["", "{", "[]", "{\"a\"}", "{\"a\": \"b}", "{} x", "{\"a\": '\\u12'}", &nested]
+        {
             assert_eq!(object(source), None, "{source:.20}");
         }
         assert_eq!(object(&alloc::format!("{{\"a\": {nested}")), None);

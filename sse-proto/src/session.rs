@@ -320,9 +320,7 @@ impl Session {
             Phase::Connecting { deadline } if now >= deadline => {
                 self.fail(now, Failure::ConnectTimeout, None);
             }
-            Phase::Open {
-                deadline: Some(deadline),
-            } if now >= deadline => {
+            Phase::Open { deadline: Some(deadline) } if now >= deadline => {
                 self.fail(now, Failure::IdleTimeout, None);
             }
             Phase::Waiting { until, .. } if now >= until => self.phase = Phase::Due,
@@ -338,9 +336,7 @@ impl Session {
             &Phase::Waiting { until, .. } => Step::Sleep { until },
             &Phase::Open { deadline } => Step::Read { until: deadline },
             &Phase::Due => Step::Read { until: None },
-            &Phase::Connecting { deadline } => Step::Read {
-                until: Some(deadline),
-            },
+            &Phase::Connecting { deadline } => Step::Read { until: Some(deadline) },
         }
     }
 
@@ -348,10 +344,7 @@ impl Session {
         let id = self.last_event_id().filter(|id| !id.is_empty());
         let sendable = |id: &&str| !id.chars().any(char::is_control) && id.trim_ascii() == *id;
         let last_event_id = id.filter(sendable);
-        Request {
-            last_event_id,
-            id_withheld: last_event_id != id,
-        }
+        Request { last_event_id, id_withheld: last_event_id != id }
     }
 
     /// The head of the response has arrived. Afterwards the session is open, waits, or is closed.
@@ -362,13 +355,9 @@ impl Session {
         match head.status {
             200 if is_event_stream(head.content_type) => {
                 self.decoder.end_of_stream();
-                self.phase = Phase::Open {
-                    deadline: self.idle_deadline(now),
-                };
+                self.phase = Phase::Open { deadline: self.idle_deadline(now) };
             }
-            200 => self.stop(Closed::ContentType(
-                head.content_type.map(ToString::to_string),
-            )),
+            200 => self.stop(Closed::ContentType(head.content_type.map(ToString::to_string))),
             204 => self.stop(Closed::NoContent),
             status if self.config.policy == Policy::Resilient && may_pass(status) => {
                 self.fail(now, Failure::Status(status), head.retry_after);
@@ -382,26 +371,11 @@ impl Session {
     pub fn handle_bytes<'s, 'c>(&'s mut self, now: Duration, chunk: &'c [u8]) -> Items<'s, 'c> {
         let is_open = matches!(self.phase, Phase::Open { .. });
         if is_open && !chunk.is_empty() {
-            self.phase = Phase::Open {
-                deadline: self.idle_deadline(now),
-            };
+            self.phase = Phase::Open { deadline: self.idle_deadline(now) };
         }
-        let Self {
-            decoder,
-            phase,
-            failures,
-            reconnection_time,
-            config,
-            ..
-        } = self;
+        let Self { decoder, phase, failures, reconnection_time, config, .. } = self;
         let frames = decoder.decode(if is_open { chunk } else { &[] });
-        Items {
-            frames,
-            phase,
-            failures,
-            reconnection_time,
-            control_events: config.control_events,
-        }
+        Items { frames, phase, failures, reconnection_time, control_events: config.control_events }
     }
 
     /// The body has ended.
@@ -426,30 +400,18 @@ impl Session {
     }
 
     fn idle_deadline(&self, now: Duration) -> Option<Duration> {
-        self.config
-            .idle_timeout
-            .map(|timeout| now.saturating_add(timeout))
+        self.config.idle_timeout.map(|timeout| now.saturating_add(timeout))
     }
 
     fn fail(&mut self, now: Duration, failure: Failure, retry_after: Option<Duration>) {
         self.decoder.end_of_stream();
         self.failures = self.failures.saturating_add(1);
-        if self
-            .config
-            .max_failures
-            .is_some_and(|max| self.failures >= max)
-        {
+        if self.config.max_failures.is_some_and(|max| self.failures >= max) {
             return self.stop(Closed::GaveUp(failure));
         }
         let asked_for = retry_after.max(self.reconnection_time);
-        let delay = self
-            .config
-            .backoff
-            .delay(self.failures, asked_for, self.jitter.next());
-        self.phase = Phase::Waiting {
-            until: now.saturating_add(delay),
-            failure,
-        };
+        let delay = self.config.backoff.delay(self.failures, asked_for, self.jitter.next());
+        self.phase = Phase::Waiting { until: now.saturating_add(delay), failure };
     }
 
     fn stop(&mut self, closed: Closed) {
@@ -461,11 +423,7 @@ impl Session {
 /// "Content-Type is text/event-stream", whatever its parameters (section 9.2.3).
 fn is_event_stream(content_type: Option<&str>) -> bool {
     let essence = content_type.and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| {
-        essence
-            .trim_ascii()
-            .eq_ignore_ascii_case("text/event-stream")
-    })
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// Request Timeout, Too Early, Too Many Requests, and the server's own errors.

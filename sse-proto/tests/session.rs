@@ -1,8 +1,5 @@
 //! A session is driven in simulated time: no sockets, no clock, no waiting.
-#![allow(
-    clippy::unchecked_time_subtraction,
-    reason = "simulated time does not run backwards"
-)]
+#![allow(clippy::unchecked_time_subtraction, reason = "simulated time does not run backwards")]
 
 use std::time::Duration;
 
@@ -13,11 +10,8 @@ use sse_proto::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-const OK: ResponseHead<'_> = ResponseHead {
-    status: 200,
-    content_type: Some("text/event-stream"),
-    retry_after: None,
-};
+const OK: ResponseHead<'_> =
+    ResponseHead { status: 200, content_type: Some("text/event-stream"), retry_after: None };
 
 fn status(status: u16) -> ResponseHead<'static> {
     ResponseHead { status, ..OK }
@@ -70,41 +64,16 @@ fn closed(session: &mut Session, now: Duration) -> Closed {
 #[test]
 fn the_end_of_the_stream_leads_to_a_request_that_resumes_it() {
     let mut session = open(SessionConfig::default());
-    assert_eq!(
-        feed(
-            &mut session,
-            SECOND,
-            "id: 7\ndata: a\n\nid: 8\ndata: unfinished"
-        ),
-        ["a"]
-    );
+    assert_eq!(feed(&mut session, SECOND, "id: 7\ndata: a\n\nid: 8\ndata: unfinished"), ["a"]);
     session.handle_end(SECOND);
     let until = due(&mut session, SECOND);
     assert!(until > SECOND);
-    assert_eq!(
-        session.state(),
-        State::Waiting {
-            until,
-            failure: Failure::Ended
-        }
-    );
+    assert_eq!(session.state(), State::Waiting { until, failure: Failure::Ended });
     assert_eq!(due(&mut session, until - Duration::from_nanos(1)), until);
-    assert_eq!(
-        connect(&mut session, until).as_deref(),
-        Some("7"),
-        "8 was never committed"
-    );
+    assert_eq!(connect(&mut session, until).as_deref(), Some("7"), "8 was never committed");
     session.handle_response(until, &OK);
-    assert_eq!(
-        feed(&mut session, until, "\ndata: b\n\n"),
-        ["b"],
-        "nothing is left of before"
-    );
-    assert_eq!(
-        session.last_event_id(),
-        Some("7"),
-        "a stream without ids does not lose it"
-    );
+    assert_eq!(feed(&mut session, until, "\ndata: b\n\n"), ["b"], "nothing is left of before");
+    assert_eq!(session.last_event_id(), Some("7"), "a stream without ids does not lose it");
 }
 
 #[test]
@@ -125,14 +94,8 @@ fn an_id_that_http_cannot_carry_is_withheld_and_reported() {
     for id in ["a\u{1}b", "a\nb", "\u{7f}", "a\tb", " a", "a "] {
         let mut session = Session::new(SessionConfig::default(), 1);
         session.set_last_event_id(Some(id.to_owned()));
-        let Step::Connect(request) = session.poll(SECOND) else {
-            panic!("expected to connect")
-        };
-        assert_eq!(
-            (request.last_event_id, request.id_withheld),
-            (None, true),
-            "{id:?}"
-        );
+        let Step::Connect(request) = session.poll(SECOND) else { panic!("expected to connect") };
+        assert_eq!((request.last_event_id, request.id_withheld), (None, true), "{id:?}");
     }
 }
 
@@ -150,42 +113,19 @@ fn what_may_pass_is_tried_again_and_the_rest_is_final() {
             matches!(state, State::Waiting { failure, .. } if failure == Failure::Status(code)),
             "{code}: {state:?}"
         );
-        assert_eq!(
-            after(Policy::Strict, &status(code)),
-            State::Closed(Closed::Status(code))
-        );
+        assert_eq!(after(Policy::Strict, &status(code)), State::Closed(Closed::Status(code)));
     }
     for code in [100, 201, 206, 301, 304, 400, 401, 403, 404, 405, 410, 451] {
-        assert_eq!(
-            after(Policy::Resilient, &status(code)),
-            State::Closed(Closed::Status(code))
-        );
+        assert_eq!(after(Policy::Resilient, &status(code)), State::Closed(Closed::Status(code)));
     }
-    assert_eq!(
-        after(Policy::Resilient, &status(204)),
-        State::Closed(Closed::NoContent)
-    );
-    for good in [
-        "text/event-stream",
-        "Text/Event-Stream;charset=latin1",
-        " text/event-stream ; x",
-    ] {
-        let head = ResponseHead {
-            content_type: Some(good),
-            ..OK
-        };
+    assert_eq!(after(Policy::Resilient, &status(204)), State::Closed(Closed::NoContent));
+    for good in ["text/event-stream", "Text/Event-Stream;charset=latin1", " text/event-stream ; x"]
+    {
+        let head = ResponseHead { content_type: Some(good), ..OK };
         assert_eq!(after(Policy::Strict, &head), State::Open, "{good}");
     }
-    for wrong in [
-        None,
-        Some("text/html"),
-        Some("text/event-stream2"),
-        Some(""),
-    ] {
-        let head = ResponseHead {
-            content_type: wrong,
-            ..OK
-        };
+    for wrong in [None, Some("text/html"), Some("text/event-stream2"), Some("")] {
+        let head = ResponseHead { content_type: wrong, ..OK };
         let expected = Closed::ContentType(wrong.map(str::to_owned));
         assert_eq!(after(Policy::Resilient, &head), State::Closed(expected));
     }
@@ -199,13 +139,7 @@ fn retry_and_retry_after_are_floors_and_retry_zero_has_one() {
     let until = due(&mut session, SECOND);
     assert!(until >= 21 * SECOND, "{until:?}");
     connect(&mut session, until);
-    session.handle_response(
-        until,
-        &ResponseHead {
-            retry_after: Some(60 * SECOND),
-            ..status(503)
-        },
-    );
+    session.handle_response(until, &ResponseHead { retry_after: Some(60 * SECOND), ..status(503) });
     assert!(due(&mut session, until) >= until + 60 * SECOND);
 
     let mut session = open(SessionConfig::default());
@@ -230,13 +164,8 @@ fn delays_grow_until_there_is_progress() {
         delay
     };
     let opening = "event: stream-open\ndata:\n\n";
-    let longest = (0..9)
-        .map(|_| fail_after(&mut session, &mut now, opening))
-        .max();
-    assert!(
-        longest > Some(20 * SECOND),
-        "a 200 and a stream-open are no progress: {longest:?}"
-    );
+    let longest = (0..9).map(|_| fail_after(&mut session, &mut now, opening)).max();
+    assert!(longest > Some(20 * SECOND), "a 200 and a stream-open are no progress: {longest:?}");
     let delay = fail_after(&mut session, &mut now, "event: keep-alive\ndata:\n\n");
     assert!(delay < 2 * SECOND, "{delay:?}");
 }
@@ -244,43 +173,16 @@ fn delays_grow_until_there_is_progress() {
 #[test]
 fn silence_and_a_missing_answer_are_noticed() {
     let mut session = open(SessionConfig::default());
-    assert_eq!(
-        session.poll(SECOND),
-        Step::Read {
-            until: Some(45 * SECOND)
-        }
-    );
+    assert_eq!(session.poll(SECOND), Step::Read { until: Some(45 * SECOND) });
     feed(&mut session, 40 * SECOND, ":");
-    assert_eq!(
-        session.poll(45 * SECOND),
-        Step::Read {
-            until: Some(85 * SECOND)
-        }
-    );
+    assert_eq!(session.poll(45 * SECOND), Step::Read { until: Some(85 * SECOND) });
     let until = due(&mut session, 85 * SECOND);
-    assert_eq!(
-        session.state(),
-        State::Waiting {
-            until,
-            failure: Failure::IdleTimeout
-        }
-    );
+    assert_eq!(session.state(), State::Waiting { until, failure: Failure::IdleTimeout });
     assert!(feed(&mut session, 85 * SECOND, "data: late\n\n").is_empty());
     connect(&mut session, until);
-    assert_eq!(
-        session.poll(until),
-        Step::Read {
-            until: Some(until + 30 * SECOND)
-        }
-    );
+    assert_eq!(session.poll(until), Step::Read { until: Some(until + 30 * SECOND) });
     due(&mut session, until + 30 * SECOND);
-    assert!(matches!(
-        session.state(),
-        State::Waiting {
-            failure: Failure::ConnectTimeout,
-            ..
-        }
-    ));
+    assert!(matches!(session.state(), State::Waiting { failure: Failure::ConnectTimeout, .. }));
 }
 
 #[test]
@@ -294,10 +196,7 @@ fn a_reset_is_an_item_of_its_own_and_moves_the_position() {
 #[test]
 fn control_events_are_swallowed_unless_asked_for() {
     let body = "event: stream-open\ndata:\n\nevent: keep-alive\ndata:\n\ndata: x\n\n";
-    assert_eq!(
-        feed(&mut open(SessionConfig::default()), SECOND, body),
-        ["x"]
-    );
+    assert_eq!(feed(&mut open(SessionConfig::default()), SECOND, body), ["x"]);
     let config = SessionConfig::default().control_events(true);
     assert_eq!(feed(&mut open(config), SECOND, body), ["", "", "x"]);
 }
@@ -309,13 +208,8 @@ fn a_stream_error_is_final_and_nothing_after_it_is_delivered() {
                 data: {\"condition\": \"forbidden\", \"text\": \"no\"}\n\ndata: y\n\n";
     assert_eq!(feed(&mut session, SECOND, body), ["x"]);
     session.handle_end(SECOND);
-    let Closed::StreamError(error) = closed(&mut session, SECOND) else {
-        panic!("stream-error")
-    };
-    assert_eq!(
-        (error.condition.as_str(), error.text.as_str()),
-        ("forbidden", "no")
-    );
+    let Closed::StreamError(error) = closed(&mut session, SECOND) else { panic!("stream-error") };
+    assert_eq!((error.condition.as_str(), error.text.as_str()), ("forbidden", "no"));
 }
 
 #[test]
@@ -336,10 +230,7 @@ fn giving_up_names_the_last_failure() {
     let until = due(&mut session, SECOND);
     connect(&mut session, until);
     session.handle_response(until, &status(503));
-    assert_eq!(
-        closed(&mut session, until),
-        Closed::GaveUp(Failure::Status(503))
-    );
+    assert_eq!(closed(&mut session, until), Closed::GaveUp(Failure::Status(503)));
 }
 
 #[derive(Clone, Debug)]

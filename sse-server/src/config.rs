@@ -35,12 +35,7 @@ pub struct Settings {
     pub relay: Option<String>,
 
     /// Who has this token may publish [default: a random one, printed at start]
-    #[arg(
-        long,
-        env = "SSE_SERVER_PUBLISH_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub publish_token: Option<String>,
 
     /// How long events are kept, such as `90m` or `7d` [default: 24h]
@@ -109,10 +104,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self {
-            setting: setting.into(),
-            problem: problem.into(),
-        }
+        Self { setting: setting.into(), problem: problem.into() }
     }
 }
 
@@ -137,11 +129,7 @@ impl Settings {
             let problem = format!("{relay:?} is not available in this version; use none");
             return Err(ConfigError::new("--relay", problem));
         }
-        if self
-            .publish_token
-            .as_ref()
-            .is_some_and(|token| token.trim().is_empty())
-        {
+        if self.publish_token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             let problem =
                 "the token is empty, so everyone could publish; leave it out for a random one";
             return Err(ConfigError::new("--publish-token", problem));
@@ -184,15 +172,9 @@ impl Settings {
 
 fn addresses(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     let error = |problem: String| {
-        ConfigError::new(
-            "--listen",
-            format!("{text:?} is no address and port: {problem}"),
-        )
+        ConfigError::new("--listen", format!("{text:?} is no address and port: {problem}"))
     };
-    let addresses: Vec<_> = text
-        .to_socket_addrs()
-        .map_err(|e| error(e.to_string()))?
-        .collect();
+    let addresses: Vec<_> = text.to_socket_addrs().map_err(|e| error(e.to_string()))?.collect();
     if addresses.is_empty() {
         Err(error("the name has no address".to_owned()))
     } else {
@@ -205,9 +187,7 @@ fn duration(setting: &str, text: &str) -> Result<Duration, ConfigError> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err(error("must be longer than nothing".to_owned())),
         Ok(duration) => Ok(duration),
-        Err(problem) => Err(error(format!(
-            "{problem}; write for example 30s, 15m or 24h"
-        ))),
+        Err(problem) => Err(error(format!("{problem}; write for example 30s, 15m or 24h"))),
     }
 }
 
@@ -234,10 +214,9 @@ impl StorageChoice {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?)),
             #[cfg(not(feature = "sqlite"))]
-            Self::Sqlite(_) => Err(StorageError::new(
-                "open",
-                "this build does not have the feature `sqlite`",
-            )),
+            Self::Sqlite(_) => {
+                Err(StorageError::new("open", "this build does not have the feature `sqlite`"))
+            }
         }
     }
 }

@@ -14,16 +14,11 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let done = Settings::parse()
-        .resolve()
-        .map_err(Into::into)
-        .and_then(|config| {
-            log(&config.log)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(run(config))
-        });
+    let done = Settings::parse().resolve().map_err(Into::into).and_then(|config| {
+        log(&config.log)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(run(config))
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,10 +56,7 @@ async fn run(config: Config) -> Result<(), Error> {
         .await
         .map_err(|error| format!("--storage {}: cannot {error}", config.storage))?;
     let address = listener.local_addr()?;
-    info!(
-        "listening on http://{address}/events/ with storage {}",
-        config.storage
-    );
+    info!("listening on http://{address}/events/ with storage {}", config.storage);
     let token = if let Some(token) = config.publish_token {
         token
     } else {
@@ -74,9 +66,8 @@ async fn run(config: Config) -> Result<(), Error> {
     };
     let hub = Hub::new(storage.clone());
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
-    let http = HttpConfig::new(token)
-        .keep_alive(config.keep_alive)
-        .max_event_len(config.max_event_size);
+    let http =
+        HttpConfig::new(token).keep_alive(config.keep_alive).max_event_len(config.max_event_size);
     http::serve(listener, http::router(hub.clone(), http), &hub, shutdown).await;
     trimming.abort();
     storage.close().await;

@@ -85,11 +85,7 @@ impl Parser {
             }
             _ => {
                 self.line.push(byte);
-                if self
-                    .wanted
-                    .line_limit
-                    .is_some_and(|limit| self.line.len() > limit)
-                {
+                if self.wanted.line_limit.is_some_and(|limit| self.line.len() > limit) {
                     self.fail(Delivery::LineTooLarge);
                 }
             }
@@ -134,11 +130,7 @@ impl Parser {
             }
             _ => {}
         }
-        if self
-            .wanted
-            .event_limit
-            .is_some_and(|limit| self.block.size() > limit)
-        {
+        if self.wanted.event_limit.is_some_and(|limit| self.block.size() > limit) {
             self.fail(Delivery::EventTooLarge);
         }
     }
@@ -150,11 +142,7 @@ impl Parser {
         if block.data.is_empty() {
             return;
         }
-        let event = if block.event_type.is_empty() {
-            b"message"
-        } else {
-            &block.event_type[..]
-        };
+        let event = if block.event_type.is_empty() { b"message" } else { &block.event_type[..] };
         self.delivered.push(Delivery::Item(Item::Event {
             event: text(event),
             data: text(&block.data.join(&b'\n')),

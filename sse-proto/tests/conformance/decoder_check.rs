@@ -30,10 +30,7 @@ fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, Strin
         }
         assert!(decoder.buffered_len() <= event_limit + line_limit);
     }
-    (
-        delivered,
-        decoder.last_event_id().unwrap_or_default().to_owned(),
-    )
+    (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
 }
 
 fn delivery(frame: Result<Frame<'_>, DecodeError>) -> Delivery {
@@ -96,11 +93,7 @@ fn vectors_in_every_two_chunks() {
 fn check(case: &vectors::Case, chunks: &[&[u8]]) {
     let (delivered, last_event_id) = decode(chunks, &case.last_event_id, case.wanted());
     assert_eq!(delivered, case.expect(), "{} as {chunks:?}", case.name);
-    assert_eq!(
-        last_event_id, case.final_last_event_id,
-        "{} as {chunks:?}",
-        case.name
-    );
+    assert_eq!(last_event_id, case.final_last_event_id, "{} as {chunks:?}", case.name);
 }
 
 proptest! {
@@ -138,10 +131,7 @@ proptest! {
 /// Stopped at any frame and fed what it has not read, a decoder goes on as if nothing had been.
 #[test]
 fn reading_can_stop_after_any_frame() {
-    for case in vectors::all()
-        .into_iter()
-        .filter(|case| case.wanted().is_plain())
-    {
+    for case in vectors::all().into_iter().filter(|case| case.wanted().is_plain()) {
         let bytes = case.bytes();
         let mut decoder = Decoder::new();
         if !case.last_event_id.is_empty() {

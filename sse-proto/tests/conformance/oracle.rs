@@ -8,11 +8,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     /// An event dispatched by a blank line; `id` is its lastEventId, empty if there is none.
-    Event {
-        event: String,
-        data: String,
-        id: String,
-    },
+    Event { event: String, data: String, id: String },
     /// A new reconnection time, in milliseconds.
     Retry(u64),
 }
@@ -128,8 +124,7 @@ impl Interpreter {
             // An empty value has no digits to be interpreted. The standard's integers have no
             // bound; ours end at u64::MAX milliseconds, some 580 million years.
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                self.delivered
-                    .push(Item::Retry(value.parse().unwrap_or(u64::MAX)));
+                self.delivered.push(Item::Retry(value.parse().unwrap_or(u64::MAX)));
             }
             // "The field is ignored."
             _ => {}
@@ -159,11 +154,7 @@ impl Interpreter {
         // the event source."
         // "6. If the event type buffer has a value other than the empty string, change the type of
         // the newly created event to equal the value of the event type buffer."
-        let event = if self.event_type.is_empty() {
-            "message"
-        } else {
-            &self.event_type
-        };
+        let event = if self.event_type.is_empty() { "message" } else { &self.event_type };
         let item = Item::Event {
             event: event.to_owned(),
             data: self.data.clone(),

@@ -36,10 +36,7 @@ struct Explanation<Difference> {
 impl<Difference> Explanation<Difference> {
     /// Starts from what is right.
     fn new(right: (Vec<Item>, String)) -> Self {
-        Self {
-            outcome: right.into(),
-            differences: Vec::new(),
-        }
+        Self { outcome: right.into(), differences: Vec::new() }
     }
 
     /// Applies one more difference. It explains something only if it changes what is delivered.
@@ -68,13 +65,10 @@ fn assert_example<Difference: Debug + PartialEq>(
 
 /// The streams of the vectors that are about the standard alone, a chunk for each step.
 fn vector_streams() -> impl Iterator<Item = (String, Vec<Vec<u8>>, String)> {
-    vectors::all()
-        .into_iter()
-        .filter(|case| case.plain().is_some())
-        .map(|case| {
-            let steps = case.steps.iter().map(vectors::Step::bytes).collect();
-            (case.name, steps, case.last_event_id)
-        })
+    vectors::all().into_iter().filter(|case| case.plain().is_some()).map(|case| {
+        let steps = case.steps.iter().map(vectors::Step::bytes).collect();
+        (case.name, steps, case.last_event_id)
+    })
 }
 
 /// Rewrites a stream line by line, and leaves the line ends as they are. A last line without an end
@@ -86,11 +80,7 @@ fn map_lines(stream: &str, mut rewrite: impl FnMut(&str) -> String) -> String {
     };
     let mut rewritten = bom.to_owned();
     while let Some(length) = rest.find(['\r', '\n']) {
-        let end = if rest[length..].starts_with("\r\n") {
-            2
-        } else {
-            1
-        };
+        let end = if rest[length..].starts_with("\r\n") { 2 } else { 1 };
         rewritten += &rewrite(&rest[..length]);
         rewritten += &rest[length..length + end];
         rest = &rest[length + end..];

@@ -45,20 +45,10 @@ pub(crate) struct Step {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 enum Expected {
-    Event {
-        event: String,
-        data: String,
-        id: String,
-    },
-    Retry {
-        retry: u64,
-    },
-    Comment {
-        comment: String,
-    },
-    Error {
-        error: Failure,
-    },
+    Event { event: String, data: String, id: String },
+    Retry { retry: u64 },
+    Comment { comment: String },
+    Error { error: Failure },
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -100,13 +90,10 @@ impl Case {
         if self.limits.event.is_some() || self.limits.line.is_some() {
             return None;
         }
-        let items = self
-            .expect()
-            .into_iter()
-            .filter_map(|delivery| match delivery {
-                Delivery::Item(item) => Some(item),
-                _ => None,
-            });
+        let items = self.expect().into_iter().filter_map(|delivery| match delivery {
+            Delivery::Item(item) => Some(item),
+            _ => None,
+        });
         Some(items.collect())
     }
 }
@@ -122,12 +109,8 @@ impl Step {
             Expected::Event { event, data, id } => Delivery::Item(Item::Event { event, data, id }),
             Expected::Retry { retry } => Delivery::Item(Item::Retry(retry)),
             Expected::Comment { comment } => Delivery::Comment(comment),
-            Expected::Error {
-                error: Failure::EventTooLarge,
-            } => Delivery::EventTooLarge,
-            Expected::Error {
-                error: Failure::LineTooLarge,
-            } => Delivery::LineTooLarge,
+            Expected::Error { error: Failure::EventTooLarge } => Delivery::EventTooLarge,
+            Expected::Error { error: Failure::LineTooLarge } => Delivery::LineTooLarge,
         };
         self.expect.iter().map(delivery).collect()
     }
@@ -139,10 +122,7 @@ pub(crate) fn all() -> Vec<Case> {
     let mut paths: Vec<_> = fs::read_dir(&folder)
         .expect("the vectors are beside the tests")
         .map(|entry| entry.expect("the folder can be listed").path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
 
@@ -151,11 +131,7 @@ pub(crate) fn all() -> Vec<Case> {
         let json = fs::read_to_string(&path).expect("a vector file can be read");
         let file: File = serde_json::from_str(&json)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(
-            file.about.ends_with('.'),
-            "{}: `about` is a sentence",
-            path.display()
-        );
+        assert!(file.about.ends_with('.'), "{}: `about` is a sentence", path.display());
         cases.extend(file.cases);
     }
     cases

@@ -21,10 +21,7 @@ fn the_oracle_agrees_with_every_vector() {
         assert_eq!(items, expected, "{}", case.name);
         assert_eq!(last_event_id, case.final_last_event_id, "{}", case.name);
     }
-    assert!(
-        checked > 150,
-        "only {checked} vectors are about the standard"
-    );
+    assert!(checked > 150, "only {checked} vectors are about the standard");
 }
 
 /// The oracle reads only lines that have ended, so what it makes of the bytes so far is exactly
@@ -41,12 +38,7 @@ fn every_step_delivers_what_its_bytes_complete() {
             if case.plain().is_some() {
                 let (items, _) = oracle::parse(&bytes, &case.last_event_id);
                 let expected = expected.iter().filter_map(as_item).cloned();
-                assert_eq!(
-                    items,
-                    expected.collect::<Vec<_>>(),
-                    "{}, step {index}",
-                    case.name
-                );
+                assert_eq!(items, expected.collect::<Vec<_>>(), "{}, step {index}", case.name);
             }
         }
         let (_, last_event_id) = additions::parse(&bytes, &case.last_event_id, case.wanted());
@@ -61,35 +53,16 @@ fn vectors_are_well_formed() {
         let kebab = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
         assert!(case.name.chars().all(kebab), "{} is kebab-case", case.name);
         assert!(!case.standard.is_empty(), "{} has a source", case.name);
-        assert!(
-            case.why.ends_with('.'),
-            "{}: `why` is a sentence",
-            case.name
-        );
+        assert!(case.why.ends_with('.'), "{}: `why` is a sentence", case.name);
         assert!(!case.steps.is_empty(), "{} has a step", case.name);
-        assert!(
-            names.insert(case.name.clone()),
-            "{} is there twice",
-            case.name
-        );
-        let comments = case
-            .expect()
-            .iter()
-            .any(|one| matches!(one, Delivery::Comment(_)));
-        assert!(
-            case.comments || !comments,
-            "{} gets comments unasked",
-            case.name
-        );
+        assert!(names.insert(case.name.clone()), "{} is there twice", case.name);
+        let comments = case.expect().iter().any(|one| matches!(one, Delivery::Comment(_)));
+        assert!(case.comments || !comments, "{} gets comments unasked", case.name);
         let failures = case
             .expect()
             .iter()
             .any(|one| matches!(one, Delivery::EventTooLarge | Delivery::LineTooLarge));
-        assert!(
-            case.plain().is_none() || !failures,
-            "{} fails without a limit",
-            case.name
-        );
+        assert!(case.plain().is_none() || !failures, "{} fails without a limit", case.name);
     }
 }
 

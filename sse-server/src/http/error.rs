@@ -20,13 +20,7 @@ struct Body {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            body: Body {
-                error,
-                message: message.into(),
-            },
-        }
+        Self { status, body: Body { error, message: message.into() } }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {

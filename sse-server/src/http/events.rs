@@ -43,15 +43,9 @@ pub(super) async fn of_path(
 
 async fn answer(app: &App, path: Option<String>, query: &str, headers: &HeaderMap) -> Response {
     if wants_page(headers) {
-        let headers = [
-            (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        return (
-            [(header::VARY, "Accept")],
-            headers,
-            Html(include_str!("page.html")),
-        )
+        let headers =
+            [(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-cache")];
+        return ([(header::VARY, "Accept")], headers, Html(include_str!("page.html")))
             .into_response();
     }
     match open(app, path, query, headers).await {
@@ -60,13 +54,7 @@ async fn answer(app: &App, path: Option<String>, query: &str, headers: &HeaderMa
         Err(NotOpened::AfterError) => {
             let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
             let text = "Invalid request: Can't resume session after stream-error.\n";
-            (
-                StatusCode::BAD_REQUEST,
-                stream_headers(),
-                content_type,
-                text,
-            )
-                .into_response()
+            (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
         }
         Err(NotOpened::Unavailable(refusal)) => refusal.into_response(),
     }
@@ -89,11 +77,7 @@ async fn open(
 ) -> Result<OpenStream, NotOpened> {
     let bad_request = |text: &str| {
         let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
-        NotOpened::Error(StreamError {
-            condition,
-            text,
-            channels: Vec::new(),
-        })
+        NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
     };
     let channels = channels(path, query);
     if channels.is_empty() {
@@ -102,10 +86,7 @@ async fn open(
     if channels.len() > MAX_CHANNELS {
         return Err(bad_request("Channel limit exceeded."));
     }
-    if channels
-        .iter()
-        .any(|name| name.chars().count() > MAX_CHANNEL_NAME)
-    {
+    if channels.iter().any(|name| name.chars().count() > MAX_CHANNEL_NAME) {
         let text = format!("A channel name is longer than {MAX_CHANNEL_NAME} characters.");
         return Err(bad_request(&text));
     }
@@ -121,25 +102,15 @@ async fn open(
             return Err(bad_request("Failed to parse Last-Event-ID or lastEventId."));
         }
     };
-    let subscriber = app
-        .hub
-        .subscribe(&channels, &resume)
-        .await
-        .map_err(|error| {
-            warn!(%error, "a stream could not be opened");
-            NotOpened::Unavailable(Refusal::unavailable(
-                "the storage does not answer, so the stream cannot be placed; try again",
-            ))
-        })?;
-    let knows_all = channels
-        .iter()
-        .all(|channel| resume.position(channel).is_some());
+    let subscriber = app.hub.subscribe(&channels, &resume).await.map_err(|error| {
+        warn!(%error, "a stream could not be opened");
+        NotOpened::Unavailable(Refusal::unavailable(
+            "the storage does not answer, so the stream cannot be placed; try again",
+        ))
+    })?;
+    let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
-    Ok(OpenStream::new(
-        subscriber,
-        knows_all,
-        app.config.keep_alive,
-    ))
+    Ok(OpenStream::new(subscriber, knows_all, app.config.keep_alive))
 }
 
 /// The distinct channels, in the order in which they are named.
@@ -159,22 +130,15 @@ fn channels(path: Option<String>, query: &str) -> Vec<Arc<str>> {
 
 /// The header, or else the last `lastEventId` of the query; empty ones do not count.
 fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
-    let header = headers
-        .get(LAST_EVENT_ID)
-        .map(|value| value.as_bytes().to_vec());
-    header.filter(|id| !id.is_empty()).or_else(|| {
-        values(query, "lastEventId")
-            .filter(|id| !id.is_empty())
-            .last()
-            .map(Into::into)
-    })
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.as_bytes().to_vec());
+    header
+        .filter(|id| !id.is_empty())
+        .or_else(|| values(query, "lastEventId").filter(|id| !id.is_empty()).last().map(Into::into))
 }
 
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let pairs = form_urlencoded::parse(query.as_bytes());
-    pairs
-        .filter(move |(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+    pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// A browser that navigates asks for HTML; an `EventSource` and everything else do not.

@@ -22,7 +22,5 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Re
     app.hub.check().await.map_err(|error| {
         Refusal::unavailable(format!("the storage does not answer: cannot {error}"))
     })?;
-    Ok(Json(
-        json!({"status": "ok", "channels": app.hub.channels()}),
-    ))
+    Ok(Json(json!({"status": "ok", "channels": app.hub.channels()})))
 }

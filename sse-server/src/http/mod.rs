@@ -76,33 +76,15 @@ struct App {
 /// application.
 pub fn router(hub: Hub, config: HttpConfig) -> Router {
     Router::new()
-        .route(
-            "/",
-            get(|| async { Redirect::temporary("/events/") }).fallback(only("GET, HEAD")),
-        )
+        .route("/", get(|| async { Redirect::temporary("/events/") }).fallback(only("GET, HEAD")))
         .route("/events", any(with_slash))
-        .route(
-            "/events/",
-            get(events::of_query).fallback(only("GET, HEAD")),
-        )
+        .route("/events/", get(events::of_query).fallback(only("GET, HEAD")))
         .route("/events/{channel}", any(with_slash))
-        .route(
-            "/events/{channel}/",
-            get(events::of_path).fallback(only("GET, HEAD")),
-        )
+        .route("/events/{channel}/", get(events::of_path).fallback(only("GET, HEAD")))
         .route("/publish", any(with_slash))
-        .route(
-            "/publish/",
-            axum::routing::post(publish::publish).fallback(only("POST")),
-        )
-        .route(
-            "/health/live",
-            get(health::live).fallback(only("GET, HEAD")),
-        )
-        .route(
-            "/health/ready",
-            get(health::ready).fallback(only("GET, HEAD")),
-        )
+        .route("/publish/", axum::routing::post(publish::publish).fallback(only("POST")))
+        .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
+        .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(Arc::new(App { hub, config }))
@@ -111,10 +93,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
 /// Leads from a path without its final slash to the one with it, method, body and query included.
 async fn with_slash(request: Request) -> Response {
     let uri = request.uri();
-    let query = uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     Redirect::permanent(&format!("{}/{query}", uri.path())).into_response()
 }
 

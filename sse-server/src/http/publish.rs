@@ -51,9 +51,9 @@ pub(super) async fn publish(
 ) -> Result<Response, Refusal> {
     authorize(&headers, &app.config.publish_token)?;
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(format!(
-            "a request may have {MAX_REQUEST} bytes; send fewer events"
-        )),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Refusal::too_large(format!("a request may have {MAX_REQUEST} bytes; send fewer events"))
+        }
         status => Refusal::new(status, "bad-request", rejection.body_text()),
     })?;
     let (events, is_batch) = read(&body, &headers, app.config.max_event_len)?;
@@ -66,9 +66,8 @@ pub(super) async fn publish(
             "the server is shutting down; whether this was published is not known",
         ),
     })?;
-    let published = channels.iter().zip(&ids).map(|(name, &id)| Published {
-        id: event_id(name, id),
-    });
+    let published =
+        channels.iter().zip(&ids).map(|(name, &id)| Published { id: event_id(name, id) });
     let mut published: Vec<Published> = published.collect();
     debug!(events = published.len(), last = ?published.last().map(|last| &last.id), "published");
     Ok(match published.pop() {
@@ -106,13 +105,8 @@ fn read(
     headers: &HeaderMap,
     max_event_len: usize,
 ) -> Result<(Vec<NewEvent>, bool), Refusal> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let essence = content_type
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default()
-        .trim();
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     let is_lines = ["application/x-ndjson", "application/jsonl"]
         .iter()
         .any(|kind| essence.eq_ignore_ascii_case(kind));
@@ -136,11 +130,7 @@ fn read(
         let messages: Vec<Message> =
             serde_json::from_slice(body).map_err(|error| not_json(&error))?;
         return Ok((
-            messages
-                .into_iter()
-                .enumerate()
-                .map(checked)
-                .collect::<Result<_, _>>()?,
+            messages.into_iter().enumerate().map(checked).collect::<Result<_, _>>()?,
             true,
         ));
     }
@@ -156,16 +146,9 @@ fn not_json(error: &serde_json::Error) -> Refusal {
 
 /// Checks a message and makes an event of it.
 fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
-    let Message {
-        channel,
-        event,
-        data,
-        text,
-    } = message;
+    let Message { channel, event, data, text } = message;
     if channel.is_empty() {
-        return Err(Refusal::bad_request(
-            "`channel` is empty; name the channel to publish to",
-        ));
+        return Err(Refusal::bad_request("`channel` is empty; name the channel to publish to"));
     }
     if channel.chars().count() > MAX_CHANNEL_NAME {
         let text = format!("`channel` is longer than {MAX_CHANNEL_NAME} characters");
@@ -173,9 +156,7 @@ fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
     }
     let event_type = event.unwrap_or_else(|| DEFAULT_EVENT_TYPE.to_owned());
     if let Err(error) = Event::builder("").event_type(&event_type).build() {
-        return Err(Refusal::bad_request(format!(
-            "`event` cannot be sent: {error}"
-        )));
+        return Err(Refusal::bad_request(format!("`event` cannot be sent: {error}")));
     }
     if RESERVED_TYPES.contains(&&*event_type) {
         let text = format!("`event` is {event_type:?}, which only the server itself may send");
@@ -189,9 +170,7 @@ fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
             return Err(Refusal::bad_request(text));
         }
         (Some(_), Some(_)) => {
-            return Err(Refusal::bad_request(
-                "there are both `data` and `text`; send one of them",
-            ));
+            return Err(Refusal::bad_request("there are both `data` and `text`; send one of them"));
         }
     };
     let len = event_type.len() + data.len();
@@ -199,9 +178,5 @@ fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
         let text = format!("the event has {len} bytes; the limit is {max_event_len}");
         return Err(Refusal::too_large(text));
     }
-    Ok(NewEvent {
-        channel: channel.into(),
-        event_type,
-        data,
-    })
+    Ok(NewEvent { channel: channel.into(), event_type, data })
 }

@@ -35,9 +35,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_READ_BUFFER);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_READ_BUFFER);
     let connections = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -72,13 +70,7 @@ pub async fn serve(
     drop(listener);
     info!(connections = connections.count(), "shutting down");
     hub.close();
-    if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown())
-        .await
-        .is_err()
-    {
-        warn!(
-            "some requests did not finish in {} s and were cut",
-            DRAIN_TIMEOUT.as_secs()
-        );
+    if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
+        warn!("some requests did not finish in {} s and were cut", DRAIN_TIMEOUT.as_secs());
     }
 }

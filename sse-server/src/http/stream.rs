@@ -40,11 +40,7 @@ impl OpenStream {
     /// A stream of what this subscriber gets. `knows_position`: the client has a last event ID for
     /// every channel.
     pub(super) fn new(subscriber: Subscriber, knows_position: bool, keep_alive: Duration) -> Self {
-        let opening = if knows_position {
-            Opening::WithoutPosition
-        } else {
-            Opening::WithPosition
-        };
+        let opening = if knows_position { Opening::WithoutPosition } else { Opening::WithPosition };
         Self {
             subscriber,
             period: keep_alive,
@@ -103,9 +99,7 @@ impl http_body::Body for OpenStream {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.get_mut()
-            .poll_bytes(cx)
-            .map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        self.get_mut().poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -41,10 +41,7 @@ pub(super) enum Read {
 
 impl Log {
     pub(super) fn new(name: Arc<str>) -> Self {
-        Self {
-            name,
-            state: Mutex::default(),
-        }
+        Self { name, state: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &Arc<str> {
@@ -137,9 +134,7 @@ impl State {
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Log").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

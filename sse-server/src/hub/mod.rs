@@ -55,11 +55,8 @@ struct Shared {
 impl Hub {
     /// A hub over this storage. Must be called in a Tokio runtime: publishing is a task of its own.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let shared = Arc::new(Shared {
-            storage,
-            logs: Mutex::default(),
-            is_closed: AtomicBool::new(false),
-        });
+        let shared =
+            Arc::new(Shared { storage, logs: Mutex::default(), is_closed: AtomicBool::new(false) });
         let requests = publish::start(shared.clone());
         Self { shared, requests }
     }
@@ -138,9 +135,8 @@ impl Shared {
     /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is joined.
     fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
         let mut logs = self.logs();
-        let log = logs
-            .entry(channel.clone())
-            .or_insert_with(|| Arc::new(Log::new(channel.clone())));
+        let log =
+            logs.entry(channel.clone()).or_insert_with(|| Arc::new(Log::new(channel.clone())));
         subscriber.join(log.clone());
         log.clone()
     }
@@ -167,8 +163,6 @@ impl Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub")
-            .field("channels", &self.logs().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Hub").field("channels", &self.logs().len()).finish_non_exhaustive()
     }
 }

@@ -65,10 +65,7 @@ pub(super) async fn send(
     events: Vec<NewEvent>,
 ) -> Result<Vec<u64>, PublishError> {
     let (answer, answered) = oneshot::channel();
-    requests
-        .send(Request { events, answer })
-        .await
-        .map_err(|_| PublishError::Closed)?;
+    requests.send(Request { events, answer }).await.map_err(|_| PublishError::Closed)?;
     answered.await.map_err(|_| PublishError::Closed)?
 }
 
@@ -83,10 +80,7 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
         Ok(ids) => {
             for (event, &id) in events.iter().zip(&ids) {
                 if let Some(log) = shared.log(&event.channel) {
-                    log.append(
-                        id,
-                        render(&event.channel, id, &event.event_type, &event.data),
-                    );
+                    log.append(id, render(&event.channel, id, &event.event_type, &event.data));
                 }
             }
             let mut ids = ids.into_iter();

@@ -94,10 +94,7 @@ impl Subscriber {
 
     /// The positions of all its channels, as they go into an event's id.
     pub fn cursor(&self) -> Cursor<'_> {
-        self.positions
-            .iter()
-            .map(|position| (&**position.log.name(), position.at))
-            .collect()
+        self.positions.iter().map(|position| (&**position.log.name(), position.at)).collect()
     }
 
     /// Whether it waits for the storage, not for something to be published.
@@ -119,9 +116,7 @@ impl Subscriber {
             let was_raised = self.round.asked > 0 || self.signal.lower(cx);
             while self.round.asked < self.positions.len() {
                 let found = ready!(self.poll_ask(cx));
-                self.round
-                    .found
-                    .extend(found.map(|found| (self.round.asked, found)));
+                self.round.found.extend(found.map(|found| (self.round.asked, found)));
                 self.round.asked += 1;
             }
             self.round.asked = 0;
@@ -149,12 +144,8 @@ impl Subscriber {
                     return Poll::Ready((!events.is_empty()).then_some(Found::Events(events)));
                 }
                 Read::NotInMemory => {
-                    self.round.reading = Some(read(
-                        self.shared.clone(),
-                        position.log.clone(),
-                        position.at,
-                        limit,
-                    ));
+                    self.round.reading =
+                        Some(read(self.shared.clone(), position.log.clone(), position.at, limit));
                 }
             }
         }
@@ -162,10 +153,7 @@ impl Subscriber {
         let events = ready!(reading.poll_unpin(cx));
         self.round.reading = None;
         // Dense ids make a gap visible, wherever it comes from.
-        let dense = events
-            .iter()
-            .zip(position.at + 1..)
-            .take_while(|(event, id)| event.id == *id);
+        let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
         let name = position.log.name();
         let dense = dense.map(|(event, id)| render(name, id, &event.event_type, &event.data));
         let events: Vec<Rendered> = dense.collect();
@@ -214,11 +202,7 @@ impl Subscriber {
 impl Position {
     /// The position to start from in a log that ends at `head`.
     pub(super) fn new(log: Arc<Log>, head: u64, resume: Option<u64>) -> Self {
-        Self {
-            log,
-            at: resume.unwrap_or(head),
-            is_unknown: resume.is_some_and(|at| at > head),
-        }
+        Self { log, at: resume.unwrap_or(head), is_unknown: resume.is_some_and(|at| at > head) }
     }
 }
 
@@ -247,10 +231,7 @@ impl Drop for Subscriber {
 
 impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let channels = self
-            .positions
-            .iter()
-            .map(|position| (position.log.name(), position.at));
+        let channels = self.positions.iter().map(|position| (position.log.name(), position.at));
         f.debug_map().entries(channels).finish()
     }
 }

@@ -44,27 +44,15 @@ impl Storage for MemoryStorage {
         let append = |event: &NewEvent| {
             let channel = channels.entry(event.channel.clone()).or_default();
             channel.head += 1;
-            let NewEvent {
-                event_type, data, ..
-            } = event.clone();
-            channel.events.push_back((
-                now,
-                StoredEvent {
-                    id: channel.head,
-                    event_type,
-                    data,
-                },
-            ));
+            let NewEvent { event_type, data, .. } = event.clone();
+            channel.events.push_back((now, StoredEvent { id: channel.head, event_type, data }));
             channel.head
         };
         Ok(events.iter().map(append).collect())
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
-        Ok(self
-            .channels()
-            .get(channel)
-            .map_or(0, |channel| channel.head))
+        Ok(self.channels().get(channel).map_or(0, |channel| channel.head))
     }
 
     async fn read(
@@ -77,9 +65,7 @@ impl Storage for MemoryStorage {
         let Some(channel) = channels.get(channel) else {
             return Ok(Vec::new());
         };
-        let start = channel
-            .events
-            .partition_point(|(_, event)| event.id <= after);
+        let start = channel.events.partition_point(|(_, event)| event.id <= after);
         let page = channel.events.iter().skip(start).take(limit);
         Ok(page.map(|(_, event)| event.clone()).collect())
     }
@@ -88,10 +74,7 @@ impl Storage for MemoryStorage {
         let mut trimmed = 0;
         for channel in self.channels().values_mut() {
             while trimmed < limit
-                && channel
-                    .events
-                    .front()
-                    .is_some_and(|(created, _)| *created < cutoff)
+                && channel.events.front().is_some_and(|(created, _)| *created < cutoff)
             {
                 channel.events.pop_front();
                 trimmed += 1;

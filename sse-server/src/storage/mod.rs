@@ -57,10 +57,7 @@ impl StorageError {
         operation: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            operation,
-            source: source.into(),
-        }
+        Self { operation, source: source.into() }
     }
 }
 

@@ -71,19 +71,15 @@ impl SqliteStorage {
             .await
             .map_err(failed("open"))?;
         prepare(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            .connect_lazy_with(options);
+        let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
         Ok(Self { writer, readers })
     }
 }
 
 async fn prepare(writer: &SqlitePool) -> Result<(), StorageError> {
     let mut connection = writer.acquire().await.map_err(failed("open"))?;
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(failed("write to the file"))?;
+    let mut transaction =
+        connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed("write to the file"))?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut *transaction)
         .await
@@ -101,10 +97,7 @@ async fn prepare(writer: &SqlitePool) -> Result<(), StorageError> {
             return Err(StorageError::new("open", text));
         }
     }
-    transaction
-        .commit()
-        .await
-        .map_err(failed("create the tables"))
+    transaction.commit().await.map_err(failed("create the tables"))
 }
 
 #[async_trait]
@@ -113,10 +106,7 @@ impl Storage for SqliteStorage {
         let failed = failed("append");
         let mut connection = self.writer.acquire().await.map_err(failed)?;
         // Taking the write lock first means that nothing has been done if it cannot be had.
-        let mut transaction = connection
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(failed)?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
 
         let mut counts: HashMap<&str, i64> = HashMap::new();
         for event in events {

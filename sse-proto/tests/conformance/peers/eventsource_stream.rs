@@ -20,9 +20,7 @@ use crate::{
 
 fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let run = || {
-        let chunks = chunks
-            .iter()
-            .map(|chunk| Ok::<_, std::convert::Infallible>(*chunk));
+        let chunks = chunks.iter().map(|chunk| Ok::<_, std::convert::Infallible>(*chunk));
         let mut events = EventStream::new(stream::iter(chunks));
         events.set_last_event_id(seed);
         let mut items = Vec::new();
@@ -32,11 +30,7 @@ fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
                 let time = time.as_millis().try_into().expect("it was read as a u64");
                 items.push(Item::Retry(time));
             }
-            items.push(Item::Event {
-                event: event.event,
-                data: event.data,
-                id: event.id,
-            });
+            items.push(Item::Event { event: event.event, data: event.data, id: event.id });
         }
         Outcome::Delivered(items, events.last_event_id().to_owned())
     };
@@ -161,12 +155,7 @@ fn last_id_of_events(items: &[Item], seed: &str) -> String {
 #[track_caller]
 fn example(difference: Difference, bytes: &[u8], seed: &str) {
     let right = oracle::parse(bytes, seed);
-    assert_example(
-        difference,
-        &explain(bytes, seed),
-        right,
-        &decode(&[bytes], seed),
-    );
+    assert_example(difference, &explain(bytes, seed), right, &decode(&[bytes], seed));
 }
 
 #[test]
@@ -194,21 +183,13 @@ fn signed_retry() {
 
 #[test]
 fn retry_above_64_bits() {
-    example(
-        Difference::RetryAbove64Bits,
-        b"retry: 18446744073709551616\ndata: a\n\n",
-        "",
-    );
+    example(Difference::RetryAbove64Bits, b"retry: 18446744073709551616\ndata: a\n\n", "");
 }
 
 #[test]
 fn retry_told_with_event() {
     example(Difference::RetryToldWithEvent, b"retry: 5\n\n", "");
-    example(
-        Difference::RetryToldWithEvent,
-        b"retry: 5\nretry: 6\ndata: a\n\n",
-        "",
-    );
+    example(Difference::RetryToldWithEvent, b"retry: 5\nretry: 6\ndata: a\n\n", "");
 }
 
 #[test]
@@ -225,11 +206,7 @@ fn seed_forgotten() {
 fn every_vector_is_read_right_or_explained() {
     for (name, steps, seed) in vector_streams() {
         let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
-        assert_eq!(
-            decode(&chunks, &seed),
-            explain(&steps.concat(), &seed).outcome,
-            "{name}"
-        );
+        assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
     }
 }
 

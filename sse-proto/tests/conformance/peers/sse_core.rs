@@ -18,26 +18,17 @@ fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let mut items = Vec::new();
     for mut chunk in chunks.iter().copied() {
         while let Some(event) = decoder.next(&mut chunk) {
-            items.push(
-                match event.expect("no stream of these comes near its limit of 512 KiB") {
-                    SseEvent::Message(message) => Item::Event {
-                        event: message.event.into_owned(),
-                        data: message.data,
-                        id: message
-                            .last_event_id
-                            .as_deref()
-                            .unwrap_or_default()
-                            .to_owned(),
-                    },
-                    SseEvent::Retry(time) => Item::Retry(time.into()),
+            items.push(match event.expect("no stream of these comes near its limit of 512 KiB") {
+                SseEvent::Message(message) => Item::Event {
+                    event: message.event.into_owned(),
+                    data: message.data,
+                    id: message.last_event_id.as_deref().unwrap_or_default().to_owned(),
                 },
-            );
+                SseEvent::Retry(time) => Item::Retry(time.into()),
+            });
         }
     }
-    Outcome::Delivered(
-        items,
-        decoder.last_event_id().map_or("", |id| id).to_owned(),
-    )
+    Outcome::Delivered(items, decoder.last_event_id().map_or("", |id| id).to_owned())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +42,9 @@ enum Difference {
 fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     let mut explanation = Explanation::new(oracle::parse(bytes, seed));
 
-    let stream = map_lines(&String::from_utf8_lossy(bytes), |line| {
-        match retry_value(line) {
-            Some(value) if is_number(value) && value.parse::<u32>().is_err() => NOTHING.to_owned(),
-            _ => line.to_owned(),
-        }
+    let stream = map_lines(&String::from_utf8_lossy(bytes), |line| match retry_value(line) {
+        Some(value) if is_number(value) && value.parse::<u32>().is_err() => NOTHING.to_owned(),
+        _ => line.to_owned(),
     });
     let outcome = oracle::parse(stream.as_bytes(), seed);
     explanation.apply(Difference::RetryAbove32Bits, outcome);
@@ -77,11 +66,7 @@ fn retry_above_32_bits() {
 fn every_vector_is_read_right_or_explained() {
     for (name, steps, seed) in vector_streams() {
         let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
-        assert_eq!(
-            decode(&chunks, &seed),
-            explain(&steps.concat(), &seed).outcome,
-            "{name}"
-        );
+        assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
     }
 }
 
