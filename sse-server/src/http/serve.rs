@@ -13,8 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::hub::Hub;
 
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send a request's head, and so also how long a connection may be
+/// idle. Publishers keep theirs open, and lose a request if it is closed under them.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most that is read ahead of a connection, which bounds a request's head too.
 const MAX_READ_BUFFER: usize = 128 << 10;

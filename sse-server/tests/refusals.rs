@@ -1,0 +1,153 @@
+//! What is not possible is refused with a status, a word and a sentence, and costs nobody else
+//! anything.
+
+mod server;
+
+use serde_json::Value;
+use server::{Server, TOKEN};
+
+#[tokio::test]
+async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_anything() {
+    let server = Server::start(&[]).await;
+    let mut bystander = server.get("/events/?channel=test", "").await;
+    bystander.opening().await;
+    server.fill("test", 1).await;
+
+    let long_garbage = vec![b'x'; 64 << 10];
+    let long_cursor = b"test:1,".repeat((64 << 10) / 7);
+    let ids: [&[u8]; 13] = [
+        b"garbage",
+        b"a:b:c",
+        b"test:abc",
+        b"test:1.5",
+        b"test:",
+        b"test:1,",
+        b",",
+        b":",
+        b"%ff:1",
+        b"test:0x10",
+        b"\xff\xfe\xe9",
+        &long_garbage,
+        &long_cursor,
+    ];
+    for id in ids {
+        let request = [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        let mut answer = server.send(&request.concat()).await;
+        let shown = String::from_utf8_lossy(&id[..id.len().min(20)]);
+        assert_eq!(answer.status, 200, "{shown}");
+        let body = answer.body().await;
+        assert!(body.starts_with("event: stream-error\nid: error\n"), "{shown}: {body}");
+        assert!(body.contains("Failed to parse Last-Event-ID or lastEventId."), "{shown}: {body}");
+    }
+    for id in [&b"a\x01b"[..], b"test:1\x00", b"test:1\x7f"] {
+        let request = [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        assert_eq!(server.send(&request.concat()).await.status, 400, "{id:?} is no header value");
+    }
+    let query = format!("/events/?channel=test&lastEventId={}", "y".repeat(70 << 10));
+    assert!(matches!(server.get(&query, "").await.status, 414 | 431));
+
+    server.publish(r#"{"channel":"test","data":2}"#).await;
+    let seen = bystander.until("data: 2\n\n").await;
+    assert!(seen.contains("data: 1\n\n") && !seen.contains("stream-error"), "{seen}");
+}
+
+/// What a publish request is answered with: the status, the word, and the sentence.
+async fn refused(server: &Server, body: &str) -> (u16, String, String) {
+    let (status, answer) = server.try_publish(body).await;
+    let text = |key: &str| answer[key].as_str().expect("a string").to_owned();
+    (status, text("error"), text("message"))
+}
+
+#[tokio::test]
+async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
+    let server = Server::start(&["--max-event-size", "1000"]).await;
+    let long = format!(r#"{{"channel":"{}","data":1}}"#, "é".repeat(256));
+    for (body, message) in [
+        ("", "EOF while parsing a value"),
+        ("x", "expected value at line 1 column 1"),
+        (r#"{"channel":"a","data":{}"#, "EOF while parsing an object"),
+        (r#"{"data":1}"#, "missing field `channel`"),
+        (r#"{"channel":"","data":1}"#, "`channel` is empty; name the channel to publish to"),
+        (r#"{"channel":7,"data":1}"#, "invalid type: integer `7`, expected a string"),
+        (&*long, "`channel` is longer than 255 characters"),
+        (r#"{"channel":"a"}"#, "there is neither `data` (any JSON) nor `text`"),
+        (r#"{"channel":"a","data":1,"text":"b"}"#, "there are both `data` and `text`"),
+        (r#"{"channel":"a","data":1,"typ":"b"}"#, "unknown field `typ`"),
+        (r#"{"channel":"a","data":1,"event":"a\nb"}"#, "`event` cannot be sent: event type contains LF"),
+        (r#"{"channel":"a","data":1,"event":"stream-reset"}"#, "only the server itself may send"),
+        (r#"[{"channel":"a","data":1},{"channel":"a"}]"#, "event 2: there is neither"),
+    ] {
+        let (status, word, found) = refused(&server, body).await;
+        assert_eq!((status, &*word), (400, "bad-request"), "{body}: {found}");
+        assert!(found.contains(message), "{body}: {found}");
+    }
+    let large = serde_json::json!({"channel": "a", "text": "x".repeat(994)}).to_string();
+    let (status, word, message) = refused(&server, &large).await;
+    assert_eq!((status, &*word), (413, "too-large"));
+    assert_eq!(message, "the event has 1001 bytes; the limit is 1000");
+    let fits = serde_json::json!({"channel": "a", "text": "x".repeat(993)}).to_string();
+    assert_eq!(server.publish(&fits).await["id"], "a:1", "nothing before this was published");
+    let (status, word, _) = refused(&server, &format!("[{}]", " ".repeat(16 << 20))).await;
+    assert_eq!((status, &*word), (413, "too-large"));
+
+    let headers =
+        format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/x-ndjson\r\n");
+    let mut answer = server.post("{\"channel\":\"a\",\"data\":1}\n\n{\"channel\"}\n", &headers).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body().await.contains("line 3: "));
+}
+
+#[tokio::test]
+async fn publishing_needs_the_token() {
+    let server = Server::start(&[]).await;
+    let body = r#"{"channel":"a","data":1}"#;
+    for header in [
+        String::new(),
+        "Authorization: Bearer\r\n".to_owned(),
+        "Authorization: Bearer \r\n".to_owned(),
+        "Authorization: Bearer wrong\r\n".to_owned(),
+        format!("Authorization: Bearer {TOKEN}x\r\n"),
+        format!("Authorization: Basic {TOKEN}\r\n"),
+        "Authorization: Bearer \u{e9}\r\n".to_owned(),
+    ] {
+        let mut answer = server.post(body, &header).await;
+        assert_eq!(answer.status, 401, "{header}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+        let answer: Value = serde_json::from_str(&answer.body().await).expect("JSON");
+        assert_eq!(answer["error"], "unauthorized");
+        assert!(answer["message"].as_str().is_some_and(|text| text.to_lowercase().contains("token")));
+    }
+    let lower_case = server.post(body, &format!("authorization: bearer {TOKEN}\r\n")).await;
+    assert_eq!(lower_case.status, 200);
+}
+
+#[tokio::test]
+async fn unknown_paths_and_wrong_methods_say_where_to_go() {
+    let server = Server::start(&[]).await;
+    let mut answer = server.get("/nope", "").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.body().await.contains("POST /publish/"));
+    for (method, path, allow) in [
+        ("POST", "/events/", "GET, HEAD"),
+        ("DELETE", "/events/a/", "GET, HEAD"),
+        ("GET", "/publish/", "POST"),
+        ("PUT", "/health/live", "GET, HEAD"),
+    ] {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let mut answer = server.send(request.as_bytes()).await;
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert_eq!(answer.header("allow"), Some(allow));
+        let message = format!("{method} is not possible here; use {allow}");
+        assert!(answer.body().await.contains(&message));
+    }
+    let options = server.send(b"OPTIONS /events/?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD")));
+}
+
+#[tokio::test]
+async fn health_answers() {
+    let server = Server::start(&[]).await;
+    assert_eq!(server.get("/health/live", "").await.body().await, r#"{"status":"ok"}"#);
+    let ready = server.get("/health/ready", "").await.body().await;
+    assert_eq!(ready, r#"{"channels":0,"status":"ok"}"#);
+}

@@ -1,0 +1,283 @@
+//! A real server process on a free port, and an HTTP client that sends and shows raw bytes.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+pub const TOKEN: &str = "test-token";
+
+/// How long anything may take. Nothing here waits for it unless it fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("timed out: {what}"),
+    }
+}
+
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // Settings of whoever runs the tests are not for the server under test.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SSE_SERVER_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running server, killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    folder: TempDir,
+    flags: Vec<String>,
+}
+
+impl Server {
+    /// Starts with a SQLite file in a folder of its own.
+    pub async fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let (child, address) = launch(binary(), "127.0.0.1:0", folder.path(), &flags).await;
+        Self { child, address, folder, flags }
+    }
+
+    /// Starts by way of another command, which gets the server's as its last arguments.
+    pub async fn start_under(mut wrapper: Command, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        wrapper.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
+        wrapper.arg(env!("CARGO_BIN_EXE_sse-server"));
+        let (child, address) = launch(wrapper, "127.0.0.1:0", folder.path(), &flags).await;
+        Self { child, address, folder, flags }
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    pub async fn kill(&mut self) {
+        self.child.start_kill().expect("it is running");
+        self.child.wait().await.expect("it can be waited for");
+    }
+
+    /// Starts again on the same file and port.
+    pub async fn restart(&mut self) {
+        let address = self.address.to_string();
+        let (child, address) = launch(binary(), &address, self.folder.path(), &self.flags).await;
+        (self.child, self.address) = (child, address);
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("it is running").to_string();
+        let sent = std::process::Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    pub async fn wait(&mut self) -> ExitStatus {
+        within("the server to exit", self.child.wait()).await.expect("it can be waited for")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("events.db")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends bytes as they are, and reads the head of the answer.
+    pub async fn send(&self, bytes: &[u8]) -> Response {
+        within("an answer", async {
+            let mut socket = TcpStream::connect(self.address).await.expect("it listens");
+            socket.write_all(bytes).await.expect("it reads");
+            Response::read(socket).await
+        })
+        .await
+    }
+
+    pub async fn get(&self, path: &str, headers: &str) -> Response {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).await
+    }
+
+    pub async fn post(&self, body: &str, headers: &str) -> Response {
+        let len = body.len();
+        let head =
+            format!("POST /publish/ HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n{headers}\r\n");
+        self.send(format!("{head}{body}").as_bytes()).await
+    }
+
+    /// Publishes with the right token, and returns the answer's status and JSON.
+    pub async fn try_publish(&self, body: &str) -> (u16, Value) {
+        let mut response = self.post(body, &format!("Authorization: Bearer {TOKEN}\r\n")).await;
+        let text = response.body().await;
+        let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text:?}"));
+        (response.status, json)
+    }
+
+    pub async fn publish(&self, body: &str) -> Value {
+        let (status, answer) = self.try_publish(body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// Publishes events 1 to `count` of a channel, as far as it was empty, each with its number.
+    pub async fn fill(&self, channel: &str, count: usize) {
+        let events = (1..=count).map(|n| serde_json::json!({"channel": channel, "data": n}));
+        for batch in events.collect::<Vec<_>>().chunks(500) {
+            self.publish(&Value::from(batch.to_vec()).to_string()).await;
+        }
+    }
+}
+
+async fn launch(
+    mut command: Command,
+    listen: &str,
+    folder: &Path,
+    flags: &[String],
+) -> (Child, SocketAddr) {
+    command.args(["--listen", listen, "--publish-token", TOKEN, "--storage"]);
+    command.arg(format!("sqlite:{}", folder.join("events.db").display()));
+    let mut child = command.args(flags).spawn().expect("the server can be started");
+    let stderr = child.stderr.take().expect("piped");
+    let mut lines = BufReader::new(stderr).lines();
+    let mut seen = String::new();
+    let address = within("the server to listen", async {
+        while let Some(line) = lines.next_line().await.expect("readable") {
+            if let Some((_, rest)) = line.split_once("listening on http://") {
+                let (address, _) = rest.split_once('/').expect("an address and a path");
+                return Some(address.parse().expect("an address"));
+            }
+            seen += &line;
+        }
+        None
+    })
+    .await;
+    let address = address.unwrap_or_else(|| panic!("the server did not start: {seen}"));
+    // What it logs later must go somewhere, or it would stand still once the pipe is full.
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if std::env::var_os("SSE_TEST_LOG").is_some() {
+                eprintln!("{line}");
+            }
+        }
+    });
+    (child, address)
+}
+
+/// An answer whose body is read as it comes.
+pub struct Response {
+    socket: TcpStream,
+    pub status: u16,
+    pub head: String,
+    is_chunked: bool,
+    raw: Vec<u8>,
+    /// The body so far, without its chunks' frames.
+    pub seen: String,
+    is_ended: bool,
+}
+
+impl Response {
+    async fn read(mut socket: TcpStream) -> Self {
+        let mut raw = Vec::new();
+        let end = loop {
+            if let Some(end) = find(&raw, b"\r\n\r\n") {
+                break end;
+            }
+            let read = socket.read_buf(&mut raw).await.unwrap_or(0);
+            assert!(read > 0, "no head: {:?}", String::from_utf8_lossy(&raw));
+        };
+        let head = String::from_utf8(raw[..end].to_vec()).expect("an ASCII head");
+        raw.drain(..end + 4);
+        let status = head[9..12].parse().expect("a status");
+        let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        Self { socket, status, head, is_chunked, raw, seen: String::new(), is_ended: false }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The whole body.
+    pub async fn body(&mut self) -> String {
+        within("the end of a body", async {
+            let len = self.header("content-length").map(|len| len.parse().expect("a number"));
+            while !self.is_ended && len.is_none_or(|len: usize| self.seen.len() < len) {
+                self.more().await;
+            }
+            std::mem::take(&mut self.seen)
+        })
+        .await
+    }
+
+    /// The body up to and including this text; what comes after it is left for the next call.
+    pub async fn until(&mut self, text: &str) -> String {
+        let reading = async {
+            loop {
+                if let Some(at) = self.seen.find(text) {
+                    let rest = self.seen.split_off(at + text.len());
+                    return Some(std::mem::replace(&mut self.seen, rest));
+                }
+                if self.is_ended {
+                    return None;
+                }
+                self.more().await;
+            }
+        };
+        match tokio::time::timeout(DEADLINE, reading).await {
+            Ok(Some(seen)) => seen,
+            ended => panic!("no {text:?} in {:?} (ended: {})", self.seen, ended.is_ok()),
+        }
+    }
+
+    /// The opening of a stream, which every stream has.
+    pub async fn opening(&mut self) {
+        let opening = self.until("event: stream-open\ndata:\n\n").await;
+        assert_eq!(opening.as_bytes(), sse_proto::OPENING);
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    async fn more(&mut self) {
+        if self.take() {
+            return;
+        }
+        let read = self.socket.read_buf(&mut self.raw).await.unwrap_or(0);
+        if read == 0 {
+            assert!(!self.is_chunked, "cut off after {:?}", self.seen);
+            self.is_ended = true;
+        }
+    }
+
+    /// Moves what has been read into the body, if it makes up anything.
+    fn take(&mut self) -> bool {
+        if !self.is_chunked {
+            self.seen += str::from_utf8(&self.raw).expect("UTF-8");
+            return !std::mem::take(&mut self.raw).is_empty();
+        }
+        let Some(end) = find(&self.raw, b"\r\n") else { return false };
+        let size = str::from_utf8(&self.raw[..end]).expect("a chunk's size");
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+        let chunk = end + 2..end + 2 + size;
+        if self.raw.len() < chunk.end + 2 {
+            return false;
+        }
+        self.seen += str::from_utf8(&self.raw[chunk.clone()]).expect("whole events");
+        self.raw.drain(..chunk.end + 2);
+        self.is_ended |= size == 0;
+        true
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
