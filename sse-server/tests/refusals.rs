@@ -31,7 +31,8 @@ async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_any
         &long_cursor,
     ];
     for id in ids {
-        let request = [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        let request =
+            [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
         let mut answer = server.send(&request.concat()).await;
         let shown = String::from_utf8_lossy(&id[..id.len().min(20)]);
         assert_eq!(answer.status, 200, "{shown}");
@@ -40,7 +41,8 @@ async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_any
         assert!(body.contains("Failed to parse Last-Event-ID or lastEventId."), "{shown}: {body}");
     }
     for id in [&b"a\x01b"[..], b"test:1\x00", b"test:1\x7f"] {
-        let request = [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        let request =
+            [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
         assert_eq!(server.send(&request.concat()).await.status, 400, "{id:?} is no header value");
     }
     let query = format!("/events/?channel=test&lastEventId={}", "y".repeat(70 << 10));
@@ -73,7 +75,10 @@ async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
         (r#"{"channel":"a"}"#, "there is neither `data` (any JSON) nor `text`"),
         (r#"{"channel":"a","data":1,"text":"b"}"#, "there are both `data` and `text`"),
         (r#"{"channel":"a","data":1,"typ":"b"}"#, "unknown field `typ`"),
-        (r#"{"channel":"a","data":1,"event":"a\nb"}"#, "`event` cannot be sent: event type contains LF"),
+        (
+            r#"{"channel":"a","data":1,"event":"a\nb"}"#,
+            "`event` cannot be sent: event type contains LF",
+        ),
         (r#"{"channel":"a","data":1,"event":"stream-reset"}"#, "only the server itself may send"),
         (r#"[{"channel":"a","data":1},{"channel":"a"}]"#, "event 2: there is neither"),
     ] {
@@ -92,7 +97,8 @@ async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
 
     let headers =
         format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/x-ndjson\r\n");
-    let mut answer = server.post("{\"channel\":\"a\",\"data\":1}\n\n{\"channel\"}\n", &headers).await;
+    let mut answer =
+        server.post("{\"channel\":\"a\",\"data\":1}\n\n{\"channel\"}\n", &headers).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body().await.contains("line 3: "));
 }
@@ -115,7 +121,9 @@ async fn publishing_needs_the_token() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
         let answer: Value = serde_json::from_str(&answer.body().await).expect("JSON");
         assert_eq!(answer["error"], "unauthorized");
-        assert!(answer["message"].as_str().is_some_and(|text| text.to_lowercase().contains("token")));
+        assert!(
+            answer["message"].as_str().is_some_and(|text| text.to_lowercase().contains("token"))
+        );
     }
     let lower_case = server.post(body, &format!("authorization: bearer {TOKEN}\r\n")).await;
     assert_eq!(lower_case.status, 200);

@@ -24,7 +24,8 @@ async fn events_have_the_fields_in_order_and_json_in_pythons_form() {
     let mut stream = server.get("/events/?channel=test", "").await;
     stream.opening().await;
     assert_eq!(stream.until("\n\n").await, "id: test:0\n\n");
-    let id = server.publish(r#"{"channel":"test","data":{"text":"hello world","é":[1,2.50]}}"#).await;
+    let id =
+        server.publish(r#"{"channel":"test","data":{"text":"hello world","é":[1,2.50]}}"#).await;
     assert_eq!(id, serde_json::json!({"id": "test:1"}));
     server
         .publish(r#"{"channel":"test","event":"greeting","text":"line1\nline2\r\nline3\rline4"}"#)
@@ -61,7 +62,10 @@ async fn the_last_non_empty_query_id_resumes_and_the_header_beats_it() {
         stream.until("\n\n").await
     };
     let third = "event: message\nid: test:3\ndata: 3\n\n";
-    assert_eq!(first("&lastEventId=test:0&lastEventId=test:1&lastEventId=", "").await, SECOND_EVENT);
+    assert_eq!(
+        first("&lastEventId=test:0&lastEventId=test:1&lastEventId=", "").await,
+        SECOND_EVENT
+    );
     assert_eq!(first("&lastEventId=test:0", "Last-Event-ID: test:2\r\n").await, third);
     assert_eq!(first("&lastEventId=test:2", "Last-Event-ID: \r\n").await, third);
     assert_eq!(first("&lastEventId=te%2573t%3A%2B2", "").await, third);
@@ -100,7 +104,8 @@ async fn a_long_history_comes_whole_in_order_and_once_with_one_opening() {
     assert_eq!(history.matches("stream-open").count(), 0);
     let ids = |channel: &str| -> Vec<u64> {
         let ids = history.lines().filter_map(|line| line.strip_prefix("id: "));
-        let of_channel = |id: &str| id.split(',').find_map(|entry| entry.strip_prefix(channel)?.parse().ok());
+        let of_channel =
+            |id: &str| id.split(',').find_map(|entry| entry.strip_prefix(channel)?.parse().ok());
         let mut ids: Vec<u64> = ids.filter_map(of_channel).collect();
         assert!(ids.is_sorted(), "{channel} went backwards: {ids:?}");
         ids.dedup();
@@ -129,7 +134,7 @@ async fn a_channel_name_of_any_kind_is_percent_encoded_in_ids() {
 #[tokio::test]
 async fn errors_of_a_stream_are_events_with_status_200() {
     let server = Server::start(&[]).await;
-    let many: String = (1..=11).map(|n| format!("&channel={n}")).collect();
+    let many = (1..=11).map(|n| format!("channel={n}")).collect::<Vec<_>>().join("&");
     let long = format!("?channel={}", "x".repeat(256));
     for (query, text) in [
         ("", "No channels specified."),
@@ -151,7 +156,7 @@ async fn errors_of_a_stream_are_events_with_status_200() {
             )
         );
     }
-    let ten_and_twice: String = (0..=10).map(|n| format!("&channel={}", n.max(1))).collect();
+    let ten_and_twice = many.replace("11", "1");
     server.get(&format!("/events/?{ten_and_twice}"), "").await.opening().await;
 }
 
@@ -210,7 +215,8 @@ async fn a_browser_gets_the_page_and_everything_else_the_stream() {
 #[tokio::test]
 async fn a_batch_is_published_whole_and_answered_in_order() {
     let server = Server::start(&[]).await;
-    let array = r#"[{"channel":"a","data":1},{"channel":"b","data":null},{"channel":"a","text":"x"}]"#;
+    let array =
+        r#"[{"channel":"a","data":1},{"channel":"b","data":null},{"channel":"a","text":"x"}]"#;
     let ids = serde_json::json!([{"id": "a:1"}, {"id": "b:1"}, {"id": "a:2"}]);
     assert_eq!(server.publish(array).await, ids);
     assert_eq!(server.publish("[]").await, serde_json::json!([]));

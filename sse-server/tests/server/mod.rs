@@ -18,10 +18,7 @@ pub const TOKEN: &str = "test-token";
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("timed out: {what}"),
-    }
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
 pub fn binary() -> Command {

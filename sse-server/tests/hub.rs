@@ -1,0 +1,223 @@
+//! Delivery, seen from a subscriber: what it gets after which position.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use sse_proto::{Cursor, Decoder, Frame};
+use sse_server::hub::{Delivery, Hub, Subscriber};
+use sse_server::storage::{MemoryStorage, NewEvent, Storage};
+
+struct Fixture {
+    storage: Arc<MemoryStorage>,
+    hub: Hub,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let storage = Arc::new(MemoryStorage::new());
+        Self { hub: Hub::new(storage.clone()), storage }
+    }
+
+    async fn publish(&self, channel: &str, data: impl ToString) -> u64 {
+        let event = NewEvent {
+            channel: channel.into(),
+            event_type: "message".to_owned(),
+            data: data.to_string(),
+        };
+        self.hub.publish(vec![event]).await.expect("published")[0]
+    }
+
+    async fn fill(&self, channel: &str, count: usize) {
+        for n in 1..=count {
+            self.publish(channel, n).await;
+        }
+    }
+
+    /// Removes everything that has been stored so far.
+    async fn trim(&self) {
+        let later = SystemTime::now() + Duration::from_secs(1);
+        self.storage.trim(later, usize::MAX).await.expect("trimmed");
+    }
+
+    async fn subscribe(&self, channels: &[&str], resume: &str) -> Subscriber {
+        let channels: Vec<Arc<str>> = channels.iter().map(|&name| name.into()).collect();
+        let resume =
+            if resume.is_empty() { Cursor::new() } else { resume.parse().expect("a cursor") };
+        self.hub.subscribe(&channels, &resume).await.expect("subscribed")
+    }
+}
+
+/// What is due now, each event as `id data`, a reset as `reset id data`.
+async fn due(subscriber: &mut Subscriber) -> Vec<String> {
+    let mut out = BytesMut::new();
+    std::future::poll_fn(|cx| {
+        loop {
+            match subscriber.poll_deliver(cx, &mut out) {
+                Poll::Ready(Delivery::Events) => {}
+                Poll::Pending if subscriber.is_reading() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(()),
+                Poll::Ready(other) => panic!("unexpected {other:?}"),
+            }
+        }
+    })
+    .await;
+    let mut decoder = Decoder::new();
+    let mut frames = decoder.decode(&out);
+    let mut due = Vec::new();
+    while let Some(frame) = frames.next_frame() {
+        let Ok(Frame::Event(event)) = frame else { panic!("unexpected {frame:?}") };
+        let kind = if event.event_type() == "stream-reset" { "reset " } else { "" };
+        due.push(format!("{kind}{} {}", event.last_event_id(), event.data()));
+    }
+    due
+}
+
+#[tokio::test]
+async fn a_new_subscriber_gets_what_is_published_from_now_on() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 2).await;
+    let mut subscriber = fixture.subscribe(&["a"], "").await;
+    assert!(due(&mut subscriber).await.is_empty());
+    fixture.publish("a", "x").await;
+    fixture.publish("other", "y").await;
+    assert_eq!(due(&mut subscriber).await, ["a:3 x"]);
+    assert!(due(&mut subscriber).await.is_empty());
+}
+
+#[tokio::test]
+async fn several_channels_share_a_cursor_that_only_grows() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 1).await;
+    let mut subscriber = fixture.subscribe(&["b", "a"], "a:0").await;
+    assert_eq!(due(&mut subscriber).await, ["b:0,a:1 1"]);
+    fixture.publish("a", "x").await;
+    fixture.publish("b", "y").await;
+    assert_eq!(due(&mut subscriber).await, ["b:1,a:1 y", "b:1,a:2 x"]);
+}
+
+#[tokio::test]
+async fn a_reader_far_behind_goes_through_storage_into_the_present() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 350).await;
+    let mut subscriber = fixture.subscribe(&["a"], "a:0").await;
+    fixture.publish("a", "351").await;
+    let expected: Vec<_> = (1..=351).map(|n| format!("a:{n} {n}")).collect();
+    assert_eq!(due(&mut subscriber).await, expected);
+    fixture.publish("a", "352").await;
+    assert_eq!(due(&mut subscriber).await, ["a:352 352"]);
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_the_memory_misses_nothing() {
+    let fixture = Fixture::new();
+    let mut subscriber = fixture.subscribe(&["a"], "").await;
+    fixture.fill("a", 3000).await;
+    let expected: Vec<_> = (1..=3000).map(|n| format!("a:{n} {n}")).collect();
+    assert_eq!(due(&mut subscriber).await, expected);
+}
+
+#[tokio::test]
+async fn missing_history_is_a_reset_and_delivery_goes_on() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 3).await;
+    fixture.fill("b", 1).await;
+    fixture.trim().await;
+    fixture.publish("a", 4).await;
+    let mut subscriber = fixture.subscribe(&["a", "b"], "a:2,b:1").await;
+    assert_eq!(due(&mut subscriber).await, [r#"reset a:4,b:1 {"channels": ["a"]}"#]);
+    fixture.publish("a", 5).await;
+    assert_eq!(due(&mut subscriber).await, ["a:5,b:1 5"]);
+}
+
+#[tokio::test]
+async fn several_resets_are_one_and_come_before_the_events() {
+    let fixture = Fixture::new();
+    for channel in ["a", "b", "c"] {
+        fixture.fill(channel, 2).await;
+    }
+    let mut subscriber = fixture.subscribe(&["a", "b", "c"], "a:9,b:1,c:9").await;
+    let reset = r#"reset a:2,b:1,c:2 {"channels": ["a", "c"]}"#;
+    assert_eq!(due(&mut subscriber).await, [reset, "a:2,b:2,c:2 2"]);
+}
+
+#[tokio::test]
+async fn a_quiet_channel_does_not_reset_because_what_was_seen_has_expired() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 3).await;
+    fixture.trim().await;
+    let mut subscriber = fixture.subscribe(&["a"], "a:3").await;
+    assert!(due(&mut subscriber).await.is_empty());
+    fixture.publish("a", 4).await;
+    let mut late = fixture.subscribe(&["a"], "a:3").await;
+    assert_eq!(due(&mut subscriber).await, ["a:4 4"]);
+    assert_eq!(due(&mut late).await, ["a:4 4"]);
+}
+
+#[tokio::test]
+async fn history_that_expires_under_a_reader_is_a_reset() {
+    let fixture = Fixture::new();
+    let mut subscriber = fixture.subscribe(&["a"], "").await;
+    fixture.fill("a", 3000).await;
+    fixture.trim().await;
+    assert_eq!(due(&mut subscriber).await, [r#"reset a:3000 {"channels": ["a"]}"#]);
+}
+
+#[tokio::test]
+async fn channels_that_nobody_reads_cost_nothing() {
+    let fixture = Fixture::new();
+    fixture.fill("a", 1).await;
+    assert_eq!(fixture.hub.channels(), 0);
+    let first = fixture.subscribe(&["a", "b"], "").await;
+    let second = fixture.subscribe(&["a"], "").await;
+    assert_eq!(fixture.hub.channels(), 2);
+    drop(first);
+    assert_eq!(fixture.hub.channels(), 1);
+    drop(second);
+    assert_eq!(fixture.hub.channels(), 0);
+}
+
+#[tokio::test]
+async fn closing_the_hub_ends_subscribers_that_wait_and_those_that_come() {
+    let fixture = Fixture::new();
+    let mut waiting = fixture.subscribe(&["a"], "").await;
+    let mut out = BytesMut::new();
+    let ended =
+        tokio::spawn(
+            async move { std::future::poll_fn(|cx| waiting.poll_deliver(cx, &mut out)).await },
+        );
+    tokio::task::yield_now().await;
+    fixture.hub.close();
+    assert_eq!(ended.await.expect("no panic"), Delivery::Closed);
+    let mut late = fixture.subscribe(&["a"], "").await;
+    let mut out = BytesMut::new();
+    let delivery = std::future::poll_fn(|cx| late.poll_deliver(cx, &mut out)).await;
+    assert_eq!(delivery, Delivery::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_subscriber_is_woken_by_every_publisher() {
+    let fixture = Arc::new(Fixture::new());
+    let mut subscriber = fixture.subscribe(&["a", "b"], "").await;
+    let publishers: Vec<_> = (0..4)
+        .map(|publisher| {
+            let fixture = fixture.clone();
+            let channel = if publisher % 2 == 0 { "a" } else { "b" };
+            tokio::spawn(async move { fixture.fill(channel, 500).await })
+        })
+        .collect();
+    let mut seen = 0;
+    let mut out = BytesMut::new();
+    while seen < 2000 {
+        out.clear();
+        let delivery = std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out));
+        let delivery = tokio::time::timeout(Duration::from_secs(20), delivery).await;
+        assert_eq!(delivery, Ok(Delivery::Events), "after {seen}");
+        seen += str::from_utf8(&out).expect("UTF-8").matches("\n\n").count();
+    }
+    assert_eq!(subscriber.cursor().to_string(), "a:1000,b:1000");
+    for publisher in publishers {
+        publisher.await.expect("no panic");
+    }
+}
