@@ -5,12 +5,16 @@
 //! only at a chunk's end, for the line and the event that it cuts, and from the second line of data
 //! on. Each byte is looked at once, however it is chunked.
 
+mod block;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
 use core::time::Duration;
 
+use self::block::Block;
+pub(crate) use self::block::Fields;
 use crate::event::Event;
 use crate::grammar::{self, BOM, Line, Name};
 
@@ -136,30 +140,6 @@ enum Mode {
     Dropping {
         in_line: bool,
     },
-}
-
-/// The standard's buffers, as far as earlier chunks have filled them.
-#[derive(Debug, Default)]
-struct Block {
-    event_type: Buffer,
-    id: Buffer,
-    data: Buffer,
-}
-
-/// A value that may be absent, in memory that stays.
-#[derive(Debug, Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    is_set: bool,
-}
-
-/// The standard's buffers, as far as this chunk has filled them. Each takes precedence over the one
-/// in [`Block`]; `data` is set only while the event has a single line of data.
-#[derive(Debug, Default)]
-pub(crate) struct Fields<'l> {
-    event_type: Option<&'l [u8]>,
-    id: Option<&'l [u8]>,
-    data: Option<&'l [u8]>,
 }
 
 /// What to do after a line.
@@ -313,72 +293,6 @@ impl Decoder {
         self.mode = Mode::Dropping { in_line };
         self.line.clear();
         self.block.clear();
-    }
-}
-
-impl Block {
-    fn clear(&mut self) {
-        self.event_type.clear();
-        self.id.clear();
-        self.data.clear();
-    }
-
-    const fn len(&self) -> usize {
-        self.event_type.bytes.len() + self.id.bytes.len() + self.data.bytes.len()
-    }
-
-    /// The length of the event so far, with what the chunk has of it.
-    fn len_with(&self, fields: &Fields<'_>) -> usize {
-        let len =
-            |field: Option<&[u8]>, buffer: &Buffer| field.map_or(buffer.bytes.len(), <[u8]>::len);
-        len(fields.event_type, &self.event_type)
-            + len(fields.id, &self.id)
-            + len(fields.data, &self.data)
-    }
-
-    /// Takes in what the chunk has of the event, before the chunk goes.
-    fn hold(&mut self, fields: &mut Fields<'_>) {
-        if let Some(value) = fields.event_type.take() {
-            self.event_type.set(value);
-        }
-        if let Some(value) = fields.id.take() {
-            self.id.set(value);
-        }
-        self.hold_data(fields);
-    }
-
-    fn hold_data(&mut self, fields: &mut Fields<'_>) {
-        if let Some(value) = fields.data.take() {
-            self.push_data(value);
-        }
-    }
-
-    /// "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
-    /// character" — here before the next value instead, so that there is no last one to strip.
-    fn push_data(&mut self, value: &[u8]) {
-        if self.data.is_set {
-            self.data.bytes.push(b'\n');
-        }
-        self.data.bytes.extend_from_slice(value);
-        self.data.is_set = true;
-    }
-}
-
-impl Buffer {
-    fn get(&self) -> Option<&[u8]> {
-        self.is_set.then_some(&*self.bytes)
-    }
-
-    fn set(&mut self, value: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(value);
-        self.is_set = true;
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_CAPACITY);
-        self.is_set = false;
     }
 }
 
