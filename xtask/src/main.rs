@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask …`: what contributors, and people who try the project, run.
+//!
+//! This file is the table of commands; each has a file of its own. Nothing in here may need more than
+//! std and a tiny crate: it is built before anything else can begin.
+
+mod checks;
+mod demo;
+mod health;
+mod kept;
+mod process;
+mod proof;
+mod report;
+mod setup;
+
+use std::env;
+use std::fmt::Display;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
+    Builds and starts the server, and prints the address of the live page and a command that
+    publishes. Ctrl-C ends it. --fresh forgets the events of earlier demos.
+cargo xtask test [--quick] [FILTER…]
+    Sets up what is needed and runs every check and test. --quick leaves out the slow ones; with
+    FILTERs only the steps with one of these words in their name are run.
+cargo xtask proof --kills N [--seed S]
+    Kills the server N times while it is written to, and checks that nothing is lost.
+cargo xtask help
+    Prints this.
+";
+
+/// How a command that could do its work has ended, or the sentence that says why it could not.
+type Outcome = Result<ExitCode, String>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let (command, args) = match args.split_first() {
+        Some((command, args)) => (command.as_str(), args),
+        None => ("help", &[][..]),
+    };
+    if let Err(error) = env::set_current_dir(process::workspace()) {
+        return failed(error);
+    }
+    let outcome = match command {
+        "demo" => demo::run(args),
+        "test" => Ok(checks::run(args)),
+        "proof" => proof::run(args),
+        "help" | "-h" | "--help" => {
+            process::say(HELP.trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => Ok(usage(&format!("there is no command {command:?}"))),
+    };
+    outcome.unwrap_or_else(failed)
+}
+
+fn failed(error: impl Display) -> ExitCode {
+    eprintln!("xtask: {error}");
+    ExitCode::FAILURE
+}
+
+/// Says in one line what is wrong with the command.
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("xtask: {problem}; `cargo xtask help` lists what there is");
+    ExitCode::from(2)
+}

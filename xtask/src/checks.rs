@@ -1,0 +1,191 @@
+//! `cargo xtask test`: every check and test there is, as a table of steps.
+//!
+//! All steps use cargo's dev profile and the same features, so that nothing is compiled twice.
+
+use std::process::{Command, ExitCode};
+
+use crate::process::{cargo, say, target};
+use crate::report::{Progress, Verdict, summary};
+use crate::{setup, usage};
+
+/// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
+/// small; who adds a name here has a reason.
+const PROTO_MAY_USE: [&str; 5] = ["sse-proto", "bytes", "memchr", "nom", "percent-encoding"];
+
+struct Step {
+    name: &'static str,
+    /// Run with `--quick` too.
+    quick: bool,
+    /// Can only fail again if the workspace does not compile.
+    needs_build: bool,
+    run: fn(&mut Progress, Options) -> Result<(), String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    quick: bool,
+}
+
+const SET_UP: &str = "set-up";
+const BUILD: &str = "build";
+
+const STEPS: [Step; 9] = [
+    Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
+    Step { name: "fmt", quick: true, needs_build: false, run: fmt },
+    Step { name: BUILD, quick: true, needs_build: false, run: build },
+    Step { name: "clippy", quick: true, needs_build: true, run: clippy },
+    Step { name: "doc", quick: false, needs_build: true, run: doc },
+    Step { name: "no-std", quick: false, needs_build: false, run: no_std },
+    Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
+    Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
+    Step { name: "tests", quick: true, needs_build: true, run: tests },
+];
+
+pub(crate) fn run(args: &[String]) -> ExitCode {
+    let mut options = Options::default();
+    let mut filters = Vec::new();
+    for arg in args {
+        match arg.as_str() {
+            "--quick" => options.quick = true,
+            flag if flag.starts_with('-') => return usage(&format!("test knows no {flag:?}")),
+            filter => filters.push(filter),
+        }
+    }
+    if let Some(stray) =
+        filters.iter().find(|filter| !STEPS.iter().any(|step| step.name.contains(**filter)))
+    {
+        let names = STEPS.map(|step| step.name).join(", ");
+        return usage(&format!("no step has {stray:?} in its name: {names}"));
+    }
+    let wanted = |step: &&Step| {
+        let named = filters.iter().any(|filter| step.name.contains(filter));
+        // Whatever is wanted may need what is set up.
+        step.name == SET_UP || named || (filters.is_empty() && (step.quick || !options.quick))
+    };
+    let steps: Vec<_> = STEPS.iter().filter(wanted).collect();
+
+    let mut entries = Vec::new();
+    let mut build_failed = false;
+    for (index, step) in steps.iter().enumerate() {
+        let mut progress = Progress::start(index + 1, steps.len(), step.name);
+        let verdict = if step.needs_build && build_failed {
+            Verdict::Skipped("the build failed")
+        } else {
+            match (step.run)(&mut progress, options) {
+                Ok(()) => Verdict::Ok,
+                Err(why) => Verdict::Failed(why),
+            }
+        };
+        build_failed |= step.name == BUILD && verdict != Verdict::Ok;
+        entries.push(progress.end(step.name, verdict));
+    }
+    let (table, all_well) = summary(&entries);
+    say(&table);
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A command whose own output says what is wrong.
+fn succeeds(progress: &mut Progress, command: Command) -> Result<(), String> {
+    if progress.run(command) { Ok(()) } else { Err(String::new()) }
+}
+
+fn set_up(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let found = [setup::components(), setup::c_compiler(&mut |command| progress.run(command))];
+    let missing: Vec<_> = found.into_iter().filter_map(Result::err).collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+}
+
+fn fmt(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let workspace = succeeds(progress, cargo(&["fmt", "--all", "--check"]));
+    let check = ["fmt", "--check", "--manifest-path", NO_STD_CHECK];
+    workspace.and(succeeds(progress, cargo(&check)))
+}
+
+fn build(progress: &mut Progress, _: Options) -> Result<(), String> {
+    succeeds(progress, cargo(&["test", "--workspace", "--no-run"]))
+}
+
+fn clippy(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    succeeds(progress, cargo(&clippy))
+}
+
+fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-Dwarnings");
+    succeeds(progress, doc)
+}
+
+const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
+
+/// Links sse-proto into a program without std, and runs it.
+fn no_std(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let mut check = cargo(&["run", "--locked", "--manifest-path", NO_STD_CHECK]);
+    check.arg("--target-dir").arg(target().join("no-std-check"));
+    succeeds(progress, check)
+}
+
+fn dependencies(_: &mut Progress, _: Options) -> Result<(), String> {
+    let tree = [
+        "tree",
+        "-p",
+        "sse-proto",
+        "-e",
+        "normal",
+        "--target",
+        "all",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let output = cargo(&tree).output().map_err(|error| format!("cannot start cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let strangers = strangers(&tree);
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "sse-proto now also depends on {}. It is meant to stay light; if there is a good reason, add \
+         the name to PROTO_MAY_USE in xtask/src/checks.rs",
+        strangers.join(", ")
+    ))
+}
+
+/// The packages of `cargo tree` that are not expected.
+fn strangers(tree: &str) -> Vec<&str> {
+    let names = tree.lines().filter_map(|line| line.split_whitespace().next());
+    let mut strangers: Vec<_> = names.filter(|name| !PROTO_MAY_USE.contains(name)).collect();
+    strangers.sort_unstable();
+    strangers.dedup();
+    strangers
+}
+
+fn proto(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let test = ["test", "-p", "sse-proto", "--no-default-features", "--no-fail-fast"];
+    succeeds(progress, cargo(&test))
+}
+
+fn tests(progress: &mut Progress, options: Options) -> Result<(), String> {
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if options.quick {
+        // How often the test kill9 kills the server.
+        tests.env("SSE_KILLS", "3");
+    }
+    succeeds(progress, tests)
+}
+
+#[cfg(test)]
+mod unit_tests {
+    use super::*;
+
+    #[test]
+    fn a_new_dependency_is_noticed_once() {
+        let tree = "sse-proto v0.1.0 (/here)\nbytes v1.12.1\nserde v1.0.229\nnom v8.0.0\n\
+                    memchr v2.8.3\nserde v1.0.229 (*)\nabc v1.0.0\n";
+        assert_eq!(strangers(tree), ["abc", "serde"]);
+    }
+}

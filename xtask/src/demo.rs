@@ -1,0 +1,284 @@
+//! `cargo xtask demo`: the server on a file, kept alive, with all that is needed to try it.
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::health::is_ready;
+use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, target};
+use crate::{Outcome, kept, setup, usage};
+
+/// How long the server may take to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long the server may take to end once it has been asked to.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// More restarts than this in a minute are no longer somebody trying `kill -9`.
+const RESTARTS_A_MINUTE: usize = 20;
+
+#[derive(Debug)]
+struct Options {
+    listen: SocketAddr,
+    fresh: bool,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self, String> {
+        let mut options = Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), fresh: false };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let (flag, value) = match arg.split_once('=') {
+                Some((flag, value)) => (flag, Some(value)),
+                None => (arg.as_str(), None),
+            };
+            match flag {
+                "--fresh" if value.is_none() => options.fresh = true,
+                "--listen" => {
+                    let value = value.or_else(|| args.next().map(String::as_str));
+                    let address = value.and_then(|value| value.parse::<SocketAddr>().ok());
+                    // Port 0 would be another one after a restart, and no page would come back.
+                    let address = address.filter(|address| address.port() != 0);
+                    options.listen = address
+                        .ok_or("--listen needs an address and a port, as in 127.0.0.1:8080")?;
+                }
+                _ => return Err(format!("demo knows no {arg:?}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+struct Demo {
+    listen: SocketAddr,
+    storage: PathBuf,
+    token: String,
+    interrupts: Interrupts,
+}
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let options = match Options::parse(args) {
+        Ok(options) => options,
+        Err(problem) => return Ok(usage(&problem)),
+    };
+    let interrupts = Interrupts::listen().map_err(|error| error.to_string())?;
+    // Before the long build, and because another server would answer our question for health.
+    port_is_free(options.listen)?;
+    setup::c_compiler(&mut |mut command| command.status().is_ok_and(|status| status.success()))?;
+    if let Some(code) = build(&interrupts)? {
+        return Ok(code);
+    }
+    let folder = target().join("demo");
+    let storage = kept::storage(&folder, options.fresh)?;
+    let token = kept::token(&folder)?;
+    let demo = Demo { listen: options.listen, storage, token, interrupts };
+    demo.supervise()
+}
+
+fn port_is_free(listen: SocketAddr) -> Result<(), String> {
+    TcpListener::bind(listen).map(drop).map_err(|error| {
+        let other = SocketAddr::new(listen.ip(), listen.port().wrapping_add(1).max(1024));
+        format!(
+            "cannot listen on {listen}: {error}\n\
+             Perhaps another demo is running. Another port: cargo xtask demo --listen {other}"
+        )
+    })
+}
+
+/// `Some` if it is over before it has begun.
+fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, String> {
+    let error = |error: std::io::Error| error.to_string();
+    let mut build = Running::start(&mut cargo(&["build", "-p", "sse-server"])).map_err(error)?;
+    loop {
+        if interrupts.arrived() {
+            build.stop(STOP_WITHIN, interrupts).map_err(error)?;
+            return Ok(Some(ExitCode::SUCCESS));
+        }
+        match build.ended().map_err(error)? {
+            None => thread::sleep(TICK),
+            Some(status) if status.success() => return Ok(None),
+            // Its output says why.
+            Some(status) => return Ok(Some(ExitCode::from(exit_code(status)))),
+        }
+    }
+}
+
+enum Start {
+    Ready,
+    Ended(ExitStatus),
+    Interrupted,
+    TooSlow,
+}
+
+impl Demo {
+    fn supervise(&self) -> Outcome {
+        let mut server = self.start()?;
+        match self.wait_until_ready(&mut server)? {
+            Start::Ready => say(&self.invitation(server.pid())),
+            // It has said why.
+            Start::Ended(status) => return Ok(ExitCode::from(exit_code(status))),
+            Start::Interrupted => return self.stop(server),
+            Start::TooSlow => return Err(self.too_slow()),
+        }
+        let mut restarts = Restarts::default();
+        loop {
+            if self.interrupts.arrived() {
+                return self.stop(server);
+            }
+            let Some(status) = server.ended().map_err(|error| error.to_string())? else {
+                thread::sleep(TICK);
+                continue;
+            };
+            // Ctrl-C goes to the server too, and its end may be seen before our own signal.
+            thread::sleep(4 * TICK);
+            if self.interrupts.arrived() {
+                return self.stop(server);
+            }
+            if status.success() {
+                say("The server has ended by itself.");
+                return Ok(ExitCode::SUCCESS);
+            }
+            if !restarts.allow(Instant::now()) {
+                return Err(format!(
+                    "the server has ended {RESTARTS_A_MINUTE} times within a minute, the last time \
+                     with {status}; it is not started again"
+                ));
+            }
+            say(&format!("The server has ended ({status}). It is started again."));
+            server = self.start()?;
+            match self.wait_until_ready(&mut server)? {
+                Start::Ready => say(&format!("It is ready, as process {}.", server.pid())),
+                // One more end, seen above.
+                Start::Ended(_) => {}
+                Start::Interrupted => return self.stop(server),
+                Start::TooSlow => return Err(self.too_slow()),
+            }
+        }
+    }
+
+    fn start(&self) -> Result<Running, String> {
+        let mut server = Command::new(built().join("sse-server"));
+        server
+            .args(["--listen", &self.listen.to_string()])
+            .args(["--storage", &format!("sqlite:{}", self.storage.display())])
+            .args(["--publish-token", &self.token])
+            .stdin(Stdio::null());
+        Running::start(&mut server).map_err(|error| error.to_string())
+    }
+
+    fn wait_until_ready(&self, server: &mut Running) -> Result<Start, String> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if self.interrupts.arrived() {
+                return Ok(Start::Interrupted);
+            }
+            let ready = is_ready(self.reachable());
+            if let Some(status) = server.ended().map_err(|error| error.to_string())? {
+                return Ok(Start::Ended(status));
+            }
+            if ready {
+                return Ok(Start::Ready);
+            }
+            if Instant::now() >= deadline {
+                return Ok(Start::TooSlow);
+            }
+            thread::sleep(TICK);
+        }
+    }
+
+    fn too_slow(&self) -> String {
+        let url = format!("http://{}/health/ready", self.reachable());
+        format!("the server runs, but {url} has not answered with 200 within 30 seconds")
+    }
+
+    fn stop(&self, server: Running) -> Outcome {
+        say("Stopping the server.");
+        server.stop(STOP_WITHIN, &self.interrupts).map_err(|error| error.to_string())?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The address to connect to: "all addresses" is one to listen on only.
+    fn reachable(&self) -> SocketAddr {
+        let mut address = self.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => [127, 0, 0, 1].into(),
+                SocketAddr::V6(_) => [0, 0, 0, 0, 0, 0, 0, 1].into(),
+            });
+        }
+        address
+    }
+
+    fn invitation(&self, pid: u32) -> String {
+        let url = format!("http://{}", self.reachable());
+        let token = &self.token;
+        format!(
+            r#"
+The live page, for a browser:
+  {url}/events/?channel=test
+
+Publish, from another terminal:
+  curl -sS -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' -d '{{"channel":"test","data":{{"text":"hello"}}}}' {url}/publish/
+
+Watch without a browser:
+  curl -N '{url}/events/?channel=test'
+
+Try `kill -9 {pid}`, which is the server: it is started again on the same file and port, and the page
+misses nothing. Ctrl-C here ends the demo; its events are kept for the next one.
+"#
+        )
+    }
+}
+
+/// When the server was restarted within the last minute.
+#[derive(Debug, Default)]
+struct Restarts(VecDeque<Instant>);
+
+impl Restarts {
+    fn allow(&mut self, now: Instant) -> bool {
+        let minute = Duration::from_mins(1);
+        while self.0.front().is_some_and(|at| now.duration_since(*at) >= minute) {
+            self.0.pop_front();
+        }
+        let allowed = self.0.len() < RESTARTS_A_MINUTE;
+        if allowed {
+            self.0.push_back(now);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<(String, bool), String> {
+        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
+        Options::parse(&args).map(|options| (options.listen.to_string(), options.fresh))
+    }
+
+    #[test]
+    fn flags_are_read() {
+        assert_eq!(parse(&[]), Ok(("127.0.0.1:8080".to_owned(), false)));
+        assert_eq!(parse(&["--fresh", "--listen", "[::1]:90"]), Ok(("[::1]:90".to_owned(), true)));
+        assert_eq!(parse(&["--listen=0.0.0.0:90"]), Ok(("0.0.0.0:90".to_owned(), false)));
+        for wrong in
+            [&["--listen"][..], &["--listen", "8080"], &["--listen", "127.0.0.1:0"], &["x"]]
+        {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn twenty_restarts_a_minute_are_allowed() {
+        let mut restarts = Restarts::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!((0..20).all(|second| restarts.allow(after(second))));
+        assert!(!restarts.allow(after(59)));
+        assert!(restarts.allow(after(60)));
+        assert!(!restarts.allow(after(60)));
+        assert!(restarts.allow(after(61)));
+    }
+}

@@ -1,0 +1,95 @@
+//! What a demo keeps for the next one: the events, and the token for publishing.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The database's file. It need not exist; if the demo is to be a fresh one, it does not.
+pub(crate) fn storage(folder: &Path, fresh: bool) -> Result<PathBuf, String> {
+    fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))?;
+    let storage = folder.join("sse-demo.db");
+    if fresh {
+        forget(&storage)?;
+    }
+    Ok(storage)
+}
+
+/// Deletes the database, and the write-ahead log with its index beside it.
+fn forget(storage: &Path) -> Result<(), String> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = storage.as_os_str().to_owned();
+        file.push(suffix);
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(cannot("delete", Path::new(&file), &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The publish token of earlier demos, so that a page that has stored it can go on, or a new one.
+pub(crate) fn token(folder: &Path) -> Result<String, String> {
+    let path = &folder.join("token");
+    if let Ok(kept) = fs::read_to_string(path) {
+        let kept = kept.trim_ascii();
+        if kept.len() >= 32 && kept.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Ok(kept.to_owned());
+        }
+    }
+    let token = random_token()?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    // What is there is no token of ours, and might be readable for others.
+    let _ = fs::remove_file(path);
+    let written = options.open(path).and_then(|mut file| writeln!(file, "{token}"));
+    written.map_err(|error| cannot("write", path, &error))?;
+    Ok(token)
+}
+
+/// 128 random bits in hexadecimal digits.
+fn random_token() -> Result<String, String> {
+    let source = Path::new("/dev/urandom");
+    let mut random = [0; 16];
+    let read = File::open(source).and_then(|mut file| file.read_exact(&mut random));
+    read.map_err(|error| cannot("read", source, &error))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_token_is_kept_and_nobody_else_can_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = token(folder.path()).expect("written");
+        assert_eq!(first.len(), 32);
+        assert_eq!(token(folder.path()).as_ref(), Ok(&first));
+        let mode = fs::metadata(folder.path().join("token")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(folder.path().join("token"), "'; rm -rf /").expect("writable");
+        assert_ne!(token(folder.path()).expect("a new one"), first);
+    }
+
+    #[test]
+    fn a_fresh_demo_finds_no_events() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let storage_of = |fresh| storage(folder.path(), fresh).expect("writable");
+        let storage = storage_of(false);
+        fs::write(&storage, "").expect("writable");
+        fs::write(folder.path().join("sse-demo.db-wal"), "").expect("writable");
+        fs::write(folder.path().join("token"), "").expect("writable");
+        assert_eq!(storage_of(true), storage, "deleted");
+        assert_eq!(storage_of(true), storage, "nothing to delete");
+        let left = fs::read_dir(folder.path()).expect("there").count();
+        assert_eq!(left, 1);
+    }
+}
