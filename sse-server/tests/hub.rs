@@ -221,3 +221,30 @@ async fn a_waiting_subscriber_is_woken_by_every_publisher() {
         publisher.await.expect("no panic");
     }
 }
+
+/// Publisher and subscriber take turns, so that one wake-up that got lost stops both for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_wake_up_is_lost_between_looking_and_waiting() {
+    const TURNS: u64 = 20_000;
+    let fixture = Fixture::new();
+    let mut subscriber = fixture.subscribe(&["a"], "").await;
+    let (seen, mut turn) = tokio::sync::mpsc::unbounded_channel();
+    let reading = tokio::spawn(async move {
+        let mut out = BytesMut::new();
+        while subscriber.cursor().position("a") < Some(TURNS) {
+            seen.send(()).expect("the publisher is there");
+            // Long enough, at times, for the next event to come just as the subscriber looks.
+            (0..fastrand::u32(..1000)).for_each(|n| drop(std::hint::black_box(n)));
+            out.clear();
+            std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await;
+        }
+    });
+    let publishing = async {
+        for n in 0..TURNS {
+            turn.recv().await.expect("the subscriber is there");
+            fixture.publish("a", n).await;
+        }
+        reading.await.expect("no panic");
+    };
+    tokio::time::timeout(Duration::from_secs(60), publishing).await.expect("nobody waits in vain");
+}
