@@ -118,6 +118,8 @@ pub struct Decoder {
     config: DecoderConfig,
     /// The "last event ID string" of the event source: what a blank line has committed.
     last_event_id: Option<String>,
+    /// The one before it, whose memory the next one gets.
+    earlier_event_id: Option<String>,
     /// The line that the end of a chunk has cut.
     line: Vec<u8>,
     block: Block,
@@ -271,6 +273,7 @@ impl Decoder {
         // "1. Set the last event ID string of the event source to the value of the last event ID
         // buffer." The buffer keeps its value from event to event, so only a new one changes it.
         if let Some(id) = fields.id.or(self.block.id.get()) {
+            mem::swap(&mut self.last_event_id, &mut self.earlier_event_id);
             let committed = self.last_event_id.get_or_insert_default();
             committed.clear();
             match str::from_utf8(id) {
@@ -393,6 +396,11 @@ impl<'c> Frames<'_, 'c> {
         let event_type = fields.event_type.or(block.event_type.get()).unwrap_or_default();
         let data = fields.data.unwrap_or(&block.data.bytes);
         Event::decoded(text(event_type, lent_type), last_event_id.as_deref(), text(data, lent_data))
+    }
+
+    /// Undoes what the last `id` field has done.
+    pub(crate) fn take_back_event_id(&mut self) {
+        self.decoder.last_event_id = self.decoder.earlier_event_id.take();
     }
 
     /// The comment that has been found.

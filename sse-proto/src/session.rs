@@ -9,6 +9,9 @@
 //!    [`handle_error`](Session::handle_error).
 //! 3. Again from 1, also when the time that a step names has come.
 //!
+//! What has arrived is to be told before the time is: a program that was busy, or asleep, must not
+//! take its own silence for the server's.
+//!
 //! Time is a [`Duration`] since any moment that stays the same, such as the session's start. The
 //! native client and the WASM client are two such drivers, so these rules are written, and proven,
 //! once.
@@ -19,7 +22,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::backoff::{Backoff, Jitter};
-use crate::control::{Control, StreamError};
+use crate::control::{Control, ERROR_ID, StreamError};
 use crate::decoder::{DecodeError, Decoder, DecoderConfig, Fields, Found, Frames};
 use crate::event::Event;
 
@@ -299,7 +302,8 @@ impl Session {
         self.decoder.set_last_event_id(id);
     }
 
-    /// The last event ID that the stream has committed.
+    /// The last event ID that the stream has committed. The id of a `stream-error` does not count:
+    /// who resumed from it would be refused for ever.
     pub fn last_event_id(&self) -> Option<&str> {
         self.decoder.last_event_id()
     }
@@ -480,10 +484,14 @@ impl<'c> Items<'_, 'c> {
     /// application is looked at only once, when it is delivered.
     fn control(&mut self, fields: &Fields<'c>) -> Option<Control> {
         match self.frames.event_type(fields) {
-            b"stream-open" | b"stream-reset" | b"stream-error" | b"keep-alive" => {
-                Control::of(&self.frames.event(fields))
-            }
-            _ => None,
+            b"stream-open" | b"stream-reset" | b"stream-error" | b"keep-alive" => {}
+            _ => return None,
         }
+        let event = self.frames.event(fields);
+        let control = Control::of(&event);
+        if matches!(control, Some(Control::Error(_))) && event.id() == Some(ERROR_ID) {
+            self.frames.take_back_event_id();
+        }
+        control
     }
 }

@@ -213,6 +213,19 @@ fn a_stream_error_is_final_and_nothing_after_it_is_delivered() {
 }
 
 #[test]
+fn the_id_of_a_stream_error_is_no_place_to_resume_from() {
+    for before in ["id: 5\ndata: x\n\n", "id: 4\ndata: x\n\nid: 5\n\n"] {
+        let mut session = open(SessionConfig::default());
+        let body = format!("{before}event: stream-error\nid: error\ndata: {{}}\n\n");
+        feed(&mut session, SECOND, &body);
+        assert_eq!(session.last_event_id(), Some("5"));
+    }
+    let mut session = open(SessionConfig::default());
+    feed(&mut session, SECOND, "id: 5\ndata: x\n\nevent: stream-error\ndata: {}\n\n");
+    assert_eq!(session.last_event_id(), Some("5"), "one without an id changes none");
+}
+
+#[test]
 fn close_is_final() {
     let mut session = open(SessionConfig::default());
     session.close();

@@ -234,7 +234,9 @@ async fn no_wake_up_is_lost_between_looking_and_waiting() {
         while subscriber.cursor().position("a") < Some(TURNS) {
             seen.send(()).expect("the publisher is there");
             // Long enough, at times, for the next event to come just as the subscriber looks.
-            (0..fastrand::u32(..1000)).for_each(|n| drop(std::hint::black_box(n)));
+            for turn in 0..fastrand::u32(..1000) {
+                std::hint::black_box(turn);
+            }
             out.clear();
             std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await;
         }

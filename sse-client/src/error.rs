@@ -1,0 +1,152 @@
+//! What can go wrong on a stream.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use reqwest::Url;
+use sse_proto::{Closed, DecodeError};
+
+/// What the transport says.
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
+
+/// How much of a response's body a message quotes, in characters.
+const QUOTED: usize = 200;
+
+/// An item that is bad news. Failures that pass are none: see
+/// [`last_failure`](crate::EventSource::last_failure).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is over, and trying again will not help. The stream ends after this.
+    #[error(transparent)]
+    Closed(Box<ClosedError>),
+    /// A limit was passed, and one event is lost. The stream goes on.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A header cannot carry the last event ID unchanged, so the stream that is open now did not
+    /// resume: events may be missing. The stream goes on.
+    #[error("the last event ID {id:?} cannot be sent in a header, so the stream started anew")]
+    IdWithheld {
+        /// The last event ID.
+        id: String,
+    },
+}
+
+impl Error {
+    /// Whether the stream has ended with this.
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+/// Why a stream is over, and what is known about it.
+///
+/// The message names the URL without its query, which may hold a token.
+pub struct ClosedError {
+    pub(crate) reason: Closed,
+    pub(crate) url: Url,
+    pub(crate) body: String,
+    pub(crate) source: Option<Cause>,
+}
+
+impl ClosedError {
+    /// What ended it.
+    pub const fn reason(&self) -> &Closed {
+        &self.reason
+    }
+
+    /// The URL of the last response, after redirects, or of the request if there was none. Without
+    /// user name and password.
+    pub const fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The first 4 KiB of the body of the response that was refused, as UTF-8 text; empty if it had
+    /// none or there was no response.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+}
+
+impl fmt::Display for ClosedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", place(&self.url), self.reason)?;
+        quote(f, &self.body)
+    }
+}
+
+/// Shows the URL as the message does: this is what a `main` that returns the error prints.
+impl fmt::Debug for ClosedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClosedError")
+            .field("reason", &self.reason)
+            .field("url", &place(&self.url))
+            .field("body", &self.body)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+/// The source is the transport's error, or why a redirect was not followed.
+impl StdError for ClosedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        source(self.source.as_ref())
+    }
+}
+
+/// A URL as far as it may be shown to anyone: no credentials, no query.
+pub(crate) fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// The same, as the standard library wants it.
+pub(crate) fn source(cause: Option<&Cause>) -> Option<&(dyn StdError + 'static)> {
+    cause.map(|cause| &**cause as &(dyn StdError + 'static))
+}
+
+/// Writes the beginning of a response's body on one line.
+fn quote(out: &mut impl fmt::Write, body: &str) -> fmt::Result {
+    let body = body.trim();
+    match body.char_indices().nth(QUOTED) {
+        _ if body.is_empty() => Ok(()),
+        Some((end, _)) => write!(out, ": {:?}…", &body[..end]),
+        None => write!(out, ": {body:?}"),
+    }
+}
+
+/// A failure on one line, with its causes and what the server said.
+pub(crate) fn describe(
+    failure: &impl fmt::Display,
+    mut cause: Option<&(dyn StdError + 'static)>,
+    body: &str,
+) -> String {
+    let mut text = failure.to_string();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    quote(&mut text, body).expect("writing to a String cannot fail");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_no_query_and_a_bounded_body_on_one_line() {
+        let error = ClosedError {
+            reason: Closed::Status(403),
+            url: Url::parse("http://localhost:1/events?token=secret").expect("a URL"),
+            body: format!(" no\n{}", "é".repeat(1000)),
+            source: None,
+        };
+        let expected = format!(
+            "http://localhost:1/events: the server refused with status 403: \"no\\n{}\"…",
+            "é".repeat(197)
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+}

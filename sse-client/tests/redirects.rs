@@ -1,0 +1,106 @@
+//! Redirects, and what goes along with them.
+
+mod server;
+
+use server::{Server, data, end, run};
+use sse_client::{Closed, reqwest};
+
+fn redirect(status: u16, location: &str) -> String {
+    // Closed, so that every request makes a connection of its own.
+    format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nConnection: close\r\n\r\n")
+}
+
+#[test]
+fn headers_stay_with_their_origin() {
+    run(async {
+        let mut server = Server::start().await;
+        let builder = server.builder().header("X-Key", "secret");
+        let mut source = builder.last_event_id("7").build().expect("a valid set-up");
+        for status in [301, 302, 303, 307, 308] {
+            drop(server.answer(&mut source, redirect(status, "/events/moved?x")).await);
+            let connection = server.open(&mut source, "data: a\n\n").await;
+            assert_eq!(connection.path(), "/events/moved?x");
+            assert_eq!(connection.header("X-Key"), Some(&b"secret"[..]));
+            assert_eq!(connection.header("Last-Event-ID"), Some(&b"7"[..]));
+            assert_eq!(source.url().as_str(), server.url("/events/moved?x"));
+            assert_eq!(data(&mut source).await, "a");
+        }
+    });
+}
+
+#[test]
+fn no_header_of_the_caller_goes_to_another_origin() {
+    run(async {
+        let (mut server, mut other) = (Server::start().await, Server::start().await);
+        let url = server.url("/events").replace("http://", "http://user:password@");
+        let mut source = sse_client::EventSource::builder(url)
+            .config(server::config())
+            .header("X-Key", "secret")
+            .header("Accept", "text/event-stream;secret")
+            .last_event_id("7")
+            .build()
+            .expect("a valid set-up");
+        let first = server.answer(&mut source, redirect(307, &other.url("/events"))).await;
+        assert!(first.header("Authorization").is_some());
+        let second = other.answer(&mut source, redirect(307, &server.url("/events"))).await;
+        let third = server.open(&mut source, "data: a\n\n").await;
+        for connection in [&second, &third] {
+            let head = String::from_utf8_lossy(&connection.head).to_ascii_lowercase();
+            assert!(!head.contains("secret"), "{head}");
+            assert!(!head.contains("authorization"), "{head}");
+            assert_eq!(connection.header("Accept"), Some(&b"text/event-stream"[..]));
+            assert_eq!(connection.header("Last-Event-ID"), Some(&b"7"[..]));
+        }
+        assert_eq!(data(&mut source).await, "a");
+        drop((first, second, third));
+
+        let again = server.open(&mut source, "").await;
+        assert_eq!(again.header("X-Key"), Some(&b"secret"[..]), "each try starts anew");
+    });
+}
+
+#[test]
+fn a_loop_of_redirects_is_left_after_ten() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        for _ in 0..11 {
+            drop(server.answer(&mut source, redirect(302, "/events")).await);
+        }
+        let closed = end(&mut source).await;
+        assert_eq!(*closed.reason(), Closed::Status(302));
+        let failure = source.last_failure().expect("a failure");
+        assert!(failure.ends_with(": more than 10 redirects"), "{failure}");
+    });
+}
+
+#[test]
+fn a_redirect_to_nowhere_is_final_and_says_where_to() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        drop(server.answer(&mut source, redirect(302, "mailto:x@example")).await);
+        let closed = end(&mut source).await;
+        assert_eq!(*closed.reason(), Closed::Status(302));
+        let failure = source.last_failure().expect("a failure");
+        assert!(failure.contains("mailto:x@example"), "{failure}");
+    });
+}
+
+#[test]
+fn a_client_of_the_callers_own_works_the_same() {
+    run(async {
+        let (mut server, mut other) = (Server::start().await, Server::start().await);
+        let client = reqwest::Client::builder()
+            .user_agent("mine")
+            .redirect(reqwest::redirect::Policy::none());
+        let client = client.build().expect("a client");
+        let builder = server.builder().client(client).bearer_token("secret");
+        let mut source = builder.build().expect("a valid set-up");
+        drop(server.answer(&mut source, redirect(307, &other.url("/events"))).await);
+        let connection = other.open(&mut source, "").await;
+        assert_eq!(connection.header("User-Agent"), Some(&b"mine"[..]));
+        assert_eq!(connection.header("Authorization"), None);
+        assert_eq!(source.url().as_str(), other.url("/events"));
+    });
+}

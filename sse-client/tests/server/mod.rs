@@ -1,0 +1,164 @@
+//! A server that sends exactly the bytes it is told to, over real TCP.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use sse_client::{Backoff, Builder, Error, EventSource, Item, SessionConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+pub(crate) const OPEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+
+/// Runs a test; nothing in it may take longer than this.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let done =
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await });
+    done.expect("done within the deadline");
+}
+
+/// Tries again quickly, so that tests do.
+pub(crate) fn config() -> SessionConfig {
+    let backoff = Backoff::default().min(Duration::from_millis(10)).initial(Duration::ZERO);
+    SessionConfig::default().backoff(backoff)
+}
+
+pub(crate) struct Server {
+    origin: String,
+    connections: mpsc::UnboundedReceiver<Connection>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("bound"));
+        let (sender, connections) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let sender = sender.clone();
+                tokio::spawn(async move {
+                    // Others on this machine ask new ports for `/`. They are not for the test.
+                    if let Some(connection) = Connection::read_head(stream).await
+                        && connection.path().starts_with("/events")
+                    {
+                        drop(sender.send(connection));
+                    }
+                });
+            }
+        });
+        Self { origin, connections }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.origin)
+    }
+
+    pub(crate) fn builder(&self) -> Builder {
+        EventSource::builder(self.url("/events")).config(config())
+    }
+
+    pub(crate) fn source(&self) -> EventSource {
+        self.builder().build().expect("a valid set-up")
+    }
+
+    /// The next connection with a request for `/events…`.
+    pub(crate) async fn accept(&mut self) -> Connection {
+        self.connections.recv().await.expect("the server runs")
+    }
+
+    /// Accepts a connection while the source is polled, and answers with these bytes. The source
+    /// must deliver nothing before.
+    pub(crate) async fn answer(
+        &mut self,
+        source: &mut EventSource,
+        bytes: impl AsRef<[u8]>,
+    ) -> Connection {
+        let mut connection = tokio::select! {
+            connection = self.accept() => connection,
+            item = source.next() => panic!("unexpected {item:?}"),
+        };
+        connection.send(bytes).await;
+        connection
+    }
+
+    /// The same with an event stream, up to where the source says that it is open.
+    pub(crate) async fn open(&mut self, source: &mut EventSource, body: &str) -> Connection {
+        let connection = self.answer(source, format!("{OPEN}{body}")).await;
+        assert_eq!(item(source).await, Item::Open);
+        connection
+    }
+}
+
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// The request's head.
+    pub(crate) head: Vec<u8>,
+}
+
+impl Connection {
+    async fn read_head(mut stream: TcpStream) -> Option<Self> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.ok()?);
+        }
+        Some(Self { stream, head })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        let line = self.head.split(|&byte| byte == b'\r').next();
+        let line = str::from_utf8(line.unwrap_or_default()).unwrap_or_default();
+        line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default()
+    }
+
+    /// A header's value, byte for byte.
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+        self.head.split(|&byte| byte == b'\n').find_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let is_it = line[..colon].eq_ignore_ascii_case(name.as_bytes());
+            is_it.then(|| line[colon + 1..].trim_ascii())
+        })
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.set_nodelay(true).expect("a socket");
+        let sent = self.stream.write_all(bytes.as_ref()).await;
+        sent.expect("the client listens");
+    }
+
+    /// Waits until the client has gone.
+    pub(crate) async fn gone(&mut self) {
+        let mut buffer = [0; 64];
+        while !matches!(self.stream.read(&mut buffer).await, Ok(0) | Err(_)) {}
+    }
+}
+
+/// The next item, which must be good news.
+pub(crate) async fn item(source: &mut EventSource) -> Item {
+    let item = source.next().await.expect("the stream goes on");
+    item.expect("good news")
+}
+
+/// The data of the next event; other items are passed over.
+pub(crate) async fn data(source: &mut EventSource) -> String {
+    loop {
+        if let Some(event) = item(source).await.into_event() {
+            return event.data().to_owned();
+        }
+    }
+}
+
+/// The next item, which must be bad news.
+pub(crate) async fn error(source: &mut EventSource) -> Error {
+    let item = source.next().await.expect("the stream goes on");
+    item.expect_err("bad news")
+}
+
+/// The next item, which must be the last.
+pub(crate) async fn end(source: &mut EventSource) -> Box<sse_client::ClosedError> {
+    let Error::Closed(closed) = error(source).await else { panic!("the end expected") };
+    assert!(source.next().await.is_none(), "nothing after the end");
+    closed
+}
