@@ -291,8 +291,6 @@ impl EventSource {
                 let reason = closed.clone();
                 self.stop(reason);
             }
-            // A step that this version does not know can only be one that it has not asked for.
-            _ => {}
         }
     }
 

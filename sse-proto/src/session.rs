@@ -115,9 +115,9 @@ impl SessionConfig {
     }
 }
 
-/// What the driver shall do next.
+/// What the driver shall do next. A driver must know every step, so there will be no new one without
+/// a new major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Step<'a> {
     /// Drop any earlier response and send this request, now. Given once for each try.
     Connect(Request<'a>),

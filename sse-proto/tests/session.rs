@@ -290,7 +290,6 @@ proptest! {
                 }
                 Step::Stop(_) => is_closed = true,
                 Step::Read { .. } | Step::Sleep { .. } => prop_assert!(!is_closed),
-                step => prop_assert!(false, "{step:?}"),
             }
             let was_open = session.state() == State::Open;
             match happening {

@@ -92,8 +92,15 @@ async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
     assert_eq!(message, "the event has 1001 bytes; the limit is 1000");
     let fits = serde_json::json!({"channel": "a", "text": "x".repeat(993)}).to_string();
     assert_eq!(server.publish(&fits).await["id"], "a:1", "nothing before this was published");
-    let (status, word, _) = refused(&server, &format!("[{}]", " ".repeat(16 << 20))).await;
-    assert_eq!((status, &*word), (413, "too-large"));
+    for body in ["Content-Length: 16777217\r\n\r\n", &chunked(16 << 20)] {
+        let head =
+            format!("POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n");
+        let mut answer = server.send(format!("{head}{body}").as_bytes()).await;
+        assert_eq!(answer.status, 413);
+        assert!(
+            answer.body().await.contains("a request may have 16777216 bytes; send fewer events")
+        );
+    }
 
     let headers =
         format!("Authorization: Bearer {TOKEN}\r\nContent-Type: application/x-ndjson\r\n");
@@ -101,6 +108,19 @@ async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
         server.post("{\"channel\":\"a\",\"data\":1}\n\n{\"channel\"}\n", &headers).await;
     assert_eq!(answer.status, 400);
     assert!(answer.body().await.contains("line 3: "));
+}
+
+/// A body of one byte more than this, without a length that would tell so beforehand.
+fn chunked(len: usize) -> String {
+    let spaces = " ".repeat(len);
+    format!("Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n{spaces}\r\n1\r\n \r\n0\r\n\r\n")
+}
+
+#[tokio::test]
+async fn who_may_not_publish_is_told_so_before_sending_the_body() {
+    let server = Server::start(&[]).await;
+    let head = "POST /publish/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    assert_eq!(server.send(head.as_bytes()).await.status, 401);
 }
 
 #[tokio::test]

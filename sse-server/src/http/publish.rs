@@ -1,17 +1,18 @@
 //! `POST /publish/`: who may, what is asked for, and the ids it got.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Bytes, HttpBody};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sse_proto::{DEFAULT_EVENT_TYPE, Event, event_id};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::error::Refusal;
@@ -19,6 +20,9 @@ use super::json::dumps;
 use super::{App, MAX_CHANNEL_NAME, MAX_REQUEST};
 use crate::hub::PublishError;
 use crate::storage::NewEvent;
+
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Types that only the server itself may send: a reader acts on them.
 const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error", "keep-alive"];
@@ -46,16 +50,12 @@ struct Published {
 
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, Refusal> {
-    authorize(&headers, &app.config.publish_token)?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::too_large(format!("a request may have {MAX_REQUEST} bytes; send fewer events"))
-        }
-        status => Refusal::new(status, "bad-request", rejection.body_text()),
-    })?;
+    // Before the body, so that only those who may publish can make the server hold megabytes.
+    authorize(request.headers(), &app.config.publish_token)?;
+    let headers = request.headers().clone();
+    let body = body(request).await?;
     let (events, is_batch) = read(&body, &headers, app.config.max_event_len)?;
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
     let ids = app.hub.publish(events).await.map_err(|error| match error {
@@ -77,6 +77,26 @@ pub(super) async fn publish(
             Json(published).into_response()
         }
     })
+}
+
+/// The whole body, which must be there in time and not too large.
+async fn body(request: Request) -> Result<Bytes, Refusal> {
+    let too_large =
+        || Refusal::too_large(format!("a request may have {MAX_REQUEST} bytes; send fewer events"));
+    if request.body().size_hint().lower() > MAX_REQUEST as u64 {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(too_large())
+        }
+        Ok(Err(rejection)) => Err(Refusal::bad_request(rejection.body_text())),
+        Err(_) => {
+            let text = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", text))
+        }
+    }
 }
 
 fn authorize(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
