@@ -51,12 +51,11 @@ impl Record {
         let mut logs = self.logs.lock().expect("no panic");
         let log = logs.entry(payload.channel.clone()).or_default();
         let index = usize::try_from(position).expect("small") - 1;
-        match log.get(index) {
-            Some(known) => assert_eq!(*known, payload, "two readers differ at {position}"),
-            None => {
-                assert_eq!(log.len(), index, "a reader is ahead of all others by more than one");
-                log.push(payload);
-            }
+        if let Some(known) = log.get(index) {
+            assert_eq!(*known, payload, "two readers differ at {position}");
+        } else {
+            assert_eq!(log.len(), index, "a reader is ahead of all others by more than one");
+            log.push(payload);
         }
         self.deliveries.fetch_add(1, Ordering::Relaxed);
     }
