@@ -6,6 +6,7 @@
 //! on. Each byte is looked at once, however it is chunked.
 
 mod block;
+mod frames;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,14 +14,13 @@ use core::fmt;
 use core::mem;
 use core::time::Duration;
 
-use self::block::Block;
 pub(crate) use self::block::Fields;
+use self::block::{Block, KEPT_CAPACITY};
+pub(crate) use self::frames::Found;
+pub use self::frames::Frames;
 use crate::event::Event;
-use crate::grammar::{self, BOM, Line, Name};
-
-/// Capacity that a buffer keeps between events. One large event does not hold its memory for as long
-/// as the connection lives.
-const KEPT_CAPACITY: usize = 64 * 1024;
+use crate::grammar::{self, Line, Name};
+use crate::utf8::{Plain, decode};
 
 /// What a [`Decoder`] accepts and delivers.
 ///
@@ -151,7 +151,10 @@ enum Step {
     Retry(u64),
     /// The comment has been put into `lent`.
     Comment,
-    Fail(DecodeError),
+    EventTooLong,
+    LineTooLong {
+        in_line: bool,
+    },
 }
 
 impl Decoder {
@@ -167,7 +170,7 @@ impl Decoder {
 
     /// Takes the next bytes of the stream. What they complete is read as the result is asked for.
     pub const fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
-        Frames { decoder: self, rest: chunk }
+        Frames::new(self, chunk)
     }
 
     /// The stream has ended; the next bytes are the first of another one.
@@ -200,7 +203,13 @@ impl Decoder {
         self.line.len() + block
     }
 
+    /// Whether the next byte is the first of a line, and of nothing else.
+    fn is_between_lines(&self) -> bool {
+        self.mode == Mode::Lines && self.line.is_empty() && !self.after_cr
+    }
+
     /// Forgets the event that the last frame has borrowed.
+    #[inline]
     fn settle(&mut self) {
         if mem::take(&mut self.dispatched) {
             self.block.clear();
@@ -215,8 +224,8 @@ impl Decoder {
     fn interpret_held(&mut self) -> Step {
         let mut line = mem::take(&mut self.line);
         let mut fields = Fields::default();
-        let step = self.interpret(&line, &mut fields);
-        self.block.hold(&mut fields);
+        let step = self.interpret(&line, Plain::NOTHING, &mut fields);
+        self.block.hold(Plain::NOTHING, &mut fields);
         line.clear();
         line.shrink_to(KEPT_CAPACITY);
         self.line = line;
@@ -224,18 +233,20 @@ impl Decoder {
     }
 
     /// "Process the field", or dispatch the event (section 9.2.6), for one complete line.
-    fn interpret<'l>(&mut self, line: &'l [u8], fields: &mut Fields<'l>) -> Step {
+    #[expect(clippy::inline_always, reason = "a call for each line costs a tenth of the speed")]
+    #[inline(always)]
+    fn interpret<'l>(&mut self, line: &'l [u8], plain: Plain<'_>, fields: &mut Fields<'l>) -> Step {
         let limit = self.config.max_event_len;
         match grammar::line(line) {
             Line::Field(Name::Data, value) => {
-                let has_data = fields.data.is_some() || self.block.data.is_set;
+                let has_data = fields.data.is_some() || self.block.data.is_set();
                 let len = self.block.len_with(fields) + usize::from(has_data) + value.len();
                 if len > limit {
-                    return Step::Fail(DecodeError::EventTooLong { limit });
+                    return Step::EventTooLong;
                 }
                 if has_data {
-                    self.block.hold_data(fields);
-                    self.block.push_data(value);
+                    self.block.hold_data(plain, fields);
+                    self.block.push_data(plain, value);
                 } else {
                     fields.data = Some(value);
                 }
@@ -256,34 +267,38 @@ impl Decoder {
             Line::Comment(comment) if self.config.comments => {
                 let comment = comment.strip_prefix(b" ").unwrap_or(comment);
                 self.lent[1].clear();
-                self.lent[1].push_str(&String::from_utf8_lossy(comment));
+                decode(comment, &mut self.lent[1]);
                 return Step::Comment;
             }
             Line::Comment(_) | Line::Unknown => return Step::Continue,
-            Line::Blank => return self.blank_line(fields),
+            Line::Blank => return self.blank_line(plain, fields),
         }
         if self.block.len_with(fields) > limit {
-            return Step::Fail(DecodeError::EventTooLong { limit });
+            return Step::EventTooLong;
         }
         Step::Continue
     }
 
     /// "Dispatch the event" (section 9.2.6).
-    fn blank_line(&mut self, fields: &mut Fields<'_>) -> Step {
+    #[inline]
+    fn blank_line(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) -> Step {
         // "1. Set the last event ID string of the event source to the value of the last event ID
         // buffer." The buffer keeps its value from event to event, so only a new one changes it.
-        if let Some(id) = fields.id.or(self.block.id.get()) {
+        if fields.id.is_some() || self.block.id.is_set() {
             mem::swap(&mut self.last_event_id, &mut self.earlier_event_id);
             let committed = self.last_event_id.get_or_insert_default();
             committed.clear();
-            match str::from_utf8(id) {
-                Ok(id) => committed.push_str(id),
-                Err(_) => committed.push_str(&String::from_utf8_lossy(id)),
+            match fields.id {
+                Some(id) => match plain.text(id) {
+                    Some(text) => committed.push_str(text),
+                    None => decode(id, committed),
+                },
+                None => committed.push_str(self.block.id.get().unwrap_or_default()),
             }
         }
         // "2. If the data buffer is an empty string, set the data buffer and the event type buffer to
         // the empty string and return."
-        if fields.data.is_none() && !self.block.data.is_set {
+        if fields.data.is_none() && !self.block.data.is_set() {
             *fields = Fields::default();
             self.block.clear();
             return Step::Continue;
@@ -297,198 +312,4 @@ impl Decoder {
         self.line.clear();
         self.block.clear();
     }
-}
-
-/// The frames that a chunk completes, made by [`Decoder::decode`].
-///
-/// Not an `Iterator`, because each frame borrows from the decoder until the next is asked for.
-///
-/// Ask until there is none: what has not been read when this is dropped is lost to the decoder. To
-/// stop early and go on later, keep [`rest`](Self::rest) and decode it first.
-#[derive(Debug)]
-#[must_use = "frames are read as they are asked for"]
-pub struct Frames<'d, 'c> {
-    decoder: &'d mut Decoder,
-    rest: &'c [u8],
-}
-
-/// A line, or what there is of one.
-enum Taken<'c> {
-    /// A whole line, in the chunk.
-    Line(&'c [u8]),
-    /// The end of a line that has been put behind its beginning, in the decoder.
-    Held,
-    /// More bytes than a line may have; `in_line` if its end has not come yet.
-    TooLong { in_line: bool },
-}
-
-/// What the next frame is made of, once it has been found.
-#[derive(Debug)]
-pub(crate) enum Found<'c> {
-    Event(Fields<'c>),
-    Retry(u64),
-    Comment,
-}
-
-impl<'c> Frames<'_, 'c> {
-    /// The bytes of the chunk that have not been read yet.
-    pub const fn rest(&self) -> &'c [u8] {
-        self.rest
-    }
-
-    /// The next frame; `None` when the chunk has been read to its end.
-    ///
-    /// # Errors
-    ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
-    pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
-        Some(self.find()?.map(|found| match found {
-            Found::Event(fields) => Frame::Event(self.event(&fields)),
-            Found::Retry(milliseconds) => Frame::Retry(Duration::from_millis(milliseconds)),
-            Found::Comment => Frame::Comment(self.comment()),
-        }))
-    }
-
-    /// Reads up to the next frame, without looking at its text.
-    pub(crate) fn find(&mut self) -> Option<Result<Found<'c>, DecodeError>> {
-        self.decoder.settle();
-        let mut fields = Fields::default();
-        loop {
-            let Some(taken) = self.take_line() else {
-                self.decoder.block.hold(&mut fields);
-                return None;
-            };
-            let mut in_dropped_line = false;
-            let step = match taken {
-                Taken::Line(line) => self.decoder.interpret(line, &mut fields),
-                Taken::Held => self.decoder.interpret_held(),
-                Taken::TooLong { in_line } => {
-                    in_dropped_line = in_line;
-                    Step::Fail(DecodeError::LineTooLong { limit: self.decoder.config.max_line_len })
-                }
-            };
-            let found = match step {
-                Step::Continue => continue,
-                Step::Dispatch => {
-                    self.decoder.dispatched = true;
-                    return Some(Ok(Found::Event(fields)));
-                }
-                Step::Retry(milliseconds) => Found::Retry(milliseconds),
-                Step::Comment => Found::Comment,
-                Step::Fail(error) => {
-                    self.decoder.drop_event(in_dropped_line);
-                    return Some(Err(error));
-                }
-            };
-            self.decoder.block.hold(&mut fields);
-            return Some(Ok(found));
-        }
-    }
-
-    /// The type of an event that has been found, as it came over the wire.
-    pub(crate) fn event_type(&self, fields: &Fields<'c>) -> &[u8] {
-        fields.event_type.or(self.decoder.block.event_type.get()).unwrap_or_default()
-    }
-
-    /// The event that has been found.
-    pub(crate) fn event(&mut self, fields: &Fields<'c>) -> Event<'_> {
-        let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = &mut *self.decoder;
-        let event_type = fields.event_type.or(block.event_type.get()).unwrap_or_default();
-        let data = fields.data.unwrap_or(&block.data.bytes);
-        Event::decoded(text(event_type, lent_type), last_event_id.as_deref(), text(data, lent_data))
-    }
-
-    /// Undoes what the last `id` field has done.
-    pub(crate) fn take_back_event_id(&mut self) {
-        self.decoder.last_event_id = self.decoder.earlier_event_id.take();
-    }
-
-    /// The comment that has been found.
-    pub(crate) fn comment(&self) -> &str {
-        &self.decoder.lent[1]
-    }
-
-    /// Takes the next line that is not to be dropped, or keeps its beginning for the next chunk.
-    fn take_line(&mut self) -> Option<Taken<'c>> {
-        match self.decoder.mode {
-            Mode::Start => self.skip_byte_order_mark()?,
-            Mode::Lines => {}
-            Mode::Dropping { in_line } => self.drop_lines(in_line)?,
-        }
-        let max_len = self.decoder.config.max_line_len;
-        let line = self.split_line();
-        let held = &mut self.decoder.line;
-        let piece = line.unwrap_or(self.rest);
-        if held.len() + piece.len() > max_len {
-            if line.is_none() {
-                self.rest = &[];
-            }
-            return Some(Taken::TooLong { in_line: line.is_none() });
-        }
-        match line {
-            Some(line) if held.is_empty() => Some(Taken::Line(line)),
-            Some(end) => {
-                held.extend_from_slice(end);
-                Some(Taken::Held)
-            }
-            None => {
-                held.extend_from_slice(mem::take(&mut self.rest));
-                None
-            }
-        }
-    }
-
-    /// "If a leading U+FEFF BYTE ORDER MARK character is found, ignore it" (section 9.2.5; the
-    /// decoding that comes before it does so). `None` if the chunk ends before that is clear.
-    fn skip_byte_order_mark(&mut self) -> Option<()> {
-        let Decoder { mode, line, .. } = &mut *self.decoder;
-        let missing = &BOM[line.len()..];
-        if let Some(rest) = self.rest.strip_prefix(missing) {
-            self.rest = rest;
-            line.clear();
-        } else if missing.starts_with(self.rest) {
-            line.extend_from_slice(mem::take(&mut self.rest));
-            return None;
-        }
-        *mode = Mode::Lines;
-        Some(())
-    }
-
-    /// Drops lines up to and including a blank one. `None` if the chunk ends before it.
-    fn drop_lines(&mut self, mut in_line: bool) -> Option<()> {
-        while let Some(line) = self.split_line() {
-            if line.is_empty() && !in_line {
-                self.decoder.mode = Mode::Lines;
-                return Some(());
-            }
-            in_line = false;
-        }
-        in_line |= !mem::take(&mut self.rest).is_empty();
-        self.decoder.mode = Mode::Dropping { in_line };
-        None
-    }
-
-    /// Splits what comes before the next line end off the rest, which must not be the LF of a CRLF
-    /// that the end of a chunk has cut.
-    fn split_line(&mut self) -> Option<&'c [u8]> {
-        if self.decoder.after_cr && !self.rest.is_empty() {
-            self.decoder.after_cr = false;
-            self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
-        }
-        let (rest, line) = grammar::line_of_stream(self.rest).ok()?;
-        self.decoder.after_cr = rest.is_empty() && self.rest.ends_with(b"\r");
-        self.rest = rest;
-        Some(line)
-    }
-}
-
-/// Decodes UTF-8, each maximal invalid sequence as U+FFFD (Encoding Standard, "UTF-8 decode"). Only
-/// text that needs it is copied.
-fn text<'a>(bytes: &'a [u8], lent: &'a mut String) -> &'a str {
-    if let Ok(text) = str::from_utf8(bytes) {
-        return text;
-    }
-    lent.clear();
-    lent.push_str(&String::from_utf8_lossy(bytes));
-    lent
 }

@@ -37,6 +37,7 @@ extern crate alloc;
 mod decoder;
 mod event;
 mod grammar;
+mod utf8;
 
 mod encoder;
 

@@ -1,25 +1,14 @@
 //! The event that is being read: the standard's event type, last event ID and data buffers (WHATWG
 //! HTML, section 9.2.6), in two layers. What the current chunk has filled is borrowed from it; what
-//! earlier chunks have filled is held here.
+//! earlier chunks have filled, and data of several lines, are held here.
 
-use alloc::vec::Vec;
+use alloc::string::String;
 
-use super::KEPT_CAPACITY;
+use crate::utf8::{Plain, decode};
 
-/// The standard's buffers, as far as earlier chunks have filled them.
-#[derive(Debug, Default)]
-pub(super) struct Block {
-    pub(super) event_type: Buffer,
-    pub(super) id: Buffer,
-    pub(super) data: Buffer,
-}
-
-/// A value that may be absent, in memory that stays.
-#[derive(Debug, Default)]
-pub(super) struct Buffer {
-    pub(super) bytes: Vec<u8>,
-    pub(super) is_set: bool,
-}
+/// Capacity that a buffer keeps between events. One large event does not hold its memory for as long
+/// as the connection lives.
+pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// The standard's buffers, as far as this chunk has filled them. Each takes precedence over the one
 /// in [`Block`]; `data` is set only while the event has a single line of data.
@@ -30,7 +19,30 @@ pub(crate) struct Fields<'l> {
     pub(super) data: Option<&'l [u8]>,
 }
 
+/// The standard's buffers, as far as they are held.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) event_type: Buffer,
+    pub(super) id: Buffer,
+    pub(super) data: Buffer,
+}
+
+/// A value that may be absent, in memory that stays.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    text: String,
+    /// The length of what came over the wire: the text is longer where its UTF-8 had to be mended.
+    len: usize,
+    is_set: bool,
+}
+
 impl Block {
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        !self.event_type.is_set && !self.id.is_set && !self.data.is_set
+    }
+
+    #[inline]
     pub(super) fn clear(&mut self) {
         self.event_type.clear();
         self.id.clear();
@@ -38,60 +50,84 @@ impl Block {
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.event_type.bytes.len() + self.id.bytes.len() + self.data.bytes.len()
+        self.event_type.len + self.id.len + self.data.len
     }
 
     /// The length of the event so far, with what the chunk has of it.
+    #[inline]
     pub(super) fn len_with(&self, fields: &Fields<'_>) -> usize {
-        let len =
-            |field: Option<&[u8]>, buffer: &Buffer| field.map_or(buffer.bytes.len(), <[u8]>::len);
+        let len = |field: Option<&[u8]>, buffer: &Buffer| field.map_or(buffer.len, <[u8]>::len);
         len(fields.event_type, &self.event_type)
             + len(fields.id, &self.id)
             + len(fields.data, &self.data)
     }
 
     /// Takes in what the chunk has of the event, before the chunk goes.
-    pub(super) fn hold(&mut self, fields: &mut Fields<'_>) {
+    #[inline]
+    pub(super) fn hold(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
         if let Some(value) = fields.event_type.take() {
-            self.event_type.set(value);
+            self.event_type.set(plain, value);
         }
         if let Some(value) = fields.id.take() {
-            self.id.set(value);
+            self.id.set(plain, value);
         }
-        self.hold_data(fields);
+        self.hold_data(plain, fields);
     }
 
-    pub(super) fn hold_data(&mut self, fields: &mut Fields<'_>) {
+    #[inline]
+    pub(super) fn hold_data(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
         if let Some(value) = fields.data.take() {
-            self.push_data(value);
+            self.push_data(plain, value);
         }
     }
 
     /// "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
     /// character" — here before the next value instead, so that there is no last one to strip.
-    pub(super) fn push_data(&mut self, value: &[u8]) {
+    #[inline]
+    pub(super) fn push_data(&mut self, plain: Plain<'_>, value: &[u8]) {
         if self.data.is_set {
-            self.data.bytes.push(b'\n');
+            self.data.text.push('\n');
+            self.data.len += 1;
         }
-        self.data.bytes.extend_from_slice(value);
-        self.data.is_set = true;
+        self.data.push(plain, value);
     }
 }
 
 impl Buffer {
-    pub(super) fn get(&self) -> Option<&[u8]> {
-        self.is_set.then_some(&*self.bytes)
+    #[inline]
+    pub(super) fn get(&self) -> Option<&str> {
+        self.is_set.then_some(&*self.text)
     }
 
-    pub(super) fn set(&mut self, value: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(value);
+    #[inline]
+    pub(super) const fn is_set(&self) -> bool {
+        self.is_set
+    }
+
+    pub(super) fn set(&mut self, plain: Plain<'_>, value: &[u8]) {
+        self.text.clear();
+        self.len = 0;
+        self.push(plain, value);
+    }
+
+    /// A value is whole lines' text, so decoding it by itself is decoding it within the stream.
+    #[inline]
+    fn push(&mut self, plain: Plain<'_>, value: &[u8]) {
+        match plain.text(value) {
+            Some(text) => self.text.push_str(text),
+            None => decode(value, &mut self.text),
+        }
+        self.len += value.len();
         self.is_set = true;
     }
 
-    pub(super) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_CAPACITY);
-        self.is_set = false;
+    #[inline]
+    fn clear(&mut self) {
+        if self.is_set {
+            self.text.clear();
+            self.text.shrink_to(KEPT_CAPACITY);
+            self.len = 0;
+            self.is_set = false;
+        }
     }
 }

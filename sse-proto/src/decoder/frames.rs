@@ -1,0 +1,326 @@
+//! From chunk to lines to frames.
+
+use alloc::string::String;
+use core::mem;
+use core::time::Duration;
+
+use super::{DecodeError, Decoder, Fields, Frame, Mode, Step};
+use crate::event::Event;
+use crate::grammar::{self, BOM};
+use crate::utf8::{Plain, decode};
+
+/// The frames that a chunk completes, made by [`Decoder::decode`].
+///
+/// Not an `Iterator`, because each frame borrows from the decoder until the next is asked for.
+///
+/// Ask until there is none: what has not been read when this is dropped is lost to the decoder. To
+/// stop early and go on later, keep [`rest`](Self::rest) and decode it first.
+#[derive(Debug)]
+#[must_use = "frames are read as they are asked for"]
+pub struct Frames<'d, 'c> {
+    decoder: &'d mut Decoder,
+    rest: &'c [u8],
+    /// A stretch of the chunk that was looked at in advance: UTF-8 without CR.
+    plain: Plain<'c>,
+    /// How many bytes of `rest`, from its start, lie in it.
+    plain_len: usize,
+    /// Whether to look at the next stretch too. Not after one that was not plain: the rest of the
+    /// chunk is most likely of its kind.
+    looks_ahead: bool,
+}
+
+/// How far is looked ahead: little enough to be still in the processor's nearest cache when the lines
+/// are split.
+const STRETCH: usize = 16 << 10;
+
+/// Below this looking ahead costs more than it saves.
+const MIN_STRETCH: usize = 256;
+
+/// A line, or what there is of one.
+enum Taken<'c> {
+    /// A whole line, in the chunk.
+    Line(&'c [u8]),
+    /// The end of a line that has been put behind its beginning, in the decoder.
+    Held,
+    /// More bytes than a line may have; `in_line` if its end has not come yet.
+    TooLong { in_line: bool },
+}
+
+/// What the next frame is made of, once it has been found.
+#[derive(Debug)]
+pub(crate) enum Found<'c> {
+    Event(Fields<'c>),
+    Retry(u64),
+    Comment,
+}
+
+impl<'d, 'c> Frames<'d, 'c> {
+    pub(super) const fn new(decoder: &'d mut Decoder, chunk: &'c [u8]) -> Self {
+        Self { decoder, rest: chunk, plain: Plain::NOTHING, plain_len: 0, looks_ahead: true }
+    }
+
+    /// The bytes of the chunk that have not been read yet.
+    pub const fn rest(&self) -> &'c [u8] {
+        self.rest
+    }
+
+    /// The next frame; `None` when the chunk has been read to its end.
+    ///
+    /// # Errors
+    ///
+    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
+    #[inline]
+    pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
+        Some(self.find()?.map(|found| match found {
+            Found::Event(fields) => Frame::Event(self.event(&fields)),
+            Found::Retry(milliseconds) => Frame::Retry(Duration::from_millis(milliseconds)),
+            Found::Comment => Frame::Comment(self.comment()),
+        }))
+    }
+
+    /// Reads up to the next frame, without looking at its text.
+    #[inline]
+    pub(crate) fn find(&mut self) -> Option<Result<Found<'c>, DecodeError>> {
+        if self.is_inside_line() {
+            return None;
+        }
+        self.decoder.settle();
+        if let Some(data) = self.read_data_event() {
+            return Some(Ok(Found::Event(Fields { data: Some(data), ..Fields::default() })));
+        }
+        let mut fields = Fields::default();
+        loop {
+            if let Some(step) = self.read_ahead(&mut fields) {
+                return Some(self.conclude(&step, fields));
+            }
+            let step = match self.take_line() {
+                Some(Taken::Line(line)) => self.decoder.interpret(line, self.plain, &mut fields),
+                Some(Taken::Held) => self.decoder.interpret_held(),
+                Some(Taken::TooLong { in_line }) => Step::LineTooLong { in_line },
+                None => {
+                    self.decoder.block.hold(self.plain, &mut fields);
+                    return None;
+                }
+            };
+            if !matches!(step, Step::Continue) {
+                return Some(self.conclude(&step, fields));
+            }
+        }
+    }
+
+    /// Takes in a small chunk that neither begins nor ends a line, which in a slow stream of long lines
+    /// is what nearly all of them do.
+    #[inline]
+    fn is_inside_line(&mut self) -> bool {
+        let Decoder { line, config, mode, .. } = &mut *self.decoder;
+        let is_inside = !line.is_empty()
+            && *mode == Mode::Lines
+            && line.len() + self.rest.len() <= config.max_line_len
+            && grammar::is_short_piece(self.rest);
+        if is_inside {
+            line.extend_from_slice(mem::take(&mut self.rest));
+        }
+        is_inside
+    }
+
+    /// Reads the next event, if it lies in the plain stretch and is but one line of data.
+    #[inline]
+    fn read_data_event(&mut self) -> Option<&'c [u8]> {
+        if self.plain_len == 0 && (self.rest.len() < MIN_STRETCH || !self.look_ahead()) {
+            return None;
+        }
+        if !self.decoder.block.is_empty() {
+            return None;
+        }
+        let ahead = &self.rest[..self.plain_len];
+        let (data, rest) = grammar::data_event(ahead)?;
+        self.rest = &self.rest[ahead.len() - rest.len()..];
+        self.plain_len = rest.len();
+        Some(data)
+    }
+
+    /// Reads the lines that end within the plain stretch: found by their LF alone, short enough in any
+    /// case. `None` at its end, or if there is none.
+    #[inline]
+    fn read_ahead(&mut self, fields: &mut Fields<'c>) -> Option<Step> {
+        if self.plain_len == 0 && (self.rest.len() < MIN_STRETCH || !self.look_ahead()) {
+            return None;
+        }
+        let mut ahead = &self.rest[..self.plain_len];
+        let mut step = Step::Continue;
+        while let Some((line, rest)) = grammar::plain_line(ahead) {
+            ahead = rest;
+            step = self.decoder.interpret(line, self.plain, fields);
+            if !matches!(step, Step::Continue) {
+                break;
+            }
+        }
+        self.rest = &self.rest[self.plain_len - ahead.len()..];
+        self.plain_len = ahead.len();
+        (!matches!(step, Step::Continue)).then_some(step)
+    }
+
+    /// Looks at the next stretch of the chunk, and tells whether it is plain.
+    fn look_ahead(&mut self) -> bool {
+        if !self.looks_ahead || !self.decoder.is_between_lines() {
+            return false;
+        }
+        let config = &self.decoder.config;
+        let len = STRETCH.min(config.max_line_len).min(config.max_event_len);
+        let stretch = &self.rest[..self.rest.len().min(len)];
+        self.looks_ahead = memchr::memchr(b'\r', stretch).is_none();
+        if self.looks_ahead {
+            (self.plain, self.looks_ahead) = Plain::new(stretch);
+            self.plain_len = self.plain.len();
+        }
+        self.plain_len > 0
+    }
+
+    /// Makes of a step what is found.
+    #[inline]
+    fn conclude(&mut self, step: &Step, mut fields: Fields<'c>) -> Result<Found<'c>, DecodeError> {
+        let found = match *step {
+            Step::Dispatch => {
+                self.decoder.dispatched = true;
+                return Ok(Found::Event(fields));
+            }
+            Step::Retry(milliseconds) => Found::Retry(milliseconds),
+            Step::Comment => Found::Comment,
+            Step::EventTooLong => {
+                self.decoder.drop_event(false);
+                return Err(DecodeError::EventTooLong { limit: self.decoder.config.max_event_len });
+            }
+            Step::LineTooLong { in_line } => {
+                self.decoder.drop_event(in_line);
+                return Err(DecodeError::LineTooLong { limit: self.decoder.config.max_line_len });
+            }
+            Step::Continue => unreachable!("there is more to read"),
+        };
+        self.decoder.block.hold(self.plain, &mut fields);
+        Ok(found)
+    }
+
+    /// The type of an event that has been found, as it came over the wire.
+    pub(crate) fn event_type(&self, fields: &Fields<'c>) -> &[u8] {
+        match fields.event_type {
+            Some(bytes) => bytes,
+            None => self.decoder.block.event_type.get().unwrap_or_default().as_bytes(),
+        }
+    }
+
+    /// The event that has been found.
+    #[inline]
+    pub(crate) fn event(&mut self, fields: &Fields<'c>) -> Event<'_> {
+        let plain = self.plain;
+        let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = &mut *self.decoder;
+        let event_type = match fields.event_type {
+            Some(bytes) => text(plain, bytes, lent_type),
+            None => block.event_type.get().unwrap_or_default(),
+        };
+        let data = match fields.data {
+            Some(bytes) => text(plain, bytes, lent_data),
+            None => block.data.get().unwrap_or_default(),
+        };
+        Event::decoded(event_type, last_event_id.as_deref(), data)
+    }
+
+    /// Undoes what the last `id` field has done.
+    pub(crate) fn take_back_event_id(&mut self) {
+        self.decoder.last_event_id = self.decoder.earlier_event_id.take();
+    }
+
+    /// The comment that has been found.
+    pub(crate) fn comment(&self) -> &str {
+        &self.decoder.lent[1]
+    }
+
+    /// Takes the next line that is not to be dropped, or keeps its beginning for the next chunk.
+    #[inline]
+    fn take_line(&mut self) -> Option<Taken<'c>> {
+        match self.decoder.mode {
+            Mode::Start => self.skip_byte_order_mark()?,
+            Mode::Lines => {}
+            Mode::Dropping { in_line } => self.drop_lines(in_line)?,
+        }
+        let max_len = self.decoder.config.max_line_len;
+        let line = self.split_line();
+        let held = &mut self.decoder.line;
+        let piece = line.unwrap_or(self.rest);
+        if held.len() + piece.len() > max_len {
+            if line.is_none() {
+                self.rest = &[];
+            }
+            return Some(Taken::TooLong { in_line: line.is_none() });
+        }
+        match line {
+            Some(line) if held.is_empty() => Some(Taken::Line(line)),
+            Some(end) => {
+                held.extend_from_slice(end);
+                Some(Taken::Held)
+            }
+            None => {
+                held.extend_from_slice(mem::take(&mut self.rest));
+                None
+            }
+        }
+    }
+
+    /// "If a leading U+FEFF BYTE ORDER MARK character is found, ignore it" (section 9.2.5; the
+    /// decoding that comes before it does so). `None` if the chunk ends before that is clear.
+    fn skip_byte_order_mark(&mut self) -> Option<()> {
+        let Decoder { mode, line, .. } = &mut *self.decoder;
+        let missing = &BOM[line.len()..];
+        if let Some(rest) = self.rest.strip_prefix(missing) {
+            self.rest = rest;
+            line.clear();
+        } else if missing.starts_with(self.rest) {
+            line.extend_from_slice(mem::take(&mut self.rest));
+            return None;
+        }
+        *mode = Mode::Lines;
+        Some(())
+    }
+
+    /// Drops lines up to and including a blank one. `None` if the chunk ends before it.
+    fn drop_lines(&mut self, mut in_line: bool) -> Option<()> {
+        while let Some(line) = self.split_line() {
+            if line.is_empty() && !in_line {
+                self.decoder.mode = Mode::Lines;
+                return Some(());
+            }
+            in_line = false;
+        }
+        in_line |= !mem::take(&mut self.rest).is_empty();
+        self.decoder.mode = Mode::Dropping { in_line };
+        None
+    }
+
+    /// Splits what comes before the next line end off the rest, which must not be the LF of a CRLF
+    /// that the end of a chunk has cut.
+    #[inline]
+    fn split_line(&mut self) -> Option<&'c [u8]> {
+        if self.decoder.after_cr && !self.rest.is_empty() {
+            self.decoder.after_cr = false;
+            self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
+        }
+        let (rest, line) = grammar::line_of_stream(self.rest).ok()?;
+        self.decoder.after_cr = rest.is_empty() && self.rest.ends_with(b"\r");
+        self.plain_len = self.plain_len.saturating_sub(self.rest.len() - rest.len());
+        self.rest = rest;
+        Some(line)
+    }
+}
+
+/// Bytes of the chunk as text. Only text that has to be mended is copied.
+#[inline]
+fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str {
+    if let Some(text) = plain.text(bytes) {
+        return text;
+    }
+    if let Ok(text) = str::from_utf8(bytes) {
+        return text;
+    }
+    lent.clear();
+    decode(bytes, lent);
+    lent
+}
