@@ -137,27 +137,29 @@ fn first_line_end(input: &[u8]) -> Option<usize> {
 /// Whether this is a few bytes without a line end.
 #[inline]
 pub(crate) fn is_short_piece(input: &[u8]) -> bool {
-    input.len() <= 32 && in_short(input).is_none()
+    input.len() <= 32 && (!has_control(input) || by_bytes(input).is_none())
 }
 
-/// The same for a few bytes, eight at a time: `memchr2` has found out which instructions it may use
-/// before this is done.
+/// The same as `memchr2` for a few bytes, eight at a time: that has found out which instructions it
+/// may use before this is done. In chunks of 16 bytes the difference is a quarter of the speed.
 #[inline]
 fn in_short(input: &[u8]) -> Option<usize> {
+    if has_control(input) { by_bytes(input) } else { None }
+}
+
+/// Whether any byte is CR, LF, or another of the characters below U+000E, which are rare in text.
+#[inline]
+fn has_control(input: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // The lowest byte that is zero gets its high bit set, and none below it does.
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    // The high bit of the lowest byte below 14 is set, and if there is no such byte, none is.
+    let below_14 = |word: u64| word.wrapping_sub(ONES * 14) & !word & (ONES << 7);
     let (words, rest) = input.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found =
-            zeros(word ^ (ONES * u64::from(b'\n'))) | zeros(word ^ (ONES * u64::from(b'\r')));
-        if found != 0 {
-            return Some(index * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let in_rest = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
-    Some(words.len() * 8 + in_rest)
+    let found = words.iter().fold(0, |found, word| found | below_14(u64::from_le_bytes(*word)));
+    found != 0 || rest.iter().any(|&byte| byte < 14)
+}
+
+fn by_bytes(input: &[u8]) -> Option<usize> {
+    input.iter().position(|byte| matches!(byte, b'\n' | b'\r'))
 }
 
 /// What a complete line is. Every sequence of bytes without CR and LF is some line, so this cannot
