@@ -227,7 +227,9 @@ impl Decoder {
         let step = self.interpret(&line, Plain::NOTHING, &mut fields);
         self.block.hold(Plain::NOTHING, &mut fields);
         line.clear();
-        line.shrink_to(KEPT_CAPACITY);
+        if line.capacity() > KEPT_CAPACITY {
+            line.shrink_to(KEPT_CAPACITY);
+        }
         self.line = line;
         step
     }

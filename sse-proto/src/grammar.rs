@@ -134,12 +134,6 @@ fn first_line_end(input: &[u8]) -> Option<usize> {
     if input.len() > 32 { memchr::memchr2(b'\n', b'\r', input) } else { in_short(input) }
 }
 
-/// Whether this is a few bytes without a line end.
-#[inline]
-pub(crate) fn is_short_piece(input: &[u8]) -> bool {
-    input.len() <= 32 && (!has_control(input) || by_bytes(input).is_none())
-}
-
 /// The same as `memchr2` for a few bytes, eight at a time: that has found out which instructions it
 /// may use before this is done. In chunks of 16 bytes the difference is a quarter of the speed.
 #[inline]

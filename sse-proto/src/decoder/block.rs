@@ -125,7 +125,9 @@ impl Buffer {
     fn clear(&mut self) {
         if self.is_set {
             self.text.clear();
-            self.text.shrink_to(KEPT_CAPACITY);
+            if self.text.capacity() > KEPT_CAPACITY {
+                self.text.shrink_to(KEPT_CAPACITY);
+            }
             self.len = 0;
             self.is_set = false;
         }

@@ -36,16 +36,6 @@ const STRETCH: usize = 16 << 10;
 /// Below this looking ahead costs more than it saves.
 const MIN_STRETCH: usize = 256;
 
-/// A line, or what there is of one.
-enum Taken<'c> {
-    /// A whole line, in the chunk.
-    Line(&'c [u8]),
-    /// The end of a line that has been put behind its beginning, in the decoder.
-    Held,
-    /// More bytes than a line may have; `in_line` if its end has not come yet.
-    TooLong { in_line: bool },
-}
-
 /// What the next frame is made of, once it has been found.
 #[derive(Debug)]
 pub(crate) enum Found<'c> {
@@ -81,55 +71,72 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Reads up to the next frame, without looking at its text.
     #[inline]
     pub(crate) fn find(&mut self) -> Option<Result<Found<'c>, DecodeError>> {
-        if self.is_inside_line() {
-            return None;
-        }
         self.decoder.settle();
-        if let Some(data) = self.read_data_event() {
-            return Some(Ok(Found::Event(Fields { data: Some(data), ..Fields::default() })));
-        }
+        let mut step =
+            if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
         let mut fields = Fields::default();
-        loop {
-            if let Some(step) = self.read_ahead(&mut fields) {
-                return Some(self.conclude(&step, fields));
-            }
-            let step = match self.take_line() {
-                Some(Taken::Line(line)) => self.decoder.interpret(line, self.plain, &mut fields),
-                Some(Taken::Held) => self.decoder.interpret_held(),
-                Some(Taken::TooLong { in_line }) => Step::LineTooLong { in_line },
-                None => {
-                    self.decoder.block.hold(self.plain, &mut fields);
-                    return None;
-                }
-            };
-            if !matches!(step, Step::Continue) {
-                return Some(self.conclude(&step, fields));
+        if matches!(step, Step::Continue) {
+            fields.data = self.read_data_event();
+            if fields.data.is_some() {
+                return Some(Ok(Found::Event(fields)));
             }
         }
+        while matches!(step, Step::Continue) {
+            step = self.read_ahead(&mut fields);
+            if matches!(step, Step::Continue) {
+                step = self.read_line(&mut fields)?;
+            }
+        }
+        Some(self.conclude(&step, fields))
     }
 
-    /// Takes in a small chunk that neither begins nor ends a line, which in a slow stream of long lines
-    /// is what nearly all of them do.
+    /// Goes on where the last chunk has ended, or the last error has left off, up to the start of a
+    /// line. `None` if the chunk ends before it.
     #[inline]
-    fn is_inside_line(&mut self) -> bool {
-        let Decoder { line, config, mode, .. } = &mut *self.decoder;
-        let is_inside = !line.is_empty()
-            && *mode == Mode::Lines
-            && line.len() + self.rest.len() <= config.max_line_len
-            && grammar::is_short_piece(self.rest);
-        if is_inside {
-            line.extend_from_slice(mem::take(&mut self.rest));
+    fn resume(&mut self) -> Option<Step> {
+        if self.decoder.after_cr && !self.rest.is_empty() {
+            // The LF of a CRLF that the end of the chunk has cut.
+            self.decoder.after_cr = false;
+            self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
         }
-        is_inside
+        match self.decoder.mode {
+            Mode::Lines => {}
+            Mode::Start => self.skip_byte_order_mark()?,
+            Mode::Dropping { in_line } => self.drop_lines(in_line)?,
+        }
+        if self.decoder.line.is_empty() {
+            return Some(Step::Continue);
+        }
+        let end = self.split_line();
+        let piece = end.unwrap_or_else(|| mem::take(&mut self.rest));
+        if self.decoder.line.len() + piece.len() > self.decoder.config.max_line_len {
+            return Some(Step::LineTooLong { in_line: end.is_none() });
+        }
+        self.decoder.line.extend_from_slice(piece);
+        end.map(|_| self.decoder.interpret_held())
+    }
+
+    /// Reads a line that lies in the chunk. If it does not end there, its beginning is kept for the
+    /// next chunk, with what there is of the event, and there is `None`.
+    #[inline]
+    fn read_line(&mut self, fields: &mut Fields<'c>) -> Option<Step> {
+        let line = self.split_line();
+        let piece = line.unwrap_or_else(|| mem::take(&mut self.rest));
+        if piece.len() > self.decoder.config.max_line_len {
+            return Some(Step::LineTooLong { in_line: line.is_none() });
+        }
+        if line.is_none() {
+            self.decoder.line.extend_from_slice(piece);
+            self.decoder.block.hold(self.plain, fields);
+            return None;
+        }
+        Some(self.decoder.interpret(piece, self.plain, fields))
     }
 
     /// Reads the next event, if it lies in the plain stretch and is but one line of data.
     #[inline]
     fn read_data_event(&mut self) -> Option<&'c [u8]> {
-        if self.plain_len == 0 && (self.rest.len() < MIN_STRETCH || !self.look_ahead()) {
-            return None;
-        }
-        if !self.decoder.block.is_empty() {
+        if self.plain_len == 0 && !self.look_ahead() || !self.decoder.block.is_empty() {
             return None;
         }
         let ahead = &self.rest[..self.plain_len];
@@ -139,15 +146,15 @@ impl<'d, 'c> Frames<'d, 'c> {
         Some(data)
     }
 
-    /// Reads the lines that end within the plain stretch: found by their LF alone, short enough in any
-    /// case. `None` at its end, or if there is none.
+    /// Reads the lines that end within the plain stretch, if there is one: found by their LF alone,
+    /// and short enough in any case.
     #[inline]
-    fn read_ahead(&mut self, fields: &mut Fields<'c>) -> Option<Step> {
-        if self.plain_len == 0 && (self.rest.len() < MIN_STRETCH || !self.look_ahead()) {
-            return None;
+    fn read_ahead(&mut self, fields: &mut Fields<'c>) -> Step {
+        let mut step = Step::Continue;
+        if self.plain_len == 0 && !self.look_ahead() {
+            return step;
         }
         let mut ahead = &self.rest[..self.plain_len];
-        let mut step = Step::Continue;
         while let Some((line, rest)) = grammar::plain_line(ahead) {
             ahead = rest;
             step = self.decoder.interpret(line, self.plain, fields);
@@ -157,14 +164,16 @@ impl<'d, 'c> Frames<'d, 'c> {
         }
         self.rest = &self.rest[self.plain_len - ahead.len()..];
         self.plain_len = ahead.len();
-        (!matches!(step, Step::Continue)).then_some(step)
+        step
     }
 
     /// Looks at the next stretch of the chunk, and tells whether it is plain.
+    #[inline]
     fn look_ahead(&mut self) -> bool {
-        if !self.looks_ahead || !self.decoder.is_between_lines() {
-            return false;
-        }
+        self.looks_ahead && self.rest.len() >= MIN_STRETCH && self.look_at_stretch()
+    }
+
+    fn look_at_stretch(&mut self) -> bool {
         let config = &self.decoder.config;
         let len = STRETCH.min(config.max_line_len).min(config.max_event_len);
         let stretch = &self.rest[..self.rest.len().min(len)];
@@ -234,37 +243,6 @@ impl<'d, 'c> Frames<'d, 'c> {
         &self.decoder.lent[1]
     }
 
-    /// Takes the next line that is not to be dropped, or keeps its beginning for the next chunk.
-    #[inline]
-    fn take_line(&mut self) -> Option<Taken<'c>> {
-        match self.decoder.mode {
-            Mode::Start => self.skip_byte_order_mark()?,
-            Mode::Lines => {}
-            Mode::Dropping { in_line } => self.drop_lines(in_line)?,
-        }
-        let max_len = self.decoder.config.max_line_len;
-        let line = self.split_line();
-        let held = &mut self.decoder.line;
-        let piece = line.unwrap_or(self.rest);
-        if held.len() + piece.len() > max_len {
-            if line.is_none() {
-                self.rest = &[];
-            }
-            return Some(Taken::TooLong { in_line: line.is_none() });
-        }
-        match line {
-            Some(line) if held.is_empty() => Some(Taken::Line(line)),
-            Some(end) => {
-                held.extend_from_slice(end);
-                Some(Taken::Held)
-            }
-            None => {
-                held.extend_from_slice(mem::take(&mut self.rest));
-                None
-            }
-        }
-    }
-
     /// "If a leading U+FEFF BYTE ORDER MARK character is found, ignore it" (section 9.2.5; the
     /// decoding that comes before it does so). `None` if the chunk ends before that is clear.
     fn skip_byte_order_mark(&mut self) -> Option<()> {
@@ -295,14 +273,9 @@ impl<'d, 'c> Frames<'d, 'c> {
         None
     }
 
-    /// Splits what comes before the next line end off the rest, which must not be the LF of a CRLF
-    /// that the end of a chunk has cut.
+    /// Splits the bytes up to the next line end off the rest.
     #[inline]
     fn split_line(&mut self) -> Option<&'c [u8]> {
-        if self.decoder.after_cr && !self.rest.is_empty() {
-            self.decoder.after_cr = false;
-            self.rest = self.rest.strip_prefix(b"\n").unwrap_or(self.rest);
-        }
         let (rest, line) = grammar::line_of_stream(self.rest).ok()?;
         self.decoder.after_cr = rest.is_empty() && self.rest.ends_with(b"\r");
         self.plain_len = self.plain_len.saturating_sub(self.rest.len() - rest.len());
