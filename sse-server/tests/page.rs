@@ -1,0 +1,226 @@
+//! The live page, in a real browser, against a real server process.
+
+mod browser;
+mod server;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use browser::{Browser, Entry};
+use serde_json::{Value, json};
+use server::{Server, TOKEN};
+
+/// What appears in the list for an event of the channel `test`.
+fn entry(kind: &str, data: &str, number: u64) -> Entry {
+    Entry { kind: kind.to_owned(), data: data.to_owned(), id: format!("test:{number}") }
+}
+
+async fn publish_numbers(server: &Server, channel: &str, numbers: RangeInclusive<u64>) {
+    let events = numbers.map(|n| json!({"channel": channel, "data": n})).collect::<Vec<_>>();
+    server.publish(&Value::from(events).to_string()).await;
+}
+
+/// Takes its events from a server that does not run.
+fn empty(server: &Server) {
+    let database = server.database();
+    let folder = database.parent().expect("a folder of its own");
+    for file in std::fs::read_dir(folder).expect("readable") {
+        std::fs::remove_file(file.expect("readable").path()).expect("a file that nobody uses");
+    }
+}
+
+#[tokio::test]
+async fn an_event_appears_with_its_type_id_and_data() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    browser.open(&server.url("/events/?channel=test")).await;
+    browser.until_shown("#state", "Open").await;
+    browser.until_shown("#empty", "No events yet").await;
+    server.publish(r#"{"channel":"test","event":"greeting","text":"hello\n  world"}"#).await;
+    server.publish(r#"{"channel":"test","data":{"text":"é"}}"#).await;
+    assert_eq!(
+        browser.entries(2).await,
+        [entry("greeting", "hello\n  world", 1), entry("message", r#"{"text": "é"}"#, 2)]
+    );
+    browser.until_shown("#n-events", "2").await;
+    browser.until_shown("#last-id", "test:2").await;
+}
+
+#[tokio::test]
+async fn the_form_publishes_and_shows_the_id() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    browser.open(&server.url("/events/test/")).await;
+    browser.until_shown("#state", "Open").await;
+    browser.fill("#p-event", "greeting").await;
+    browser.fill("#p-data", "hello").await;
+    browser.fill("#p-token", TOKEN).await;
+    browser.click("#p-send").await;
+    browser.until_shown("#result", "Published as test:1.").await;
+    assert_eq!(browser.entries(1).await, [entry("greeting", "hello", 1)]);
+}
+
+#[tokio::test]
+async fn a_wrong_token_shows_the_servers_message_and_focuses_the_token() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    browser.open(&server.url("/events/test/")).await;
+    browser.fill("#p-data", "hello").await;
+    browser.fill("#p-token", "wrong").await;
+    browser.click("#p-send").await;
+    let mut refusal = server.post("[]", "Authorization: Bearer wrong\r\n").await;
+    let refusal: Value = serde_json::from_str(&refusal.body().await).expect("JSON");
+    let message = refusal["message"].as_str().expect("a message");
+    browser.until_shown("#result", message).await;
+    assert_eq!(browser.run("return document.activeElement.id").await, "p-token");
+}
+
+#[tokio::test]
+async fn after_kill_9_the_page_comes_back_and_shows_every_event_once() {
+    let Some(browser) = Browser::start().await else { return };
+    let mut server = Server::start(&[]).await;
+    browser.open(&server.url("/events/?channel=test")).await;
+    publish_numbers(&server, "test", 1..=3).await;
+    browser.entries(3).await;
+    // Of these the page gets as many as it can before the end.
+    publish_numbers(&server, "test", 4..=300).await;
+    server.kill().await;
+    browser.until_shown("#state", "Waiting").await;
+    browser.until_shown("#countdown", "next try in").await;
+    server.restart().await;
+    publish_numbers(&server, "test", 301..=350).await;
+    browser.until_shown("#state", "Open").await;
+    publish_numbers(&server, "test", 351..=360).await;
+    let expected = (1..=360).map(|n| entry("message", &n.to_string(), n)).collect::<Vec<_>>();
+    assert_eq!(browser.entries(360).await, expected);
+    browser.until_shown("#reason", "resumed after test:").await;
+    browser.until_shown("#n-resets", "0").await;
+}
+
+#[tokio::test]
+async fn a_stream_reset_stands_out_and_names_the_channel() {
+    let Some(browser) = Browser::start().await else { return };
+    let mut server = Server::start(&[]).await;
+    browser.open(&server.url("/events/?channel=quiet&channel=test")).await;
+    browser.until_shown("#state", "Open").await;
+    publish_numbers(&server, "test", 1..=3).await;
+    browser.entries(3).await;
+    server.kill().await;
+    empty(&server);
+    server.restart().await;
+    browser.until_shown("#events .reset", "History is gone for test.").await;
+    browser.until_shown("#n-resets", "1").await;
+    publish_numbers(&server, "test", 1..=1).await;
+    let kinds: Vec<_> = browser.entries(5).await.into_iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, ["message", "message", "message", "stream-reset", "message"]);
+    let looks = browser
+        .run(
+            "return [...document.querySelectorAll('#events li')].slice(0, 2)
+                .map(item => getComputedStyle(item).boxShadow)",
+        )
+        .await;
+    assert_ne!(looks[0], looks[1]);
+}
+
+#[tokio::test]
+async fn after_a_stream_error_the_page_says_why_and_stops_trying() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    browser.hurry(10).await;
+    let many = (1..=11).map(|n| format!("channel={n}")).collect::<Vec<_>>().join("&");
+    for (query, why) in [
+        (&*many, "Channel limit exceeded."),
+        ("channel=a&lastEventId=garbage", "Failed to parse Last-Event-ID or lastEventId."),
+    ] {
+        browser.open(&server.url(&format!("/events/?{query}"))).await;
+        browser.until_shown("#state", "Closed").await;
+        browser.until_shown("#reason", why).await;
+        browser.until_shown("#events .error", why).await;
+        // More than any wait between two attempts.
+        browser.let_pass(Duration::from_secs(15)).await;
+        let asked = "return performance.getEntriesByType('resource').length";
+        assert_eq!(browser.run(asked).await, 1);
+        browser.until_shown("#state", "Closed").await;
+    }
+}
+
+#[tokio::test]
+async fn markup_is_shown_as_text() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    let markup = "<img src=x onerror='ran = 1'><script>ran = 1</script><b>&amp;</b>";
+    let query = form_urlencoded::byte_serialize(markup.as_bytes()).collect::<String>();
+    browser.open(&server.url(&format!("/events/?channel={query}"))).await;
+    browser.until_shown("#channels", markup).await;
+    let elements = "return document.body.querySelectorAll('img, b, #events script').length";
+    for event in [
+        json!({"channel": markup, "event": markup, "text": markup}),
+        json!({"channel": markup, "data": [markup]}),
+    ] {
+        server.publish(&event.to_string()).await;
+    }
+    let entries = browser.entries(2).await;
+    assert_eq!((&*entries[0].kind, &*entries[0].data), (markup, markup));
+    assert_eq!(entries[1].data, json!([markup]).to_string());
+    assert_eq!(browser.run(elements).await, 0);
+    assert_eq!(browser.run("return typeof ran").await, "undefined");
+}
+
+#[tokio::test]
+async fn a_phone_needs_no_horizontal_scrolling() {
+    let Some(browser) = Browser::start().await else { return };
+    let mut server = Server::start(&[]).await;
+    browser.shrink(360).await;
+    let long = "x".repeat(200);
+    browser.open(&server.url(&format!("/events/?channel=test&channel={long}"))).await;
+    browser.until_shown("#state", "Open").await;
+    for event in [
+        json!({"channel": long, "event": long, "text": long.repeat(3)}),
+        json!({"channel": "test", "data": {"deep": [{"key": [long, long]}]}}),
+    ] {
+        server.publish(&event.to_string()).await;
+    }
+    browser.entries(2).await;
+    browser.click("#publish-panel summary").await;
+    browser.click("#command-panel summary").await;
+    browser.fill("#p-data", &long).await;
+    browser.until_shown("#c-publish", &long).await;
+    let fits = "const {scrollWidth, clientWidth} = document.scrollingElement;
+        return [innerWidth, scrollWidth - clientWidth]";
+    assert_eq!(browser.run(fits).await, json!([360, 0]));
+    server.kill().await;
+    browser.until_shown("#state", "Waiting").await;
+    assert_eq!(browser.run(fits).await, json!([360, 0]));
+}
+
+#[tokio::test]
+async fn normal_use_leaves_no_complaint_in_the_console() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&["--keep-alive", "100ms"]).await;
+    browser.open(&server.url("/events/")).await;
+    browser.fill("#choose-name", "test").await;
+    browser.click("#choose-form button").await;
+    browser.until_shown("#state", "Open").await;
+    browser.fill("#p-data", r#"{"n": 1}"#).await;
+    browser.click("[name=as][value=json]").await;
+    browser.fill("#p-token", TOKEN).await;
+    browser.click("#p-show").await;
+    browser.click("#p-send").await;
+    browser.until_shown("#result", "Published as test:1.").await;
+    browser.click("#pause").await;
+    browser.click("#p-send").await;
+    browser.until_shown("#pause", "Resume (1)").await;
+    browser.click("#pause").await;
+    browser.entries(2).await;
+    browser.click("[data-copy=c-publish]").await;
+    browser.click("#connect").await;
+    browser.until_shown("#state", "Closed").await;
+    browser.click("#connect").await;
+    browser.until_shown("#reason", "resumed after test:2").await;
+    browser.click("#clear").await;
+    browser.until_shown("#empty", "No events yet").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
+    // It would have been seen.
+    browser.run("console.error('a complaint')").await;
+    assert_eq!(browser.complaints().await.len(), 1);
+}
