@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, say, target};
 use crate::report::{Progress, Verdict, summary};
-use crate::{setup, usage};
+use crate::setup::{self, Browser};
+use crate::usage;
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -24,13 +25,17 @@ struct Step {
 #[derive(Clone, Copy, Debug, Default)]
 struct Options {
     quick: bool,
+    no_browser: bool,
 }
 
 const SET_UP: &str = "set-up";
+const BROWSER: &str = "browser";
 const BUILD: &str = "build";
+const TESTS: &str = "tests";
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
+    Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
     Step { name: BUILD, quick: true, needs_build: false, run: build },
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
@@ -38,7 +43,7 @@ const STEPS: [Step; 9] = [
     Step { name: "no-std", quick: false, needs_build: false, run: no_std },
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
-    Step { name: "tests", quick: true, needs_build: true, run: tests },
+    Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
 pub(crate) fn run(args: &[String]) -> ExitCode {
@@ -47,6 +52,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     for arg in args {
         match arg.as_str() {
             "--quick" => options.quick = true,
+            "--no-browser" => options.no_browser = true,
             flag if flag.starts_with('-') => return usage(&format!("test knows no {flag:?}")),
             filter => filters.push(filter),
         }
@@ -57,12 +63,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         let names = STEPS.map(|step| step.name).join(", ");
         return usage(&format!("no step has {stray:?} in its name: {names}"));
     }
-    let wanted = |step: &&Step| {
-        let named = filters.iter().any(|filter| step.name.contains(filter));
-        // Whatever is wanted may need what is set up.
-        step.name == SET_UP || named || (filters.is_empty() && (step.quick || !options.quick))
-    };
-    let steps: Vec<_> = STEPS.iter().filter(wanted).collect();
+    let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, &filters, options)).collect();
 
     let mut entries = Vec::new();
     let mut build_failed = false;
@@ -70,6 +71,8 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         let mut progress = Progress::start(index + 1, steps.len(), step.name);
         let verdict = if step.needs_build && build_failed {
             Verdict::Skipped("the build failed")
+        } else if step.name == BROWSER && options.no_browser {
+            Verdict::Skipped("--no-browser; the tests of the live page are left out")
         } else {
             match (step.run)(&mut progress, options) {
                 Ok(()) => Verdict::Ok,
@@ -84,6 +87,16 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
+    let named = |name: &str| filters.iter().any(|filter| name.contains(filter));
+    match step.name {
+        // Whatever is wanted may need what is set up.
+        SET_UP => true,
+        BROWSER if named(TESTS) => true,
+        name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
+    }
+}
+
 /// A command whose own output says what is wrong.
 fn succeeds(progress: &mut Progress, command: Command) -> Result<(), String> {
     if progress.run(command) { Ok(()) } else { Err(String::new()) }
@@ -93,6 +106,10 @@ fn set_up(progress: &mut Progress, _: Options) -> Result<(), String> {
     let found = [setup::components(), setup::c_compiler(&mut |command| progress.run(command))];
     let missing: Vec<_> = found.into_iter().filter_map(Result::err).collect();
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+}
+
+fn browser(progress: &mut Progress, _: Options) -> Result<(), String> {
+    Browser::set_up(&mut |command| progress.run(command)).map(drop)
 }
 
 fn fmt(progress: &mut Progress, _: Options) -> Result<(), String> {
@@ -175,12 +192,28 @@ fn tests(progress: &mut Progress, options: Options) -> Result<(), String> {
         // How often the test kill9 kills the server.
         tests.env("SSE_KILLS", "3");
     }
+    match Browser::find() {
+        Ok(browser) if !options.no_browser => browser.hand_to(&mut tests),
+        // That it is missing has been said.
+        _ => drop(tests.env_remove(setup::CHROMEDRIVER)),
+    }
     succeeds(progress, tests)
 }
 
 #[cfg(test)]
 mod unit_tests {
     use super::*;
+
+    #[test]
+    fn a_browser_is_set_up_only_for_the_tests() {
+        let names = |filters: &[&str]| {
+            let steps = STEPS.iter().filter(|step| wanted(step, filters, Options::default()));
+            steps.map(|step| step.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&["fmt"]), [SET_UP, "fmt"]);
+        assert_eq!(names(&["test"]), [SET_UP, BROWSER, TESTS]);
+        assert_eq!(names(&[]), STEPS.map(|step| step.name));
+    }
 
     #[test]
     fn a_new_dependency_is_noticed_once() {

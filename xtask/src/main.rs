@@ -20,9 +20,10 @@ const HELP: &str = "\
 cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
     Builds and starts the server, and prints the address of the live page and a command that
     publishes. Ctrl-C ends it. --fresh forgets the events of earlier demos.
-cargo xtask test [--quick] [FILTER…]
-    Sets up what is needed and runs every check and test. --quick leaves out the slow ones; with
-    FILTERs only the steps with one of these words in their name are run.
+cargo xtask test [--quick] [--no-browser] [FILTER…]
+    Sets up what is needed and runs every check and test. --quick leaves out the slow ones,
+    --no-browser those of the live page, which need a browser; with FILTERs only the steps with one
+    of these words in their name are run.
 cargo xtask proof --kills N [--seed S]
     Kills the server N times while it is written to, and checks that nothing is lost.
 cargo xtask help

@@ -178,7 +178,7 @@ pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
         let verdict = match entry.verdict {
             Verdict::Ok => "ok",
             Verdict::Failed(_) => "FAILED",
-            Verdict::Skipped(_) => "skipped",
+            Verdict::Skipped(why) => &format!("skipped: {why}"),
         };
         let _ = writeln!(
             table,
@@ -250,6 +250,7 @@ test                           8       0       1.2  ok
         ];
         let (table, all_well) = summary(&entries);
         assert!(!all_well);
+        assert!(table.contains("1.2  skipped: the build failed\n"), "{table}");
         assert_eq!(table.lines().last(), Some("8 passed, 3 failed"));
     }
 }

@@ -1,7 +1,7 @@
 //! What has to be on the machine, and how it gets there.
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::process::cargo;
@@ -22,7 +22,7 @@ pub(crate) fn c_compiler(run: &mut dyn FnMut(Command) -> bool) -> Result<(), Str
     if compiles_c() {
         return Ok(());
     }
-    if is_root() && Path::new("/etc/debian_version").exists() && apt_get(run) && compiles_c() {
+    if may_install() && apt_get(run, &["gcc", "libc6-dev"]) && compiles_c() {
         return Ok(());
     }
     let name = compiler();
@@ -60,21 +60,163 @@ fn compiles_c() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+/// A browser, and the program that the tests of the live page drive it through. A test gets them by
+/// the variables of these names, which also name others than those on the PATH.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Browser {
+    chromedriver: PathBuf,
+    chromium: PathBuf,
+}
+
+pub(crate) const CHROMEDRIVER: &str = "SSE_CHROMEDRIVER";
+pub(crate) const CHROMIUM: &str = "SSE_CHROMIUM";
+
+impl Browser {
+    /// Finds them, and installs them first if they are missing and that can be done without asking.
+    pub(crate) fn set_up(run: &mut dyn FnMut(Command) -> bool) -> Result<Self, String> {
+        let missing = match Self::find() {
+            Ok(browser) => return Ok(browser),
+            Err(missing) => missing,
+        };
+        let packages = ["--no-install-recommends", "chromium", "chromium-driver"];
+        if may_install() && apt_get(run, &packages) {
+            return Self::find();
+        }
+        Err(missing)
+    }
+
+    /// The ones that there are, or what is missing.
+    pub(crate) fn find() -> Result<Self, String> {
+        let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+        let find = |variable, names: &[&str]| match env::var(variable) {
+            Ok(named) if !named.is_empty() => first_that_starts(&folders, &[&named]),
+            _ => first_that_starts(&folders, names),
+        };
+        let chromedriver = find(CHROMEDRIVER, &["chromedriver"]);
+        Self::of(chromedriver, find(CHROMIUM, &["chromium", "chromium-browser", "google-chrome"]))
+    }
+
+    fn of(chromedriver: Option<PathBuf>, chromium: Option<PathBuf>) -> Result<Self, String> {
+        let missing = match (chromedriver, chromium) {
+            (Some(chromedriver), Some(chromium)) => return Ok(Self { chromedriver, chromium }),
+            (None, Some(_)) => "chromedriver is",
+            (Some(_), None) => "a Chromium or Chrome browser is",
+            (None, None) => "chromedriver and a Chromium or Chrome browser are",
+        };
+        Err(format!(
+            "{missing} missing or cannot be started, and the tests of the live page need both; get them, of the \
+             same version, with\n{}\n\
+             or name others in the variables {CHROMEDRIVER} and {CHROMIUM};\n\
+             `cargo xtask test --no-browser` runs everything else",
+            if cfg!(target_os = "macos") {
+                "    brew install --cask google-chrome chromedriver, and\n    \
+                 export SSE_CHROMIUM='/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'"
+            } else {
+                "    apt-get install chromium chromium-driver      Debian (as root)\n    \
+                 dnf install chromium chromedriver             Fedora\n    \
+                 apk add chromium chromium-chromedriver        Alpine\n    \
+                 pacman -S chromium                            Arch\n    \
+                 https://googlechromelabs.github.io/chrome-for-testing/ elsewhere"
+            }
+        ))
+    }
+
+    /// Tells a command's tests about them.
+    pub(crate) fn hand_to(&self, command: &mut Command) {
+        command.env(CHROMEDRIVER, &self.chromedriver).env(CHROMIUM, &self.chromium);
+    }
+}
+
+/// A program's place counts only if it starts: Ubuntu has scripts in place of browsers, which say that
+/// there is none.
+fn first_that_starts(folders: &[PathBuf], names: &[&str]) -> Option<PathBuf> {
+    let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    places.filter(|place| place.is_file()).find(|place| starts(place))
+}
+
+fn starts(program: &Path) -> bool {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether this is a Debian or one of its descendants, and we may do there what we like.
+fn may_install() -> bool {
+    let id = || Command::new("id").arg("-u").output();
+    Path::new("/etc/debian_version").exists() && id().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
 /// Another apt may be at work; it is waited for.
 const LOCK: &str = "DPkg::Lock::Timeout=300";
 
-fn apt_get(run: &mut dyn FnMut(Command) -> bool) -> bool {
+fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
     let mut apt_get = |args: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         run(command)
     };
-    let install = ["install", "-y", "-o", LOCK, "gcc", "libc6-dev"];
+    let install = [&["install", "-y", "-o", LOCK], packages].concat();
     // A fresh container has no lists, and old lists name packages that are gone.
     apt_get(&install) || (apt_get(&["update", "-o", LOCK]) && apt_get(&install))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_browser_that_does_not_start_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for (name, mode, script) in [
+            ("chromium", 0o755, "#!/bin/sh\nexit 1"),
+            ("chromium-browser", 0o644, "#!/bin/sh"),
+            ("google-chrome", 0o755, "#!/bin/sh"),
+        ] {
+            fs::write(path(name), script).expect("written");
+            fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("its owner");
+        }
+        let folders = [path("no-such-folder"), folder.path().into()];
+        let names = ["chromium", "chromium-browser", "google-chrome"];
+        assert_eq!(first_that_starts(&folders, &names), Some(path("google-chrome")));
+        assert_eq!(first_that_starts(&folders, &names[..2]), None);
+    }
+
+    #[test]
+    fn exactly_what_is_missing_is_named_and_how_to_do_without() {
+        let found = || Some(PathBuf::from("/found"));
+        for (chromedriver, chromium, missing) in [
+            (None, found(), "chromedriver is missing"),
+            (found(), None, "a Chromium or Chrome browser is missing"),
+            (None, None, "chromedriver and a Chromium or Chrome browser are missing"),
+        ] {
+            let message = Browser::of(chromedriver, chromium).expect_err("one is missing");
+            assert!(message.starts_with(missing), "{message}");
+            assert!(message.contains("`cargo xtask test --no-browser`"), "{message}");
+        }
+        let (chromedriver, chromium) = ("/found".into(), "/found".into());
+        assert_eq!(Browser::of(found(), found()), Ok(Browser { chromedriver, chromium }));
+    }
+
+    #[test]
+    fn package_lists_are_fetched_only_if_the_packages_are_not_found() {
+        let asked_of_apt = |results: &[bool]| {
+            let mut results = results.iter();
+            let mut asked = Vec::new();
+            let mut run = |command: Command| {
+                let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
+                asked.push(args.collect::<Vec<_>>().join(" "));
+                *results.next().expect("no more commands")
+            };
+            (apt_get(&mut run, &["gcc"]), asked)
+        };
+        let install = "install -y -o DPkg::Lock::Timeout=300 gcc".to_owned();
+        let update = "update -o DPkg::Lock::Timeout=300".to_owned();
+        assert_eq!(asked_of_apt(&[true]), (true, vec![install.clone()]));
+        let all = vec![install.clone(), update, install];
+        assert_eq!(asked_of_apt(&[false, true, true]), (true, all));
+    }
 }
