@@ -3,6 +3,7 @@
 //! This file is the table of commands; each has a file of its own. Nothing in here may need more than
 //! std and a tiny crate: it is built before anything else can begin.
 
+mod bench;
 mod checks;
 mod demo;
 mod health;
@@ -26,6 +27,9 @@ cargo xtask test [--quick] [--no-browser] [FILTER…]
     of these words in their name are run.
 cargo xtask proof --kills N [--seed S]
     Kills the server N times while it is written to, and checks that nothing is lost.
+cargo xtask bench NAME [ARG…]
+    Runs a bench and prints its tables, and a line `ratio …` for each comparison. Without a NAME it
+    lists the benches and their arguments.
 cargo xtask help
     Prints this.
 ";
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         return failed(error);
     }
     let outcome = match command {
+        "bench" => bench::run(args),
         "demo" => demo::run(args),
         "test" => Ok(checks::run(args)),
         "proof" => proof::run(args),

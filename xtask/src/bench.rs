@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: measurements beside others, as a table of benches.
+//!
+//! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
+//! of the bench.
+
+use std::process::ExitCode;
+
+use crate::process::{cargo, exit_code, say};
+use crate::{Outcome, usage};
+
+struct Bench {
+    name: &'static str,
+    args: &'static str,
+    about: &'static str,
+    run: fn(&[&str]) -> Outcome,
+}
+
+const BENCHES: [Bench; 1] = [Bench {
+    name: "codec",
+    args: "[--quick] [CELL…]",
+    about: "How fast event streams are decoded, beside other crates: about 2 minutes, with\n    \
+                --quick 20 seconds. A CELL is a corpus and a length of chunks, such as a-64k.",
+    run: codec,
+}];
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let Some((name, args)) = args.split_first() else {
+        for bench in &BENCHES {
+            say(&format!("cargo xtask bench {} {}\n    {}", bench.name, bench.args, bench.about));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == *name) else {
+        let names = BENCHES.each_ref().map(|bench| bench.name).join(", ");
+        return Ok(usage(&format!("there is no bench {name:?}: {names}")));
+    };
+    let known = |arg: &&&str| !arg.starts_with('-') || bench.args.contains(&format!("[{arg}]"));
+    if let Some(stray) = args.iter().find(|arg| !known(arg)) {
+        return Ok(usage(&format!("bench {name} knows no {stray:?}")));
+    }
+    (bench.run)(args)
+}
+
+fn codec(args: &[&str]) -> Outcome {
+    cargo_bench("sse-peers", "codec", args)
+}
+
+/// Runs a bench target, whose output is ours.
+fn cargo_bench(package: &str, target: &str, args: &[&str]) -> Outcome {
+    let mut bench = cargo(&["bench", "-p", package, "--bench", target, "--"]);
+    let status =
+        bench.args(args).status().map_err(|error| format!("cannot start cargo: {error}"))?;
+    Ok(ExitCode::from(exit_code(status)))
+}
