@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: measurements beside others, as a table of benches.
 //!
 //! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
-//! of the bench.
+//! of the bench; what has to be there for it is set up here.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, exit_code, say};
-use crate::{Outcome, usage};
+use crate::{Outcome, setup, usage};
 
 struct Bench {
     name: &'static str,
@@ -15,13 +15,22 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 1] = [Bench {
-    name: "codec",
-    args: "[--quick] [CELL…]",
-    about: "How fast event streams are decoded, beside other crates: about 2 minutes, with\n    \
+const BENCHES: [Bench; 2] = [
+    Bench {
+        name: "codec",
+        args: "[--quick] [CELL…]",
+        about: "How fast event streams are decoded, beside other crates: about 2 minutes, with\n    \
                 --quick 20 seconds. A CELL is a corpus and a length of chunks, such as a-64k.",
-    run: codec,
-}];
+        run: codec,
+    },
+    Bench {
+        name: "instructions",
+        args: "[--update]",
+        about: "How many instructions the decoder takes for a byte, beside the committed numbers;\n    \
+                more than 5 % more is a failure. --update writes them. Needs valgrind.",
+        run: instructions,
+    },
+];
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -44,6 +53,13 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 
 fn codec(args: &[&str]) -> Outcome {
     cargo_bench("sse-peers", "codec", args)
+}
+
+fn instructions(args: &[&str]) -> Outcome {
+    setup::valgrind(&mut |mut command: Command| {
+        command.status().is_ok_and(|status| status.success())
+    })?;
+    cargo_bench("sse-peers", "instructions", args)
 }
 
 /// Runs a bench target, whose output is ours.

@@ -40,6 +40,23 @@ pub(crate) fn c_compiler(run: &mut dyn FnMut(Command) -> bool) -> Result<(), Str
     ))
 }
 
+/// valgrind, which counts instructions. It is installed if that can be done without asking.
+pub(crate) fn valgrind(run: &mut dyn FnMut(Command) -> bool) -> Result<(), String> {
+    let present = || {
+        let version = Command::new("valgrind").arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    };
+    if present() || (may_install() && apt_get(run, &["valgrind"]) && present()) {
+        return Ok(());
+    }
+    Err("valgrind is missing; get it with\n    \
+         apt-get install valgrind       Debian, Ubuntu (as root)\n    \
+         dnf install valgrind           Fedora\n    \
+         apk add valgrind               Alpine\n    \
+         pacman -S valgrind             Arch"
+        .to_owned())
+}
+
 fn compiler() -> String {
     let named = env::var("CC").ok().filter(|name| !name.trim().is_empty());
     named.unwrap_or_else(|| "cc".to_owned())
@@ -152,7 +169,8 @@ const LOCK: &str = "DPkg::Lock::Timeout=300";
 fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
     let mut apt_get = |args: &[&str]| {
         let mut command = Command::new("apt-get");
-        command.args(args).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command.args(args);
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
         run(command)
     };
     let install = [&["install", "-y", "-o", LOCK], packages].concat();
