@@ -81,16 +81,11 @@ pub(crate) fn plain_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
 /// value, and what follows. `None` says nothing about what else the input may be.
 #[inline]
 pub(crate) fn data_event(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let ([b'd', b'a', b't', b'a', b':', b' ', line @ ..]
-    | [b'd', b'a', b't', b'a', b':', line @ ..]) = input
-    else {
-        return None;
-    };
+    let value = input.strip_prefix(b"data:")?;
+    let line = value.strip_prefix(b" ").unwrap_or(value);
     let end = memchr::memchr(b'\n', line)?;
-    match line.get(end + 1..) {
-        Some([b'\n', rest @ ..]) => Some((&line[..end], rest)),
-        _ => None,
-    }
+    let rest = line[end + 1..].strip_prefix(b"\n")?;
+    Some((&line[..end], rest))
 }
 
 /// ```abnf
@@ -128,10 +123,19 @@ impl<'a> Parser<&'a [u8]> for AnyChars {
     }
 }
 
+/// How many bytes are better searched by ourselves.
+const SHORT: usize = 32;
+
 /// Where the first CR or LF is.
 #[inline]
 fn first_line_end(input: &[u8]) -> Option<usize> {
-    if input.len() > 32 { memchr::memchr2(b'\n', b'\r', input) } else { in_short(input) }
+    if input.len() > SHORT { memchr::memchr2(b'\n', b'\r', input) } else { in_short(input) }
+}
+
+/// Whether this is a few bytes that certainly have no line end.
+#[inline]
+pub(crate) fn is_short_piece(input: &[u8]) -> bool {
+    input.len() <= SHORT && !has_control(input)
 }
 
 /// The same as `memchr2` for a few bytes, eight at a time: that has found out which instructions it

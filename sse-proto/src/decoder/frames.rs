@@ -24,6 +24,8 @@ pub struct Frames<'d, 'c> {
     plain: Plain<'c>,
     /// How many bytes of `rest`, from its start, lie in it.
     plain_len: usize,
+    /// Whether an event begins at `rest`, of which the decoder holds nothing yet.
+    is_fresh: bool,
     /// Whether to look at the next stretch too. Not after one that was not plain: the rest of the
     /// chunk is most likely of its kind.
     looks_ahead: bool,
@@ -46,7 +48,14 @@ pub(crate) enum Found<'c> {
 
 impl<'d, 'c> Frames<'d, 'c> {
     pub(super) const fn new(decoder: &'d mut Decoder, chunk: &'c [u8]) -> Self {
-        Self { decoder, rest: chunk, plain: Plain::NOTHING, plain_len: 0, looks_ahead: true }
+        Self {
+            decoder,
+            rest: chunk,
+            plain: Plain::NOTHING,
+            plain_len: 0,
+            is_fresh: false,
+            looks_ahead: true,
+        }
     }
 
     /// The bytes of the chunk that have not been read yet.
@@ -71,16 +80,29 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Reads up to the next frame, without looking at its text.
     #[inline]
     pub(crate) fn find(&mut self) -> Option<Result<Found<'c>, DecodeError>> {
-        self.decoder.settle();
-        let mut step =
-            if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
+        if self.is_inside_line() {
+            return None;
+        }
         let mut fields = Fields::default();
-        if matches!(step, Step::Continue) {
+        if self.is_fresh {
             fields.data = self.read_data_event();
             if fields.data.is_some() {
                 return Some(Ok(Found::Event(fields)));
             }
         }
+        self.decoder.settle();
+        let mut step =
+            if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
+        if matches!(step, Step::Continue) && self.decoder.block.is_empty() {
+            self.is_fresh = self.plain_len > 0 || self.look_ahead();
+            if self.is_fresh {
+                fields.data = self.read_data_event();
+                if fields.data.is_some() {
+                    return Some(Ok(Found::Event(fields)));
+                }
+            }
+        }
+        self.is_fresh = false;
         while matches!(step, Step::Continue) {
             step = self.read_ahead(&mut fields);
             if matches!(step, Step::Continue) {
@@ -88,6 +110,21 @@ impl<'d, 'c> Frames<'d, 'c> {
             }
         }
         Some(self.conclude(&step, fields))
+    }
+
+    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
+    /// chunks, that is nearly all of them.
+    #[inline]
+    fn is_inside_line(&mut self) -> bool {
+        let Decoder { line, config, mode, .. } = &mut *self.decoder;
+        let is_inside = !line.is_empty()
+            && *mode == Mode::Lines
+            && line.len() + self.rest.len() <= config.max_line_len
+            && grammar::is_short_piece(self.rest);
+        if is_inside {
+            line.extend_from_slice(mem::take(&mut self.rest));
+        }
+        is_inside
     }
 
     /// Goes on where the last chunk has ended, or the last error has left off, up to the start of a
@@ -136,9 +173,6 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Reads the next event, if it lies in the plain stretch and is but one line of data.
     #[inline]
     fn read_data_event(&mut self) -> Option<&'c [u8]> {
-        if self.plain_len == 0 && !self.look_ahead() || !self.decoder.block.is_empty() {
-            return None;
-        }
         let ahead = &self.rest[..self.plain_len];
         let (data, rest) = grammar::data_event(ahead)?;
         self.rest = &self.rest[ahead.len() - rest.len()..];
