@@ -25,7 +25,13 @@
 //! # Ok::<(), sse_proto::DecodeError>(())
 //! ```
 //!
-//! The crate is `no_std` and needs an allocator. The feature `std` (default) changes speed only.
+//! The crate is `no_std` and needs an allocator.
+//!
+//! # Features
+//!
+//! Each adds something and changes nothing that is there without it. Only `std` is on by default.
+//!
+//! - `std`: chooses the widest vector instructions at run time. Changes speed only.
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
 
