@@ -32,6 +32,7 @@
 //! Each adds something and changes nothing that is there without it. Only `std` is on by default.
 //!
 //! - `std`: chooses the widest vector instructions at run time. Changes speed only.
+//! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
 

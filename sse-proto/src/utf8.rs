@@ -5,6 +5,13 @@
 
 use alloc::string::String;
 
+/// Bytes as text if they are UTF-8; else how far they are, and whether they only lack their end. That
+/// is what `compat` tells and simdutf8's `basic` does not.
+#[cfg(not(feature = "simdutf8"))]
+pub(crate) use core::str::from_utf8;
+#[cfg(feature = "simdutf8")]
+pub(crate) use simdutf8::compat::from_utf8;
+
 /// A stretch of a chunk that is known to be text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain<'c>(&'c str);
@@ -15,10 +22,10 @@ impl<'c> Plain<'c> {
     /// The stretch, as far as it is UTF-8; and whether it is so to its end, but for a character that
     /// the end cuts.
     pub(crate) fn new(stretch: &'c [u8]) -> (Self, bool) {
-        match str::from_utf8(stretch) {
+        match from_utf8(stretch) {
             Ok(text) => (Self(text), true),
             Err(error) => {
-                let valid = str::from_utf8(&stretch[..error.valid_up_to()]).unwrap_or_default();
+                let valid = from_utf8(&stretch[..error.valid_up_to()]).unwrap_or_default();
                 (Self(valid), error.error_len().is_none())
             }
         }
@@ -41,8 +48,56 @@ impl<'c> Plain<'c> {
 
 /// Appends the bytes to `out` as text.
 pub(crate) fn decode(bytes: &[u8], out: &mut String) {
-    match str::from_utf8(bytes) {
+    match from_utf8(bytes) {
         Ok(text) => out.push_str(text),
         Err(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use core::str::from_utf8 as by_core;
+
+    /// Every value in the conformance cases about UTF-8, and the limits of each length.
+    fn sequences() -> Vec<Vec<u8>> {
+        let json = include_str!("../vectors/utf8.json");
+        let file: serde_json::Value = serde_json::from_str(json).expect("the vectors are JSON");
+        let cases = file["cases"].as_array().expect("a list").iter();
+        let streams = cases.map(|case| {
+            let steps = case["steps"].as_array().expect("a list").iter();
+            let steps = steps.map(|step| step["bytes"].as_str().expect("a string"));
+            // One code point for each byte.
+            steps
+                .flat_map(|bytes| bytes.chars().map(|c| u8::try_from(c).expect("a byte")))
+                .collect()
+        });
+        let streams: Vec<Vec<u8>> = streams.collect();
+        let lines = streams.iter().flat_map(|stream| stream.split(|byte| b"\r\n".contains(byte)));
+        let values = lines.map(|line| line.strip_prefix(b"data: ").unwrap_or(line).to_vec());
+        let limits =
+            "\0 \u{7F} \u{80} \u{7FF} \u{800} \u{D7FF} \u{E000} \u{FFFF} \u{10000} \u{10FFFF}";
+        values.chain(limits.split(' ').map(|text| text.as_bytes().to_vec())).collect()
+    }
+
+    /// simdutf8 works on blocks of 64 bytes and hands short input to core, so each sequence is put at
+    /// every place around the ends of the first two blocks.
+    #[test]
+    fn every_sequence_is_judged_as_core_does_wherever_it_stands() {
+        let mut ill_formed = 0;
+        for sequence in sequences() {
+            ill_formed += usize::from(by_core(&sequence).is_err());
+            for before in 0..130 {
+                for after in [0, 1, 3, 64] {
+                    let around = [b'a'; 130];
+                    let bytes = [&around[..before], &sequence, &around[..after]].concat();
+                    let judged = from_utf8(&bytes).map_err(|e| (e.valid_up_to(), e.error_len()));
+                    let expected = by_core(&bytes).map_err(|e| (e.valid_up_to(), e.error_len()));
+                    assert_eq!(judged, expected, "{sequence:?} at {before}");
+                }
+            }
+        }
+        assert!(ill_formed > 20, "only {ill_formed} sequences are ill-formed");
     }
 }
