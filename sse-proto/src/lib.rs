@@ -33,6 +33,7 @@
 //!
 //! - `std`: chooses the widest vector instructions at run time. Changes speed only.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
+//! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
 
@@ -40,6 +41,8 @@
 #![deny(missing_docs)]
 
 extern crate alloc;
+#[cfg(feature = "codec")]
+extern crate std;
 
 mod decoder;
 mod event;
@@ -54,6 +57,11 @@ mod literal;
 
 mod backoff;
 mod session;
+
+#[cfg(feature = "codec")]
+pub mod codec;
+#[cfg(feature = "codec")]
+mod owned;
 
 pub use backoff::Backoff;
 pub use control::{Control, ERROR_ID, KEEP_ALIVE, OPENING, PADDING_LEN, StreamError, stream_reset};

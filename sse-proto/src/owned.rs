@@ -1,0 +1,104 @@
+//! Events that own their text, for whoever hands them out one by one: `codec` and `stream`.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use core::time::Duration;
+
+use crate::{DecodeError, Decoder, DecoderConfig, Event, Frame};
+
+/// An event, or the limit that it has passed.
+pub(crate) type Item = Result<Event<'static>, DecodeError>;
+
+/// How many events there is room for between chunks. One large chunk does not hold its memory for as
+/// long as the connection lives.
+const KEPT_CAPACITY: usize = 1024;
+
+/// A decoder, and what it has read of a chunk but nobody has taken yet.
+///
+/// A chunk is read as a whole. To stop at each event and decode the [rest](crate::Frames::rest) for the
+/// next one would be right too, but a decoder looks ahead in its chunk, and would do so for each event
+/// anew.
+#[derive(Debug, Default)]
+pub(crate) struct OwnedEvents {
+    decoder: Decoder,
+    read: VecDeque<Read>,
+    /// As of the item that was taken last, while there are others: the decoder's is ahead of it.
+    last_event_id: Option<String>,
+    reconnection_time: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Read {
+    Item(Item),
+    Retry(Duration),
+}
+
+impl OwnedEvents {
+    pub(crate) fn with_config(config: DecoderConfig) -> Self {
+        Self { decoder: Decoder::with_config(config), ..Self::default() }
+    }
+
+    /// Reads a chunk; for when all items of the one before have been taken.
+    pub(crate) fn read(&mut self, chunk: &[u8]) {
+        match self.decoder.last_event_id() {
+            Some(id) => put(id, &mut self.last_event_id),
+            None => self.last_event_id = None,
+        }
+        self.read.shrink_to(KEPT_CAPACITY);
+        let mut frames = self.decoder.decode(chunk);
+        while let Some(frame) = frames.next_frame() {
+            self.read.push_back(match frame {
+                Ok(Frame::Event(event)) => Read::Item(Ok(event.into_owned())),
+                Ok(Frame::Retry(time)) => Read::Retry(time),
+                Ok(Frame::Comment(_)) => continue,
+                Err(error) => Read::Item(Err(error)),
+            });
+        }
+    }
+
+    /// The stream has ended, and all items have been taken.
+    pub(crate) fn end_of_stream(&mut self) {
+        self.decoder.end_of_stream();
+    }
+
+    /// The next item of the chunk.
+    pub(crate) fn take(&mut self) -> Option<Item> {
+        loop {
+            match self.read.pop_front()? {
+                Read::Retry(time) => self.reconnection_time = Some(time),
+                Read::Item(item) => {
+                    if let Some(id) = item.as_ref().ok().and_then(Event::id) {
+                        put(id, &mut self.last_event_id);
+                    }
+                    return Some(item);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn last_event_id(&self) -> Option<&str> {
+        if self.read.is_empty() {
+            self.decoder.last_event_id()
+        } else {
+            self.last_event_id.as_deref()
+        }
+    }
+
+    pub(crate) fn set_last_event_id(&mut self, id: Option<String>) {
+        self.last_event_id.clone_from(&id);
+        self.decoder.set_last_event_id(id);
+    }
+
+    pub(crate) const fn reconnection_time(&self) -> Option<Duration> {
+        self.reconnection_time
+    }
+}
+
+/// Without a new allocation if there is one that suffices.
+fn put(id: &str, place: &mut Option<String>) {
+    let place = place.get_or_insert_default();
+    if place != id {
+        place.clear();
+        place.push_str(id);
+    }
+}
