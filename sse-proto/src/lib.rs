@@ -33,6 +33,7 @@
 //!
 //! - `std`: chooses the widest vector instructions at run time. Changes speed only.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
+//! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
@@ -60,8 +61,10 @@ mod session;
 
 #[cfg(feature = "codec")]
 pub mod codec;
-#[cfg(feature = "codec")]
+#[cfg(any(feature = "codec", feature = "stream"))]
 mod owned;
+#[cfg(feature = "stream")]
+pub mod stream;
 
 pub use backoff::Backoff;
 pub use control::{Control, ERROR_ID, KEEP_ALIVE, OPENING, PADDING_LEN, StreamError, stream_reset};
