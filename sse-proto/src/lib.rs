@@ -35,6 +35,7 @@
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
+//! - `serde`: `Serialize` and `Deserialize` for [`Event`].
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
 
@@ -63,6 +64,8 @@ mod session;
 pub mod codec;
 #[cfg(any(feature = "codec", feature = "stream"))]
 mod owned;
+#[cfg(feature = "serde")]
+mod serde;
 #[cfg(feature = "stream")]
 pub mod stream;
 
