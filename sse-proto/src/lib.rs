@@ -36,6 +36,7 @@
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
 //! - `serde`: `Serialize` and `Deserialize` for [`Event`].
+//! - `proptest`: the module `strategy`, with which others test their parsers. Needs std.
 //!
 //! What is "the standard" here is WHATWG HTML, chapter 9.2, "Server-sent events".
 
@@ -43,7 +44,7 @@
 #![deny(missing_docs)]
 
 extern crate alloc;
-#[cfg(feature = "codec")]
+#[cfg(any(feature = "codec", feature = "proptest"))]
 extern crate std;
 
 mod decoder;
@@ -66,6 +67,8 @@ pub mod codec;
 mod owned;
 #[cfg(feature = "serde")]
 mod serde;
+#[cfg(feature = "proptest")]
+pub mod strategy;
 #[cfg(feature = "stream")]
 pub mod stream;
 

@@ -2,54 +2,12 @@
 
 use proptest::prelude::*;
 
-use sse_proto::{DecodeError, Decoder, DecoderConfig, Event, Frame};
+use sse_proto::{Decoder, Event};
 
 use crate::additions::{self, Delivery, Wanted};
+use crate::decoder::{decode, delivery};
 use crate::oracle::{self, Item};
-use crate::{streams, vectors};
-
-/// The decoder under test, with the answer in the words of the vectors.
-///
-/// Also sees to it that it never holds more than the limits allow.
-fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
-    let event_limit = wanted.event_limit.unwrap_or(16 << 20);
-    let line_limit = wanted.line_limit.unwrap_or(16 << 20);
-    let config = DecoderConfig::default()
-        .comments(wanted.comments)
-        .max_event_len(event_limit)
-        .max_line_len(line_limit);
-    let mut decoder = Decoder::with_config(config);
-    if !seed.is_empty() {
-        decoder.set_last_event_id(Some(seed.to_owned()));
-    }
-    let mut delivered = Vec::new();
-    for chunk in chunks {
-        let mut frames = decoder.decode(chunk);
-        while let Some(frame) = frames.next_frame() {
-            delivered.push(delivery(frame));
-        }
-        assert!(decoder.buffered_len() <= event_limit + line_limit);
-    }
-    (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
-}
-
-fn delivery(frame: Result<Frame<'_>, DecodeError>) -> Delivery {
-    match frame {
-        Ok(Frame::Event(event)) => Delivery::Item(Item::Event {
-            event: event.event_type().to_owned(),
-            data: event.data().to_owned(),
-            id: event.last_event_id().to_owned(),
-        }),
-        Ok(Frame::Retry(time)) => {
-            let time = u64::try_from(time.as_millis()).expect("retry is read as a u64");
-            Delivery::Item(Item::Retry(time))
-        }
-        Ok(Frame::Comment(comment)) => Delivery::Comment(comment.to_owned()),
-        Err(DecodeError::EventTooLong { .. }) => Delivery::EventTooLarge,
-        Err(DecodeError::LineTooLong { .. }) => Delivery::LineTooLarge,
-        other => panic!("the vectors have no word for {other:?}"),
-    }
-}
+use crate::{strategy, vectors};
 
 /// Fed the first steps alone, the decoder has delivered what they call for: nothing waits for a
 /// byte that has not come.
@@ -101,11 +59,11 @@ proptest! {
 
     #[test]
     fn random_streams_are_read_as_the_standard_says(
-        bytes in streams::stream(),
-        seed in streams::seed(),
-        cuts in streams::cuts(),
+        bytes in strategy::stream(),
+        seed in strategy::id(),
+        chunking in strategy::chunking(),
     ) {
-        let chunks = streams::chunks(&bytes, &cuts);
+        let chunks = chunking.chunks(&bytes);
         let (items, last_event_id) = oracle::parse(&bytes, &seed);
         let expected: Vec<_> = items.into_iter().map(Delivery::Item).collect();
         prop_assert_eq!(decode(&chunks, &seed, Wanted::default()), (expected, last_event_id));
@@ -113,8 +71,8 @@ proptest! {
 
     #[test]
     fn limits_and_comments_do_not_depend_on_chunks(
-        bytes in streams::stream(),
-        cuts in streams::cuts(),
+        bytes in strategy::stream(),
+        chunking in strategy::chunking(),
         event_limit in 0_usize..12,
         line_limit in 4_usize..24,
     ) {
@@ -123,7 +81,7 @@ proptest! {
             event_limit: Some(event_limit),
             line_limit: Some(line_limit),
         };
-        let chunks = streams::chunks(&bytes, &cuts);
+        let chunks = chunking.chunks(&bytes);
         prop_assert_eq!(decode(&chunks, "", wanted), additions::parse(&bytes, "", wanted));
     }
 }
@@ -151,18 +109,6 @@ fn reading_can_stop_after_any_frame() {
     }
 }
 
-/// Text that no field may hold, beside text that any may.
-fn text() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        3 => "[a-z :]{0,4}",
-        1 => proptest::sample::select(vec![
-            "\r", "\n", "\r\n", "\n\n", "\0", "\u{FEFF}", "data: x", "\nid: 5", "\nevent: e", "\u{2028}",
-        ]).prop_map(str::to_owned),
-        1 => any::<char>().prop_map(String::from),
-    ];
-    proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
@@ -170,7 +116,10 @@ proptest! {
     /// breaks in the data arrive as LF, and nothing else changes.
     #[test]
     fn what_is_encoded_is_decoded_as_that_one_event(
-        event_type in text(), id in proptest::option::of(text()), data in text(), cuts in streams::cuts(),
+        event_type in strategy::text(),
+        id in proptest::option::of(strategy::text()),
+        data in strategy::text(),
+        chunking in strategy::chunking(),
     ) {
         let builder = Event::builder(&data).event_type(&event_type);
         let built = match &id {
@@ -183,7 +132,7 @@ proptest! {
         if let Ok(event) = built {
             let mut bytes = Vec::new();
             event.encode_into(&mut bytes);
-            let (delivered, _) = decode(&streams::chunks(&bytes, &cuts), "", Wanted::default());
+            let (delivered, _) = decode(&chunking.chunks(&bytes), "", Wanted::default());
             let expected = Item::Event {
                 event: if event_type.is_empty() { "message".to_owned() } else { event_type },
                 data: data.replace("\r\n", "\n").replace('\r', "\n"),
@@ -195,7 +144,7 @@ proptest! {
 
     /// A comment is never an event, a field or an end of one.
     #[test]
-    fn an_encoded_comment_is_only_a_comment(comment in text(), data in "[a-z]{0,3}") {
+    fn an_encoded_comment_is_only_a_comment(comment in strategy::text(), data in "[a-z]{0,3}") {
         let mut bytes = Vec::new();
         sse_proto::encode_comment(&comment, &mut bytes);
         Event::new(&data).encode_into(&mut bytes);

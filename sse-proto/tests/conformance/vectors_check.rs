@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::{
     additions::{self, Delivery, Wanted},
-    oracle, streams, vectors,
+    oracle, strategy, vectors,
 };
 
 #[test]
@@ -71,8 +71,8 @@ proptest! {
 
     #[test]
     fn without_limits_and_comments_the_additions_are_the_oracle(
-        bytes in streams::stream(),
-        seed in streams::seed(),
+        bytes in strategy::stream(),
+        seed in strategy::id(),
     ) {
         let (delivered, last_event_id) = additions::parse(&bytes, &seed, Wanted::default());
         let items: Vec<_> = delivered.iter().filter_map(as_item).cloned().collect();
@@ -82,7 +82,7 @@ proptest! {
 
     /// Limits that cannot be reached change nothing.
     #[test]
-    fn limits_as_long_as_the_stream_are_no_limits(bytes in streams::stream()) {
+    fn limits_as_long_as_the_stream_are_no_limits(bytes in strategy::stream()) {
         let limits = Wanted {
             event_limit: Some(bytes.len()),
             line_limit: Some(bytes.len()),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     oracle::{self, Item},
-    streams,
+    strategy,
 };
 
 fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
@@ -75,11 +75,11 @@ proptest! {
 
     #[test]
     fn every_random_stream_is_read_right_or_explained(
-        bytes in streams::stream(),
-        seed in streams::seed(),
-        cuts in streams::cuts(),
+        bytes in strategy::stream(),
+        seed in strategy::id(),
+        chunking in strategy::chunking(),
     ) {
-        let chunks = streams::chunks(&bytes, &cuts);
+        let chunks = chunking.chunks(&bytes);
         prop_assert_eq!(decode(&chunks, &seed), explain(&bytes, &seed).outcome);
     }
 }
