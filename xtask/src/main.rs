@@ -8,6 +8,7 @@ mod checks;
 mod demo;
 mod health;
 mod kept;
+mod oracle;
 mod process;
 mod proof;
 mod report;
@@ -30,6 +31,9 @@ cargo xtask proof --kills N [--seed S]
 cargo xtask bench NAME [ARG…]
     Runs a bench and prints its tables, and a line `ratio …` for each comparison. Without a NAME it
     lists the benches and their arguments.
+cargo xtask oracle --cases N [--seed S]
+    Reads N random event streams, each in three chunkings, with the decoder and with the standard
+    written down as code, and prints the first that they read differently.
 cargo xtask help
     Prints this.
 ";
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(args),
         "test" => Ok(checks::run(args)),
         "proof" => proof::run(args),
+        "oracle" => oracle::run(args),
         "help" | "-h" | "--help" => {
             process::say(HELP.trim_end());
             Ok(ExitCode::SUCCESS)

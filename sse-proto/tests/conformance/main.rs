@@ -5,6 +5,7 @@
 //! * `vectors` reads `vectors/*.json`; `vectors_check` holds them against the two above.
 //! * `decoder` is the decoder under test, in the words of the vectors.
 //! * `decoder_check` runs it over the vectors in every chunking, and beside the oracle.
+//! * `long_run` runs it beside the oracle for as long as one likes.
 //! * `peers` runs other crates' decoders, and explains every difference from the oracle.
 //!
 //! The measure stays apart from what is measured: only `decoder` and `decoder_check` may name our decoder.
@@ -12,6 +13,7 @@
 mod additions;
 mod decoder;
 mod decoder_check;
+mod long_run;
 mod oracle;
 mod peers;
 mod vectors;
