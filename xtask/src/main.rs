@@ -3,6 +3,7 @@
 //! This file is the table of commands; each has a file of its own. Nothing in here may need more than
 //! std and a tiny crate: it is built before anything else can begin.
 
+mod api;
 mod bench;
 mod checks;
 mod demo;
@@ -34,6 +35,9 @@ cargo xtask bench NAME [ARG…]
 cargo xtask oracle --cases N [--seed S]
     Reads N random event streams, each in three chunkings, with the decoder and with the standard
     written down as code, and prints the first that they read differently.
+cargo xtask api [--update]
+    Compares the public API of sse-proto with sse-proto/api.txt, or writes it there. Needs
+    cargo-public-api and a nightly toolchain, and says so if one is missing.
 cargo xtask help
     Prints this.
 ";
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         "test" => Ok(checks::run(args)),
         "proof" => proof::run(args),
         "oracle" => oracle::run(args),
+        "api" => api::run(args),
         "help" | "-h" | "--help" => {
             process::say(HELP.trim_end());
             Ok(ExitCode::SUCCESS)
