@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and test there is, as a table of steps.
 //!
-//! All steps use cargo's dev profile and the same features, so that nothing is compiled twice.
+//! All steps use cargo's dev profile, and but for two the same features, so that little is compiled
+//! twice.
 
 use std::process::{Command, ExitCode};
 
@@ -33,7 +34,7 @@ const BROWSER: &str = "browser";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
@@ -43,6 +44,7 @@ const STEPS: [Step; 10] = [
     Step { name: "no-std", quick: false, needs_build: false, run: no_std },
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
+    Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -124,13 +126,21 @@ fn build(progress: &mut Progress, _: Options) -> Result<(), String> {
 
 fn clippy(progress: &mut Progress, _: Options) -> Result<(), String> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    succeeds(progress, cargo(&clippy))
+    let features = ["clippy", "-p", "sse-proto", "--all-features", "--all-targets"];
+    let mut all_features = cargo(&features);
+    all_features.args(["--", "-D", "warnings"]);
+    let workspace = succeeds(progress, cargo(&clippy));
+    workspace.and(succeeds(progress, all_features))
 }
 
 fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
-    let mut doc = cargo(&["doc", "--workspace", "--no-deps"]);
-    doc.env("RUSTDOCFLAGS", "-Dwarnings");
-    succeeds(progress, doc)
+    let mut doc = |packages: &[&str]| {
+        let mut doc = cargo(&["doc", "--no-deps"]);
+        doc.args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
+        succeeds(progress, doc)
+    };
+    let workspace = doc(&["--workspace"]);
+    workspace.and(doc(&["-p", "sse-proto", "--all-features"]))
 }
 
 const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
@@ -183,6 +193,11 @@ fn strangers(tree: &str) -> Vec<&str> {
 
 fn proto(progress: &mut Progress, _: Options) -> Result<(), String> {
     let test = ["test", "-p", "sse-proto", "--no-default-features", "--no-fail-fast"];
+    succeeds(progress, cargo(&test))
+}
+
+fn all_features(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let test = ["test", "-p", "sse-proto", "--all-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
