@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::{DecodeError, Decoder, Fields, Frame, Mode, Step};
 use crate::event::Event;
 use crate::grammar::{self, BOM};
-use crate::utf8::{Plain, decode};
+use crate::utf8::{Plain, decode, from_utf8};
 
 /// The frames that a chunk completes, made by [`Decoder::decode`].
 ///
@@ -324,7 +324,7 @@ fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str 
     if let Some(text) = plain.text(bytes) {
         return text;
     }
-    if let Ok(text) = str::from_utf8(bytes) {
+    if let Ok(text) = from_utf8(bytes) {
         return text;
     }
     lent.clear();
