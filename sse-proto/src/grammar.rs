@@ -69,23 +69,32 @@ pub(crate) fn line_of_stream(input: &[u8]) -> IResult<&[u8], &[u8]> {
     terminated(AnyChars, end_of_line).parse(input)
 }
 
-/// The same where there is known to be no CR: the line up to the next LF, and what follows.
+/// The same for a line that is followed by something: then a CR needs no thought about what may come
+/// next. `None` where no line end, or only a CR, is in sight.
 #[inline]
-pub(crate) fn plain_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn inner_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
     // Every event has a blank line, which needs no search.
-    let end = if input.first() == Some(&b'\n') { 0 } else { memchr::memchr(b'\n', input)? };
-    Some((&input[..end], &input[end + 1..]))
+    let end = if input.first() == Some(&b'\n') { 0 } else { memchr::memchr2(b'\n', b'\r', input)? };
+    match &input[end..] {
+        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((&input[..end], rest)),
+        [b'\r', rest @ ..] if !rest.is_empty() => Some((&input[..end], rest)),
+        _ => None,
+    }
 }
 
-/// A whole event of the most common shape, one line of data, where there is known to be no CR: its
-/// value, and what follows. `None` says nothing about what else the input may be.
+/// A whole event of the most common shape, one line of data: its value, and what follows. `None` says
+/// nothing about what else the input may be.
 #[inline]
 pub(crate) fn data_event(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let value = input.strip_prefix(b"data:")?;
     let line = value.strip_prefix(b" ").unwrap_or(value);
-    let end = memchr::memchr(b'\n', line)?;
-    let rest = line[end + 1..].strip_prefix(b"\n")?;
-    Some((&line[..end], rest))
+    let end = memchr::memchr2(b'\n', b'\r', line)?;
+    match &line[end..] {
+        [b'\n', b'\n', rest @ ..] | [b'\r', b'\n', b'\r', b'\n', rest @ ..] => {
+            Some((&line[..end], rest))
+        }
+        _ => None,
+    }
 }
 
 /// ```abnf

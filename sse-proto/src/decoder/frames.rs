@@ -189,7 +189,7 @@ impl<'d, 'c> Frames<'d, 'c> {
             return step;
         }
         let mut ahead = &self.rest[..self.plain_len];
-        while let Some((line, rest)) = grammar::plain_line(ahead) {
+        while let Some((line, rest)) = grammar::inner_line(ahead) {
             ahead = rest;
             step = self.decoder.interpret(line, self.plain, fields);
             if !matches!(step, Step::Continue) {
@@ -211,11 +211,8 @@ impl<'d, 'c> Frames<'d, 'c> {
         let config = &self.decoder.config;
         let len = STRETCH.min(config.max_line_len).min(config.max_event_len);
         let stretch = &self.rest[..self.rest.len().min(len)];
-        self.looks_ahead = memchr::memchr(b'\r', stretch).is_none();
-        if self.looks_ahead {
-            (self.plain, self.looks_ahead) = Plain::new(stretch);
-            self.plain_len = self.plain.len();
-        }
+        (self.plain, self.looks_ahead) = Plain::new(stretch);
+        self.plain_len = self.plain.len();
         self.plain_len > 0
     }
 
