@@ -198,9 +198,11 @@ impl Decoder {
 
     /// How many bytes are held of an event whose end has not come yet. Never more than the two limits
     /// of [`DecoderConfig`] together.
-    pub const fn buffered_len(&self) -> usize {
+    pub fn buffered_len(&self) -> usize {
+        // At the start the line has but pieces of a byte order mark.
+        let line = if self.mode == Mode::Start { 0 } else { self.line.len() };
         let block = if self.dispatched { 0 } else { self.block.len() };
-        self.line.len() + block
+        line + block
     }
 
     /// Whether the next byte is the first of a line, and of nothing else.

@@ -98,8 +98,12 @@ impl<'a> Event<'a> {
     }
 
     /// The same event, owning its text, in one allocation. Free if it is owned already.
+    #[inline]
     pub fn into_owned(self) -> Event<'static> {
         match self.0 {
+            Repr::Borrowed { event_type: "", id: None, data } => {
+                Event(Repr::Owned { text: data.into(), event_type: 0, id: None })
+            }
             Repr::Borrowed { event_type, id, data } => {
                 let id_text = id.unwrap_or_default();
                 let mut text = String::with_capacity(event_type.len() + id_text.len() + data.len());

@@ -46,11 +46,18 @@ impl<'c> Plain<'c> {
     }
 }
 
+/// Bytes as text, if they are UTF-8. For a line or so, core is quicker than setting up vectors.
+#[inline]
+pub(crate) fn checked(bytes: &[u8]) -> Option<&str> {
+    if bytes.len() < 256 { str::from_utf8(bytes).ok() } else { from_utf8(bytes).ok() }
+}
+
 /// Appends the bytes to `out` as text.
+#[inline]
 pub(crate) fn decode(bytes: &[u8], out: &mut String) {
-    match from_utf8(bytes) {
-        Ok(text) => out.push_str(text),
-        Err(_) => out.push_str(&String::from_utf8_lossy(bytes)),
+    match checked(bytes) {
+        Some(text) => out.push_str(text),
+        None => out.push_str(&String::from_utf8_lossy(bytes)),
     }
 }
 

@@ -7,7 +7,7 @@ use core::time::Duration;
 use super::{DecodeError, Decoder, Fields, Frame, Mode, Step};
 use crate::event::Event;
 use crate::grammar::{self, BOM};
-use crate::utf8::{Plain, decode, from_utf8};
+use crate::utf8::{Plain, checked, decode};
 
 /// The frames that a chunk completes, made by [`Decoder::decode`].
 ///
@@ -70,6 +70,18 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
     #[inline]
     pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
+        if self.is_fresh
+            && let Some(data) = self.read_data_event()
+            && let Some(data) = self.plain.text(data)
+        {
+            let id = self.decoder.last_event_id.as_deref();
+            return Some(Ok(Frame::Event(Event::decoded("", id, data))));
+        }
+        self.next_of_any_kind()
+    }
+
+    #[inline]
+    fn next_of_any_kind(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
         Some(self.find()?.map(|found| match found {
             Found::Event(fields) => Frame::Event(self.event(&fields)),
             Found::Retry(milliseconds) => Frame::Retry(Duration::from_millis(milliseconds)),
@@ -321,7 +333,7 @@ fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str 
     if let Some(text) = plain.text(bytes) {
         return text;
     }
-    if let Ok(text) = from_utf8(bytes) {
+    if let Some(text) = checked(bytes) {
         return text;
     }
     lent.clear();
