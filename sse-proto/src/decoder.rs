@@ -3,7 +3,7 @@
 //! Lines that lie whole in a chunk are read where they are: the type, the id and a single line of
 //! data are slices of the chunk until the blank line, and the event borrows them. Bytes are copied
 //! only at a chunk's end, for the line and the event that it cuts, and from the second line of data
-//! on. Each byte is looked at once, however it is chunked.
+//! on. The work is linear in the bytes, however they are chunked.
 
 mod block;
 mod frames;

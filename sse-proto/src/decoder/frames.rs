@@ -1,4 +1,9 @@
 //! From chunk to lines to frames.
+//!
+//! There is one way that reads everything, [`Frames::find`], and on it three shortcuts, each for what
+//! nearly all input is made of: lines within a stretch that is known to be text need no check of their
+//! own; an event of one line of data is read in one step; and a small chunk from the middle of a line
+//! is only put aside. None of them decides anything that the long way would decide otherwise.
 
 use alloc::string::String;
 use core::mem;
@@ -20,14 +25,14 @@ use crate::utf8::{Plain, checked, decode};
 pub struct Frames<'d, 'c> {
     decoder: &'d mut Decoder,
     rest: &'c [u8],
-    /// A stretch of the chunk that was looked at in advance: UTF-8 without CR.
+    /// A stretch of the chunk that was looked at in advance, and is text.
     plain: Plain<'c>,
     /// How many bytes of `rest`, from its start, lie in it.
     plain_len: usize,
     /// Whether an event begins at `rest`, of which the decoder holds nothing yet.
     is_fresh: bool,
-    /// Whether to look at the next stretch too. Not after one that was not plain: the rest of the
-    /// chunk is most likely of its kind.
+    /// Whether to look at the next stretch too. Not after one that was not text to its end: the rest of
+    /// the chunk is most likely of its kind.
     looks_ahead: bool,
 }
 
@@ -192,8 +197,8 @@ impl<'d, 'c> Frames<'d, 'c> {
         Some(data)
     }
 
-    /// Reads the lines that end within the plain stretch, if there is one: found by their LF alone,
-    /// and short enough in any case.
+    /// Reads the lines that end within the plain stretch, if there is one. No limit is below its
+    /// length, so they are short enough.
     #[inline]
     fn read_ahead(&mut self, fields: &mut Fields<'c>) -> Step {
         let mut step = Step::Continue;
@@ -213,7 +218,7 @@ impl<'d, 'c> Frames<'d, 'c> {
         step
     }
 
-    /// Looks at the next stretch of the chunk, and tells whether it is plain.
+    /// Looks at the next stretch of the chunk, and tells whether any of it is text.
     #[inline]
     fn look_ahead(&mut self) -> bool {
         self.looks_ahead && self.rest.len() >= MIN_STRETCH && self.look_at_stretch()

@@ -86,6 +86,28 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Long chunks are looked at in advance, and read in other steps than short ones.
+    #[test]
+    fn long_streams_are_read_as_short_ones_are(
+        streams in proptest::collection::vec(strategy::stream(), 1..40),
+        chunking in strategy::chunking(),
+        limits in proptest::option::of((0_usize..300, 4_usize..300)),
+    ) {
+        let bytes = streams.concat();
+        let wanted = Wanted {
+            comments: limits.is_some(),
+            event_limit: limits.map(|(event, _)| event),
+            line_limit: limits.map(|(_, line)| line),
+        };
+        let expected = additions::parse(&bytes, "", wanted);
+        prop_assert_eq!(decode(&[&bytes], "", wanted), expected.clone());
+        prop_assert_eq!(decode(&chunking.chunks(&bytes), "", wanted), expected);
+    }
+}
+
 /// Stopped at any frame and fed what it has not read, a decoder goes on as if nothing had been.
 #[test]
 fn reading_can_stop_after_any_frame() {

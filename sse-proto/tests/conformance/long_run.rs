@@ -156,7 +156,9 @@ fn random_stream(rng: &mut Rng) -> Vec<u8> {
         bytes.extend("\u{FEFF}".as_bytes());
     }
     let ill_formed = rng.bool();
-    for _ in 0..rng.usize(0..32) {
+    // Now and then long enough to be looked at in advance.
+    let longest = if rng.u8(0..8) == 0 { 400 } else { 32 };
+    for _ in 0..rng.usize(0..longest) {
         let pieces = match rng.u8(0..9) {
             0 if ill_formed => BROKEN,
             0..4 => PIECES,
