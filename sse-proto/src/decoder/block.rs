@@ -65,6 +65,12 @@ impl Block {
     /// Takes in what the chunk has of the event, before the chunk goes.
     #[inline]
     pub(super) fn hold(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
+        if fields.event_type.is_some() || fields.id.is_some() || fields.data.is_some() {
+            self.hold_all(plain, fields);
+        }
+    }
+
+    fn hold_all(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
         if let Some(value) = fields.event_type.take() {
             self.event_type.set(plain, value);
         }
