@@ -179,7 +179,7 @@ impl Decoder {
     /// pending data must be discarded", section 9.2.6). The last event ID stays, for the request that
     /// resumes the stream and for the events of a stream that sets none.
     pub fn end_of_stream(&mut self) {
-        self.line.clear();
+        self.forget_line();
         self.block.clear();
         self.mode = Mode::Start;
         self.after_cr = false;
@@ -224,16 +224,21 @@ impl Decoder {
 
     /// Interprets the line that the chunks before this one have begun.
     fn interpret_held(&mut self) -> Step {
-        let mut line = mem::take(&mut self.line);
+        let line = mem::take(&mut self.line);
         let mut fields = Fields::default();
         let step = self.interpret(&line, Plain::NOTHING, &mut fields);
         self.block.hold(Plain::NOTHING, &mut fields);
-        line.clear();
-        if line.capacity() > KEPT_CAPACITY {
-            line.shrink_to(KEPT_CAPACITY);
-        }
         self.line = line;
+        self.forget_line();
         step
+    }
+
+    #[inline]
+    fn forget_line(&mut self) {
+        self.line.clear();
+        if self.line.capacity() > KEPT_CAPACITY {
+            self.line.shrink_to(KEPT_CAPACITY);
+        }
     }
 
     /// "Process the field", or dispatch the event (section 9.2.6), for one complete line.
@@ -313,7 +318,7 @@ impl Decoder {
     /// Starts to drop the event that is being read.
     fn drop_event(&mut self, in_line: bool) {
         self.mode = Mode::Dropping { in_line };
-        self.line.clear();
+        self.forget_line();
         self.block.clear();
     }
 }

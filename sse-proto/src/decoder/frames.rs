@@ -100,14 +100,8 @@ impl<'d, 'c> Frames<'d, 'c> {
         if self.is_inside_line() {
             return None;
         }
-        let mut fields = Fields::default();
-        if self.is_fresh {
-            fields.data = self.read_data_event();
-            if fields.data.is_some() {
-                return Some(Ok(Found::Event(fields)));
-            }
-        }
         self.decoder.settle();
+        let mut fields = Fields::default();
         let mut step =
             if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
         if matches!(step, Step::Continue) && self.decoder.block.is_empty() {
