@@ -2,6 +2,8 @@
 //!
 //! This file is the table of commands; each has a file of its own.
 
+#![forbid(unsafe_code)]
+
 mod decode;
 
 use std::process::ExitCode;

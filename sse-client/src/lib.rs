@@ -40,6 +40,7 @@
 //!
 //! With neither, the default client speaks plain `http` only.
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod builder;

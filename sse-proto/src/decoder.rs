@@ -6,6 +6,7 @@
 //! on. The work is linear in the bytes, however they are chunked.
 
 mod block;
+mod data;
 mod frames;
 
 use alloc::string::String;
@@ -20,6 +21,7 @@ pub(crate) use self::frames::Found;
 pub use self::frames::Frames;
 use crate::event::Event;
 use crate::grammar::{self, Line, Name};
+use crate::line_ends::LineEnds;
 use crate::utf8::{Plain, decode};
 
 /// What a [`Decoder`] accepts and delivers.
@@ -128,6 +130,8 @@ pub struct Decoder {
     after_cr: bool,
     /// The event in `block` has been handed out and is to be forgotten.
     dispatched: bool,
+    /// Those of the stretch that [`Frames`] has looked at in advance.
+    line_ends: LineEnds,
     /// Text that had to be copied, lent to the frame that is handed out: a type and data.
     lent: [String; 2],
 }
@@ -169,7 +173,9 @@ impl Decoder {
     }
 
     /// Takes the next bytes of the stream. What they complete is read as the result is asked for.
-    pub const fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
+    #[inline]
+    pub fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
+        let chunk = if self.is_inside_line(chunk) { &[] } else { chunk };
         Frames::new(self, chunk)
     }
 
@@ -205,6 +211,20 @@ impl Decoder {
         line + block
     }
 
+    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
+    /// chunks, that is nearly all of them.
+    fn is_inside_line(&mut self, chunk: &[u8]) -> bool {
+        let Self { line, config, mode, .. } = self;
+        let is_inside = !line.is_empty()
+            && *mode == Mode::Lines
+            && line.len() + chunk.len() <= config.max_line_len
+            && grammar::is_short_piece(chunk);
+        if is_inside {
+            line.extend_from_slice(chunk);
+        }
+        is_inside
+    }
+
     /// Whether the next byte is the first of a line, and of nothing else.
     fn is_between_lines(&self) -> bool {
         self.mode == Mode::Lines && self.line.is_empty() && !self.after_cr
@@ -224,10 +244,15 @@ impl Decoder {
 
     /// Interprets the line that the chunks before this one have begun.
     fn interpret_held(&mut self) -> Step {
-        let line = mem::take(&mut self.line);
+        let mut line = mem::take(&mut self.line);
         let mut fields = Fields::default();
         let step = self.interpret(&line, Plain::NOTHING, &mut fields);
-        self.block.hold(Plain::NOTHING, &mut fields);
+        if let Some(value) = fields.data.take() {
+            let start = line.len() - value.len();
+            self.block.data.swap_in(&mut line, start);
+        } else {
+            self.block.hold(Plain::NOTHING, &mut fields);
+        }
         self.line = line;
         self.forget_line();
         step
@@ -241,9 +266,9 @@ impl Decoder {
         }
     }
 
-    /// "Process the field", or dispatch the event (section 9.2.6), for one complete line.
-    #[expect(clippy::inline_always, reason = "a call for each line costs a tenth of the speed")]
-    #[inline(always)]
+    /// "Process the field", or dispatch the event (section 9.2.6), for one complete line. In one place
+    /// only: there is so much of it that nothing in it would be put in place if there were three.
+    #[inline(never)]
     fn interpret<'l>(&mut self, line: &'l [u8], plain: Plain<'_>, fields: &mut Fields<'l>) -> Step {
         let limit = self.config.max_event_len;
         match grammar::line(line) {
@@ -255,7 +280,7 @@ impl Decoder {
                 }
                 if has_data {
                     self.block.hold_data(plain, fields);
-                    self.block.push_data(plain, value);
+                    self.block.data.push(plain, value);
                 } else {
                     fields.data = Some(value);
                 }

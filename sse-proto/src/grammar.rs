@@ -69,29 +69,29 @@ pub(crate) fn line_of_stream(input: &[u8]) -> IResult<&[u8], &[u8]> {
     terminated(AnyChars, end_of_line).parse(input)
 }
 
-/// The same for a line that is followed by something: then a CR needs no thought about what may come
-/// next. `None` where no line end, or only a CR, is in sight.
+/// The same where it is known that the first line end is at `end`, for a line that is followed by
+/// something: then a CR needs no thought about what may come next. `None` for a CR that is not.
 #[inline]
-pub(crate) fn inner_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    // Every event has a blank line, which needs no search.
-    let end = if input.first() == Some(&b'\n') { 0 } else { memchr::memchr2(b'\n', b'\r', input)? };
-    match &input[end..] {
-        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((&input[..end], rest)),
-        [b'\r', rest @ ..] if !rest.is_empty() => Some((&input[..end], rest)),
+pub(crate) fn inner_line(input: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = input.split_at_checked(end)?;
+    match rest {
+        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((line, rest)),
+        [b'\r', rest @ ..] if !rest.is_empty() => Some((line, rest)),
         _ => None,
     }
 }
 
-/// A whole event of the most common shape, one line of data: its value, and what follows. `None` says
-/// nothing about what else the input may be.
+/// A whole event of the most common shape, one line of data, whose first line end is at `end`: its
+/// value, and what follows. `None` says nothing about what else the input may be.
 #[inline]
-pub(crate) fn data_event(input: &[u8]) -> Option<(&[u8], &[u8])> {
-    let value = input.strip_prefix(b"data:")?;
-    let line = value.strip_prefix(b" ").unwrap_or(value);
-    let end = memchr::memchr2(b'\n', b'\r', line)?;
-    match &line[end..] {
+pub(crate) fn data_event(input: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
+    let (line, rest) = input.split_at_checked(end)?;
+    let (b"data:", value) = line.split_first_chunk()? else {
+        return None;
+    };
+    match rest {
         [b'\n', b'\n', rest @ ..] | [b'\r', b'\n', b'\r', b'\n', rest @ ..] => {
-            Some((&line[..end], rest))
+            Some((value.strip_prefix(b" ").unwrap_or(value), rest))
         }
         _ => None,
     }

@@ -31,7 +31,8 @@
 //!
 //! Each adds something and changes nothing that is there without it. Only `std` is on by default.
 //!
-//! - `std`: chooses the widest vector instructions at run time. Changes speed only.
+//! - `std`: chooses the widest vector instructions at run time. Changes speed only. With it, one function
+//!   call is `unsafe` (`line_ends/avx2.rs` says why); without it, none is.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
@@ -44,12 +45,13 @@
 #![deny(missing_docs)]
 
 extern crate alloc;
-#[cfg(any(feature = "codec", feature = "proptest"))]
+#[cfg(feature = "std")]
 extern crate std;
 
 mod decoder;
 mod event;
 mod grammar;
+mod line_ends;
 mod utf8;
 
 mod encoder;

@@ -1,5 +1,7 @@
 //! The server as a program: settings, logs, signals.
 
+#![forbid(unsafe_code)]
+
 use std::io::IsTerminal;
 use std::process::ExitCode;
 

@@ -3,6 +3,8 @@
 //! This file is the table of commands; each has a file of its own. Nothing in here may need more than
 //! std and a tiny crate: it is built before anything else can begin.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod bench;
 mod checks;

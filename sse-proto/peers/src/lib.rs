@@ -7,6 +7,7 @@
 //! cheapest that still yields every event. It adds nothing that could be called decoding, except where
 //! its crate says that it leaves something to the reader; then the adapter says so too.
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod chunks;

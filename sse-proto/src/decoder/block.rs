@@ -4,6 +4,7 @@
 
 use alloc::string::String;
 
+use super::data::Data;
 use crate::utf8::{Plain, decode};
 
 /// Capacity that a buffer keeps between events. One large event does not hold its memory for as long
@@ -24,7 +25,7 @@ pub(crate) struct Fields<'l> {
 pub(super) struct Block {
     pub(super) event_type: Buffer,
     pub(super) id: Buffer,
-    pub(super) data: Buffer,
+    pub(super) data: Data,
 }
 
 /// A value that may be absent, in memory that stays.
@@ -39,7 +40,7 @@ pub(super) struct Buffer {
 impl Block {
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
-        !self.event_type.is_set && !self.id.is_set && !self.data.is_set
+        !self.event_type.is_set && !self.id.is_set && !self.data.is_set()
     }
 
     #[inline]
@@ -50,16 +51,16 @@ impl Block {
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.event_type.len + self.id.len + self.data.len
+        self.event_type.len + self.id.len + self.data.len()
     }
 
     /// The length of the event so far, with what the chunk has of it.
     #[inline]
     pub(super) fn len_with(&self, fields: &Fields<'_>) -> usize {
-        let len = |field: Option<&[u8]>, buffer: &Buffer| field.map_or(buffer.len, <[u8]>::len);
-        len(fields.event_type, &self.event_type)
-            + len(fields.id, &self.id)
-            + len(fields.data, &self.data)
+        let len = |field: Option<&[u8]>, len| field.map_or(len, <[u8]>::len);
+        len(fields.event_type, self.event_type.len)
+            + len(fields.id, self.id.len)
+            + len(fields.data, self.data.len())
     }
 
     /// Takes in what the chunk has of the event, before the chunk goes.
@@ -83,19 +84,8 @@ impl Block {
     #[inline]
     pub(super) fn hold_data(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
         if let Some(value) = fields.data.take() {
-            self.push_data(plain, value);
+            self.data.push(plain, value);
         }
-    }
-
-    /// "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
-    /// character" — here before the next value instead, so that there is no last one to strip.
-    #[inline]
-    pub(super) fn push_data(&mut self, plain: Plain<'_>, value: &[u8]) {
-        if self.data.is_set {
-            self.data.text.push('\n');
-            self.data.len += 1;
-        }
-        self.data.push(plain, value);
     }
 }
 
@@ -112,18 +102,12 @@ impl Buffer {
 
     pub(super) fn set(&mut self, plain: Plain<'_>, value: &[u8]) {
         self.text.clear();
-        self.len = 0;
-        self.push(plain, value);
-    }
-
-    /// A value is whole lines' text, so decoding it by itself is decoding it within the stream.
-    #[inline]
-    fn push(&mut self, plain: Plain<'_>, value: &[u8]) {
+        // A value is whole, so decoding it by itself is decoding it within the stream.
         match plain.text(value) {
             Some(text) => self.text.push_str(text),
             None => decode(value, &mut self.text),
         }
-        self.len += value.len();
+        self.len = value.len();
         self.is_set = true;
     }
 

@@ -1,9 +1,10 @@
 //! From chunk to lines to frames.
 //!
 //! There is one way that reads everything, [`Frames::find`], and on it three shortcuts, each for what
-//! nearly all input is made of: lines within a stretch that is known to be text need no check of their
-//! own; an event of one line of data is read in one step; and a small chunk from the middle of a line
-//! is only put aside. None of them decides anything that the long way would decide otherwise.
+//! nearly all input is made of: lines within a stretch that is known to be text, and whose line ends
+//! are listed, need neither a check nor a search of their own; an event of one line of data is read in
+//! one step; and a small chunk from the middle of a line is only put aside. None of them decides
+//! anything that the long way would decide otherwise.
 
 use alloc::string::String;
 use core::mem;
@@ -73,7 +74,11 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// # Errors
     ///
     /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "returned through memory, an event costs a fifth more"
+    )]
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
         if self.is_fresh
             && let Some(data) = self.read_data_event()
@@ -82,11 +87,9 @@ impl<'d, 'c> Frames<'d, 'c> {
             let id = self.decoder.last_event_id.as_deref();
             return Some(Ok(Frame::Event(Event::decoded("", id, data))));
         }
-        self.next_of_any_kind()
-    }
-
-    #[inline]
-    fn next_of_any_kind(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
+        if self.rest.is_empty() {
+            return None;
+        }
         Some(self.find()?.map(|found| match found {
             Found::Event(fields) => Frame::Event(self.event(&fields)),
             Found::Retry(milliseconds) => Frame::Retry(Duration::from_millis(milliseconds)),
@@ -94,19 +97,19 @@ impl<'d, 'c> Frames<'d, 'c> {
         }))
     }
 
-    /// Reads up to the next frame, without looking at its text.
-    #[inline]
+    /// Reads up to the next frame, without looking at its text. Apart, so that what calls it stays small
+    /// enough to be put in place.
+    #[inline(never)]
     pub(crate) fn find(&mut self) -> Option<Result<Found<'c>, DecodeError>> {
-        if self.is_inside_line() {
-            return None;
-        }
         self.decoder.settle();
         let mut fields = Fields::default();
         let mut step =
             if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
         if matches!(step, Step::Continue) && self.decoder.block.is_empty() {
+            // If it was known before, this has been tried.
+            let is_new = !self.is_fresh;
             self.is_fresh = self.plain_len > 0 || self.look_ahead();
-            if self.is_fresh {
+            if self.is_fresh && is_new {
                 fields.data = self.read_data_event();
                 if fields.data.is_some() {
                     return Some(Ok(Found::Event(fields)));
@@ -121,21 +124,6 @@ impl<'d, 'c> Frames<'d, 'c> {
             }
         }
         Some(self.conclude(&step, fields))
-    }
-
-    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
-    /// chunks, that is nearly all of them.
-    #[inline]
-    fn is_inside_line(&mut self) -> bool {
-        let Decoder { line, config, mode, .. } = &mut *self.decoder;
-        let is_inside = !line.is_empty()
-            && *mode == Mode::Lines
-            && line.len() + self.rest.len() <= config.max_line_len
-            && grammar::is_short_piece(self.rest);
-        if is_inside {
-            line.extend_from_slice(mem::take(&mut self.rest));
-        }
-        is_inside
     }
 
     /// Goes on where the last chunk has ended, or the last error has left off, up to the start of a
@@ -154,6 +142,10 @@ impl<'d, 'c> Frames<'d, 'c> {
         }
         if self.decoder.line.is_empty() {
             return Some(Step::Continue);
+        }
+        // Not if a character is cut: the stretch would not be text from its start.
+        if self.rest.first().is_some_and(|byte| !matches!(byte, 0x80..0xC0)) {
+            self.look_ahead();
         }
         let end = self.split_line();
         let piece = end.unwrap_or_else(|| mem::take(&mut self.rest));
@@ -182,10 +174,16 @@ impl<'d, 'c> Frames<'d, 'c> {
     }
 
     /// Reads the next event, if it lies in the plain stretch and is but one line of data.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "returned through memory, an event costs a fifth more"
+    )]
+    #[inline(always)]
     fn read_data_event(&mut self) -> Option<&'c [u8]> {
         let ahead = &self.rest[..self.plain_len];
-        let (data, rest) = grammar::data_event(ahead)?;
+        let end = self.decoder.line_ends.next()? - (self.plain.len() - ahead.len());
+        let (data, rest) = grammar::data_event(ahead, end)?;
+        self.decoder.line_ends.pass(ahead.len() - end - rest.len());
         self.rest = &self.rest[ahead.len() - rest.len()..];
         self.plain_len = rest.len();
         Some(data)
@@ -199,17 +197,25 @@ impl<'d, 'c> Frames<'d, 'c> {
         if self.plain_len == 0 && !self.look_ahead() {
             return step;
         }
-        let mut ahead = &self.rest[..self.plain_len];
-        while let Some((line, rest)) = grammar::inner_line(ahead) {
-            ahead = rest;
+        while let Some(line) = self.listed_line() {
             step = self.decoder.interpret(line, self.plain, fields);
             if !matches!(step, Step::Continue) {
                 break;
             }
         }
-        self.rest = &self.rest[self.plain_len - ahead.len()..];
-        self.plain_len = ahead.len();
         step
+    }
+
+    /// Splits the next line off the rest, if it lies in the plain stretch.
+    #[inline]
+    fn listed_line(&mut self) -> Option<&'c [u8]> {
+        let ahead = &self.rest[..self.plain_len];
+        let end = self.decoder.line_ends.next()? - (self.plain.len() - ahead.len());
+        let (line, rest) = grammar::inner_line(ahead, end)?;
+        self.decoder.line_ends.pass(ahead.len() - end - rest.len());
+        self.rest = &self.rest[ahead.len() - rest.len()..];
+        self.plain_len = rest.len();
+        Some(line)
     }
 
     /// Looks at the next stretch of the chunk, and tells whether any of it is text.
@@ -222,8 +228,10 @@ impl<'d, 'c> Frames<'d, 'c> {
         let config = &self.decoder.config;
         let len = STRETCH.min(config.max_line_len).min(config.max_event_len);
         let stretch = &self.rest[..self.rest.len().min(len)];
-        (self.plain, self.looks_ahead) = Plain::new(stretch);
+        let len = self.decoder.line_ends.list(stretch);
+        (self.plain, self.looks_ahead) = Plain::new(&stretch[..len]);
         self.plain_len = self.plain.len();
+        self.decoder.line_ends.truncate(self.plain_len);
         self.plain_len > 0
     }
 
@@ -260,7 +268,11 @@ impl<'d, 'c> Frames<'d, 'c> {
     }
 
     /// The event that has been found.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "returned through memory, an event costs a fifth more"
+    )]
+    #[inline(always)]
     pub(crate) fn event(&mut self, fields: &Fields<'c>) -> Event<'_> {
         let plain = self.plain;
         let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = &mut *self.decoder;
@@ -270,7 +282,7 @@ impl<'d, 'c> Frames<'d, 'c> {
         };
         let data = match fields.data {
             Some(bytes) => text(plain, bytes, lent_data),
-            None => block.data.get().unwrap_or_default(),
+            None => block.data.get(lent_data),
         };
         Event::decoded(event_type, last_event_id.as_deref(), data)
     }
@@ -318,9 +330,14 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Splits the bytes up to the next line end off the rest.
     #[inline]
     fn split_line(&mut self) -> Option<&'c [u8]> {
+        if self.plain_len > 0
+            && let Some(line) = self.listed_line()
+        {
+            return Some(line);
+        }
         let (rest, line) = grammar::line_of_stream(self.rest).ok()?;
         self.decoder.after_cr = rest.is_empty() && self.rest.ends_with(b"\r");
-        self.plain_len = self.plain_len.saturating_sub(self.rest.len() - rest.len());
+        self.plain_len = 0;
         self.rest = rest;
         Some(line)
     }
@@ -329,9 +346,15 @@ impl<'d, 'c> Frames<'d, 'c> {
 /// Bytes of the chunk as text. Only text that has to be mended is copied.
 #[inline]
 fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str {
-    if let Some(text) = plain.text(bytes) {
-        return text;
+    match plain.text(bytes) {
+        Some(text) => text,
+        None => checked_text(bytes, lent),
     }
+}
+
+/// The same for bytes of which nothing is known.
+#[inline(never)]
+fn checked_text<'a>(bytes: &'a [u8], lent: &'a mut String) -> &'a str {
     if let Some(text) = checked(bytes) {
         return text;
     }

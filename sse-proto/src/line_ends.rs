@@ -1,0 +1,148 @@
+//! Where the line ends of a stretch are, written down before anyone asks.
+//!
+//! A search that begins anew for each line pays for its beginning (choosing instructions, loading what
+//! to look for) and for its end, which no processor foresees. Where AVX2 is to be had, a block of 64
+//! bytes becomes a number with a bit for each CR and LF, and the places of the bits become a list,
+//! nearly without a decision that depends on where they are.
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod avx2;
+
+use alloc::boxed::Box;
+
+/// How many line ends are listed at most: enough for 16 KiB in lines of 16 bytes.
+const ROOM: usize = 1024;
+
+/// A list of line ends, in memory that stays, and how many of them have been passed.
+#[derive(Debug, Default)]
+pub(crate) struct LineEnds {
+    places: Option<Box<[u16; ROOM]>>,
+    len: usize,
+    passed: usize,
+}
+
+/// How much has been listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listed {
+    /// How many line ends.
+    len: usize,
+    /// Of how many bytes.
+    bytes: usize,
+}
+
+impl LineEnds {
+    /// Lists the line ends of a stretch of at most 64 KiB, and tells of how many of its bytes: all, but
+    /// for less than a block of 64, or for what is left when the list is full.
+    pub(crate) fn list(&mut self, stretch: &[u8]) -> usize {
+        let places = self.places.get_or_insert_with(|| Box::new([0; ROOM]));
+        let listed = list(stretch, places);
+        self.len = listed.len;
+        self.passed = 0;
+        listed.bytes
+    }
+
+    /// Forgets the line ends from this place on.
+    pub(crate) fn truncate(&mut self, end: usize) {
+        while let Some(last) = self.len.checked_sub(1)
+            && self.get(last).is_some_and(|place| place >= end)
+        {
+            self.len = last;
+        }
+    }
+
+    /// The first line end that has not been passed.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<usize> {
+        self.get(self.passed)
+    }
+
+    /// Passes so many line ends.
+    #[inline]
+    pub(crate) const fn pass(&mut self, count: usize) {
+        self.passed += count;
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<usize> {
+        let places = self.places.as_deref()?;
+        (index < self.len).then(|| usize::from(places[index]))
+    }
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
+    use std::arch::is_x86_feature_detected as has;
+    if has!("avx2") && has!("bmi1") && has!("popcnt") {
+        avx2::list(stretch, places)
+    } else {
+        one_by_one(stretch, places)
+    }
+}
+
+#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
+    one_by_one(stretch, places)
+}
+
+/// For all processors, as quick as a search for each line.
+#[cfg_attr(all(feature = "std", target_arch = "x86_64"), cold)]
+#[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
+fn one_by_one(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
+    let mut len = 0;
+    for (place, end) in places.iter_mut().zip(memchr::memchr2_iter(b'\n', b'\r', stretch)) {
+        *place = end as u16;
+        len += 1;
+    }
+    let bytes = if len < ROOM { stretch.len() } else { usize::from(places[ROOM - 1]) + 1 };
+    Listed { len, bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// What is listed, in full, by one way of listing.
+    fn listed(list: fn(&[u8], &mut [u16; ROOM]) -> Listed, stretch: &[u8]) -> (Vec<u16>, usize) {
+        let mut places = Box::new([0; ROOM]);
+        let Listed { len, bytes } = list(stretch, &mut places);
+        (places[..len].to_vec(), bytes)
+    }
+
+    #[test]
+    fn both_ways_list_all_line_ends_of_the_bytes_that_they_tell() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for round in 0..2000 {
+            // From nothing but line ends to hardly any, beside bytes that are like them.
+            let others = 1 << (round % 12);
+            let stretch: Vec<u8> = (0..rng.usize(..5000))
+                .map(|_| match rng.u32(..others + 2) {
+                    0 => b'\n',
+                    1 => b'\r',
+                    _ => rng.choice([b'a', b'\t', 0x0B, 0x0C, 0x8A, 0x8D, 0]).expect("some"),
+                })
+                .collect();
+            for way in [list, one_by_one] {
+                let (places, bytes) = listed(way, &stretch);
+                let ends = (0..bytes).filter(|&place| b"\r\n".contains(&stretch[place]));
+                let ends: Vec<_> = ends.map(|end| u16::try_from(end).expect("short")).collect();
+                assert_eq!(places, ends);
+                let is_full = places.len() > ROOM - 64;
+                assert!(is_full || stretch.len() - bytes < 64, "{bytes} of {}", stretch.len());
+            }
+        }
+    }
+
+    #[test]
+    fn line_ends_are_passed_and_forgotten() {
+        let mut ends = LineEnds::default();
+        assert_eq!(ends.next(), None);
+        let stretch = [&b"a\n\nb\r"[..], &[b'c'; 64]].concat();
+        assert!(ends.list(&stretch) >= 64);
+        assert_eq!(ends.next(), Some(1));
+        ends.pass(2);
+        assert_eq!(ends.next(), Some(4));
+        ends.truncate(4);
+        assert_eq!(ends.next(), None);
+    }
+}
