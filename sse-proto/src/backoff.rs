@@ -19,6 +19,7 @@ pub struct Backoff {
     initial: Duration,
     max: Duration,
     min: Duration,
+    jitter: u8,
 }
 
 impl Default for Backoff {
@@ -27,6 +28,7 @@ impl Default for Backoff {
             initial: Duration::from_secs(1),
             max: Duration::from_secs(30),
             min: Duration::from_millis(250),
+            jitter: 100,
         }
     }
 }
@@ -53,6 +55,18 @@ impl Backoff {
         self
     }
 
+    /// How much of the range is left to chance, in percent, up to 100. Default: 100, which spreads many
+    /// clients best. With 0 the whole range is always waited: delays are as long as can be, and the
+    /// same for everyone.
+    pub const fn jitter(mut self, percent: u8) -> Self {
+        self.jitter = if percent > 100 { 100 } else { percent };
+        self
+    }
+
+    pub(crate) const fn floor(&self) -> Duration {
+        self.min
+    }
+
     /// The delay after `failures` failures in a row (the first is 1). `asked_for` is the time that the
     /// server asks to be left alone, if it does; it raises the floor, up to an hour. `random` is any
     /// number, every time another.
@@ -60,9 +74,10 @@ impl Backoff {
         let doublings = failures.saturating_sub(1).min(31);
         let range = self.initial.saturating_mul(1 << doublings).min(self.max);
         let [high, low, ..] = random.to_be_bytes();
-        let jitter = range / (1 << 16) * u32::from(u16::from_be_bytes([high, low]));
+        let random = range / 100 * u32::from(self.jitter);
+        let jitter = random / (1 << 16) * u32::from(u16::from_be_bytes([high, low]));
         let floor = asked_for.unwrap_or_default().min(MAX_ASKED_FOR).max(self.min);
-        floor.saturating_add(jitter)
+        floor.saturating_add(range.saturating_sub(random)).saturating_add(jitter)
     }
 }
 
@@ -92,6 +107,15 @@ mod tests {
         let longest = |failures| backoff.delay(failures, None, u64::MAX).as_millis().div_ceil(100);
         let ranges = [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX].map(longest);
         assert_eq!(ranges, [10, 20, 40, 80, 160, 300, 300, 300, 300]);
+    }
+
+    #[test]
+    fn without_jitter_the_whole_range_is_waited() {
+        let backoff = Backoff::default().jitter(0);
+        assert_eq!(backoff.delay(1, None, 0), backoff.delay(1, None, u64::MAX));
+        assert_eq!(backoff.delay(3, None, 7), Duration::from_millis(4250));
+        let half = Backoff::default().jitter(50);
+        assert_eq!(half.delay(1, None, 0), Duration::from_millis(750));
     }
 
     #[test]

@@ -35,9 +35,9 @@ use crate::utf8::{Plain, decode};
 #[non_exhaustive]
 #[must_use]
 pub struct DecoderConfig {
-    max_event_len: usize,
-    max_line_len: usize,
-    comments: bool,
+    pub(crate) max_event_len: usize,
+    pub(crate) max_line_len: usize,
+    pub(crate) comments: bool,
 }
 
 impl Default for DecoderConfig {

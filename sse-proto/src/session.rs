@@ -6,7 +6,7 @@
 //! 1. [`Session::poll`] tells the next [`Step`]: connect, read, sleep, or stop.
 //! 2. What happens is told back: [`handle_response`](Session::handle_response),
 //!    [`handle_bytes`](Session::handle_bytes), [`handle_end`](Session::handle_end),
-//!    [`handle_error`](Session::handle_error).
+//!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent).
 //! 3. Again from 1, also when the time that a step names has come.
 //!
 //! What has arrived is to be told before the time is: a program that was busy, or asleep, must not
@@ -16,104 +16,19 @@
 //! native client and the WASM client are two such drivers, so these rules are written, and proven,
 //! once.
 
-use alloc::string::{String, ToString};
+mod config;
+mod outcome;
+
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
 
-use crate::backoff::{Backoff, Jitter};
+pub use self::config::{Policy, SessionConfig, Terminator};
+pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
+use crate::backoff::Jitter;
 use crate::control::{Control, ERROR_ID, StreamError};
-use crate::decoder::{DecodeError, Decoder, DecoderConfig, Fields, Found, Frames};
+use crate::decoder::{DecodeError, Decoder, Fields, Found, Frames};
 use crate::event::Event;
-
-/// Which failures are final.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Policy {
-    /// Tries again after whatever may pass: network errors, the end of the stream, 408, 425, 429 and
-    /// 5xx. Everything else is final.
-    #[default]
-    Resilient,
-    /// Tries again after network errors and the end of the stream only, as the standard's
-    /// `EventSource` does. Any status but 200 is final.
-    Strict,
-}
-
-/// How a [`Session`] behaves.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-#[must_use]
-pub struct SessionConfig {
-    policy: Policy,
-    backoff: Backoff,
-    max_failures: Option<u32>,
-    connect_timeout: Duration,
-    idle_timeout: Option<Duration>,
-    control_events: bool,
-    decoder: DecoderConfig,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        Self {
-            policy: Policy::default(),
-            backoff: Backoff::default(),
-            max_failures: None,
-            connect_timeout: Duration::from_secs(30),
-            idle_timeout: Some(Duration::from_secs(45)),
-            control_events: false,
-            decoder: DecoderConfig::default(),
-        }
-    }
-}
-
-impl SessionConfig {
-    /// Which failures are final. Default: [`Policy::Resilient`].
-    pub const fn policy(mut self, policy: Policy) -> Self {
-        self.policy = policy;
-        self
-    }
-
-    /// How long to wait between tries. Default: [`Backoff::default`].
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
-        self
-    }
-
-    /// How many failures in a row are final, whatever they are; 1 means to try once. Default: `None`,
-    /// never give up. Only an event (or a keep-alive) ends the row: a server that accepts every
-    /// connection and says nothing has not helped anyone.
-    pub const fn max_failures(mut self, failures: Option<u32>) -> Self {
-        self.max_failures = failures;
-        self
-    }
-
-    /// How long a try may take until the response's head has arrived. Default: 30 s.
-    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// How long a stream may be silent, without even a comment, before it counts as dead. Default:
-    /// 45 s, twice django-eventstream's keep-alive and some. With `None` a connection that was lost
-    /// without a word (a sleeping laptop, a NAT that forgot) may never be noticed.
-    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    /// Whether `stream-open` and `keep-alive` are delivered like other events. Default: no.
-    pub const fn control_events(mut self, delivered: bool) -> Self {
-        self.control_events = delivered;
-        self
-    }
-
-    /// The limits of the decoder.
-    pub const fn decoder(mut self, config: DecoderConfig) -> Self {
-        self.decoder = config;
-        self
-    }
-}
 
 /// What the driver shall do next. A driver must know every step, so there will be no new one without
 /// a new major version.
@@ -136,8 +51,8 @@ pub enum Step<'a> {
     Stop(&'a Closed),
 }
 
-/// What to send besides the URL: `GET`, `Accept: text/event-stream`, `Cache-Control: no-cache`, and
-/// the last event ID.
+/// What to send besides what the caller asked for, `Accept: text/event-stream` and `Cache-Control:
+/// no-cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request<'a> {
@@ -146,6 +61,9 @@ pub struct Request<'a> {
     /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character, or
     /// white space at an end. The stream starts anew, so events may be missing.
     pub id_withheld: bool,
+    /// The request is to be a `GET` without a body, whatever the caller asked for: it resumes a stream
+    /// and must not repeat what began it ([`Policy::Resume`]).
+    pub by_get: bool,
 }
 
 /// The head of a response, after redirects.
@@ -171,75 +89,12 @@ pub enum Item<'a> {
         /// The channels, or none if the server's list was unreadable: then all of them.
         channels: Vec<String>,
     },
-    /// A comment, if the decoder was [asked](DecoderConfig::comments) for them.
+    /// An event of one of the [types](SessionConfig::error_events) that report errors. The session goes
+    /// on.
+    Error(Event<'a>),
+    /// A comment, if they were [asked](SessionConfig::comments) for.
     Comment(&'a str),
 }
-
-/// Why a try did not last. It is followed by another one, unless that is too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Failure {
-    /// The connection could not be made, or broke.
-    Network,
-    /// The server ended the stream.
-    Ended,
-    /// The server answered with this status, which may pass.
-    Status(u16),
-    /// No response within [`SessionConfig::connect_timeout`].
-    ConnectTimeout,
-    /// Silence for longer than [`SessionConfig::idle_timeout`].
-    IdleTimeout,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Network => f.write_str("the connection failed"),
-            Self::Ended => f.write_str("the server ended the stream"),
-            Self::Status(status) => write!(f, "the server answered with status {status}"),
-            Self::ConnectTimeout => f.write_str("the server did not answer in time"),
-            Self::IdleTimeout => f.write_str("the stream was silent for too long"),
-        }
-    }
-}
-
-/// Why a session is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Closed {
-    /// [`Session::close`] was called.
-    ByCaller,
-    /// Status 204: the server wants no more requests (section 9.2.1).
-    NoContent,
-    /// A status that trying again will not mend.
-    Status(u16),
-    /// The response is no event stream but has this type, or none.
-    ContentType(Option<String>),
-    /// The server said so in the stream (`stream-error`).
-    StreamError(StreamError),
-    /// As many failures in a row as [`SessionConfig::max_failures`] allows; this was the last.
-    GaveUp(Failure),
-}
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ByCaller => f.write_str("closed by the caller"),
-            Self::NoContent => f.write_str("the server wants no more requests (status 204)"),
-            Self::Status(status) => write!(f, "the server refused with status {status}"),
-            Self::ContentType(Some(found)) => {
-                write!(f, "the response is {found:?}, not text/event-stream")
-            }
-            Self::ContentType(None) => {
-                f.write_str("the response has no Content-Type, text/event-stream is needed")
-            }
-            Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
-            Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
-        }
-    }
-}
-
-impl core::error::Error for Closed {}
 
 /// Where a session stands; `readyState` with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,6 +124,12 @@ pub struct Session {
     phase: Phase,
     /// Failures since the last progress.
     failures: u32,
+    /// When the first of them happened.
+    failing_since: Duration,
+    /// The last 401 has not been followed by an open stream.
+    was_unauthorized: bool,
+    /// When the last try was made, if one was.
+    last_try: Option<Duration>,
     /// The reconnection time, if a `retry` field has set one.
     reconnection_time: Option<Duration>,
 }
@@ -292,6 +153,9 @@ impl Session {
             jitter: Jitter(seed),
             phase: Phase::Due,
             failures: 0,
+            failing_since: Duration::ZERO,
+            was_unauthorized: false,
+            last_try: None,
             reconnection_time: None,
         }
     }
@@ -322,17 +186,18 @@ impl Session {
     pub fn poll(&mut self, now: Duration) -> Step<'_> {
         match self.phase {
             Phase::Connecting { deadline } if now >= deadline => {
-                self.fail(now, Failure::ConnectTimeout, None);
+                self.fail(now, Failure::ConnectTimeout, Stage::Sent, None);
             }
             Phase::Open { deadline: Some(deadline) } if now >= deadline => {
-                self.fail(now, Failure::IdleTimeout, None);
+                self.fail(now, Failure::IdleTimeout, Stage::Open, None);
             }
             Phase::Waiting { until, .. } if now >= until => self.phase = Phase::Due,
             _ => {}
         }
         if matches!(self.phase, Phase::Due) {
-            let deadline = now.saturating_add(self.config.connect_timeout);
+            let deadline = now.saturating_add(self.config.timeouts.connect);
             self.phase = Phase::Connecting { deadline };
+            self.last_try = Some(now);
             return Step::Connect(self.request());
         }
         match &self.phase {
@@ -348,7 +213,20 @@ impl Session {
         let id = self.last_event_id().filter(|id| !id.is_empty());
         let sendable = |id: &&str| !id.chars().any(char::is_control) && id.trim_ascii() == *id;
         let last_event_id = id.filter(sendable);
-        Request { last_event_id, id_withheld: last_event_id != id }
+        Request {
+            last_event_id,
+            id_withheld: last_event_id != id,
+            by_get: last_event_id.is_some() && self.config.effective_policy() == Policy::Resume,
+        }
+    }
+
+    /// Whether the policy lets the request be made again at all.
+    fn is_repeatable(&self) -> bool {
+        match self.config.effective_policy() {
+            Policy::Resilient | Policy::Strict => true,
+            Policy::Once => false,
+            Policy::Resume => self.request().by_get,
+        }
     }
 
     /// The head of the response has arrived. Afterwards the session is open, waits, or is closed.
@@ -356,18 +234,17 @@ impl Session {
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
         }
-        match head.status {
-            200 if is_event_stream(head.content_type) => {
-                self.decoder.end_of_stream();
-                self.phase = Phase::Open { deadline: self.idle_deadline(now) };
-            }
-            200 => self.stop(Closed::ContentType(head.content_type.map(ToString::to_string))),
-            204 => self.stop(Closed::NoContent),
-            status if self.config.policy == Policy::Resilient && may_pass(status) => {
-                self.fail(now, Failure::Status(status), head.retry_after);
-            }
-            status => self.stop(Closed::Status(status)),
+        if head.status == 200 && is_event_stream(head.content_type) {
+            self.decoder.end_of_stream();
+            self.was_unauthorized = false;
+            self.phase = Phase::Open { deadline: self.idle_deadline(now) };
+            return;
         }
+        let failure = match head.status {
+            200 => Failure::ContentType,
+            status => Failure::Status(status),
+        };
+        self.fail(now, failure, Stage::Sent, Some(head));
     }
 
     /// Bytes of the body have arrived. The items that they complete are read as they are asked for;
@@ -379,21 +256,55 @@ impl Session {
         }
         let Self { decoder, phase, failures, reconnection_time, config, .. } = self;
         let frames = decoder.decode(if is_open { chunk } else { &[] });
-        Items { frames, phase, failures, reconnection_time, control_events: config.control_events }
+        Items { frames, phase, failures, reconnection_time, config }
     }
 
     /// The body has ended.
     pub fn handle_end(&mut self, now: Duration) {
         if matches!(self.phase, Phase::Open { .. }) {
-            self.fail(now, Failure::Ended, None);
+            let is_early = self.config.must_complete;
+            let failure = if is_early { Failure::Incomplete } else { Failure::Ended };
+            self.fail(now, failure, Stage::Open, None);
         }
     }
 
-    /// The request has failed, or the body has broken off.
+    /// The request has failed, or the body has broken off. If it is certain that the server has seen
+    /// nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
     pub fn handle_error(&mut self, now: Duration) {
-        if matches!(self.phase, Phase::Connecting { .. } | Phase::Open { .. }) {
-            self.fail(now, Failure::Network, None);
+        match self.phase {
+            Phase::Connecting { .. } => self.fail(now, Failure::Network, Stage::Sent, None),
+            Phase::Open { .. } => self.fail(now, Failure::Network, Stage::Open, None),
+            _ => {}
         }
+    }
+
+    /// The request could not be sent, for this reason: [`Failure::Network`] if there is no connection,
+    /// [`Failure::Headers`] if the caller had nothing to send on it.
+    pub fn handle_unsent(&mut self, now: Duration, failure: Failure) {
+        if matches!(self.phase, Phase::Connecting { .. }) {
+            self.fail(now, failure, Stage::Unsent, None);
+        }
+    }
+
+    /// Connects anew, without the delay that is due, for when the program knows more than the session:
+    /// the network has changed, or someone pressed a button. Tries stay as far apart as
+    /// [`Backoff::min`](crate::Backoff::min) says.
+    ///
+    /// An open stream is dropped for it and resumed from the last event ID, unless the policy allows
+    /// no other request ([`Policy::Once`]): then this does nothing. Nor does it while a request is on
+    /// its way, or when the session is closed.
+    pub fn reconnect(&mut self, now: Duration) {
+        let failure = match self.phase {
+            Phase::Waiting { failure, .. } => failure,
+            Phase::Open { .. } if self.is_repeatable() => Failure::ByCaller,
+            _ => return,
+        };
+        self.decoder.end_of_stream();
+        let earliest = self.last_try.map(|last| last.saturating_add(self.config.backoff.floor()));
+        self.phase = match earliest {
+            Some(until) if now < until => Phase::Waiting { until, failure },
+            _ => Phase::Due,
+        };
     }
 
     /// Ends the session. Nothing is delivered after this.
@@ -404,18 +315,55 @@ impl Session {
     }
 
     fn idle_deadline(&self, now: Duration) -> Option<Duration> {
-        self.config.idle_timeout.map(|timeout| now.saturating_add(timeout))
+        self.config.timeouts.idle.map(|timeout| now.saturating_add(timeout))
     }
 
-    fn fail(&mut self, now: Duration, failure: Failure, retry_after: Option<Duration>) {
+    fn fail(
+        &mut self,
+        now: Duration,
+        failure: Failure,
+        stage: Stage,
+        refusal: Option<&ResponseHead<'_>>,
+    ) {
         self.decoder.end_of_stream();
-        self.failures = self.failures.saturating_add(1);
-        if self.config.max_failures.is_some_and(|max| self.failures >= max) {
-            return self.stop(Closed::GaveUp(failure));
+        if self.failures == 0 {
+            self.failing_since = now;
         }
+        self.failures = self.failures.saturating_add(1);
+        let decision = if self.may_try_again(failure) { Decision::Retry } else { Decision::Stop };
+        if failure == Failure::Status(401) {
+            self.was_unauthorized = true;
+        }
+        let outcome = Outcome { failure, stage, failures: self.failures, decision };
+        if self.config.judge(&outcome) == Decision::Stop {
+            let content_type = refusal.and_then(|head| head.content_type);
+            return self.stop(Closed::after(failure, content_type));
+        }
+        let retry_after = refusal.and_then(|head| head.retry_after);
         let asked_for = retry_after.max(self.reconnection_time);
         let delay = self.config.backoff.delay(self.failures, asked_for, self.jitter.next());
-        self.phase = Phase::Waiting { until: now.saturating_add(delay), failure };
+        let until = now.saturating_add(delay);
+        let is_late = |limit| until.saturating_sub(self.failing_since) > limit;
+        if self.config.max_failures.is_some_and(|max| self.failures >= max)
+            || self.config.give_up_after.is_some_and(is_late)
+        {
+            return self.stop(Closed::GaveUp(failure));
+        }
+        self.phase = Phase::Waiting { until, failure };
+    }
+
+    /// What the policy says of a failure.
+    fn may_try_again(&self, failure: Failure) -> bool {
+        match failure {
+            Failure::Status(401) if self.config.fresh_credentials => !self.was_unauthorized,
+            Failure::Status(status) => {
+                self.config.effective_policy() != Policy::Strict
+                    && may_pass(status)
+                    && self.is_repeatable()
+            }
+            Failure::ContentType => false,
+            _ => self.is_repeatable(),
+        }
     }
 
     fn stop(&mut self, closed: Closed) {
@@ -443,7 +391,20 @@ pub struct Items<'s, 'c> {
     phase: &'s mut Phase,
     failures: &'s mut u32,
     reconnection_time: &'s mut Option<Duration>,
-    control_events: bool,
+    config: &'s SessionConfig,
+}
+
+/// What becomes of an event.
+enum Fate {
+    Swallowed,
+    Delivered,
+    /// Delivered, and the stream is complete.
+    Last,
+    /// Not delivered, and the stream is complete.
+    Mark,
+    Error,
+    Reset(Vec<String>),
+    StreamError(StreamError),
 }
 
 impl<'c> Items<'_, 'c> {
@@ -464,20 +425,58 @@ impl<'c> Items<'_, 'c> {
                 }
                 Err(error) => return Some(Err(error)),
             };
-            let control = self.control(&fields);
-            if control != Some(Control::Open) {
-                *self.failures = 0;
-            }
-            match control {
-                Some(Control::Reset { channels }) => return Some(Ok(Item::Reset { channels })),
-                Some(Control::Error(error)) => {
-                    *self.phase = Phase::Closed(Closed::StreamError(error));
+            let fate = self.fate(&fields);
+            match fate {
+                Fate::Swallowed => {}
+                Fate::Delivered => return Some(Ok(Item::Event(self.frames.event(&fields)))),
+                Fate::Last => {
+                    *self.phase = Phase::Closed(Closed::Complete);
+                    return Some(Ok(Item::Event(self.frames.event(&fields))));
                 }
-                Some(_) if !self.control_events => {}
-                _ => return Some(Ok(Item::Event(self.frames.event(&fields)))),
+                Fate::Mark => *self.phase = Phase::Closed(Closed::Complete),
+                Fate::Error => return Some(Ok(Item::Error(self.frames.event(&fields)))),
+                Fate::Reset(channels) => return Some(Ok(Item::Reset { channels })),
+                Fate::StreamError(error) => *self.phase = Phase::Closed(Closed::StreamError(error)),
             }
         }
         None
+    }
+
+    /// What becomes of an event; whether it is progress is noted.
+    fn fate(&mut self, fields: &Fields<'c>) -> Fate {
+        let control = self.control(fields);
+        if control == Some(Control::Open) {
+            // The server is there, but has not helped anyone yet.
+        } else if control.is_none() && self.is_error(fields) {
+            return Fate::Error;
+        } else {
+            *self.failures = 0;
+        }
+        match control {
+            Some(Control::Reset { channels }) => Fate::Reset(channels),
+            Some(Control::Error(error)) => Fate::StreamError(error),
+            Some(_) if !self.config.control_events => Fate::Swallowed,
+            Some(_) => Fate::Delivered,
+            None => match &self.config.terminator {
+                Some(Terminator::Data(data)) if self.frames.event(fields).data() == data => {
+                    Fate::Mark
+                }
+                Some(Terminator::EventType(name))
+                    if self.frames.event(fields).event_type() == name =>
+                {
+                    Fate::Last
+                }
+                _ => Fate::Delivered,
+            },
+        }
+    }
+
+    fn is_error(&mut self, fields: &Fields<'c>) -> bool {
+        let types = &self.config.error_events;
+        !types.is_empty() && {
+            let event = self.frames.event(fields);
+            types.iter().any(|name| name == event.event_type())
+        }
     }
 
     /// The control event that these fields make. Told by the type alone, so that an event for the

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sse_proto::{
-    Backoff, Closed, Event, Failure, Item, Policy, ResponseHead, Session, SessionConfig, State,
-    Step,
+    Backoff, Closed, Decision, Event, Failure, Item, Outcome, Policy, ResponseHead, Session,
+    SessionConfig, Stage, State, Step, Terminator,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -25,6 +25,7 @@ fn feed(session: &mut Session, now: Duration, bytes: &str) -> Vec<String> {
         delivered.push(match item.expect("within the limits") {
             Item::Event(event) => event.data().to_owned(),
             Item::Reset { channels } => format!("reset {}", channels.join(",")),
+            Item::Error(event) => format!("error {}", event.data()),
             other => panic!("unexpected {other:?}"),
         });
     }
@@ -246,6 +247,232 @@ fn giving_up_names_the_last_failure() {
     assert_eq!(closed(&mut session, until), Closed::GaveUp(Failure::Status(503)));
 }
 
+const EVENT: &str = "id: 1\ndata: a\n\n";
+
+fn once() -> SessionConfig {
+    SessionConfig::default().policy(Policy::Once)
+}
+
+#[test]
+fn once_asks_once_whatever_comes_of_it() {
+    let mut session = open(once());
+    assert_eq!(feed(&mut session, SECOND, EVENT), ["a"]);
+    session.handle_end(SECOND);
+    assert_eq!(closed(&mut session, SECOND), Closed::Ended, "its normal end");
+    assert!(Closed::Ended.is_normal());
+
+    let mut session = open(once());
+    session.handle_error(SECOND);
+    assert_eq!(closed(&mut session, SECOND), Closed::GaveUp(Failure::Network));
+
+    let mut session = open(once());
+    assert_eq!(closed(&mut session, 45 * SECOND), Closed::GaveUp(Failure::IdleTimeout));
+
+    for code in [408, 429, 500, 503] {
+        let mut session = Session::new(once(), 1);
+        connect(&mut session, SECOND);
+        session.handle_response(SECOND, &status(code));
+        assert_eq!(closed(&mut session, SECOND), Closed::Status(code));
+    }
+    let mut session = Session::new(once(), 1);
+    connect(&mut session, SECOND);
+    session.handle_unsent(SECOND, Failure::Network);
+    assert_eq!(closed(&mut session, SECOND), Closed::GaveUp(Failure::Network));
+
+    let mut session = open(once());
+    session.reconnect(1000 * SECOND);
+    assert_eq!(session.state(), State::Open, "there is no other request to make");
+}
+
+#[test]
+fn a_default_policy_gives_way_to_one_that_is_chosen() {
+    let ends = |config: SessionConfig| {
+        let mut session = open(config);
+        session.handle_end(SECOND);
+        matches!(session.state(), State::Closed(_))
+    };
+    let config = SessionConfig::default().default_policy(Policy::Once);
+    assert!(ends(config.clone()));
+    assert!(!ends(config.policy(Policy::Resilient)));
+}
+
+#[test]
+fn what_must_not_be_repeated_is_resumed_by_get_once_there_is_an_id() {
+    let config = SessionConfig::default().policy(Policy::Resume);
+    let mut session = open(config.clone());
+    session.handle_end(SECOND);
+    assert_eq!(closed(&mut session, SECOND), Closed::Ended, "nothing to resume from");
+
+    let mut session = open(config);
+    assert_eq!(feed(&mut session, SECOND, "id: e1\nretry: 5000\ndata: \n\n"), [""]);
+    session.handle_end(SECOND);
+    let until = due(&mut session, SECOND);
+    assert!(until >= 6 * SECOND, "{until:?}");
+    let Step::Connect(request) = session.poll(until) else { panic!("expected to connect") };
+    assert_eq!((request.last_event_id, request.by_get), (Some("e1"), true));
+    session.handle_response(until, &OK);
+    session.handle_end(until);
+    let again = due(&mut session, until);
+    assert!(again >= until + 5 * SECOND, "the end of the stream means: poll again");
+    connect(&mut session, again);
+    session.handle_response(again, &status(404));
+    assert_eq!(closed(&mut session, again), Closed::Status(404));
+}
+
+#[test]
+fn the_caller_has_the_last_word_on_each_failure() {
+    let decide = |outcome: &Outcome| match (outcome.stage, outcome.failure) {
+        (_, Failure::Ended) => Decision::Stop,
+        (Stage::Unsent, _) | (_, Failure::ContentType | Failure::Status(204 | 404)) => {
+            Decision::Retry
+        }
+        _ => outcome.decision,
+    };
+    let config = SessionConfig::default().decide(decide);
+    let after = |head: &ResponseHead<'_>| {
+        let mut session = Session::new(config.clone(), 1);
+        connect(&mut session, SECOND);
+        session.handle_response(SECOND, head);
+        session.state()
+    };
+    let html = ResponseHead { content_type: Some("text/html"), ..OK };
+    for head in [status(404), status(204), html, status(503)] {
+        assert!(matches!(after(&head), State::Waiting { .. }), "{head:?}");
+    }
+    assert_eq!(after(&status(403)), State::Closed(Closed::Status(403)));
+
+    let mut session = open(config.clone());
+    session.handle_end(SECOND);
+    assert_eq!(closed(&mut session, SECOND), Closed::Ended);
+
+    let mut session = Session::new(config.policy(Policy::Once).max_failures(Some(3)), 1);
+    let mut now = SECOND;
+    for _ in 0..2 {
+        connect(&mut session, now);
+        session.handle_unsent(now, Failure::Network);
+        now = due(&mut session, now);
+    }
+    connect(&mut session, now);
+    session.handle_unsent(now, Failure::Network);
+    assert_eq!(closed(&mut session, now), Closed::GaveUp(Failure::Network), "limits hold");
+}
+
+#[test]
+fn with_fresh_credentials_a_401_is_answered_with_one_more_request() {
+    for policy in [Policy::Resilient, Policy::Strict, Policy::Once] {
+        let config = SessionConfig::default().policy(policy).fresh_credentials(true);
+        let mut session = Session::new(config, 1);
+        connect(&mut session, SECOND);
+        session.handle_response(SECOND, &status(401));
+        let until = due(&mut session, SECOND);
+        connect(&mut session, until);
+        session.handle_response(until, &status(401));
+        assert_eq!(closed(&mut session, until), Closed::Status(401));
+    }
+    let mut session = Session::new(SessionConfig::default().fresh_credentials(true), 1);
+    let mut now = SECOND;
+    for _ in 0..3 {
+        connect(&mut session, now);
+        session.handle_response(now, &status(401));
+        now = due(&mut session, now);
+        connect(&mut session, now);
+        session.handle_response(now, &OK);
+        session.handle_end(now);
+        now = due(&mut session, now);
+    }
+}
+
+#[test]
+fn a_terminator_ends_the_session_for_good() {
+    let body = "data: a\n\ndata: [DONE]\n\ndata: b\n\n";
+    for policy in [Policy::Resilient, Policy::Once] {
+        let config = SessionConfig::default().policy(policy).until("[DONE]");
+        let mut session = open(config);
+        assert_eq!(feed(&mut session, SECOND, "data: [DONE] \n\ndata: [DONE]x\n\n").len(), 2);
+        assert_eq!(feed(&mut session, SECOND, body), ["a"]);
+        session.handle_end(SECOND);
+        assert_eq!(closed(&mut session, SECOND), Closed::Complete);
+    }
+    let last = Terminator::EventType("stop".to_owned());
+    let mut session = open(SessionConfig::default().must_end_with(last));
+    let body = "data: a\n\nevent: stop\ndata: z\n\ndata: b\n\n";
+    assert_eq!(feed(&mut session, SECOND, body), ["a", "z"], "the last one is delivered");
+    assert_eq!(closed(&mut session, SECOND), Closed::Complete);
+}
+
+#[test]
+fn an_end_without_the_terminator_is_a_failure_if_it_must_be_there() {
+    let mut session = open(once().until("[DONE]"));
+    session.handle_end(SECOND);
+    assert_eq!(closed(&mut session, SECOND), Closed::Ended);
+
+    let mut session = open(once().must_end_with("[DONE]"));
+    session.handle_end(SECOND);
+    let reason = closed(&mut session, SECOND);
+    assert_eq!(reason, Closed::GaveUp(Failure::Incomplete));
+    assert!(!reason.is_normal());
+}
+
+#[test]
+fn error_events_are_told_apart_and_are_no_progress() {
+    let config = SessionConfig::default().error_events(["error"]).max_failures(Some(3));
+    let mut session = open(config);
+    let mut now = SECOND;
+    for _ in 0..2 {
+        assert_eq!(feed(&mut session, now, "event: error\ndata: busy\n\n"), ["error busy"]);
+        session.handle_end(now);
+        now = due(&mut session, now);
+        connect(&mut session, now);
+        session.handle_response(now, &OK);
+    }
+    assert_eq!(feed(&mut session, now, "event: error\ndata: busy\n\n"), ["error busy"]);
+    session.handle_end(now);
+    assert_eq!(closed(&mut session, now), Closed::GaveUp(Failure::Ended));
+}
+
+#[test]
+fn giving_up_can_be_a_matter_of_time() {
+    let config = SessionConfig::default().give_up_after(Some(100 * SECOND));
+    let mut session = open(config);
+    let mut now = 1000 * SECOND;
+    feed(&mut session, now, EVENT);
+    let first = now;
+    let mut tries = 0;
+    session.handle_end(now);
+    while let State::Waiting { until, .. } = session.state() {
+        assert!(until <= first + 100 * SECOND);
+        now = until;
+        connect(&mut session, now);
+        session.handle_error(now);
+        tries += 1;
+    }
+    assert!(tries > 1);
+    assert_eq!(closed(&mut session, now), Closed::GaveUp(Failure::Network));
+}
+
+#[test]
+fn the_caller_can_cut_a_delay_short_but_not_make_a_tight_loop() {
+    let mut session = Session::new(SessionConfig::default(), 1);
+    connect(&mut session, SECOND);
+    session
+        .handle_response(SECOND, &ResponseHead { retry_after: Some(60 * SECOND), ..status(503) });
+    assert!(due(&mut session, SECOND) >= 61 * SECOND);
+    session.reconnect(SECOND);
+    let floor = SECOND + Duration::from_millis(250);
+    assert_eq!(due(&mut session, SECOND), floor, "since the last try");
+    connect(&mut session, floor);
+    session.handle_response(floor, &OK);
+    feed(&mut session, floor, EVENT);
+
+    session.reconnect(10 * SECOND);
+    assert_eq!(connect(&mut session, 10 * SECOND).as_deref(), Some("1"), "at once, and resumed");
+    session.reconnect(11 * SECOND);
+    assert!(matches!(session.poll(11 * SECOND), Step::Read { .. }), "it is on its way already");
+    session.close();
+    session.reconnect(20 * SECOND);
+    assert_eq!(closed(&mut session, 20 * SECOND), Closed::ByCaller);
+}
+
 #[derive(Clone, Debug)]
 enum Happening {
     Response(u16, Option<u64>),
@@ -254,6 +481,8 @@ enum Happening {
     Error,
     Pause(u64),
     Close,
+    Reconnect,
+    Unsent,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -266,16 +495,22 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::Error),
         2 => (0u64..100_000).prop_map(Happening::Pause),
         1 => Just(Happening::Close),
+        1 => Just(Happening::Reconnect),
+        1 => Just(Happening::Unsent),
     ]
 }
 
 proptest! {
     /// Whatever happens, in whatever order: tries are never closer than the floor, the id sent is the
-    /// one committed, and nothing is delivered unless the stream is open.
+    /// one committed, nothing is delivered unless the stream is open, and what may be asked only once is.
     #[test]
-    fn whatever_happens_the_rules_hold(happenings in prop::collection::vec(happening(), 0..60), seed: u64) {
+    fn whatever_happens_the_rules_hold(
+        happenings in prop::collection::vec(happening(), 0..60),
+        seed: u64,
+        policy in prop::sample::select(vec![Policy::Resilient, Policy::Strict, Policy::Once, Policy::Resume]),
+    ) {
         let floor = Duration::from_millis(250);
-        let mut session = Session::new(SessionConfig::default(), seed);
+        let mut session = Session::new(SessionConfig::default().policy(policy), seed);
         let mut now = Duration::ZERO;
         let mut last_try: Option<Duration> = None;
         let mut is_closed = false;
@@ -285,6 +520,8 @@ proptest! {
                 Step::Connect(request) => {
                     prop_assert!(!is_closed);
                     prop_assert!(last_try.is_none_or(|last| now - last >= floor));
+                    prop_assert!(last_try.is_none() || policy != Policy::Once);
+                    prop_assert!(last_try.is_none() || policy != Policy::Resume || request.by_get);
                     prop_assert_eq!(request.last_event_id.unwrap_or_default(), committed);
                     last_try = Some(now);
                 }
@@ -307,6 +544,8 @@ proptest! {
                 Happening::Error => session.handle_error(now),
                 Happening::Pause(milliseconds) => now += Duration::from_millis(milliseconds),
                 Happening::Close => session.close(),
+                Happening::Reconnect => session.reconnect(now),
+                Happening::Unsent => session.handle_unsent(now, Failure::Headers),
             }
         }
     }

@@ -1,0 +1,249 @@
+//! How a session behaves, as far as the caller decides it.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::outcome::{Decision, Outcome};
+use crate::backoff::Backoff;
+use crate::decoder::DecoderConfig;
+
+/// Which failures are final. [`SessionConfig::decide`] is for what none of these fits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Policy {
+    /// Tries again after whatever may pass: network errors, the end of the stream, 408, 425, 429 and
+    /// 5xx. Everything else is final.
+    #[default]
+    Resilient,
+    /// Tries again after network errors and the end of the stream only, as the standard's
+    /// `EventSource` does. Any status but 200 is final.
+    Strict,
+    /// Asks once, whatever comes of it: for requests that cost or change something, such as a `POST`
+    /// to a language model. The end of the stream is its [normal end](super::Closed::Ended); every
+    /// other failure is final. Not even a status such as 429 leads to a second request, because
+    /// whoever answers it need not be whoever has done the work. [`SessionConfig::decide`] can allow
+    /// what a certain server is known to do.
+    Once,
+    /// As [`Once`](Self::Once) until the stream has set a last event ID; from then on as
+    /// [`Resilient`](Self::Resilient), with [requests](super::Request::by_get) that only resume and
+    /// never repeat. This is how streams of the Model Context Protocol (2025-11-25) are resumed.
+    Resume,
+}
+
+/// The event that says that a stream is complete.
+///
+/// A text converts into [`Data`](Self::Data).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Terminator {
+    /// An event of any type with exactly these data, such as `[DONE]`. It is a mark, not a message,
+    /// and is not delivered.
+    Data(String),
+    /// An event of this type, such as `message_stop`. It is delivered, as the last one.
+    EventType(String),
+}
+
+impl From<&str> for Terminator {
+    fn from(data: &str) -> Self {
+        Self::Data(data.into())
+    }
+}
+
+impl From<String> for Terminator {
+    fn from(data: String) -> Self {
+        Self::Data(data)
+    }
+}
+
+/// How a [`Session`](super::Session) behaves.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct SessionConfig {
+    policy: Option<Policy>,
+    default_policy: Policy,
+    decide: Option<Decide>,
+    pub(super) fresh_credentials: bool,
+    pub(super) backoff: Backoff,
+    pub(super) max_failures: Option<u32>,
+    pub(super) give_up_after: Option<Duration>,
+    pub(super) timeouts: Timeouts,
+    pub(super) control_events: bool,
+    pub(super) error_events: Vec<String>,
+    pub(super) terminator: Option<Terminator>,
+    /// The end of the stream without the terminator is a failure.
+    pub(super) must_complete: bool,
+    pub(super) decoder: DecoderConfig,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    pub(super) connect: Duration,
+    pub(super) idle: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(30), idle: Some(Duration::from_secs(45)) }
+    }
+}
+
+/// The caller's say in what is final.
+#[derive(Clone)]
+struct Decide(Arc<dyn Fn(&Outcome) -> Decision + Send + Sync>);
+
+impl fmt::Debug for Decide {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("..")
+    }
+}
+
+impl SessionConfig {
+    /// Which failures are final. Default: [`Policy::Resilient`].
+    pub const fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// What the policy is if [`policy`](Self::policy) is not called. For drivers, which know what kind
+    /// of request is made.
+    pub const fn default_policy(mut self, policy: Policy) -> Self {
+        self.default_policy = policy;
+        self
+    }
+
+    /// Asks the caller, too, whether a failure is final. The function gets each failure with what the
+    /// policy says of it, and has the last word, save that the limits
+    /// ([`max_failures`](Self::max_failures), [`give_up_after`](Self::give_up_after)) and the delays
+    /// hold all the same. A `stream-error`, and an event that [completes](Self::until) the stream,
+    /// are no failures.
+    ///
+    /// ```
+    /// use sse_proto::{Decision, Failure, Policy, SessionConfig, Stage};
+    ///
+    /// // Asks again only if nothing can have been done yet: this server counts before it works.
+    /// let config = SessionConfig::default().policy(Policy::Once).max_failures(Some(3));
+    /// let config = config.decide(|outcome| match (outcome.stage, outcome.failure) {
+    ///     (Stage::Unsent, _) | (Stage::Sent, Failure::Status(429)) => Decision::Retry,
+    ///     _ => outcome.decision,
+    /// });
+    /// ```
+    pub fn decide(mut self, decide: impl Fn(&Outcome) -> Decision + Send + Sync + 'static) -> Self {
+        self.decide = Some(Decide(Arc::new(decide)));
+        self
+    }
+
+    /// Whether each request carries credentials that are made for it. Then a 401 is answered with one
+    /// more request, whatever the policy; a second 401, without an open stream between them, is final.
+    /// Default: no, the same credentials would be refused again.
+    pub const fn fresh_credentials(mut self, fresh: bool) -> Self {
+        self.fresh_credentials = fresh;
+        self
+    }
+
+    /// How long to wait between tries. Default: [`Backoff::default`].
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How many failures in a row are final, whatever they are; 1 means to try once. Default: `None`,
+    /// never give up. Only an event (or a keep-alive) ends the row: a server that accepts every
+    /// connection and says nothing has not helped anyone.
+    pub const fn max_failures(mut self, failures: Option<u32>) -> Self {
+        self.max_failures = failures;
+        self
+    }
+
+    /// How long failures in a row may go on: a try that would come later than this after the first of
+    /// them is not made. Default: `None`, never give up. It suits a program that has someone to tell;
+    /// [`max_failures`](Self::max_failures) suits a test. A try that is under way is not cut short.
+    pub const fn give_up_after(mut self, time: Option<Duration>) -> Self {
+        self.give_up_after = time;
+        self
+    }
+
+    /// How long a try may take until the response's head has arrived. Default: 30 s. Shorter notices
+    /// a dead server sooner; a model that thinks before it answers may need longer.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// How long a stream may be silent, without even a comment, before it counts as dead. Default:
+    /// 45 s, twice django-eventstream's keep-alive and some. With `None` a connection that was lost
+    /// without a word (a sleeping laptop, a NAT that forgot) may never be noticed.
+    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// Whether `stream-open` and `keep-alive` are delivered like other events. Default: no.
+    pub const fn control_events(mut self, delivered: bool) -> Self {
+        self.control_events = delivered;
+        self
+    }
+
+    /// Event types with which the server reports errors, such as `error`. Their events come as
+    /// [`Item::Error`](super::Item::Error) and are no progress, so a server that sends nothing else is
+    /// asked less and less often. Default: none.
+    pub fn error_events<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
+        self.error_events = types.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The event that completes the stream: after it the session is
+    /// [closed](super::Closed::Complete), and does not connect again. A stream that ends without it is
+    /// treated like any other; use [`must_end_with`](Self::must_end_with) if that is a loss. Default:
+    /// none.
+    pub fn until(mut self, terminator: impl Into<Terminator>) -> Self {
+        self.terminator = Some(terminator.into());
+        self.must_complete = false;
+        self
+    }
+
+    /// As [`until`](Self::until), and a stream that ends without it has
+    /// [failed](super::Failure::Incomplete): half an answer is not taken for a whole one.
+    pub fn must_end_with(mut self, terminator: impl Into<Terminator>) -> Self {
+        self.terminator = Some(terminator.into());
+        self.must_complete = true;
+        self
+    }
+
+    /// The limits of the decoder, and whether it delivers comments. It replaces what the methods below
+    /// have set.
+    pub const fn decoder(mut self, config: DecoderConfig) -> Self {
+        self.decoder = config;
+        self
+    }
+
+    /// See [`DecoderConfig::max_event_len`].
+    pub const fn max_event_len(mut self, bytes: usize) -> Self {
+        self.decoder.max_event_len = bytes;
+        self
+    }
+
+    /// See [`DecoderConfig::max_line_len`].
+    pub const fn max_line_len(mut self, bytes: usize) -> Self {
+        self.decoder.max_line_len = bytes;
+        self
+    }
+
+    /// See [`DecoderConfig::comments`].
+    pub const fn comments(mut self, delivered: bool) -> Self {
+        self.decoder.comments = delivered;
+        self
+    }
+
+    pub(super) fn effective_policy(&self) -> Policy {
+        self.policy.unwrap_or(self.default_policy)
+    }
+
+    /// The last word on a failure.
+    pub(super) fn judge(&self, outcome: &Outcome) -> Decision {
+        self.decide.as_ref().map_or(outcome.decision, |decide| (decide.0)(outcome))
+    }
+}

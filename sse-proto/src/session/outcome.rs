@@ -1,0 +1,148 @@
+//! How tries and sessions end.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::control::StreamError;
+
+/// Why a try did not last. It is followed by another one, unless that is too many or of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The connection could not be made, or broke.
+    Network,
+    /// The server ended the stream.
+    Ended,
+    /// The server ended the stream without the event that
+    /// [must end it](super::SessionConfig::must_end_with).
+    Incomplete,
+    /// The server answered with this status.
+    Status(u16),
+    /// The response is no event stream.
+    ContentType,
+    /// No response within [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout).
+    ConnectTimeout,
+    /// Silence for longer than [`SessionConfig::idle_timeout`](super::SessionConfig::idle_timeout).
+    IdleTimeout,
+    /// The caller could not provide the headers of the request.
+    Headers,
+    /// None: [`Session::reconnect`](super::Session::reconnect) was called.
+    ByCaller,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network => f.write_str("the connection failed"),
+            Self::Ended => f.write_str("the server ended the stream"),
+            Self::Incomplete => f.write_str("the server ended the stream before it was complete"),
+            Self::Status(status) => write!(f, "the server answered with status {status}"),
+            Self::ContentType => f.write_str("the response is no event stream"),
+            Self::ConnectTimeout => f.write_str("the server did not answer in time"),
+            Self::IdleTimeout => f.write_str("the stream was silent for too long"),
+            Self::Headers => f.write_str("the headers of the request could not be provided"),
+            Self::ByCaller => f.write_str("the caller asked for a new connection"),
+        }
+    }
+}
+
+/// How far a try had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The server has not seen the request: there was no connection to send it on.
+    Unsent,
+    /// The server may have acted on the request.
+    Sent,
+    /// The stream was open.
+    Open,
+}
+
+/// A failure, as [`SessionConfig::decide`](super::SessionConfig::decide) sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// What ended the try.
+    pub failure: Failure,
+    /// How far it had come.
+    pub stage: Stage,
+    /// How many failures in a row this makes. Events end the row.
+    pub failures: u32,
+    /// What the policy says.
+    pub decision: Decision,
+}
+
+/// What follows from a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Another try, after the delay that is due.
+    Retry,
+    /// The end of the session.
+    Stop,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// [`Session::close`](super::Session::close) was called.
+    ByCaller,
+    /// The event came that [completes](super::SessionConfig::until) the stream.
+    Complete,
+    /// The server ended the stream, and there is to be no other request: its normal end under
+    /// [`Policy::Once`](super::Policy::Once).
+    Ended,
+    /// Status 204: the server wants no more requests (section 9.2.1).
+    NoContent,
+    /// A status that trying again will not mend.
+    Status(u16),
+    /// The response is no event stream but has this type, or none.
+    ContentType(Option<String>),
+    /// The server said so in the stream (`stream-error`).
+    StreamError(StreamError),
+    /// After this failure there may be no other try: as many in a row, or for as long, as
+    /// [`SessionConfig`](super::SessionConfig) allows, or the policy allows none.
+    GaveUp(Failure),
+}
+
+impl Closed {
+    /// Whether all is well: the stream is complete, or has ended where it may, or the caller wanted
+    /// no more.
+    pub const fn is_normal(&self) -> bool {
+        matches!(self, Self::ByCaller | Self::Complete | Self::Ended)
+    }
+
+    /// What a failure becomes when it is final.
+    pub(super) fn after(failure: Failure, content_type: Option<&str>) -> Self {
+        match failure {
+            Failure::Ended => Self::Ended,
+            Failure::Status(204) => Self::NoContent,
+            Failure::Status(status) => Self::Status(status),
+            Failure::ContentType => Self::ContentType(content_type.map(Into::into)),
+            failure => Self::GaveUp(failure),
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByCaller => f.write_str("closed by the caller"),
+            Self::Complete => f.write_str("the stream is complete"),
+            Self::Ended => f.write_str("the server ended the stream"),
+            Self::NoContent => f.write_str("the server wants no more requests (status 204)"),
+            Self::Status(status) => write!(f, "the server refused with status {status}"),
+            Self::ContentType(Some(found)) => {
+                write!(f, "the response is {found:?}, not text/event-stream")
+            }
+            Self::ContentType(None) => {
+                f.write_str("the response has no Content-Type, text/event-stream is needed")
+            }
+            Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
+            Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
+        }
+    }
+}
+
+impl core::error::Error for Closed {}
