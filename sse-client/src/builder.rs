@@ -1,16 +1,23 @@
 //! How an event source is set up. Everything that can be wrong about it is found here.
 
-use std::error::Error as _;
-use std::fmt;
-use std::time::Duration;
+mod session;
 
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Url, redirect};
-use sse_proto::SessionConfig;
+use reqwest::{Client, Method, Url, redirect};
+use sse_proto::{Policy, SessionConfig};
 
 use crate::error::{describe, place};
 use crate::source::EventSource;
-use crate::transport::{LAST_EVENT_ID, Target};
+use crate::transport::{LAST_EVENT_ID, Provider, Target};
+
+/// How much of a refusal's body is kept, in bytes.
+const MAX_ERROR_BODY: usize = 4096;
 
 /// Sets up an [`EventSource`]; made by [`EventSource::builder`].
 ///
@@ -32,7 +39,11 @@ use crate::transport::{LAST_EVENT_ID, Target};
 pub struct Builder {
     url: Result<Url, BuildError>,
     client: Option<Client>,
+    method: Method,
     headers: HeaderMap,
+    provider: Option<Provider>,
+    body: Option<Bytes>,
+    max_error_body: usize,
     last_event_id: Option<String>,
     config: SessionConfig,
     /// The first thing that was wrong.
@@ -77,6 +88,13 @@ pub enum BuildError {
     /// [`Builder::last_event_id`].
     #[error("the header Last-Event-ID is set with last_event_id")]
     LastEventIdHeader,
+    /// The body cannot be written as JSON.
+    #[cfg(feature = "json")]
+    #[error("the body cannot be written as JSON: {reason}")]
+    Json {
+        /// What serde says.
+        reason: String,
+    },
     /// The default HTTP client cannot be made, for example for lack of certificates.
     #[error("no HTTP client: {reason}")]
     Client {
@@ -90,7 +108,11 @@ impl Builder {
         Self {
             url: parse(url),
             client: None,
+            method: Method::GET,
             headers: HeaderMap::new(),
+            provider: None,
+            body: None,
+            max_error_body: MAX_ERROR_BODY,
             last_event_id: None,
             config: SessionConfig::default(),
             error: None,
@@ -104,6 +126,60 @@ impl Builder {
     /// crate's hands, and carry headers other than `Authorization` and `Cookie` to other origins.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
+        self
+    }
+
+    /// The method of the request. Default: `GET`.
+    ///
+    /// With any other the default policy is [`Policy::Once`]: such a request may cost or change
+    /// something, and is made again only if [`policy`](Self::policy) or [`decide`](Self::decide) says
+    /// so.
+    ///
+    /// A redirect by 303 turns it into a `GET` without a body, as do 301 and 302 after a `POST`; any
+    /// other redirect repeats method and body. To another origin (scheme, host or port) the body is not
+    /// sent: the stream is then [closed](sse_proto::Closed::Status) with the status of the redirect,
+    /// and the error says where it led to.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// The body of the request; `Content-Type` is to be set with [`header`](Self::header). It is not
+    /// copied for a try, and held for as long as the source lives.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// The body of the request, as JSON, and `Content-Type: application/json`, unless another one was
+    /// set.
+    #[cfg(feature = "json")]
+    pub fn json(mut self, body: &impl serde::Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => {
+                let json = HeaderValue::from_static("application/json");
+                self.headers.entry(header::CONTENT_TYPE).or_insert(json);
+                self.body(body)
+            }
+            Err(error) => {
+                self.refuse(BuildError::Json { reason: error.to_string() });
+                self
+            }
+        }
+    }
+
+    /// Adds parameters to the query of the URL, encoded as forms are.
+    pub fn query<N, V>(mut self, parameters: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        if let Ok(url) = &mut self.url {
+            let mut parameters = parameters.into_iter().peekable();
+            if parameters.peek().is_some() {
+                url.query_pairs_mut().extend_pairs(parameters);
+            }
+        }
         self
     }
 
@@ -130,6 +206,34 @@ impl Builder {
         self
     }
 
+    /// Asks this function for headers before every try: for tokens that expire. They replace those of
+    /// the same names, and a redirect to another origin drops them, too.
+    ///
+    /// A try in which it fails has [failed](sse_proto::Failure::Headers), and is followed by another
+    /// one if the policy allows it. It counts towards the [connect
+    /// timeout](Self::connect_timeout). With such a function a status 401 is answered with one more
+    /// request, whatever the policy; a second 401, without an open stream between them, is final.
+    ///
+    /// ```
+    /// use sse_client::EventSource;
+    /// use sse_client::reqwest::header::{AUTHORIZATION, HeaderMap};
+    ///
+    /// # async fn fresh_token() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// let builder = EventSource::builder("https://example.com/events/").headers_with(async || {
+    ///     let mut headers = HeaderMap::new();
+    ///     headers.insert(AUTHORIZATION, format!("Bearer {}", fresh_token().await?).parse()?);
+    ///     Ok(headers)
+    /// });
+    /// ```
+    pub fn headers_with<F, R>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<HeaderMap, Box<dyn StdError + Send + Sync>>> + Send + 'static,
+    {
+        self.provider = Some(Provider(Arc::new(move || Box::pin(provider()))));
+        self
+    }
+
     /// Continues from an id that was stored when the program last ran; see
     /// [`EventSource::last_event_id`]. An empty one is the same as none.
     pub fn last_event_id(mut self, id: impl Into<String>) -> Self {
@@ -137,28 +241,11 @@ impl Builder {
         self
     }
 
-    /// Sets everything about when to reconnect, when to give up, and what to deliver. It replaces what
-    /// the methods below have set.
-    pub fn config(mut self, config: SessionConfig) -> Self {
-        self.config = config;
-        self
-    }
-
-    /// See [`SessionConfig::idle_timeout`].
-    pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.config = self.config.idle_timeout(timeout);
-        self
-    }
-
-    /// See [`SessionConfig::connect_timeout`].
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.config = self.config.connect_timeout(timeout);
-        self
-    }
-
-    /// See [`SessionConfig::max_failures`].
-    pub fn max_failures(mut self, failures: Option<u32>) -> Self {
-        self.config = self.config.max_failures(failures);
+    /// How much is kept of the body of a response that is no event stream, in bytes; see
+    /// [`EventSource::last_refusal`] and [`ClosedError::body`](crate::ClosedError::body). Default:
+    /// 4 KiB. It is waited for at most two seconds, and read only if it is to be kept.
+    pub fn max_error_body(mut self, bytes: usize) -> Self {
+        self.max_error_body = bytes;
         self
     }
 
@@ -176,8 +263,13 @@ impl Builder {
             Some(client) => client,
             None => default_client(&url)?,
         };
-        let target = Target { client, url, headers: self.headers };
-        Ok(EventSource::new(target, self.config, self.last_event_id))
+        let is_get = self.method == Method::GET;
+        let policy = if is_get { Policy::Resilient } else { Policy::Once };
+        let config = self.config.default_policy(policy);
+        let config = config.fresh_credentials(self.provider.is_some());
+        let Self { method, headers, provider, body, .. } = self;
+        let target = Target { client, method, url, headers, provider, body };
+        Ok(EventSource::new(target, config, self.last_event_id, self.max_error_body))
     }
 
     fn refuse(&mut self, error: BuildError) {
@@ -189,6 +281,7 @@ impl Builder {
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
+            .field("method", &self.method)
             .field("url", &self.url.as_ref().map(place))
             .field("config", &self.config)
             .finish_non_exhaustive()

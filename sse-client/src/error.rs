@@ -4,12 +4,12 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use reqwest::Url;
-use sse_proto::{Closed, DecodeError};
+use sse_proto::{Closed, DecodeError, Event};
 
 /// What the transport says.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
-/// How much of a response's body a message quotes, in characters.
+/// How much of what a server said a message quotes, in characters.
 const QUOTED: usize = 200;
 
 /// An item that is bad news. Failures that pass are none: see
@@ -30,12 +30,41 @@ pub enum Error {
         /// The last event ID.
         id: String,
     },
+    /// The server has sent an event of a type that [reports
+    /// errors](crate::Builder::error_events). The stream goes on, if the server does not end it.
+    #[error("the server sent an event {:?}{}", .0.event_type(), Quoted(.0.data()))]
+    Event(Event<'static>),
+    /// An event is not the JSON that [`json`](crate::EventSource::json) expects. The stream goes on.
+    #[cfg(feature = "json")]
+    #[error(transparent)]
+    Json(Box<crate::JsonError>),
 }
 
 impl Error {
     /// Whether the stream has ended with this.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Closed(_))
+    }
+}
+
+/// A response that was no event stream; see
+/// [`EventSource::last_refusal`](crate::EventSource::last_refusal).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl Refusal {
+    /// Its status code; 200 if it was of a wrong type.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The beginning of its body, as UTF-8 text, up to
+    /// [`Builder::max_error_body`](crate::Builder::max_error_body).
+    pub fn body(&self) -> &str {
+        &self.body
     }
 }
 
@@ -61,8 +90,9 @@ impl ClosedError {
         &self.url
     }
 
-    /// The first 4 KiB of the body of the response that was refused, as UTF-8 text; empty if it had
-    /// none or there was no response.
+    /// The beginning of the body of the response that was refused, as UTF-8 text, up to
+    /// [`Builder::max_error_body`](crate::Builder::max_error_body); empty if it had none or there was
+    /// no response.
     pub fn body(&self) -> &str {
         &self.body
     }
@@ -70,8 +100,7 @@ impl ClosedError {
 
 impl fmt::Display for ClosedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", place(&self.url), self.reason)?;
-        quote(f, &self.body)
+        write!(f, "{}: {}{}", place(&self.url), self.reason, Quoted(&self.body))
     }
 }
 
@@ -104,13 +133,17 @@ pub(crate) fn source(cause: Option<&Cause>) -> Option<&(dyn StdError + 'static)>
     cause.map(|cause| &**cause as &(dyn StdError + 'static))
 }
 
-/// Writes the beginning of a response's body on one line.
-fn quote(out: &mut impl fmt::Write, body: &str) -> fmt::Result {
-    let body = body.trim();
-    match body.char_indices().nth(QUOTED) {
-        _ if body.is_empty() => Ok(()),
-        Some((end, _)) => write!(out, ": {:?}…", &body[..end]),
-        None => write!(out, ": {body:?}"),
+/// The beginning of what a server said, on one line, after a colon; nothing if it said nothing.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.trim();
+        match text.char_indices().nth(QUOTED) {
+            _ if text.is_empty() => Ok(()),
+            Some((end, _)) => write!(f, ": {:?}…", &text[..end]),
+            None => write!(f, ": {text:?}"),
+        }
     }
 }
 
@@ -126,7 +159,7 @@ pub(crate) fn describe(
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    quote(&mut text, body).expect("writing to a String cannot fail");
+    text.push_str(&Quoted(body).to_string());
     text
 }
 

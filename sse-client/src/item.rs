@@ -2,23 +2,29 @@
 
 use sse_proto::Event;
 
+use crate::error::Error;
+
 /// Something that a stream has delivered.
 ///
 /// To care for events only, take [`into_event`](Self::into_event) and drop the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
-    /// A connection is open: the first one, or one that resumes the stream.
+    /// A connection is open: the first one, or one that resumes the stream. The response is a 200;
+    /// [`EventSource::headers`](crate::EventSource::headers) and
+    /// [`url`](crate::EventSource::url) have the rest of its head.
     Open,
     /// An event.
     Event(Event<'static>),
-    /// The server cannot continue from the last event ID (`stream-reset`): events are missing. State
+    /// The server cannot continue from the last event ID (a `stream-reset`, or a
+    /// `Mercure-Last-Event-ID` other than the one that was sent): events are missing. State
     /// that was built from these channels must be read anew. Events go on from here.
     Reset {
-        /// The channels, or none if the server's list was unreadable: then all of them.
+        /// The channels, or none if the server's list was unreadable, or it has no channels: then all
+        /// of them.
         channels: Vec<String>,
     },
-    /// A comment, if they were [asked for](sse_proto::DecoderConfig::comments).
+    /// A comment, if they were [asked for](crate::Builder::comments).
     Comment(String),
 }
 
@@ -33,11 +39,12 @@ impl Item {
 }
 
 /// Copies what the session lends. `None` for a kind of item that this version does not know.
-pub(crate) fn owned(item: sse_proto::Item<'_>) -> Option<Item> {
+pub(crate) fn owned(item: sse_proto::Item<'_>) -> Option<Result<Item, Error>> {
     match item {
-        sse_proto::Item::Event(event) => Some(Item::Event(event.into_owned())),
-        sse_proto::Item::Reset { channels } => Some(Item::Reset { channels }),
-        sse_proto::Item::Comment(comment) => Some(Item::Comment(comment.to_owned())),
+        sse_proto::Item::Event(event) => Some(Ok(Item::Event(event.into_owned()))),
+        sse_proto::Item::Reset { channels } => Some(Ok(Item::Reset { channels })),
+        sse_proto::Item::Error(event) => Some(Err(Error::Event(event.into_owned()))),
+        sse_proto::Item::Comment(comment) => Some(Ok(Item::Comment(comment.to_owned()))),
         _ => None,
     }
 }

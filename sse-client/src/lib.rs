@@ -45,16 +45,24 @@
 
 mod builder;
 mod error;
+mod events;
+mod handle;
 mod item;
+#[cfg(feature = "json")]
+mod json;
 mod source;
 mod transport;
 
 pub use builder::{BuildError, Builder};
-pub use error::{ClosedError, Error};
+pub use error::{ClosedError, Error, Refusal};
+pub use events::Events;
+pub use handle::{Handle, Status};
 pub use item::Item;
+#[cfg(feature = "json")]
+pub use json::{Json, JsonError};
 pub use reqwest;
 pub use source::EventSource;
 pub use sse_proto::{
-    Backoff, Closed, DecodeError, DecoderConfig, Event, Failure, Policy, SessionConfig, State,
-    StreamError,
+    Backoff, Closed, Decision, DecodeError, DecoderConfig, Event, Failure, Outcome, Policy,
+    SessionConfig, Stage, State, StreamError, Terminator,
 };

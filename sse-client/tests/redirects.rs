@@ -104,3 +104,49 @@ fn a_client_of_the_callers_own_works_the_same() {
         assert_eq!(source.url().as_str(), other.url("/events"));
     });
 }
+
+#[test]
+fn a_redirect_repeats_or_drops_the_body_as_browsers_do() {
+    run(async {
+        let mut server = Server::start().await;
+        for (status, method, body) in [
+            (301, "GET", ""),
+            (302, "GET", ""),
+            (303, "GET", ""),
+            (307, "POST", "x"),
+            (308, "POST", "x"),
+        ] {
+            let builder =
+                server.post("x").header("Content-Type", "text/plain").header("X-Key", "k");
+            let mut source = builder.build().expect("a valid set-up");
+            drop(server.answer(&mut source, redirect(status, "/events/moved")).await);
+            let connection = server.open(&mut source, "").await;
+            assert_eq!((connection.method(), &*connection.body), (method, body.as_bytes()));
+            assert_eq!(connection.header("Content-Type").is_some(), method == "POST");
+            assert_eq!(connection.header("X-Key"), Some(&b"k"[..]));
+        }
+    });
+}
+
+#[test]
+fn a_body_is_not_sent_to_another_origin() {
+    run(async {
+        let (mut server, mut other) = (Server::start().await, Server::start().await);
+        for status in [307, 308] {
+            let mut source = server.post("secret").build().expect("a valid set-up");
+            drop(server.answer(&mut source, redirect(status, &other.url("/events?q"))).await);
+            let closed = end(&mut source).await;
+            assert_eq!(*closed.reason(), Closed::Status(status));
+            let place = other.url("/events");
+            let message =
+                format!("the redirect asks to send the body to another origin, at {place}");
+            let cause = std::error::Error::source(&*closed).expect("a cause");
+            assert_eq!(cause.to_string(), message);
+        }
+        let mut source =
+            server.post("secret").header("X-Key", "k").build().expect("a valid set-up");
+        drop(server.answer(&mut source, redirect(303, &other.url("/events"))).await);
+        let connection = other.open(&mut source, "").await;
+        assert_eq!((connection.method(), connection.header("X-Key")), ("GET", None));
+    });
+}

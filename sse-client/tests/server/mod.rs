@@ -60,6 +60,10 @@ impl Server {
         EventSource::builder(self.url("/events")).config(config())
     }
 
+    pub(crate) fn post(&self, body: &'static str) -> Builder {
+        EventSource::post(self.url("/events")).config(config()).body(body)
+    }
+
     pub(crate) fn source(&self) -> EventSource {
         self.builder().build().expect("a valid set-up")
     }
@@ -96,6 +100,8 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     /// The request's head.
     pub(crate) head: Vec<u8>,
+    /// Its body, as far as `Content-Length` announces one.
+    pub(crate) body: Vec<u8>,
 }
 
 impl Connection {
@@ -104,13 +110,26 @@ impl Connection {
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await.ok()?);
         }
-        Some(Self { stream, head })
+        let mut this = Self { stream, head, body: Vec::new() };
+        let len = this.header("Content-Length").map(|len| str::from_utf8(len).expect("a number"));
+        this.body = vec![0; len.map_or(0, |len| len.parse().expect("a number"))];
+        this.stream.read_exact(&mut this.body).await.ok()?;
+        Some(this)
+    }
+
+    /// The method and what it is applied to.
+    fn line(&self) -> (&str, &str) {
+        let line = self.head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let mut words = str::from_utf8(line).unwrap_or_default().split(' ');
+        (words.next().unwrap_or_default(), words.next().unwrap_or_default())
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        self.line().0
     }
 
     pub(crate) fn path(&self) -> &str {
-        let line = self.head.split(|&byte| byte == b'\r').next();
-        let line = str::from_utf8(line.unwrap_or_default()).unwrap_or_default();
-        line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()).unwrap_or_default()
+        self.line().1
     }
 
     /// A header's value, byte for byte.
@@ -161,4 +180,25 @@ pub(crate) async fn end(source: &mut EventSource) -> Box<sse_client::ClosedError
     let Error::Closed(closed) = error(source).await else { panic!("the end expected") };
     assert!(source.next().await.is_none(), "nothing after the end");
     closed
+}
+
+/// The stream must be over, without a word.
+pub(crate) async fn silent_end(source: &mut EventSource) {
+    if let Some(item) = source.next().await {
+        panic!("unexpected {item:?}");
+    }
+}
+
+/// Polls the source, which must deliver nothing, until this is done.
+pub(crate) async fn while_polled<T>(source: &mut EventSource, done: impl Future<Output = T>) -> T {
+    tokio::select! {
+        done = done => done,
+        item = source.next() => panic!("unexpected {item:?}"),
+    }
+}
+
+/// Answers with a status and closes.
+pub(crate) fn refusal(status: u16, body: &str) -> String {
+    let len = body.len();
+    format!("HTTP/1.1 {status} No\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}")
 }
