@@ -1,16 +1,16 @@
 //! A Server-Sent Events client that reconnects and resumes by itself, for native programs.
 //!
-//! An [`EventSource`] is a [`Stream`](futures_core::Stream) of what one URL sends:
+//! An [`EventSource`] is a [`Stream`](futures_core::Stream) of what one URL sends. Whoever cares for
+//! events only writes:
 //!
 //! ```no_run
 //! use sse_client::EventSource;
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let mut source = EventSource::get("https://example.com/events/?channel=news")?;
-//!     while let Some(item) = source.next().await {
-//!         let Some(event) = item?.into_event() else { continue };
-//!         println!("{}: {}", event.event_type(), event.data());
+//!     let mut events = EventSource::get("https://example.com/events/?channel=news")?.events();
+//!     while let Some(event) = events.next().await {
+//!         println!("{}", event?.data());
 //!     }
 //!     Ok(())
 //! }
@@ -20,10 +20,14 @@
 //!
 //! - **Resumes.** After a lost connection, the end of the stream, silence, or a status that may
 //!   pass, it waits (longer each time, with jitter, as the server asks) and sends the last event ID.
-//!   None of this is an item: it shows in [`state`](EventSource::state) and
-//!   [`last_failure`](EventSource::last_failure), and in the log of the `tracing` crate.
+//!   None of this is an item: it shows in [`state`](EventSource::state),
+//!   [`last_failure`](EventSource::last_failure) and, for other tasks, in a [`Handle`], and in the log
+//!   of the `tracing` crate.
 //! - **Stops** when trying again is useless: the last item is [`Error::Closed`], which says why, with
-//!   the beginning of the response's body. [`SessionConfig`] says what counts as useless.
+//!   the beginning of the response's body. The [`Policy`] says what counts as useless. A stream that
+//!   ends as it should just ends.
+//! - **Asks twice only what may be asked twice.** Any method but `GET` is asked [once](Policy::Once),
+//!   unless the caller says otherwise.
 //! - **Says what is missing.** [`Item::Reset`], [`Error::Decode`] and [`Error::IdWithheld`] are gaps;
 //!   the stream goes on after them.
 //! - **Does nothing unless polled.** There is no task in the background and no queue: at most the
@@ -33,12 +37,27 @@
 //! What happens when is decided by [`sse_proto::Session`]; this crate adds the socket and the clock.
 //! It must be polled in a tokio runtime with I/O and time enabled.
 //!
+//! # Streams of other servers
+//!
+//! | server | what to set |
+//! |---|---|
+//! | `sse-server`, django-eventstream | [`EventSource::channels`]; [`Item::Reset`] is the gap |
+//! | OpenAI and its kin | [`EventSource::post`], [`must_end_with("[DONE]")`](Builder::must_end_with) or, for servers that may leave it out, [`until`](Builder::until) |
+//! | Anthropic | [`EventSource::post`], [`must_end_with`](Builder::must_end_with)`(`[`Terminator::EventType`]`("message_stop".into()))`, [`error_events(["error"])`](Builder::error_events): an error comes with status 200 |
+//! | Gemini | [`EventSource::post`]; it ends without a mark |
+//! | MCP 2025-11-25 | [`Policy::Resume`], `Mcp-Session-Id` by [`header`](Builder::header): a `POST` is resumed by `GET`, not before its `retry` is over; the end of a stream that has ids means to ask again; [`Closed::Status`] of 404 asks for a new session, of 405 on `GET` says that the server has nothing to resume |
+//! | Mercure | `Mercure-Last-Event-ID` is understood: [`Item::Reset`] without channels |
+//! | Wikimedia | nothing; ids are JSON, and are sent back byte for byte |
+//! | Firebase | the token in the query (`auth=…`), since it redirects to another host, where no header goes; [`error_events(["cancel", "auth_revoked"])`](Builder::error_events) |
+//!
 //! # Features
 //!
 //! - `rustls` (default): TLS by rustls.
 //! - `native-tls`: TLS by the system's library.
+//! - `http2`: HTTP/2, where TLS negotiates it.
+//! - `json`: `Builder::json`, `EventSource::json`, `Events::json`.
 //!
-//! With neither, the default client speaks plain `http` only.
+//! Without TLS the default client speaks plain `http` only.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
