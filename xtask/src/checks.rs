@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check and test there is, as a table of steps.
 //!
-//! All steps use cargo's dev profile, and but for two the same features, so that little is compiled
+//! All steps use cargo's dev profile, and but for three the same features, so that little is compiled
 //! twice.
 
 use std::process::{Command, ExitCode};
@@ -34,7 +34,7 @@ const BROWSER: &str = "browser";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
@@ -45,6 +45,7 @@ const STEPS: [Step; 11] = [
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
+    Step { name: "sse-client, with JSON", quick: false, needs_build: false, run: client },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -129,8 +130,11 @@ fn clippy(progress: &mut Progress, _: Options) -> Result<(), String> {
     let features = ["clippy", "-p", "sse-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
     all_features.args(["--", "-D", "warnings"]);
+    let client = ["clippy", "-p", "sse-client", "--features", CLIENT_FEATURES, "--all-targets"];
+    let mut client = cargo(&client);
+    client.args(["--", "-D", "warnings"]);
     let workspace = succeeds(progress, cargo(&clippy));
-    workspace.and(succeeds(progress, all_features))
+    workspace.and(succeeds(progress, all_features)).and(succeeds(progress, client))
 }
 
 fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
@@ -140,7 +144,8 @@ fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
         succeeds(progress, doc)
     };
     let workspace = doc(&["--workspace"]);
-    workspace.and(doc(&["-p", "sse-proto", "--all-features"]))
+    let proto = doc(&["-p", "sse-proto", "--all-features"]);
+    workspace.and(proto).and(doc(&["-p", "sse-client", "--features", CLIENT_FEATURES]))
 }
 
 const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
@@ -198,6 +203,14 @@ fn proto(progress: &mut Progress, _: Options) -> Result<(), String> {
 
 fn all_features(progress: &mut Progress, _: Options) -> Result<(), String> {
     let test = ["test", "-p", "sse-proto", "--all-features", "--no-fail-fast"];
+    succeeds(progress, cargo(&test))
+}
+
+/// Not all features: `native-tls` needs a library of the system's.
+const CLIENT_FEATURES: &str = "json,http2";
+
+fn client(progress: &mut Progress, _: Options) -> Result<(), String> {
+    let test = ["test", "-p", "sse-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
