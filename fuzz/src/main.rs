@@ -9,6 +9,7 @@ mod decode;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sse_fuzz::hostile;
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
@@ -21,14 +22,16 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Decode(decode::Decode),
+    Hostile(hostile::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Decode(decode) => decode.run(),
+        Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
+        Command::Hostile(hostile) => hostile.run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sse-fuzz: {error}");
             ExitCode::FAILURE

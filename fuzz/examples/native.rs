@@ -1,0 +1,51 @@
+//! `sse-client`, as `sse-fuzz hostile --check` wants a client to be: it takes a URL and prints each
+//! event as a line of JSON. The same in another language is all that is needed to test a client.
+//!
+//! `cargo build -p sse-fuzz --example native`, then
+//! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header}'`
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use sse_client::{EventSource, Item};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().ok_or("give a URL")?;
+    let header = arguments.next().ok_or("give a header")?;
+    let idle = arguments.next().map(|seconds| seconds.parse()).transpose()?;
+    run(&url, &header, idle.map(Duration::from_secs)).await
+}
+
+/// Reads until the stream is over. `idle` is how long silence lasts until it counts as an end.
+pub(crate) async fn run(
+    url: &str,
+    header: &str,
+    idle: Option<Duration>,
+) -> Result<(), Box<dyn Error>> {
+    let (name, value) = header.split_once(": ").ok_or("a header is `Name: value`")?;
+    let mut builder = EventSource::builder(url).header(name, value);
+    if let Some(idle) = idle {
+        builder = builder.connect_timeout(idle).idle_timeout(Some(idle));
+    }
+    let mut source = builder.build()?;
+    while let Some(item) = source.next().await {
+        match item {
+            Ok(Item::Event(event)) => {
+                let line = serde_json::json!({
+                    "event": event.event_type(),
+                    "data": event.data(),
+                    "id": event.last_event_id(),
+                });
+                writeln!(io::stdout().lock(), "{line}")?;
+            }
+            Ok(_) => {}
+            // Over, for a reason that is told. The exit code does not say that it crashed.
+            Err(error) if error.is_final() => return Err(error.into()),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+    Ok(())
+}

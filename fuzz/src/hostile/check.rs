@@ -1,0 +1,378 @@
+//! Runs a client's command through the cases: starts it, reads what it prints, watches its requests
+//! and its memory, and ends it.
+
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::case::{Case, Check};
+use super::judge::{self, Judgement, Memory, Observation, Printed, Verdict, judge};
+use super::serve::Server;
+
+/// How long a command may take until its first request: some are compiled first.
+const START_UP: Duration = Duration::from_secs(30);
+
+/// After so long without anything new, what is to come has come.
+const QUIET: Duration = Duration::from_millis(300);
+
+const TICK: Duration = Duration::from_millis(20);
+
+/// How often the memory is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The longest line of output that is read, in bytes. Longer ones are passed over.
+const MAX_LINE: usize = 4 << 20;
+
+/// How many events of a client are kept.
+const MAX_EVENTS: usize = 10_000;
+
+/// How much of what it says on standard error is kept, in bytes.
+const MAX_COMPLAINT: usize = 2048;
+
+/// A client's command, split into words.
+#[derive(Debug)]
+pub(super) struct Client {
+    words: Vec<String>,
+}
+
+/// Why a command cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error("the command of --check cannot be read ({0}); see to its quotes")]
+    Quotes(#[from] shell_words::ParseError),
+    #[error("the command of --check has no {{url}}, which is where the client is to connect")]
+    NoUrl,
+    #[error("the command of --check cannot be started: {0}")]
+    Start(#[source] io::Error),
+}
+
+/// What came of one case.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) case: Case,
+    pub(super) judgement: Judgement,
+    pub(super) time: Duration,
+}
+
+impl Client {
+    pub(super) fn new(command: &str) -> Result<Self, CommandError> {
+        let client = Self { words: shell_words::split(command)? };
+        if client.has("{url}") { Ok(client) } else { Err(CommandError::NoUrl) }
+    }
+
+    fn has(&self, placeholder: &str) -> bool {
+        self.words.iter().any(|word| word.contains(placeholder))
+    }
+
+    /// What the command lacks for a case.
+    fn lacks(&self, case: &Case) -> Option<&'static str> {
+        if case.needs.post.is_some() && !(self.has("{method}") && self.has("{body}")) {
+            Some("the command has no {method} and {body}, so it sends no POST")
+        } else if case.needs.header.is_some() && !self.has("{header}") {
+            Some("the command has no {header}, so there is no secret")
+        } else {
+            None
+        }
+    }
+
+    fn command(&self, case: &Case, url: &str) -> Command {
+        let url = if case.needs.userinfo {
+            url.replacen("http://", "http://hostile:secret@", 1)
+        } else {
+            url.to_owned()
+        };
+        let (name, value) = case.needs.header.unwrap_or(("X-Hostile", "none"));
+        let header = format!("{name}: {value}");
+        let mut words = self.words.iter().map(|word| {
+            word.replace("{url}", &url)
+                .replace("{method}", case.method())
+                .replace("{header}", &header)
+                .replace("{body}", case.body())
+        });
+        let mut command = Command::new(words.next().expect("there is a word with {url}"));
+        command.args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        command
+    }
+}
+
+/// Runs a client through the cases, some at once, and tells each outcome as it comes.
+pub(super) async fn run(
+    server: Arc<Server>,
+    client: Client,
+    cases: Vec<Case>,
+    jobs: usize,
+    mut tell: impl FnMut(&Outcome),
+) -> Result<Vec<Outcome>, CommandError> {
+    let client = Arc::new(client);
+    let slots = Arc::new(Semaphore::new(jobs));
+    let mut running = JoinSet::new();
+    // Those that take long first, so that at the end none is left to wait for alone.
+    let mut order: Vec<_> = cases.into_iter().enumerate().collect();
+    order.sort_by_key(|(_, case)| std::cmp::Reverse(case.deadline));
+    for (index, case) in order {
+        let (server, client, slots) =
+            (Arc::clone(&server), Arc::clone(&client), Arc::clone(&slots));
+        running.spawn(async move {
+            let _slot = slots.acquire().await.expect("it is never closed");
+            run_case(&server, &client, case).await.map(|outcome| (index, outcome))
+        });
+    }
+    let mut outcomes = Vec::new();
+    while let Some(done) = running.join_next().await {
+        let (index, outcome) = done.expect("no run panics, and none is aborted")?;
+        tell(&outcome);
+        outcomes.push((index, outcome));
+    }
+    outcomes.sort_by_key(|(index, _)| *index);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+async fn run_case(server: &Server, client: &Client, case: Case) -> Result<Outcome, CommandError> {
+    let start = Instant::now();
+    if let Some(reason) = client.lacks(&case) {
+        let reasons = vec![reason.to_owned()];
+        let judgement = Judgement { verdict: Verdict::Skip, reasons, evidence: Vec::new() };
+        return Ok(Outcome { case, judgement, time: Duration::ZERO });
+    }
+    let run = "check";
+    let mut command = client.command(&case, &server.url(&case.id, run));
+    let mut running = Running::start(&mut command).map_err(CommandError::Start)?;
+    let seen = loop {
+        let seen = running.look(server, &case, run);
+        if running.is_done(&case, &seen, server.elapsed(&case.id, run)) {
+            break seen;
+        }
+        sleep(TICK).await;
+    };
+    let mut judgement = judge(&case, &seen);
+    judgement.evidence.extend(running.complaint().await);
+    Ok(Outcome { case, judgement, time: start.elapsed() })
+}
+
+/// A client's process, and what has been seen of it.
+struct Running {
+    child: Child,
+    group: Group,
+    events: mpsc::UnboundedReceiver<Printed>,
+    complaint: tokio::task::JoinHandle<Vec<u8>>,
+    start: Instant,
+    printed: Vec<Printed>,
+    memory: Option<Memory>,
+    looked: Option<Instant>,
+    exit: Option<(ExitStatus, Instant)>,
+    requests: usize,
+    changed: Instant,
+    is_silent: bool,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> io::Result<Self> {
+        let mut child = command.spawn()?;
+        let stdout = child.stdout.take().expect("it is piped");
+        let stderr = child.stderr.take().expect("it is piped");
+        let (sender, events) = mpsc::unbounded_channel();
+        tokio::spawn(read_events(stdout, sender));
+        Ok(Self {
+            group: Group::of(&child),
+            child,
+            events,
+            complaint: tokio::spawn(read_beginning(stderr)),
+            start: Instant::now(),
+            printed: Vec::new(),
+            memory: None,
+            looked: None,
+            exit: None,
+            requests: 0,
+            changed: Instant::now(),
+            is_silent: false,
+        })
+    }
+
+    fn look(&mut self, server: &Server, case: &Case, run: &str) -> Observation {
+        if self.exit.is_none()
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
+            self.exit = Some((status, Instant::now()));
+        }
+        let requests = server.requests(&case.id, run);
+        loop {
+            match self.events.try_recv() {
+                Ok(event) => {
+                    self.changed = Instant::now();
+                    if self.printed.len() < MAX_EVENTS {
+                        self.printed.push(event);
+                    }
+                }
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    self.is_silent = true;
+                    break;
+                }
+            }
+        }
+        if requests.len() != self.requests {
+            self.requests = requests.len();
+            self.changed = Instant::now();
+        }
+        let measures = case.checks.iter().any(|check| matches!(check, Check::Memory(_)));
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+        if measures && !requests.is_empty() && is_due {
+            self.looked = Some(Instant::now());
+            if let Some(now) = self.group.memory() {
+                let memory = self.memory.get_or_insert(Memory { before: now, peak: now });
+                memory.peak = memory.peak.max(now);
+            }
+        }
+        Observation {
+            requests,
+            printed: self.printed.clone(),
+            memory: self.memory,
+            exit: self.exit.map(|(status, _)| status.code()),
+        }
+    }
+
+    fn is_done(&self, case: &Case, seen: &Observation, elapsed: Option<Duration>) -> bool {
+        if let Some((_, at)) = self.exit {
+            // What it has printed is read to the end, unless a child of it keeps the pipe.
+            return self.is_silent || at.elapsed() > QUIET * 3;
+        }
+        let Some(elapsed) = elapsed else {
+            return self.start.elapsed() > START_UP;
+        };
+        if judge::is_lost(case, seen) {
+            return true;
+        }
+        let Some(reached) = seen.requests.get(case.reach - 1) else {
+            return elapsed > case.deadline;
+        };
+        let is_watched = elapsed.saturating_sub(reached.at) >= case.watch;
+        let is_over = elapsed > case.deadline && is_watched;
+        let is_quiet = case.watch > Duration::ZERO || self.changed.elapsed() >= QUIET;
+        is_over
+            || (is_watched && is_quiet && reached.played)
+                && judge(case, seen).verdict != Verdict::Fail
+    }
+
+    /// Ends it and all that it has started. The beginning of what it said on standard error.
+    async fn complaint(mut self) -> Vec<String> {
+        self.group.end();
+        drop(self.child.kill().await);
+        let Ok(Ok(text)) = timeout(Duration::from_secs(1), self.complaint).await else {
+            return Vec::new();
+        };
+        let text = String::from_utf8_lossy(&text);
+        text.lines().take(8).map(|line| format!("standard error: {line}")).collect()
+    }
+}
+
+/// One line of output, as far as it is read.
+#[derive(Deserialize)]
+struct Line {
+    event: String,
+    data: String,
+    id: Option<String>,
+}
+
+/// Reads lines until the pipe is closed. What is no event is passed over.
+async fn read_events(mut pipe: impl AsyncRead + Unpin, events: mpsc::UnboundedSender<Printed>) {
+    let mut line = Vec::new();
+    let mut is_too_long = false;
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(len @ 1..) = pipe.read(&mut buffer).await {
+        let mut rest = &buffer[..len];
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            line.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            if !is_too_long && let Ok(Line { event, data, id }) = serde_json::from_slice(&line) {
+                drop(events.send(Printed { event, data, id }));
+            }
+            line.clear();
+            is_too_long = false;
+        }
+        line.extend_from_slice(rest);
+        if line.len() > MAX_LINE {
+            is_too_long = true;
+            line.clear();
+        }
+    }
+}
+
+async fn read_beginning(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = pipe.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..len.min(MAX_COMPLAINT - text.len())]);
+    }
+    text
+}
+
+/// A client's process and the processes that it has started. Ended when dropped.
+struct Group {
+    #[cfg(unix)]
+    id: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    #[cfg(unix)]
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { id: id.and_then(rustix::process::Pid::from_raw) }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Child) -> Self {
+        Self {}
+    }
+
+    fn end(&mut self) {
+        #[cfg(unix)]
+        if let Some(id) = self.id.take() {
+            // An error says that there is none any more.
+            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// The most that each of them has ever needed, together, in bytes.
+    #[cfg(target_os = "linux")]
+    fn memory(&self) -> Option<u64> {
+        let group = self.id?.as_raw_nonzero().to_string();
+        let processes = std::fs::read_dir("/proc").ok()?;
+        let peaks = processes.filter_map(|process| {
+            let path = process.ok()?.path();
+            let stat = std::fs::read_to_string(path.join("stat")).ok()?;
+            // After the name, which is in parentheses: state, parent, group.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            if rest.split(' ').nth(2)? != group {
+                return None;
+            }
+            let status = std::fs::read_to_string(path.join("status")).ok()?;
+            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+        });
+        let sum: u64 = peaks.sum();
+        (sum > 0).then_some(sum << 10)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn memory(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,174 @@
+//! `sse-fuzz hostile`: serves the cases, or runs a client through them.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::case::Case;
+use super::catalogue;
+use super::check::{self, Client, CommandError};
+use super::report::{self, Summary};
+use super::serve::Server;
+
+/// Misbehaves on purpose, for testing clients
+///
+/// Without --check it serves the cases, each at a URL of its own, until it is interrupted. Add
+/// ?run=ANY-WORD to a URL to begin the case anew.
+///
+/// With --check it runs a client's command for each case and says what the client did wrong. The
+/// command prints each event as a line of JSON, {"event":"message","data":"…","id":"…"}; other
+/// lines are passed over. It exits with 0 if nothing failed, 1 if something did, 2 for wrong usage,
+/// and 4 if nothing failed and nothing passed.
+#[derive(Args, Debug)]
+pub struct Command {
+    /// Ids of cases, or of sections such as `parse`; all of them if there is none
+    #[arg(value_name = "CASE")]
+    cases: Vec<String>,
+    /// Prints the cases, and ends
+    #[arg(long)]
+    list: bool,
+    /// Where to listen; a second port for other origins is chosen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// The client's command. {url} stands for the URL, {header} for a header `Name: value`, {method}
+    /// and {body} for what to send; cases that need what the command does not have are skipped
+    #[arg(long, value_name = "COMMAND")]
+    check: Option<String>,
+    /// How many cases run at once
+    #[arg(long, value_name = "N", default_value = "4", requires = "check",
+        value_parser = clap::value_parser!(u8).range(1..=64))]
+    jobs: u8,
+    /// Writes the report as JSON
+    #[arg(long, value_name = "FILE", requires = "check")]
+    json: Option<PathBuf>,
+    /// Writes the report as XML in the form of `JUnit`
+    #[arg(long, value_name = "FILE", requires = "check")]
+    junit: Option<PathBuf>,
+}
+
+/// Why it could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("there is no case {0:?}; --list shows them")]
+    NoCase(String),
+    #[error(transparent)]
+    Client(#[from] CommandError),
+    #[error("cannot listen at {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    #[error("cannot write {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    pub fn run(&self) -> io::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        Ok(match runtime.block_on(self.run_here()) {
+            Ok(code) => code,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sse-fuzz: {error}");
+                ExitCode::from(2)
+            }
+        })
+    }
+
+    async fn run_here(&self) -> Result<ExitCode, Error> {
+        let cases = self.chosen()?;
+        let mut out = anstream::stdout();
+        if self.list {
+            for case in cases {
+                writeln!(out, "{:32} {}", case.id, case.title)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let client = self.check.as_deref().map(Client::new).transpose()?;
+        let server = Server::bind(self.listen).await;
+        let server = server.map_err(|error| Error::Listen(self.listen, error))?;
+        let Some(client) = client else {
+            for case in cases {
+                writeln!(out, "{} {}", case.method(), server.url(&case.id, ""))?;
+                writeln!(out, "  {}", case.title)?;
+                writeln!(out, "  A correct client: {} ({})", case.correct, case.reference)?;
+            }
+            writeln!(out, "\nhttp://{}/ lists them, too. Interrupt to end.", server.address())?;
+            out.flush()?;
+            interrupted().await;
+            return Ok(ExitCode::SUCCESS);
+        };
+        let jobs = usize::from(self.jobs);
+        let tell = |outcome: &check::Outcome| drop(report::line(&mut anstream::stdout(), outcome));
+        let run = check::run(Arc::new(server), client, cases, jobs, tell);
+        let outcomes = tokio::select! {
+            outcomes = run => outcomes?,
+            // Dropping the run ends the clients.
+            () = interrupted() => return Ok(ExitCode::from(130)),
+        };
+        report::summary(&mut out, &outcomes)?;
+        let client = self.check.as_deref().unwrap_or_default();
+        write_file(self.json.as_ref(), |file| report::json(file, client, &outcomes))?;
+        write_file(self.junit.as_ref(), |file| report::junit(file, &outcomes))?;
+        Ok(match Summary::of(&outcomes) {
+            Summary { fail: 1.., .. } => ExitCode::from(1),
+            Summary { pass: 0, .. } => ExitCode::from(4),
+            _ => ExitCode::SUCCESS,
+        })
+    }
+
+    fn chosen(&self) -> Result<Vec<Case>, Error> {
+        let all = catalogue::cases();
+        let is_meant = |name: &str, case: &Case| {
+            let rest = case.id.strip_prefix(name.trim_end_matches('.'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let names = &self.cases;
+        if let Some(name) = names.iter().find(|name| !all.iter().any(|case| is_meant(name, case))) {
+            return Err(Error::NoCase(name.clone()));
+        }
+        let is_chosen =
+            |case: &Case| names.is_empty() || names.iter().any(|name| is_meant(name, case));
+        Ok(all.into_iter().filter(is_chosen).collect())
+    }
+}
+
+fn write_file(
+    path: Option<&PathBuf>,
+    write: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>,
+) -> Result<(), Error> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    let written = File::create(path).and_then(|file| {
+        let mut file = io::BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|source| Error::File { path: path.clone(), source })
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    drop(tokio::signal::ctrl_c().await);
+}

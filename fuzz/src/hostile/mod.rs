@@ -1,0 +1,42 @@
+//! A server that misbehaves on purpose, and the judge of the clients that have met it.
+//!
+//! A [`Case`] is one misbehaviour: what the server does on each request, and what must be seen of a
+//! correct client. [`Server`] plays the cases and records the requests; [`judge`] compares the record,
+//! and what the client has printed, with the case. [`Command`] is `sse-fuzz hostile`, which does all
+//! of it for a client in any language.
+//!
+//! A test in Rust can use the server alone:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! use sse_fuzz::hostile::Server;
+//!
+//! let server = Server::start().await?;
+//! let url = server.url("cut.mid-event", "my-test");
+//! // … let a client read `url`, then look at what it has asked for:
+//! assert!(server.requests("cut.mid-event", "my-test").is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing here may know the client crates: their tests use this.
+
+mod case;
+mod catalogue;
+mod check;
+mod command;
+mod dialect;
+mod judge;
+mod play;
+mod report;
+mod request;
+mod serve;
+
+pub use case::{Case, Expected};
+pub use catalogue::{cases, table};
+pub use command::Command;
+pub use dialect::{Dialect, dialects};
+pub use judge::{Judgement, Memory, Observation, Printed, Verdict, judge};
+pub use request::Request;
+pub use serve::Server;

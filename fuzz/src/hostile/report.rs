@@ -1,0 +1,142 @@
+//! What has come of a run, for people and for programs.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use serde::Serialize;
+
+use super::check::Outcome;
+use super::judge::Verdict;
+
+/// How many cases came to each verdict.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct Summary {
+    pub(super) pass: usize,
+    pub(super) fail: usize,
+    pub(super) skip: usize,
+    pub(super) inconclusive: usize,
+}
+
+impl Summary {
+    pub(super) fn of(outcomes: &[Outcome]) -> Self {
+        let mut summary = Self::default();
+        for outcome in outcomes {
+            match outcome.judgement.verdict {
+                Verdict::Pass => summary.pass += 1,
+                Verdict::Fail => summary.fail += 1,
+                Verdict::Skip => summary.skip += 1,
+                Verdict::Inconclusive => summary.inconclusive += 1,
+            }
+        }
+        summary
+    }
+}
+
+const fn style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Pass => AnsiColor::Green.on_default(),
+        Verdict::Fail => AnsiColor::Red.on_default().bold(),
+        Verdict::Skip => AnsiColor::BrightBlack.on_default(),
+        Verdict::Inconclusive => AnsiColor::Yellow.on_default(),
+    }
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "FAIL",
+        Verdict::Skip => "skip",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
+
+/// The verdict of a case, on one line.
+pub(super) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let verdict = outcome.judgement.verdict;
+    let style = style(verdict);
+    let seconds = outcome.time.as_secs_f32();
+    write!(out, "{style}{:12}{style:#} {:32} {seconds:5.1} s", word(verdict), outcome.case.id)?;
+    match outcome.judgement.reasons.first() {
+        Some(reason) => writeln!(out, "  {reason}"),
+        None => writeln!(out),
+    }
+}
+
+/// What failed, with everything that is known about it, and the numbers last.
+pub(super) fn summary(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
+    for outcome in outcomes.iter().filter(|outcome| outcome.judgement.verdict == Verdict::Fail) {
+        let case = &outcome.case;
+        let style = style(Verdict::Fail);
+        writeln!(out, "\n{style}{}{style:#}: {}", case.id, case.title)?;
+        writeln!(out, "  a correct client: {} ({})", case.correct, case.reference)?;
+        for reason in &outcome.judgement.reasons {
+            writeln!(out, "  {reason}")?;
+        }
+        for evidence in &outcome.judgement.evidence {
+            writeln!(out, "    {evidence}")?;
+        }
+        writeln!(out, "  alone: sse-fuzz hostile {} --check …", case.id)?;
+    }
+    let Summary { pass, fail, skip, inconclusive } = Summary::of(outcomes);
+    writeln!(out, "\n{pass} pass, {fail} fail, {inconclusive} inconclusive, {skip} skipped")
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    title: &'a str,
+    correct: &'a str,
+    reference: &'a str,
+    verdict: Verdict,
+    reasons: &'a [String],
+    evidence: &'a [String],
+    seconds: f32,
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    client: &'a str,
+    summary: Summary,
+    cases: Vec<Entry<'a>>,
+}
+
+/// Everything, as JSON.
+pub(super) fn json(out: impl Write, client: &str, outcomes: &[Outcome]) -> io::Result<()> {
+    let cases = outcomes.iter().map(|Outcome { case, judgement, time }| Entry {
+        id: &case.id,
+        title: &case.title,
+        correct: &case.correct,
+        reference: &case.reference,
+        verdict: judgement.verdict,
+        reasons: &judgement.reasons,
+        evidence: &judgement.evidence,
+        seconds: time.as_secs_f32(),
+    });
+    let whole = Whole { client, summary: Summary::of(outcomes), cases: cases.collect() };
+    Ok(serde_json::to_writer_pretty(out, &whole)?)
+}
+
+/// The form that CI systems read. What is inconclusive counts as skipped there, with its reason.
+pub(super) fn junit(out: impl Write, outcomes: &[Outcome]) -> io::Result<()> {
+    let mut suite = TestSuite::new("sse-fuzz hostile");
+    for Outcome { case, judgement, time } in outcomes {
+        let mut status = match judgement.verdict {
+            Verdict::Pass => TestCaseStatus::success(),
+            Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
+            Verdict::Skip | Verdict::Inconclusive => TestCaseStatus::skipped(),
+        };
+        if judgement.verdict != Verdict::Pass {
+            let reasons = judgement.reasons.join("; ");
+            status.set_message(format!("{}: {reasons}", word(judgement.verdict)));
+            status.set_description(judgement.evidence.join("\n"));
+        }
+        let mut test = TestCase::new(case.id.as_str(), status);
+        let section = case.id.split('.').next().unwrap_or_default();
+        test.set_classname(format!("hostile.{section}")).set_time(*time);
+        suite.add_test_case(test);
+    }
+    let mut report = Report::new("sse-fuzz");
+    report.add_test_suite(suite);
+    report.serialize(out).map_err(io::Error::other)
+}

@@ -1,0 +1,98 @@
+//! A request as the server has received it.
+
+use std::time::Duration;
+
+/// The longest head, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+/// A request that a [`Server`](super::Server) has recorded.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Request {
+    /// When its head was complete, since the first request of the run.
+    pub at: Duration,
+    /// Whether it came to the other origin, where redirects lead.
+    pub at_other_origin: bool,
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Names as they were sent, and values without white space at their ends.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, up to a megabyte of it.
+    pub body: Vec<u8>,
+    /// Bytes of the response that have been written.
+    pub sent: u64,
+    /// The server has done all that its script says, but for keeping the connection open.
+    pub played: bool,
+    /// When the connection ended.
+    pub ended: Option<Duration>,
+    /// It was the client who ended it.
+    pub ended_by_client: bool,
+}
+
+impl Request {
+    /// The first header of this name, whatever its case.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let mut headers = self.headers.iter();
+        let header = headers.find(|(header, _)| header.eq_ignore_ascii_case(name));
+        header.map(|(_, value)| value.as_slice())
+    }
+
+    /// The path's part that names the case, and the run.
+    pub(super) fn case_and_run(&self) -> (&str, &str) {
+        let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
+        let id = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let run = query.split('&').find_map(|pair| pair.strip_prefix("run="));
+        (id, run.unwrap_or_default())
+    }
+
+    /// How long its body is.
+    pub(super) fn body_len(&self) -> usize {
+        let length = self.header("content-length").and_then(|value| str::from_utf8(value).ok());
+        length.and_then(|value| value.parse().ok()).unwrap_or(0).min(1 << 20)
+    }
+
+    /// Reads a head, once it is complete. The rest are the bytes that follow it.
+    pub(super) fn parse(bytes: &[u8]) -> Head {
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return if bytes.len() > MAX_HEAD { Head::Bad } else { Head::Incomplete };
+        };
+        let mut lines = bytes[..end].split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+        let line = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+        let mut words = line.split(' ');
+        let (Some(method), Some(target), Some(version)) =
+            (words.next(), words.next(), words.next())
+        else {
+            return Head::Bad;
+        };
+        if !version.starts_with("HTTP/1.") {
+            return Head::Bad;
+        }
+        let headers = lines.filter_map(|line| {
+            let colon = line.iter().position(|&byte| byte == b':')?;
+            let name = String::from_utf8_lossy(&line[..colon]).into_owned();
+            Some((name, line[colon + 1..].trim_ascii().to_vec()))
+        });
+        let request = Self {
+            at: Duration::ZERO,
+            at_other_origin: false,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: headers.collect(),
+            body: Vec::new(),
+            sent: 0,
+            played: false,
+            ended: None,
+            ended_by_client: false,
+        };
+        Head::Complete(Box::new(request), end + 4)
+    }
+}
+
+pub(super) enum Head {
+    Incomplete,
+    Bad,
+    /// And how long it is.
+    Complete(Box<Request>, usize),
+}

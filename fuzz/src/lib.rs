@@ -1,0 +1,6 @@
+//! What the command `sse-fuzz` is made of, as far as others' tests can use it: [`hostile`], a server
+//! that misbehaves on purpose.
+
+#![deny(missing_docs)]
+
+pub mod hostile;
