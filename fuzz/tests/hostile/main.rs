@@ -1,0 +1,290 @@
+//! `sse-fuzz hostile`, seen from outside: it passes clients that are right, and fails each that does
+//! one thing wrong for exactly that.
+//!
+//! The clients are processes, since their memory is looked at: this test binary, started again.
+
+mod client;
+#[path = "../../examples/native.rs"]
+#[allow(dead_code, reason = "its main is for the command line")]
+mod native;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use client::{Fault, Task};
+use serde_json::Value;
+
+/// Starts this binary as a client, with what to do in the environment.
+#[test]
+#[ignore = "a client for the other tests"]
+fn a_client() {
+    let value = |name: &str| env::var(name).unwrap_or_default();
+    let fault = value("HOSTILE_FAULT");
+    if fault == "native" {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let idle = Some(Duration::from_secs(3));
+        let (url, header) = (value("HOSTILE_URL"), value("HOSTILE_HEADER"));
+        let run = native::run(&url, &header, idle);
+        let result = runtime.expect("a runtime").block_on(run);
+        if let Err(error) = &result {
+            eprintln!("{error}");
+        }
+        std::process::exit(i32::from(result.is_err()));
+    }
+    let task = Task {
+        url: value("HOSTILE_URL"),
+        method: value("HOSTILE_METHOD"),
+        header: value("HOSTILE_HEADER"),
+        body: value("HOSTILE_BODY"),
+    };
+    client::run(&task, Fault::named(&fault));
+}
+
+fn hostile(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sse-fuzz"));
+    command.arg("hostile").args(args).output().expect("cargo has built it")
+}
+
+/// Runs a client through cases: the exit code, and the ids by verdict.
+fn check(fault: &str, cases: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
+    let me = env::current_exe().expect("it runs");
+    let post = if fault == "native" { "" } else { "HOSTILE_METHOD={method} 'HOSTILE_BODY={body}'" };
+    let command = format!(
+        "env HOSTILE_FAULT={fault} HOSTILE_URL={{url}} 'HOSTILE_HEADER={{header}}' {post} \
+         '{}' a_client --exact --ignored --nocapture",
+        me.display()
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("report.json");
+    let file = json.to_str().expect("UTF-8");
+    let output = hostile(&[&["--check", &command, "--json", file, "--jobs", "8"], cases].concat());
+    let report = std::fs::read(&json).unwrap_or_else(|_| panic!("a report: {output:?}"));
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let cases = report["cases"].as_array().expect("a list").iter().map(|case| {
+        let text = |name: &str| case[name].as_str().expect("a text").to_owned();
+        let verdict = text("verdict");
+        if verdict != "pass" {
+            // Seen when the test fails.
+            eprintln!(
+                "{fault} {}: {verdict} {} {:#}",
+                text("id"),
+                case["reasons"],
+                case["evidence"]
+            );
+        }
+        (text("id"), verdict)
+    });
+    (output.status.code(), cases.collect())
+}
+
+/// The client with this fault fails exactly these of the cases, and passes the others.
+#[track_caller]
+fn fails(fault: Fault, cases: &[&str], expected: &[&str]) {
+    let (code, verdicts) = check(&format!("{fault:?}"), cases);
+    let failed: BTreeSet<_> = verdicts.iter().filter(|(_, verdict)| verdict != "pass").collect();
+    let expected: Vec<_> = expected.iter().map(|id| (id.to_string(), "fail".to_owned())).collect();
+    assert_eq!(failed, expected.iter().collect(), "{fault:?}");
+    assert_eq!(code, Some(1));
+    assert!(verdicts.len() > expected.len(), "some are to be passed");
+}
+
+#[test]
+fn the_native_client_passes() {
+    let (code, verdicts) = check("native", &[]);
+    for (id, verdict) in &verdicts {
+        assert!(verdict == "pass" || verdict == "skip", "{id}: {verdict}");
+    }
+    let skipped = verdicts.iter().filter(|(_, verdict)| verdict == "skip").count();
+    assert!(skipped * 4 < verdicts.len(), "only what needs a POST is skipped");
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_client_without_fault_passes_everything() {
+    let (code, verdicts) = check("None", &[]);
+    let failed: Vec<_> = verdicts.iter().filter(|(_, verdict)| verdict != "pass").collect();
+    assert_eq!(failed, Vec::<&(String, String)>::new());
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn coming_back_in_a_tight_loop_fails() {
+    let cases = [
+        "con",
+        "http",
+        "cut",
+        "time.retry",
+        "time.retry-zero",
+        "time.retry-huge",
+        "time.retry-64-bit",
+        "time.empty-streams",
+    ];
+    let expected = [
+        "con.status-500",
+        "http.storm-5xx",
+        "http.retry-after",
+        "http.retry-after-date",
+        "http.retry-after-huge",
+        "http.garbage",
+        "time.retry",
+        "time.retry-zero",
+        "time.retry-huge",
+        "time.retry-64-bit",
+        "time.empty-streams",
+        "cut.always",
+    ];
+    fails(Fault::TightLoop, &cases, &expected);
+}
+
+#[test]
+fn keeping_no_id_fails_where_it_is_resumed() {
+    let cases =
+        ["con", "cut", "parse.retry-plus", "http.204", "http.redirect-resume", "time.retry"];
+    let expected = [
+        "con.reconnect",
+        "con.id-survives",
+        "con.id-without-data",
+        "con.id-utf8",
+        "con.id-long",
+        "http.redirect-resume",
+        "cut.mid-event",
+        "cut.mid-line",
+        "cut.mid-name",
+        "cut.mid-id",
+        "cut.after-cr",
+        "cut.bom-again",
+        "cut.rst",
+        "cut.rst-mid-codepoint",
+        "cut.chunked-truncated",
+        "cut.chunked-unfinished",
+        "cut.chunked-garbage",
+        "cut.length",
+        "cut.before-head",
+        "cut.in-head",
+    ];
+    fails(Fault::NoId, &cases, &expected);
+}
+
+#[test]
+fn an_empty_id_in_the_request_fails_where_there_is_none() {
+    let expected = ["con.request", "con.reconnect-without-id", "con.id-empty", "con.id-unsendable"];
+    fails(Fault::EmptyId, &["con", "cut.rst"], &expected);
+}
+
+#[test]
+fn taking_secrets_to_other_origins_fails() {
+    let expected = ["http.redirect-credentials", "http.redirect-cookie", "http.redirect-header"];
+    fails(Fault::Leaks, &["http"], &expected);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn keeping_the_whole_stream_fails() {
+    let expected = [
+        "limit.endless-line",
+        "limit.endless-data",
+        "limit.endless-comment",
+        "limit.endless-name",
+        "limit.endless-id",
+    ];
+    fails(Fault::Hoards, &["limit"], &expected);
+}
+
+#[test]
+fn waiting_for_the_byte_after_a_cr_fails() {
+    fails(Fault::LateCr, &["parse", "cut"], &["parse.cr-at-once"]);
+}
+
+#[test]
+fn trying_again_what_is_final_fails() {
+    let expected = [
+        "http.204",
+        "http.400",
+        "http.401",
+        "http.403",
+        "http.404",
+        "http.410",
+        "http.html-200",
+        "con.type-wrong",
+        "con.status-201",
+    ];
+    let others = ["http.408", "http.storm-5xx", "con.stream-error"];
+    fails(Fault::NeverStops, &[&expected[..], &others].concat(), &expected);
+}
+
+#[test]
+fn continuing_half_an_event_fails() {
+    let expected = [
+        "cut.mid-event",
+        "cut.mid-line",
+        "cut.mid-name",
+        "cut.mid-id",
+        "cut.after-cr",
+        "cut.bom-again",
+        "cut.rst-mid-codepoint",
+        "cut.length",
+    ];
+    fails(Fault::KeepsHalves, &["cut"], &expected);
+}
+
+#[test]
+fn sending_a_post_again_fails() {
+    let expected =
+        ["post.end", "post.cut", "dialect.openai", "dialect.openai.bytes", "dialect.openai.random"];
+    fails(Fault::Repeats, &["post", "dialect.openai", "con.request"], &expected);
+}
+
+#[test]
+fn reading_whatever_comes_fails() {
+    let expected = ["con.type-wrong", "con.type-missing", "con.type-prefix", "http.html-200"];
+    fails(Fault::AnyType, &["con", "http.html-200"], &expected);
+}
+
+#[test]
+fn waiting_for_ever_fails() {
+    fails(Fault::Patient, &["time.stall-headers", "time.drip"], &["time.stall-headers"]);
+}
+
+#[test]
+fn what_was_not_seen_is_not_passed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = folder.path().join("report.xml");
+    let file = report.to_str().expect("UTF-8");
+    // It looks at the URL, and asks nothing.
+    let output = hostile(&["--check", "echo {url}", "--junit", file, "http.204", "post.end"]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.contains("inconclusive http.204"), "{text}");
+    assert!(text.ends_with("0 pass, 0 fail, 1 inconclusive, 1 skipped\n"), "{text}");
+    assert!(!text.contains('\u{1b}'), "colours are for terminals: {text}");
+    let report = std::fs::read_to_string(report).expect("a report");
+    assert!(report.contains("name=\"post.end\" classname=\"hostile.post\""), "{report}");
+    assert!(report.contains("the command has no {method} and {body}"), "{report}");
+}
+
+#[test]
+fn wrong_usage_is_told_and_exits_with_2() {
+    for (args, told) in [
+        (&["no-such-case"][..], "no-such-case"),
+        (&["--check", "curl"], "{url}"),
+        (&["--check", "'curl {url}"], "quotes"),
+        (&["--check", "/no/such/program {url}", "parse.lf"], "cannot be started"),
+        (&["--json", "x"], "--check"),
+        (&["--listen", "nowhere"], "--listen"),
+    ] {
+        let output = hostile(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {output:?}");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(complaint.contains(told), "{args:?}: {complaint}");
+    }
+}
+
+#[test]
+fn cases_are_listed_by_section() {
+    let output = hostile(&["--list", "cut"]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(text.lines().count() > 10, "{text}");
+    assert!(text.lines().all(|line| line.starts_with("cut.")), "{text}");
+}
