@@ -193,9 +193,12 @@ impl Case {
     }
 
     /// Coming back is the rule, with this id.
-    pub(super) fn resumes(self, request: usize, id: Option<&str>) -> Self {
+    pub(super) fn resumes(mut self, request: usize, id: Option<&str>) -> Self {
         let id = id.map(|id| id.as_bytes().to_vec());
-        self.reach(request).check(Check::ComesBack(request)).check(Check::LastEventId(request, id))
+        // Before the events: those that are missing follow from this.
+        self.checks.insert(0, Check::LastEventId(request, id));
+        self.checks.insert(0, Check::ComesBack(request));
+        self.reach(request)
     }
 
     pub(super) const fn reach(mut self, requests: usize) -> Self {

@@ -245,8 +245,10 @@ impl Running {
 
     fn is_done(&self, case: &Case, seen: &Observation, elapsed: Option<Duration>) -> bool {
         if let Some((_, at)) = self.exit {
-            // What it has printed is read to the end, unless a child of it keeps the pipe.
-            return self.is_silent || at.elapsed() > QUIET * 3;
+            // What it has printed is read to the end, unless a child of it keeps the pipe; and the
+            // server notices the ends of its connections.
+            let is_gone = seen.requests.iter().all(|request| request.ended.is_some());
+            return (self.is_silent && is_gone) || at.elapsed() > QUIET * 3;
         }
         let Some(elapsed) = elapsed else {
             return self.start.elapsed() > START_UP;

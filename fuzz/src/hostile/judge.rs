@@ -122,7 +122,7 @@ impl Check {
                 })
             }
             Self::ComesBack(requests) => ensure(seen.requests.len() >= *requests, || {
-                format!("it made {} requests, and should make {requests}", seen.requests.len())
+                format!("it made {} of the {requests} requests that it should", seen.requests.len())
             }),
             Self::AtMost(most) => ensure(seen.requests.len() <= *most, || {
                 let last = seen.requests.last().map_or(Duration::ZERO, |request| request.at);
