@@ -94,6 +94,7 @@ impl Command {
             return Ok(ExitCode::SUCCESS);
         }
         let client = self.check.as_deref().map(Client::new).transpose()?;
+        let interruption = Interruption::new()?;
         let server = Server::bind(self.listen).await;
         let server = server.map_err(|error| Error::Listen(self.listen, error))?;
         let Some(client) = client else {
@@ -104,7 +105,7 @@ impl Command {
             }
             writeln!(out, "\nhttp://{}/ lists them, too. Interrupt to end.", server.address())?;
             out.flush()?;
-            interrupted().await;
+            interruption.wait().await;
             return Ok(ExitCode::SUCCESS);
         };
         let jobs = usize::from(self.jobs);
@@ -113,7 +114,7 @@ impl Command {
         let outcomes = tokio::select! {
             outcomes = run => outcomes?,
             // Dropping the run ends the clients.
-            () = interrupted() => return Ok(ExitCode::from(130)),
+            () = interruption.wait() => return Ok(ExitCode::from(130)),
         };
         report::summary(&mut out, &outcomes)?;
         let client = self.check.as_deref().unwrap_or_default();
@@ -157,18 +158,36 @@ fn write_file(
     written.map_err(|source| Error::File { path: path.clone(), source })
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
+/// Ctrl-C and SIGTERM, listened to from when it is made: whoever has seen the first line of output may
+/// interrupt.
+struct Interruption {
     #[cfg(unix)]
-    {
+    signals: [tokio::signal::unix::Signal; 2],
+}
+
+impl Interruption {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+    }
+
+    #[cfg(not(unix))]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(unix)]
+    async fn wait(mut self) {
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
     }
-    drop(tokio::signal::ctrl_c().await);
+
+    #[cfg(not(unix))]
+    async fn wait(self) {
+        drop(tokio::signal::ctrl_c().await);
+    }
 }
