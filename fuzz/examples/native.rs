@@ -2,7 +2,7 @@
 //! event as a line of JSON. The same in another language is all that is needed to test a client.
 //!
 //! `cargo build -p sse-fuzz --example native`, then
-//! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header}'`
+//! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header} {method} {body}'`
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -12,21 +12,34 @@ use sse_client::{EventSource, Item};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let url = arguments.next().ok_or("give a URL")?;
-    let header = arguments.next().ok_or("give a header")?;
-    let idle = arguments.next().map(|seconds| seconds.parse()).transpose()?;
-    run(&url, &header, idle.map(Duration::from_secs)).await
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [url, header, method, body] = arguments.as_slice() else {
+        return Err("give a URL, a header, a method and a body".into());
+    };
+    run(&Request { url, header, method, body }, None).await
+}
+
+/// What to ask for.
+pub(crate) struct Request<'a> {
+    pub(crate) url: &'a str,
+    /// `Name: value`
+    pub(crate) header: &'a str,
+    pub(crate) method: &'a str,
+    /// Empty: none.
+    pub(crate) body: &'a str,
 }
 
 /// Reads until the stream is over. `idle` is how long silence lasts until it counts as an end.
 pub(crate) async fn run(
-    url: &str,
-    header: &str,
+    request: &Request<'_>,
     idle: Option<Duration>,
 ) -> Result<(), Box<dyn Error>> {
-    let (name, value) = header.split_once(": ").ok_or("a header is `Name: value`")?;
-    let mut builder = EventSource::builder(url).header(name, value);
+    let (name, value) = request.header.split_once(": ").ok_or("a header is `Name: value`")?;
+    let mut builder = EventSource::builder(request.url).header(name, value);
+    builder = builder.method(request.method.parse()?);
+    if !request.body.is_empty() {
+        builder = builder.body(request.body.to_owned());
+    }
     if let Some(idle) = idle {
         builder = builder.connect_timeout(idle).idle_timeout(Some(idle));
     }

@@ -1,6 +1,7 @@
 //! What the command `sse-fuzz` is made of, as far as others' tests can use it: [`hostile`], a server
 //! that misbehaves on purpose.
 
+#![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod hostile;

@@ -148,7 +148,7 @@ impl<'d, 'c> Frames<'d, 'c> {
             self.look_ahead();
         }
         let end = self.split_line();
-        let piece = end.unwrap_or_else(|| mem::take(&mut self.rest));
+        let piece = end.unwrap_or_else(|| self.take_rest());
         if self.decoder.line.len() + piece.len() > self.decoder.config.max_line_len {
             return Some(Step::LineTooLong { in_line: end.is_none() });
         }
@@ -161,7 +161,7 @@ impl<'d, 'c> Frames<'d, 'c> {
     #[inline]
     fn read_line(&mut self, fields: &mut Fields<'c>) -> Option<Step> {
         let line = self.split_line();
-        let piece = line.unwrap_or_else(|| mem::take(&mut self.rest));
+        let piece = line.unwrap_or_else(|| self.take_rest());
         if piece.len() > self.decoder.config.max_line_len {
             return Some(Step::LineTooLong { in_line: line.is_none() });
         }
@@ -322,9 +322,16 @@ impl<'d, 'c> Frames<'d, 'c> {
             }
             in_line = false;
         }
-        in_line |= !mem::take(&mut self.rest).is_empty();
+        in_line |= !self.take_rest().is_empty();
         self.decoder.mode = Mode::Dropping { in_line };
         None
+    }
+
+    /// Takes what is left of the chunk.
+    #[inline]
+    fn take_rest(&mut self) -> &'c [u8] {
+        self.plain_len = 0;
+        mem::take(&mut self.rest)
     }
 
     /// Splits the bytes up to the next line end off the rest.

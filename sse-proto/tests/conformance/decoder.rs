@@ -1,6 +1,8 @@
 //! The decoder under test, with its answer in the words of the vectors.
 
-use sse_proto::{DecodeError, Decoder, DecoderConfig, Frame};
+use std::time::Duration;
+
+use sse_proto::{DecodeError, Decoder, DecoderConfig, Frame, ResponseHead, Session, SessionConfig};
 
 use crate::additions::{Delivery, Wanted};
 use crate::oracle::Item;
@@ -9,13 +11,8 @@ use crate::oracle::Item;
 ///
 /// Also sees to it that it never holds more than the limits allow.
 pub(crate) fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
-    let event_limit = wanted.event_limit.unwrap_or(16 << 20);
-    let line_limit = wanted.line_limit.unwrap_or(16 << 20);
-    let config = DecoderConfig::default()
-        .comments(wanted.comments)
-        .max_event_len(event_limit)
-        .max_line_len(line_limit);
-    let mut decoder = Decoder::with_config(config);
+    let [event_limit, line_limit] = limits(wanted);
+    let mut decoder = Decoder::with_config(config(wanted));
     if !seed.is_empty() {
         decoder.set_last_event_id(Some(seed.to_owned()));
     }
@@ -28,6 +25,39 @@ pub(crate) fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Deliv
         assert!(decoder.buffered_len() <= event_limit + line_limit);
     }
     (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
+}
+
+/// The same by way of a session, which has no item for a reconnection time.
+pub(crate) fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+    let config = SessionConfig::default().control_events(true).decoder(config(wanted));
+    let mut session = Session::new(config, 0);
+    session.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
+    let now = Duration::ZERO;
+    session.poll(now);
+    let content_type = Some("text/event-stream");
+    session.handle_response(now, &ResponseHead { status: 200, content_type, retry_after: None });
+    let mut delivered = Vec::new();
+    for chunk in chunks {
+        let mut items = session.handle_bytes(now, chunk);
+        while let Some(item) = items.next_item() {
+            delivered.push(delivery(item.map(|item| match item {
+                sse_proto::Item::Event(event) => Frame::Event(event),
+                sse_proto::Item::Comment(comment) => Frame::Comment(comment),
+                other => panic!("the vectors have no word for {other:?}"),
+            })));
+        }
+    }
+    (delivered, session.last_event_id().unwrap_or_default().to_owned())
+}
+
+fn config(wanted: Wanted) -> DecoderConfig {
+    let [event, line] = limits(wanted);
+    DecoderConfig::default().comments(wanted.comments).max_event_len(event).max_line_len(line)
+}
+
+/// Of an event, of a line.
+fn limits(wanted: Wanted) -> [usize; 2] {
+    [wanted.event_limit, wanted.line_limit].map(|limit| limit.unwrap_or(16 << 20))
 }
 
 pub(crate) fn delivery(frame: Result<Frame<'_>, DecodeError>) -> Delivery {

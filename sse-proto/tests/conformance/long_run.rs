@@ -11,7 +11,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::additions::{self, Delivery, Wanted};
-use crate::decoder::decode;
+use crate::decoder::{by_session, decode};
 use crate::oracle::{self, Item};
 use crate::strategy::{BROKEN, LINES, PIECES};
 
@@ -59,15 +59,19 @@ impl Case {
     fn random(rng: &mut Rng) -> Self {
         let bytes = random_stream(rng);
         let mut cuts: Vec<_> = (0..rng.usize(0..12)).map(|_| rng.usize(0..=bytes.len())).collect();
+        // Chunks that are long enough to be looked at in advance, and yet hold but a part of a line.
+        if let Some(cut) = cuts.first().filter(|_| rng.bool()) {
+            cuts.push(bytes.len().min(cut + rng.usize(256..800)));
+        }
         cuts.sort_unstable();
         let last_event_id = if rng.u8(0..3) == 0 { "seed" } else { "" };
         // A quarter of them with what this project adds.
         let wanted = if rng.u8(0..4) == 0 {
             Wanted {
                 comments: rng.bool(),
-                event_limit: rng.bool().then(|| rng.usize(0..16)),
+                event_limit: rng.bool().then(|| limit(rng, 0)),
                 // Room for a byte order mark, which is held and counts for no limit.
-                line_limit: rng.bool().then(|| rng.usize(3..24)),
+                line_limit: rng.bool().then(|| limit(rng, 3)),
             }
         } else {
             Wanted::default()
@@ -145,7 +149,23 @@ fn check(case: &Case) {
                 resume_unwind(panic);
             }
         }
+        // A session keeps the reconnection time to itself.
+        let is_item = |delivery: &Delivery| !matches!(delivery, Delivery::Item(Item::Retry(_)));
+        let mut expected = expected.clone();
+        expected.0.retain(is_item);
+        let delivered = catch_unwind(|| by_session(&chunks, case.last_event_id, case.wanted));
+        assert!(
+            delivered.as_ref().is_ok_and(|delivered| *delivered == expected),
+            "read wrong by a session:\n{:#}\ndelivered: {delivered:?}",
+            case.as_vector(&chunks),
+        );
     }
+}
+
+/// Either such that nearly every event passes it, or long enough for a decoder that looks at many bytes
+/// at once.
+fn limit(rng: &mut Rng, least: usize) -> usize {
+    if rng.bool() { rng.usize(least..24) } else { rng.usize(256..1500) }
 }
 
 /// Of the same pieces as `strategy::stream`, and sometimes long enough for a decoder that looks at many
@@ -167,7 +187,8 @@ fn random_stream(rng: &mut Rng) -> Vec<u8> {
         bytes.extend(pieces[rng.usize(0..pieces.len())]);
         if rng.u8(0..64) == 0 {
             let filler = rng.u8(b'a'..=b'z');
-            bytes.resize(bytes.len() + rng.usize(0..200), filler);
+            let most = if rng.u8(0..4) == 0 { 4000 } else { 200 };
+            bytes.resize(bytes.len() + rng.usize(0..most), filler);
         }
     }
     bytes
