@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, say, target};
 use crate::report::{Progress, Verdict, summary};
-use crate::setup::{self, Browser};
+use crate::services::{self, Services};
+use crate::setup::{self, Browser, Programs};
 use crate::usage;
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
@@ -20,23 +21,34 @@ struct Step {
     quick: bool,
     /// Can only fail again if the workspace does not compile.
     needs_build: bool,
-    run: fn(&mut Progress, Options) -> Result<(), String>,
+    run: fn(&mut Progress, &mut Run) -> Result<(), String>,
+}
+
+/// What one run has set up for later steps.
+#[derive(Debug, Default)]
+struct Run {
+    options: Options,
+    /// Started early, because they start while the tests are compiled.
+    services: Option<Services>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Options {
     quick: bool,
     no_browser: bool,
+    no_services: bool,
 }
 
 const SET_UP: &str = "set-up";
 const BROWSER: &str = "browser";
+const SERVICES: &str = "services";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
 const STEPS: [Step; 12] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
+    Step { name: SERVICES, quick: true, needs_build: false, run: services },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
     Step { name: BUILD, quick: true, needs_build: false, run: build },
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
@@ -56,6 +68,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         match arg.as_str() {
             "--quick" => options.quick = true,
             "--no-browser" => options.no_browser = true,
+            "--no-services" => options.no_services = true,
             flag if flag.starts_with('-') => return usage(&format!("test knows no {flag:?}")),
             filter => filters.push(filter),
         }
@@ -68,6 +81,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     }
     let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, &filters, options)).collect();
 
+    let mut run = Run { options, services: None };
     let mut entries = Vec::new();
     let mut build_failed = false;
     for (index, step) in steps.iter().enumerate() {
@@ -76,8 +90,10 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             Verdict::Skipped("the build failed")
         } else if step.name == BROWSER && options.no_browser {
             Verdict::Skipped("--no-browser; the tests of the live page are left out")
+        } else if step.name == SERVICES && options.no_services {
+            Verdict::Skipped("--no-services; the tests that need one are left out")
         } else {
-            match (step.run)(&mut progress, options) {
+            match (step.run)(&mut progress, &mut run) {
                 Ok(()) => Verdict::Ok,
                 Err(why) => Verdict::Failed(why),
             }
@@ -85,6 +101,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         build_failed |= step.name == BUILD && verdict != Verdict::Ok;
         entries.push(progress.end(step.name, verdict));
     }
+    drop(run);
     let (table, all_well) = summary(&entries);
     say(&table);
     if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -95,7 +112,7 @@ fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
     match step.name {
         // Whatever is wanted may need what is set up.
         SET_UP => true,
-        BROWSER if named(TESTS) => true,
+        BROWSER | SERVICES if named(TESTS) => true,
         name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
     }
 }
@@ -105,27 +122,33 @@ fn succeeds(progress: &mut Progress, command: Command) -> Result<(), String> {
     if progress.run(command) { Ok(()) } else { Err(String::new()) }
 }
 
-fn set_up(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn set_up(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let found = [setup::components(), setup::c_compiler(&mut |command| progress.run(command))];
     let missing: Vec<_> = found.into_iter().filter_map(Result::err).collect();
     if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
 }
 
-fn browser(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     Browser::set_up(&mut |command| progress.run(command)).map(drop)
 }
 
-fn fmt(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+    let programs = Programs::set_up(&mut |command| progress.run(command))?;
+    run.services = Some(Services::start(&programs)?);
+    Ok(())
+}
+
+fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let workspace = succeeds(progress, cargo(&["fmt", "--all", "--check"]));
     let check = ["fmt", "--check", "--manifest-path", NO_STD_CHECK];
     workspace.and(succeeds(progress, cargo(&check)))
 }
 
-fn build(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn build(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     succeeds(progress, cargo(&["test", "--workspace", "--no-run"]))
 }
 
-fn clippy(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let features = ["clippy", "-p", "sse-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
@@ -137,7 +160,7 @@ fn clippy(progress: &mut Progress, _: Options) -> Result<(), String> {
     workspace.and(succeeds(progress, all_features)).and(succeeds(progress, client))
 }
 
-fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let mut doc = |packages: &[&str]| {
         let mut doc = cargo(&["doc", "--no-deps"]);
         doc.args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
@@ -151,13 +174,13 @@ fn doc(progress: &mut Progress, _: Options) -> Result<(), String> {
 const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
 
 /// Links sse-proto into a program without std, and runs it.
-fn no_std(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let mut check = cargo(&["run", "--locked", "--manifest-path", NO_STD_CHECK]);
     check.arg("--target-dir").arg(target().join("no-std-check"));
     succeeds(progress, check)
 }
 
-fn dependencies(_: &mut Progress, _: Options) -> Result<(), String> {
+fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), String> {
     let tree = [
         "tree",
         "-p",
@@ -196,12 +219,12 @@ fn strangers(tree: &str) -> Vec<&str> {
     strangers
 }
 
-fn proto(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn proto(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let test = ["test", "-p", "sse-proto", "--no-default-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
-fn all_features(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let test = ["test", "-p", "sse-proto", "--all-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
@@ -209,12 +232,13 @@ fn all_features(progress: &mut Progress, _: Options) -> Result<(), String> {
 /// Not all features: `native-tls` needs a library of the system's.
 const CLIENT_FEATURES: &str = "json,http2";
 
-fn client(progress: &mut Progress, _: Options) -> Result<(), String> {
+fn client(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let test = ["test", "-p", "sse-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
-fn tests(progress: &mut Progress, options: Options) -> Result<(), String> {
+fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+    let options = run.options;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if options.quick {
         // How often the test kill9 kills the server.
@@ -225,7 +249,18 @@ fn tests(progress: &mut Progress, options: Options) -> Result<(), String> {
         // That it is missing has been said.
         _ => drop(tests.env_remove(setup::CHROMEDRIVER)),
     }
-    succeeds(progress, tests)
+    // Those of whoever runs this are not for tests that delete what they find.
+    for name in services::VARIABLES {
+        tests.env_remove(name);
+    }
+    let mut trouble = Ok(());
+    if let Some(services) = &run.services {
+        trouble = services.wait();
+        if trouble.is_ok() {
+            services.hand_to(&mut tests);
+        }
+    }
+    trouble.and(succeeds(progress, tests))
 }
 
 #[cfg(test)]
@@ -233,13 +268,13 @@ mod unit_tests {
     use super::*;
 
     #[test]
-    fn a_browser_is_set_up_only_for_the_tests() {
+    fn a_browser_and_services_are_set_up_only_for_the_tests() {
         let names = |filters: &[&str]| {
             let steps = STEPS.iter().filter(|step| wanted(step, filters, Options::default()));
             steps.map(|step| step.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&["fmt"]), [SET_UP, "fmt"]);
-        assert_eq!(names(&["test"]), [SET_UP, BROWSER, TESTS]);
+        assert_eq!(names(&["test"]), [SET_UP, BROWSER, SERVICES, TESTS]);
         assert_eq!(names(&[]), STEPS.map(|step| step.name));
     }
 

@@ -15,6 +15,7 @@ mod oracle;
 mod process;
 mod proof;
 mod report;
+mod services;
 mod setup;
 
 use std::env;
@@ -25,10 +26,14 @@ const HELP: &str = "\
 cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
     Builds and starts the server, and prints the address of the live page and a command that
     publishes. Ctrl-C ends it. --fresh forgets the events of earlier demos.
-cargo xtask test [--quick] [--no-browser] [FILTER…]
+cargo xtask test [--quick] [--no-browser] [--no-services] [FILTER…]
     Sets up what is needed and runs every check and test. --quick leaves out the slow ones,
-    --no-browser those of the live page, which need a browser; with FILTERs only the steps with one
-    of these words in their name are run.
+    --no-browser those of the live page, which need a browser, --no-services those that need Redis,
+    PostgreSQL or RabbitMQ; with FILTERs only the steps with one of these words in their name are
+    run.
+cargo xtask services
+    Starts Redis, PostgreSQL and RabbitMQ as `test` does, and prints the variables with which plain
+    `cargo test` uses them. Ctrl-C ends them.
 cargo xtask proof --kills N [--seed S]
     Kills the server N times while it is written to, and checks that nothing is lost.
 cargo xtask bench NAME [ARG…]
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
         "test" => Ok(checks::run(args)),
         "proof" => proof::run(args),
         "oracle" => oracle::run(args),
+        "services" => services::run(args),
         "api" => api::run(args),
         "help" | "-h" | "--help" => {
             process::say(HELP.trim_end());

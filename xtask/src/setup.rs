@@ -1,6 +1,7 @@
 //! What has to be on the machine, and how it gets there.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -144,6 +145,82 @@ impl Browser {
     }
 }
 
+/// The programs of Redis, PostgreSQL and RabbitMQ.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Programs {
+    /// `redis-server`
+    pub(crate) redis: PathBuf,
+    /// The folder of `initdb` and `postgres`.
+    pub(crate) postgres: PathBuf,
+    /// `rabbitmq-server`
+    pub(crate) rabbitmq: PathBuf,
+    /// `epmd`, a part of Erlang.
+    pub(crate) epmd: PathBuf,
+}
+
+impl Programs {
+    /// Finds them, and installs them first if they are missing and that can be done without asking.
+    pub(crate) fn set_up(run: &mut dyn FnMut(Command) -> bool) -> Result<Self, String> {
+        let missing = match Self::find() {
+            Ok(programs) => return Ok(programs),
+            Err(missing) => missing,
+        };
+        let packages = ["--no-install-recommends", "redis-server", "postgresql", "rabbitmq-server"];
+        if may_install() && apt_get(run, &packages) {
+            return Self::find();
+        }
+        Err(missing)
+    }
+
+    fn find() -> Result<Self, String> {
+        // Where they are on Debian, which puts neither on the PATH as they are.
+        let mut folders = vec![PathBuf::from("/usr/lib/rabbitmq/bin")];
+        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let mut versions: Vec<_> = versions.map(|entry| entry.path().join("bin")).collect();
+        versions.sort();
+        folders.extend(versions.into_iter().rev());
+        folders.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        folders.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+        Self::find_in(&folders)
+    }
+
+    fn find_in(folders: &[PathBuf]) -> Result<Self, String> {
+        let holds = |folder: &Path, name: &str| folder.join(name).is_file();
+        let file = |name| {
+            let folder = folders.iter().find(|folder| holds(folder, name));
+            folder.map(|folder| folder.join(name)).ok_or(name)
+        };
+        let postgres = folders
+            .iter()
+            .find(|folder| holds(folder, "initdb") && holds(folder, "postgres"))
+            .cloned()
+            .ok_or("initdb with postgres");
+        match (file("redis-server"), postgres, file("rabbitmq-server"), file("epmd")) {
+            (Ok(redis), Ok(postgres), Ok(rabbitmq), Ok(epmd)) => {
+                Ok(Self { redis, postgres, rabbitmq, epmd })
+            }
+            (redis, postgres, rabbitmq, epmd) => {
+                let missing = [redis.err(), postgres.err(), rabbitmq.err(), epmd.err()];
+                let missing: Vec<_> = missing.into_iter().flatten().collect();
+                Err(format!(
+                    "missing: {}; the tests of storages and relays need Redis, PostgreSQL and RabbitMQ; get \
+                     them with\n{}\n\
+                     `cargo xtask test --no-services` runs everything else",
+                    missing.join(", "),
+                    if cfg!(target_os = "macos") {
+                        "    brew install redis postgresql rabbitmq"
+                    } else {
+                        "    apt-get install redis-server postgresql rabbitmq-server      Debian, Ubuntu (as root)\n    \
+                         dnf install redis postgresql-server rabbitmq-server        Fedora\n    \
+                         apk add redis postgresql rabbitmq-server                   Alpine\n    \
+                         pacman -S redis postgresql rabbitmq                        Arch"
+                    }
+                ))
+            }
+        }
+    }
+}
+
 /// A program's place counts only if it starts: Ubuntu has scripts in place of browsers, which say that
 /// there is none.
 fn first_that_starts(folders: &[PathBuf], names: &[&str]) -> Option<PathBuf> {
@@ -159,8 +236,12 @@ fn starts(program: &Path) -> bool {
 
 /// Whether this is a Debian or one of its descendants, and we may do there what we like.
 fn may_install() -> bool {
-    let id = || Command::new("id").arg("-u").output();
-    Path::new("/etc/debian_version").exists() && id().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
+    Path::new("/etc/debian_version").exists() && is_root()
+}
+
+pub(crate) fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
 /// Another apt may be at work; it is waited for.
@@ -180,7 +261,6 @@ fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -217,6 +297,22 @@ mod tests {
         }
         let (chromedriver, chromium) = ("/found".into(), "/found".into());
         assert_eq!(Browser::of(found(), found()), Ok(Browser { chromedriver, chromium }));
+    }
+
+    #[test]
+    fn services_are_found_or_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["redis-server", "initdb", "rabbitmq-server", "epmd"] {
+            fs::write(path(name), "").expect("written");
+        }
+        let folders = [path("no-such-folder"), folder.path().into()];
+        let message = Programs::find_in(&folders).expect_err("one is missing");
+        assert!(message.starts_with("missing: initdb with postgres;"), "{message}");
+        assert!(message.contains("`cargo xtask test --no-services`"), "{message}");
+        fs::write(path("postgres"), "").expect("written");
+        let programs = Programs::find_in(&folders).expect("all are there");
+        assert_eq!((programs.postgres, programs.epmd), (folder.path().into(), path("epmd")));
     }
 
     #[test]
