@@ -1,6 +1,6 @@
 //! The settings: flags, environment, file, in this order of precedence; and what they stand for.
 //!
-//! The only place that knows every storage.
+//! The only place that knows every storage and every relay.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
-use crate::storage::{MemoryStorage, Storage, StorageError};
+use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
 ///
@@ -26,11 +26,13 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_LISTEN", value_name = "ADDR")]
     pub listen: Option<String>,
 
-    /// Where events are kept: `memory` or `sqlite:PATH` [default: sqlite:sse-server.db]
+    /// Where events are kept: `none`, `memory`, `sqlite:PATH`, `postgres://…` or `redis://…`
+    /// [default: sqlite:sse-server.db]
     #[arg(long, env = "SSE_SERVER_STORAGE", value_name = "STORAGE")]
     pub storage: Option<String>,
 
-    /// How instances tell each other about events: `none` [default: none]
+    /// How instances tell each other about events: `none`, `redis://…`, `postgres://…` or `amqp://…`
+    /// [default: none]
     #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY")]
     pub relay: Option<String>,
 
@@ -41,6 +43,14 @@ pub struct Settings {
     /// How long events are kept, such as `90m` or `7d` [default: 24h]
     #[arg(long, env = "SSE_SERVER_RETENTION", value_name = "TIME")]
     pub retention: Option<String>,
+
+    /// How many events a channel keeps [default: as many as come within the retention]
+    #[arg(long, env = "SSE_SERVER_RETENTION_EVENTS", value_name = "COUNT")]
+    pub retention_events: Option<u64>,
+
+    /// How often it is looked whether other instances have published [default: 5s]
+    #[arg(long, env = "SSE_SERVER_REFRESH", value_name = "TIME")]
+    pub refresh: Option<String>,
 
     /// Silence after which a keep-alive is sent [default: 20s]
     #[arg(long, env = "SSE_SERVER_KEEP_ALIVE", value_name = "TIME")]
@@ -74,8 +84,12 @@ pub struct Config {
     pub storage: StorageChoice,
     /// The token for publishing, if one was given.
     pub publish_token: Option<String>,
+    /// How instances tell each other about events.
+    pub relay: RelayChoice,
     /// How long events are kept.
-    pub retention: Duration,
+    pub retention: Retention,
+    /// How often the ends of channels are read again from the storage.
+    pub refresh: Duration,
     /// Silence after which a keep-alive is sent.
     pub keep_alive: Duration,
     /// Most bytes of a published event.
@@ -88,11 +102,35 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StorageChoice {
+    /// [`NoStorage`]
+    None,
     /// [`MemoryStorage`]
     Memory,
     /// [`SqliteStorage`](crate::storage::SqliteStorage) in this file.
     Sqlite(PathBuf),
+    /// [`PostgresStorage`](crate::storage::PostgresStorage) in this database.
+    Postgres(ServiceUrl),
+    /// [`RedisStorage`](crate::storage::RedisStorage) in this server.
+    Redis(ServiceUrl),
 }
+
+/// The relays that can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayChoice {
+    /// None: this is the only instance, or others are noticed by the regular look into the storage.
+    None,
+    /// Redis publish/subscribe.
+    Redis(ServiceUrl),
+    /// PostgreSQL notifications.
+    Postgres(ServiceUrl),
+    /// An AMQP broker, such as RabbitMQ.
+    Amqp(ServiceUrl),
+}
+
+/// Where a service is. Shown, it keeps its password to itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServiceUrl(String);
 
 /// A setting that cannot be used: which one, why, and what would do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,10 +163,6 @@ impl Settings {
                            add --open-access if everyone who can reach it may read every channel";
             return Err(ConfigError::new("--listen", problem));
         }
-        if let Some(relay) = self.relay.filter(|relay| relay != "none") {
-            let problem = format!("{relay:?} is not available in this version; use none");
-            return Err(ConfigError::new("--relay", problem));
-        }
         if self.publish_token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             let problem =
                 "the token is empty, so everyone could publish; leave it out for a random one";
@@ -139,8 +173,19 @@ impl Settings {
             storage: StorageChoice::parse(
                 self.storage.as_deref().unwrap_or("sqlite:sse-server.db"),
             )?,
+            relay: RelayChoice::parse(self.relay.as_deref().unwrap_or("none"))?,
             publish_token: self.publish_token,
-            retention: duration("--retention", self.retention.as_deref().unwrap_or("24h"))?,
+            retention: Retention {
+                age: duration("--retention", self.retention.as_deref().unwrap_or("24h"))?,
+                events: match self.retention_events {
+                    Some(0) => {
+                        let problem = "no channel would keep any event; use --storage none";
+                        return Err(ConfigError::new("--retention-events", problem));
+                    }
+                    events => events,
+                },
+            },
+            refresh: duration("--refresh", self.refresh.as_deref().unwrap_or("5s"))?,
             keep_alive: duration("--keep-alive", self.keep_alive.as_deref().unwrap_or("20s"))?,
             max_event_size: self.max_event_size.unwrap_or(1 << 20),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
@@ -161,6 +206,8 @@ impl Settings {
             relay: self.relay.or(other.relay),
             publish_token: self.publish_token.or(other.publish_token),
             retention: self.retention.or(other.retention),
+            retention_events: self.retention_events.or(other.retention_events),
+            refresh: self.refresh.or(other.refresh),
             keep_alive: self.keep_alive.or(other.keep_alive),
             max_event_size: self.max_event_size.or(other.max_event_size),
             open_access: self.open_access.or(other.open_access),
@@ -194,38 +241,142 @@ fn duration(setting: &str, text: &str) -> Result<Duration, ConfigError> {
 impl StorageChoice {
     fn parse(text: &str) -> Result<Self, ConfigError> {
         match text.split_once(':') {
-            None if text == "memory" => Ok(Self::Memory),
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => {
-                let problem = format!("{text:?} is not available; use memory or sqlite:PATH");
-                Err(ConfigError::new("--storage", problem))
-            }
+            None if text == "none" => return Ok(Self::None),
+            None if text == "memory" => return Ok(Self::Memory),
+            Some(("sqlite", path)) if !path.is_empty() => return Ok(Self::Sqlite(path.into())),
+            _ => {}
+        }
+        let url = ServiceUrl(text.to_owned());
+        match url.scheme() {
+            Some("postgres" | "postgresql") => Ok(Self::Postgres(url)),
+            Some("redis" | "rediss") => Ok(Self::Redis(url)),
+            _ => Err(ConfigError::new(
+                "--storage",
+                format!(
+                    "there is no storage {url}; use none, memory, sqlite:PATH, \
+                     postgres://USER:PASSWORD@HOST/DATABASE or redis://HOST:PORT"
+                ),
+            )),
         }
     }
 
-    /// Opens it.
+    /// Opens it. `retention` is for a storage that lets events expire by itself.
     ///
     /// # Errors
     ///
-    /// If the storage cannot be opened.
-    pub async fn open(&self) -> Result<Arc<dyn Storage>, StorageError> {
+    /// If the storage cannot be opened, or is not a part of this build.
+    pub async fn open(&self, retention: Retention) -> Result<Arc<dyn Storage>, StorageError> {
+        // Not every build has a storage that wants to know.
+        let _ = retention;
         match self {
+            Self::None => Ok(Arc::new(NoStorage)),
             Self::Memory => Ok(Arc::new(MemoryStorage::new())),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?)),
-            #[cfg(not(feature = "sqlite"))]
-            Self::Sqlite(_) => {
-                Err(StorageError::new("open", "this build does not have the feature `sqlite`"))
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                Ok(Arc::new(crate::storage::PostgresStorage::open(&url.0).await?))
             }
+            #[cfg(feature = "redis")]
+            Self::Redis(url) => {
+                Ok(Arc::new(crate::storage::RedisStorage::open(&url.0, retention).await?))
+            }
+            #[allow(unreachable_patterns, reason = "only if all features are on")]
+            _ => Err(StorageError::new(
+                "open",
+                "this build lacks the feature of that name; build it with --features",
+            )),
         }
+    }
+}
+
+impl RelayChoice {
+    fn parse(text: &str) -> Result<Self, ConfigError> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let url = ServiceUrl(text.to_owned());
+        match url.scheme() {
+            Some("redis" | "rediss") => Ok(Self::Redis(url)),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres(url)),
+            Some("amqp" | "amqps") => Ok(Self::Amqp(url)),
+            _ => Err(ConfigError::new(
+                "--relay",
+                format!(
+                    "there is no relay {url}; use none, redis://HOST:PORT, \
+                     postgres://USER:PASSWORD@HOST/DATABASE or amqp://USER:PASSWORD@HOST"
+                ),
+            )),
+        }
+    }
+}
+
+impl ServiceUrl {
+    fn scheme(&self) -> Option<&str> {
+        self.0.split_once("://").map(|(scheme, _)| scheme)
     }
 }
 
 impl fmt::Display for StorageChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::None => f.write_str("none"),
             Self::Memory => f.write_str("memory"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) | Self::Redis(url) => url.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for RelayChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Redis(url) | Self::Postgres(url) | Self::Amqp(url) => url.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A password can have an @, a host cannot; and a query can hold a password too.
+        let shown = self.0.split(['?', '#']).next().unwrap_or_default();
+        match shown.split_once("://").zip(shown.rsplit_once('@')) {
+            Some(((scheme, _), (credentials, rest))) => {
+                let user = credentials[scheme.len() + 3..].split(':').next().unwrap_or_default();
+                write!(f, "{scheme}://{user}:…@{rest}")
+            }
+            None => f.write_str(shown),
+        }
+    }
+}
+
+impl fmt::Debug for ServiceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let shown = |url: &str| ServiceUrl(url.to_owned()).to_string();
+        assert_eq!(shown("redis://localhost:6379/1"), "redis://localhost:6379/1");
+        assert_eq!(shown("postgres://me:s@cr:et@host/db?password=x"), "postgres://me:…@host/db");
+        assert_eq!(shown("redis://:secret@host"), "redis://:…@host");
+    }
+
+    #[test]
+    fn an_address_that_is_no_storage_or_relay_is_refused_by_name() {
+        for text in ["", "nono", "sqlite:", "mysql://me:secret@host", "redis:host", "amqp://host"] {
+            let error = StorageChoice::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with("--storage: "), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        let error = RelayChoice::parse("memory").expect_err("no relay").to_string();
+        assert!(error.starts_with("--relay: there is no relay memory; use none, "), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sse_server::config::{Config, Settings};
+use sse_server::config::{Config, RelayChoice, Settings};
 use sse_server::http::{self, HttpConfig};
 use sse_server::hub::Hub;
 use sse_server::storage;
@@ -52,9 +52,12 @@ async fn run(config: Config) -> Result<(), Error> {
         let address = config.listen[0];
         format!("--listen: cannot listen on {address}: {error}; choose another address or port")
     })?;
+    if config.relay != RelayChoice::None {
+        return Err("--relay: not available in this version; use none".into());
+    }
     let storage = config
         .storage
-        .open()
+        .open(config.retention)
         .await
         .map_err(|error| format!("--storage {}: cannot {error}", config.storage))?;
     let address = listener.local_addr()?;

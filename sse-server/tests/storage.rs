@@ -1,111 +1,192 @@
-//! What the hub relies on, checked of every storage.
+//! Every storage, put to the checks that any storage has to pass, and what is particular to each.
 
-use std::collections::HashSet;
+mod services;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use sse_server::storage::{MemoryStorage, NewEvent, SqliteStorage, Storage};
+use async_trait::async_trait;
+use sse_server::storage::conformance::{self, Subject};
+use sse_server::storage::{
+    MemoryStorage, NewEvent, PostgresStorage, RedisStorage, Retention, SqliteStorage, Storage,
+};
 
-/// Each storage, empty, and what keeps its file alive.
-async fn storages() -> Vec<(&'static str, Arc<dyn Storage>, Option<tempfile::TempDir>)> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let sqlite = SqliteStorage::open(folder.path().join("events.db")).await.expect("it opens");
-    vec![
-        ("memory", Arc::new(MemoryStorage::new()), None),
-        ("sqlite", Arc::new(sqlite), Some(folder)),
-    ]
-}
+struct Memory(Arc<MemoryStorage>);
 
-fn event(channel: &str, data: u32) -> NewEvent {
-    NewEvent { channel: channel.into(), event_type: "t".to_owned(), data: data.to_string() }
-}
-
-/// The ids and data after a position.
-async fn read(
-    storage: &dyn Storage,
-    channel: &str,
-    after: u64,
-    limit: usize,
-) -> Vec<(u64, String)> {
-    let events = storage.read(channel, after, limit).await.expect("readable");
-    events.into_iter().map(|event| (event.id, event.data)).collect()
-}
-
-#[tokio::test]
-async fn ids_are_dense_per_channel_and_a_batch_is_answered_in_order() {
-    for (name, storage, _folder) in storages().await {
-        let batch = [event("a", 1), event("b", 2), event("a", 3), event("", 4)];
-        assert_eq!(storage.append(&batch).await.expect("appended"), [1, 1, 2, 1], "{name}");
-        assert_eq!(storage.append(&batch).await.expect("appended"), [3, 2, 4, 2], "{name}");
-        assert!(storage.append(&[]).await.expect("nothing to do").is_empty(), "{name}");
-        assert_eq!(storage.head("a").await.expect("readable"), 4, "{name}");
-        assert_eq!(storage.head("never").await.expect("readable"), 0, "{name}");
-        let after_one = [(2, "3".to_owned()), (3, "1".to_owned())];
-        assert_eq!(read(&*storage, "a", 1, 2).await, after_one, "{name}");
-        assert_eq!(read(&*storage, "a", 4, 2).await, [], "{name}");
-        assert_eq!(read(&*storage, "a", u64::MAX, 2).await, [], "{name}");
-        assert_eq!(read(&*storage, "never", 0, 2).await, [], "{name}");
+#[async_trait]
+impl Subject for Memory {
+    async fn open(&self) -> Arc<dyn Storage> {
+        self.0.clone()
     }
 }
 
-#[tokio::test]
-async fn text_comes_back_as_it_was() {
-    for (name, storage, _folder) in storages().await {
-        let strange = "\0 a\r\nb\u{FEFF}é😀' \" \\";
-        let event = NewEvent {
-            channel: strange.into(),
-            event_type: strange.to_owned(),
-            data: strange.to_owned(),
-        };
-        storage.append(std::slice::from_ref(&event)).await.expect("appended");
-        let read = storage.read(strange, 0, 1).await.expect("readable").remove(0);
-        assert_eq!((read.event_type, read.data), (event.event_type, event.data), "{name}");
+struct Sqlite(PathBuf);
+
+#[async_trait]
+impl Subject for Sqlite {
+    async fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(SqliteStorage::open(&self.0).await.expect("it opens"))
     }
+}
+
+struct Postgres(String);
+
+#[async_trait]
+impl Subject for Postgres {
+    async fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(PostgresStorage::open(&self.0).await.expect("it opens"))
+    }
+}
+
+struct Redis(String);
+
+impl Redis {
+    async fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let client = redis::Client::open(&*self.0).expect("a URL");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("it runs");
+        let mut asked = redis::cmd(command[0]);
+        asked.arg(&command[1..]).query_async(&mut connection).await.expect("an answer")
+    }
+}
+
+#[async_trait]
+impl Subject for Redis {
+    async fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(RedisStorage::open(&self.0, Retention::default()).await.expect("it opens"))
+    }
+
+    async fn expire(&self, _storage: &dyn Storage, channel: &str, up_to: u64) {
+        for id in 1..=up_to {
+            self.ask::<i64>(&["DEL", &format!("event:{channel}:{id}")]).await;
+        }
+    }
+
+    fn trims(&self) -> bool {
+        false
+    }
+}
+
+fn event(channel: &str, data: &str) -> NewEvent {
+    NewEvent { channel: channel.into(), event_type: "t".to_owned(), data: data.to_owned() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_appends_neither_share_an_id_nor_leave_one_out() {
-    for (name, storage, _folder) in storages().await {
-        let appends = (0..8).map(|publisher| {
-            let storage = storage.clone();
-            tokio::spawn(async move {
-                let mut ids = Vec::new();
-                for n in 0..50 {
-                    ids.extend(
-                        storage.append(&[event("a", n + publisher * 50)]).await.expect("appended"),
-                    );
-                }
-                ids
-            })
-        });
-        let mut ids = HashSet::new();
-        for append in appends.collect::<Vec<_>>() {
-            for id in append.await.expect("no panic") {
-                assert!(ids.insert(id), "{name}: {id} twice");
-            }
-        }
-        assert_eq!(ids, (1..=400).collect(), "{name}");
-        let data: HashSet<_> =
-            read(&*storage, "a", 0, 1000).await.into_iter().map(|(_, data)| data).collect();
-        assert_eq!(data.len(), 400, "{name}: every event is there once");
-    }
+async fn memory_conforms() {
+    conformance::all(&Memory(Arc::default())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_conforms() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    conformance::all(&Sqlite(folder.path().join("events.db"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms() {
+    let Some(postgres) = services::postgres().await else { return };
+    conformance::all(&Postgres(postgres)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_conforms() {
+    let Some(redis) = services::redis() else { return };
+    conformance::all(&Redis(redis)).await;
+}
+
+/// What django-eventstream 5.3.4 writes and reads.
+#[tokio::test]
+async fn redis_keys_are_those_of_django_eventstream() {
+    let Some(url) = services::redis() else { return };
+    let redis = Redis(url.clone());
+    let retention = Retention::default().age(Duration::from_secs(100)).events(2);
+    let storage = RedisStorage::open(&url, retention).await.expect("it opens");
+    redis.ask::<i64>(&["DEL", "event_counter:keys:é"]).await;
+    let batch = ["1", "{\"a\": 1}", "3"].map(|data| event("keys:é", data));
+    storage.append(&batch).await.expect("appended");
+    assert_eq!(redis.ask::<String>(&["GET", "event_counter:keys:é"]).await, "3");
+    let value: String = redis.ask(&["GET", "event:keys:é:2"]).await;
+    assert_eq!(value, r#"{"type":"t","data":"{\"a\": 1}"}"#);
+    let expires: u64 = redis.ask(&["PTTL", "event:keys:é:3"]).await;
+    assert!((1..=100_000).contains(&expires), "{expires} ms");
+    assert_eq!(redis.ask::<i64>(&["EXISTS", "event:keys:é:1"]).await, 0, "a channel keeps two");
+    let theirs = r#"{"type": "message", "data": "{\"a\": 1}"}"#;
+    redis.ask::<String>(&["SET", "event:keys:é:4", theirs]).await;
+    redis.ask::<u64>(&["INCR", "event_counter:keys:é"]).await;
+    let read = storage.read("keys:é", 3, 9).await.expect("it reads");
+    assert_eq!((read[0].id, &*read[0].event_type, &*read[0].data), (4, "message", "{\"a\": 1}"));
 }
 
 #[tokio::test]
-async fn trimming_takes_the_oldest_in_bounded_steps_and_leaves_the_head() {
-    for (name, storage, _folder) in storages().await {
-        let old: Vec<_> = (1..=5).map(|n| event(if n % 2 == 0 { "a" } else { "b" }, n)).collect();
-        storage.append(&old).await.expect("appended");
-        let long_ago = SystemTime::now() - Duration::from_hours(1);
-        assert_eq!(storage.trim(long_ago, 100).await.expect("trimmed"), 0, "{name}");
-        let later = SystemTime::now() + Duration::from_hours(1);
-        assert_eq!(storage.trim(later, 3).await.expect("trimmed"), 3, "{name}");
-        assert_eq!(storage.trim(later, 3).await.expect("trimmed"), 2, "{name}");
-        assert_eq!(storage.trim(later, 3).await.expect("trimmed"), 0, "{name}");
-        assert_eq!(storage.head("b").await.expect("readable"), 3, "{name}: it outlives the events");
-        assert_eq!(storage.append(&[event("b", 6)]).await.expect("appended"), [4], "{name}");
-        assert_eq!(read(&*storage, "b", 0, 10).await, [(4, "6".to_owned())], "{name}");
+async fn redis_appends_nothing_if_a_counter_is_no_number() {
+    let Some(url) = services::redis() else { return };
+    let storage = RedisStorage::open(&url, Retention::default()).await.expect("it opens");
+    let redis = Redis(url);
+    redis.ask::<i64>(&["DEL", "event_counter:sane"]).await;
+    redis.ask::<String>(&["SET", "event_counter:strange", "x"]).await;
+    storage.append(&[event("sane", "1"), event("strange", "1")]).await.expect_err("refused");
+    assert_eq!(storage.head("sane").await.expect("readable"), 0);
+    assert_eq!(storage.append(&[event("sane", "1")]).await.expect("appended"), [1]);
+}
+
+/// What django-eventstream 5.3.4 writes and reads.
+#[tokio::test]
+async fn postgres_tables_are_those_of_django_eventstream() {
+    let Some(url) = services::postgres().await else { return };
+    let storage = PostgresStorage::open(&url).await.expect("it opens");
+    let batch = ["{\"a\": 1}", "raw"].map(|data| event("tables", data));
+    storage.append(&batch).await.expect("appended");
+    let pool = sqlx::PgPool::connect(&url).await.expect("it runs");
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT eid, type, data FROM django_eventstream_event WHERE channel = 'tables' ORDER BY eid",
+    )
+    .fetch_all(&pool)
+    .await
+    .expect("the table");
+    let row = |id, kind: &str, data: &str| (id, kind.to_owned(), data.to_owned());
+    let expected = [row(0, "", ""), row(1, "t", r#""{\"a\": 1}""#), row(2, "t", "\"raw\"")];
+    assert_eq!(rows, expected, "with the placeholder, and JSON within JSON");
+    // As 5.x writes, and as versions before 4.4.1 did.
+    for (id, data) in [(3, r#""{\"b\": 2}""#), (4, r#"{"b": 2}"#)] {
+        sqlx::query(
+            "INSERT INTO django_eventstream_event (channel, type, data, eid, created)
+             VALUES ('tables', 'message', $1, $2, now())",
+        )
+        .bind(data)
+        .bind(id)
+        .execute(&pool)
+        .await
+        .expect("inserted");
     }
+    let read = storage.read("tables", 2, 9).await.expect("it reads");
+    let data: Vec<_> = read.iter().map(|event| &*event.data).collect();
+    assert_eq!(data, ["{\"b\": 2}", "{\"b\": 2}"]);
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn postgres_tables_of_a_later_version_are_left_alone() {
+    let Some(url) = services::postgres().await else { return };
+    PostgresStorage::open(&url).await.expect("it opens").close().await;
+    let pool = sqlx::PgPool::connect(&url).await.expect("it runs");
+    sqlx::query("UPDATE sse_server_schema SET version = 99").execute(&pool).await.expect("updated");
+    let error = PostgresStorage::open(&url).await.expect_err("too new").to_string();
+    assert!(error.contains("version 99, made by a later sse-server"), "{error}");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_told_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = free.local_addr().expect("bound").port();
+    drop(free);
+    let error = PostgresStorage::open(&format!("postgres://127.0.0.1:{port}/x")).await;
+    let error = error.expect_err("nobody is there").to_string();
+    assert!(error.starts_with("connect: "), "{error}");
+    let url = format!("redis://127.0.0.1:{port}");
+    let error = RedisStorage::open(&url, Retention::default()).await;
+    let error = error.expect_err("nobody is there").to_string();
+    assert!(error.starts_with("connect: "), "{error}");
 }
 
 #[tokio::test]
@@ -113,9 +194,9 @@ async fn a_sqlite_file_can_be_closed_and_opened_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.db");
     let storage = SqliteStorage::open(&path).await.expect("created");
-    storage.append(&[event("a", 1)]).await.expect("appended");
+    storage.append(&[event("a", "1")]).await.expect("appended");
     storage.close().await;
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "one file is left");
     let storage = SqliteStorage::open(&path).await.expect("opened");
-    assert_eq!(read(&storage, "a", 0, 10).await, [(1, "1".to_owned())]);
-    assert_eq!(storage.append(&[event("a", 2)]).await.expect("appended"), [2]);
+    assert_eq!(storage.append(&[event("a", "2")]).await.expect("appended"), [2]);
 }

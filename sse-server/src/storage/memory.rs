@@ -70,16 +70,26 @@ impl Storage for MemoryStorage {
         Ok(page.map(|(_, event)| event.clone()).collect())
     }
 
-    async fn trim(&self, cutoff: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
         let mut trimmed = 0;
         for channel in self.channels().values_mut() {
             while trimmed < limit
-                && channel.events.front().is_some_and(|(created, _)| *created < cutoff)
+                && channel.events.front().is_some_and(|(created, _)| *created < before)
             {
                 channel.events.pop_front();
                 trimmed += 1;
             }
         }
         Ok(trimmed)
+    }
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+        let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+        let mut removed = 0;
+        for channel in self.channels().values_mut() {
+            let excess = channel.events.len().saturating_sub(keep).min(limit - removed);
+            channel.events.drain(..excess);
+            removed += excess;
+        }
+        Ok(removed)
     }
 }

@@ -6,7 +6,14 @@
 //!
 //! May enter: databases and their drivers. May not: HTTP, subscribers, access rules.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod memory;
+mod none;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod retention;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -17,7 +24,12 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 pub use memory::MemoryStorage;
-pub use retention::keep_trimmed;
+pub use none::NoStorage;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStorage;
+#[cfg(feature = "redis")]
+pub use redis::RedisStorage;
+pub use retention::{Retention, keep_trimmed};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
 
@@ -43,7 +55,8 @@ pub struct StoredEvent {
     pub data: String,
 }
 
-/// A storage failed. The operation can be tried again; nothing of it was done.
+/// A storage failed. The operation can be tried again. If it was an append, usually nothing of it was
+/// done; only when the connection to a database was lost in the very moment is that not known.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}: {source}")]
 pub struct StorageError {
@@ -62,19 +75,35 @@ impl StorageError {
 }
 
 /// Keeps the events of channels.
+///
+/// Several processes may append to what is one storage behind several of these values: everything said
+/// here holds for them together. The feature `conformance` checks an implementation.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Appends all events, or none, and returns their ids, in the same order.
     ///
-    /// The ids of a channel are dense and start at 1. When this returns, the events survive whatever
-    /// the storage promises to survive, and [`read`](Self::read) finds them.
+    /// The ids of a channel are dense and start at 1, and events become visible in their order. When
+    /// this returns, the events survive whatever the storage promises to survive, and
+    /// [`read`](Self::read) finds them.
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError>;
 
     /// The id of a channel's last event, also if it has been trimmed; 0 if there never was one.
     async fn head(&self, channel: &str) -> Result<u64, StorageError>;
 
-    /// The first `limit` events of a channel with an id greater than `after`, in ascending order.
-    /// Those that have been trimmed are left out: the caller compares ids.
+    /// The [`head`](Self::head) of each of these channels, in their order; best in one question. Asked
+    /// every few seconds for all channels that somebody reads.
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+        let mut heads = Vec::with_capacity(channels.len());
+        for channel in channels {
+            heads.push(self.head(channel).await?);
+        }
+        Ok(heads)
+    }
+
+    /// Events of a channel with an id greater than `after`, in ascending order, at most `limit`. The
+    /// first is `after + 1`, and they are dense, as long as nothing is missing: the caller compares
+    /// ids, and takes an event that was left out, or nothing before the head, for trimmed. Fewer than
+    /// `limit` need not mean that there are no more.
     async fn read(
         &self,
         channel: &str,
@@ -82,9 +111,25 @@ pub trait Storage: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError>;
 
-    /// Removes at most `limit` events that were appended before `cutoff`, oldest first, and returns
-    /// how many. Called in the background; must not hold up an append for long.
-    async fn trim(&self, cutoff: SystemTime, limit: usize) -> Result<usize, StorageError>;
+    /// Removes at most `limit` events that were appended before this time, oldest first, and returns
+    /// how many. Called in the background; must not hold up an append for long. A storage that lets
+    /// events expire by itself has nothing to do.
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError>;
+
+    /// Removes at most `limit` events of channels that have more than `keep`, the oldest, and returns
+    /// how many. As [`trim`](Self::trim) otherwise.
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError>;
+
+    /// Why this event can never be appended, if so: a limit of the database. Asked before it is stored
+    /// together with others, which must not fail with it.
+    fn refuse(&self, _event: &NewEvent) -> Option<String> {
+        None
+    }
+
+    /// Whether anything is kept at all. If not, events have no ids, and reach those who listen.
+    fn is_lasting(&self) -> bool {
+        true
+    }
 
     /// Ends cleanly: everything that was appended is where it belongs.
     async fn close(&self) {}

@@ -184,13 +184,29 @@ impl Storage for SqliteStorage {
         Ok(rows.iter().map(event).collect())
     }
 
-    async fn trim(&self, cutoff: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
         let done = sqlx::query(
             "DELETE FROM event
              WHERE seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND created < ?",
         )
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(milliseconds(cutoff))
+        .bind(milliseconds(before))
+        .execute(&self.writer)
+        .await
+        .map_err(failed("trim"))?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+        // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
+        let done = sqlx::query(
+            "DELETE FROM event WHERE seq IN (
+                 SELECT event.seq FROM channel CROSS JOIN event
+                 WHERE event.channel = channel.key AND event.id <= channel.head - ?1
+                 LIMIT ?2)",
+        )
+        .bind(i64::try_from(keep).unwrap_or(i64::MAX))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .execute(&self.writer)
         .await
         .map_err(failed("trim"))?;
