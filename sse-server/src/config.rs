@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
+use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
@@ -239,7 +240,12 @@ fn duration(setting: &str, text: &str) -> Result<Duration, ConfigError> {
 }
 
 impl StorageChoice {
-    fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// Understands what the setting says.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of those that there are.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
         match text.split_once(':') {
             None if text == "none" => return Ok(Self::None),
             None if text == "memory" => return Ok(Self::Memory),
@@ -291,7 +297,12 @@ impl StorageChoice {
 }
 
 impl RelayChoice {
-    fn parse(text: &str) -> Result<Self, ConfigError> {
+    /// Understands what the setting says.
+    ///
+    /// # Errors
+    ///
+    /// If it is none of those that there are.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
         if text == "none" {
             return Ok(Self::None);
         }
@@ -306,6 +317,32 @@ impl RelayChoice {
                     "there is no relay {url}; use none, redis://HOST:PORT, \
                      postgres://USER:PASSWORD@HOST/DATABASE or amqp://USER:PASSWORD@HOST"
                 ),
+            )),
+        }
+    }
+}
+
+impl RelayChoice {
+    /// Connects to it, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer, or is not a part of this build.
+    pub async fn open(&self) -> Result<Option<Arc<dyn Relay>>, RelayError> {
+        match self {
+            Self::None => Ok(None),
+            #[cfg(feature = "redis")]
+            Self::Redis(url) => Ok(Some(Arc::new(crate::relay::RedisRelay::open(&url.0).await?))),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url) => {
+                Ok(Some(Arc::new(crate::relay::PostgresRelay::open(&url.0).await?)))
+            }
+            #[cfg(feature = "amqp")]
+            Self::Amqp(url) => Ok(Some(Arc::new(crate::relay::AmqpRelay::open(&url.0).await?))),
+            #[allow(unreachable_patterns, reason = "only if all features are on")]
+            _ => Err(RelayError::new(
+                "open",
+                "this build lacks the feature of that name; build it with --features",
             )),
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
 //! clients and this crate's work with either server. Mostly it is used as a program; as a library it
-//! is three parts, each usable without the next:
+//! is four parts, each usable without the next:
 //!
 //! - [`storage`] keeps events and gives them ids.
+//! - [`relay`] lets several instances know of each other's events.
 //! - [`hub`] delivers them: publish, subscribe, resume.
 //! - [`http`] is the HTTP API, as an [`axum::Router`].
 //!
@@ -27,4 +28,5 @@
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod relay;
 pub mod storage;

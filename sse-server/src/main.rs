@@ -6,9 +6,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sse_server::config::{Config, RelayChoice, Settings};
+use sse_server::config::{Config, Settings};
 use sse_server::http::{self, HttpConfig};
-use sse_server::hub::Hub;
+use sse_server::hub::{Hub, HubConfig};
 use sse_server::storage;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,16 +52,19 @@ async fn run(config: Config) -> Result<(), Error> {
         let address = config.listen[0];
         format!("--listen: cannot listen on {address}: {error}; choose another address or port")
     })?;
-    if config.relay != RelayChoice::None {
-        return Err("--relay: not available in this version; use none".into());
-    }
     let storage = config
         .storage
         .open(config.retention)
         .await
         .map_err(|error| format!("--storage {}: cannot {error}", config.storage))?;
+    let relay = config
+        .relay
+        .open()
+        .await
+        .map_err(|error| format!("--relay {}: cannot {error}", config.relay))?;
     let address = listener.local_addr()?;
-    info!("listening on http://{address}/events/ with storage {}", config.storage);
+    let (storage_name, relay_name) = (&config.storage, &config.relay);
+    info!("listening on http://{address}/events/ with storage {storage_name}, relay {relay_name}");
     let token = if let Some(token) = config.publish_token {
         token
     } else {
@@ -69,7 +72,11 @@ async fn run(config: Config) -> Result<(), Error> {
         info!("publish with the token {token}");
         token
     };
-    let hub = Hub::new(storage.clone());
+    let mut hub = HubConfig::default().refresh(config.refresh);
+    if let Some(relay) = relay {
+        hub = hub.relay(relay);
+    }
+    let hub = Hub::with_config(storage.clone(), hub);
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
     let http =
         HttpConfig::new(token).keep_alive(config.keep_alive).max_event_len(config.max_event_size);

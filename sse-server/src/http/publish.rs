@@ -45,7 +45,8 @@ fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>,
 
 #[derive(Serialize)]
 struct Published {
-    id: String,
+    /// None: it is not stored.
+    id: Option<String>,
 }
 
 pub(super) async fn publish(
@@ -62,12 +63,18 @@ pub(super) async fn publish(
         PublishError::Storage(_) => Refusal::unavailable(
             "the storage failed, so nothing was published; try again, and see the server's log",
         ),
+        PublishError::Refused(index, why) => {
+            let refusal = Refusal::bad_request(format!("it cannot be stored: {why}"));
+            if is_batch { refusal.about(format_args!("event {}", index + 1)) } else { refusal }
+        }
         PublishError::Closed => Refusal::unavailable(
             "the server is shutting down; whether this was published is not known",
         ),
     })?;
-    let published =
-        channels.iter().zip(&ids).map(|(name, &id)| Published { id: event_id(name, id) });
+    let published = channels
+        .iter()
+        .zip(&ids)
+        .map(|(name, &id)| Published { id: (id > 0).then(|| event_id(name, id)) });
     let mut published: Vec<Published> = published.collect();
     debug!(events = published.len(), last = ?published.last().map(|last| &last.id), "published");
     Ok(match published.pop() {

@@ -79,8 +79,11 @@ impl OpenStream {
                     // A block without data is no event, but its id counts: whoever is cut off before
                     // the first event resumes from here, instead of from wherever the channel is
                     // then.
-                    let position = self.subscriber.cursor();
-                    out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
+                    // Without a storage there is no position.
+                    let position = self.subscriber.cursor().to_string();
+                    if !position.is_empty() {
+                        out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
+                    }
                 }
             }
         }

@@ -26,9 +26,31 @@ struct State {
     /// The id of the last visible event. `None` until the storage has been asked.
     head: Option<u64>,
     /// The last visible events, without a gap, up to `head`.
-    tail: VecDeque<Rendered>,
-    tail_bytes: usize,
+    tail: Tail,
+    /// Grows when the storage has lost what had been visible: positions from before mean nothing.
+    generation: u64,
+    /// How many events without an id there have been, and the last of them.
+    live_head: u64,
+    live: Tail,
     readers: Slab<Arc<Signal>>,
+}
+
+/// The last events of a log, within bounds.
+#[derive(Default)]
+struct Tail {
+    events: VecDeque<Rendered>,
+    bytes: usize,
+}
+
+/// What became of an event that was [appended](Log::append).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is visible, now or since before.
+    Visible,
+    /// Others have appended before it. They, and then it, are to be read from storage.
+    AfterOthers,
+    /// It is older than what is visible, and no longer in memory; or the storage has begun anew.
+    Unclear,
 }
 
 /// What [`Log::read`] has found.
@@ -52,6 +74,17 @@ impl Log {
         self.state().head
     }
 
+    /// Where it ends, and in which generation of its ids.
+    pub(super) fn end(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.head.unwrap_or_default(), state.generation)
+    }
+
+    /// How many events without an id there have been.
+    pub(super) fn live_head(&self) -> u64 {
+        self.state().live_head
+    }
+
     /// Takes note that the log reaches at least up to here, and returns how far it does: an event may
     /// have become visible since.
     pub(super) fn learn_head(&self, at_least: u64) -> u64 {
@@ -59,44 +92,66 @@ impl Log {
         match state.head {
             Some(head) if head >= at_least => head,
             _ => {
-                state.forget_tail();
-                *state.head.insert(at_least)
+                state.tail.clear();
+                state.head = Some(at_least);
+                state.wake_all();
+                at_least
             }
         }
     }
 
-    /// Makes an event visible and wakes the readers. It has been stored.
-    pub(super) fn append(&self, id: u64, event: Rendered) {
+    /// Takes note that the storage has lost events that had been visible, and ends here now. Every
+    /// reader is told.
+    pub(super) fn begin_anew(&self, head: u64) {
+        let mut state = self.state();
+        state.begin_anew(head);
+        state.wake_all();
+    }
+
+    /// Makes an event visible and wakes the readers, if it is the next one. It has been stored.
+    pub(super) fn append(&self, id: u64, event: Rendered) -> Appended {
         let mut state = self.state();
         match state.head {
-            Some(head) if id <= head => return,
-            Some(head) if id == head + 1 => {}
-            // Others have appended in between. They are in storage; the tail starts anew.
-            _ => state.forget_tail(),
+            Some(head) if id <= head => {
+                let back = usize::try_from(head - id).unwrap_or(usize::MAX).saturating_add(1);
+                let known = state.tail.events.len().checked_sub(back);
+                return match known.map(|index| &state.tail.events[index]) {
+                    Some(known) if known.bytes() == event.bytes() => Appended::Visible,
+                    _ => Appended::Unclear,
+                };
+            }
+            Some(head) if id > head + 1 => return Appended::AfterOthers,
+            Some(_) => {}
+            // The storage has not been asked; whoever does so will find this event there.
+            None => state.tail.clear(),
         }
         state.head = Some(id);
-        state.tail_bytes += event.bytes().len();
-        state.tail.push_back(event);
-        while state.tail.len() > TAIL_EVENTS
-            || (state.tail_bytes > TAIL_BYTES && state.tail.len() > 1)
-        {
-            let dropped = state.tail.pop_front().expect("longer than one");
-            state.tail_bytes -= dropped.bytes().len();
-        }
+        state.tail.push(event);
+        state.wake_all();
+        Appended::Visible
+    }
+
+    /// Makes an event visible that has no id, and that nobody gets who is not here.
+    pub(super) fn append_live(&self, event: Rendered) {
+        let mut state = self.state();
+        state.live_head += 1;
+        state.live.push(event);
         state.wake_all();
     }
 
     /// The events after a position, at most `limit`.
     pub(super) fn read(&self, position: u64, limit: usize) -> Read {
         let state = self.state();
-        let Some(head) = state.head else {
-            return Read::NotInMemory;
-        };
-        let behind = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
-        match state.tail.len().checked_sub(behind) {
-            Some(start) => Read::Events(state.tail.range(start..).take(limit).cloned().collect()),
+        match state.head {
+            Some(head) => state.tail.read(head, position, limit),
             None => Read::NotInMemory,
         }
+    }
+
+    /// The events without an id after this many of them.
+    pub(super) fn read_live(&self, position: u64, limit: usize) -> Read {
+        let state = self.state();
+        state.live.read(state.live_head, position, limit)
     }
 
     /// Adds a reader to be woken, and returns its place.
@@ -122,13 +177,40 @@ impl Log {
 }
 
 impl State {
-    fn forget_tail(&mut self) {
+    fn begin_anew(&mut self, head: u64) {
         self.tail.clear();
-        self.tail_bytes = 0;
+        self.head = Some(head);
+        self.generation += 1;
     }
 
     fn wake_all(&self) {
         self.readers.iter().for_each(|(_, signal)| signal.raise());
+    }
+}
+
+impl Tail {
+    fn push(&mut self, event: Rendered) {
+        self.bytes += event.bytes().len();
+        self.events.push_back(event);
+        while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1)
+        {
+            let dropped = self.events.pop_front().expect("longer than one");
+            self.bytes -= dropped.bytes().len();
+        }
+    }
+
+    /// The events after a position, if this is the end of a log up to `head`.
+    fn read(&self, head: u64, position: u64, limit: usize) -> Read {
+        let behind = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
+        match self.events.len().checked_sub(behind) {
+            Some(start) => Read::Events(self.events.range(start..).take(limit).cloned().collect()),
+            None => Read::NotInMemory,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.bytes = 0;
     }
 }
 

@@ -9,9 +9,12 @@
 //! Events become visible in one place and in one order: after [`Storage::append`] has returned, by
 //! the task in [`publish`]. What a reader has seen is therefore stored.
 //!
-//! May enter: storage. May not: HTTP, SQL, clocks. What a subscriber hands out is the wire's bytes,
+//! Other processes may append to the same storage; [`follow`] notices, told by a relay or by looking.
+//!
+//! May enter: storage, relay. May not: HTTP, SQL. What a subscriber hands out is the wire's bytes,
 //! because an event is encoded once, when it becomes visible.
 
+mod follow;
 mod log;
 mod publish;
 mod subscriber;
@@ -20,11 +23,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sse_proto::Cursor;
 use tokio::sync::mpsc;
 
+use crate::relay::{Message, Relay};
 use crate::storage::{NewEvent, Storage, StorageError};
+use follow::Suspects;
 use log::Log;
 pub use publish::PublishError;
 use publish::Request;
@@ -49,14 +55,80 @@ struct Shared {
     storage: Arc<dyn Storage>,
     /// The logs of the channels that somebody reads. Nobody needs the others in memory.
     logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
+    /// The channels that others have published to, perhaps.
+    suspects: Arc<Suspects>,
+    /// Tells other instances, if there is a relay.
+    telling: Option<Telling>,
     is_closed: AtomicBool,
 }
 
+struct Telling {
+    sender: mpsc::Sender<Vec<Message>>,
+    /// Each event, not only the last id of a channel.
+    whole: bool,
+}
+
+/// How a hub gets to know what other instances publish.
+#[derive(Clone)]
+#[non_exhaustive]
+#[must_use]
+pub struct HubConfig {
+    relay: Option<Arc<dyn Relay>>,
+    refresh: Duration,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self { relay: None, refresh: Duration::from_secs(5) }
+    }
+}
+
+impl HubConfig {
+    /// Over this relay. Default: none.
+    pub fn relay(mut self, relay: Arc<dyn Relay>) -> Self {
+        self.relay = Some(relay);
+        self
+    }
+
+    /// How often the storage is asked where the channels that somebody reads end. Default: 5 s. This is
+    /// how late an event can be if the relay has lost the hint, or if there is no relay. Shorter costs a
+    /// small query per 500 channels each time.
+    pub const fn refresh(mut self, period: Duration) -> Self {
+        self.refresh = period;
+        self
+    }
+}
+
+impl std::fmt::Debug for HubConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubConfig")
+            .field("has_relay", &self.relay.is_some())
+            .field("refresh", &self.refresh)
+            .finish()
+    }
+}
+
 impl Hub {
-    /// A hub over this storage. Must be called in a Tokio runtime: publishing is a task of its own.
+    /// A hub over this storage, without a relay. Must be called in a Tokio runtime: publishing is a task
+    /// of its own.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
-        let shared =
-            Arc::new(Shared { storage, logs: Mutex::default(), is_closed: AtomicBool::new(false) });
+        Self::with_config(storage, HubConfig::default())
+    }
+
+    /// A hub over this storage, one of several. Must be called in a Tokio runtime.
+    pub fn with_config(storage: Arc<dyn Storage>, config: HubConfig) -> Self {
+        let telling = config.relay.as_ref().map(|relay| Telling {
+            sender: follow::start_telling(relay.clone()),
+            whole: relay.carries_events(),
+        });
+        let shared = Arc::new(Shared {
+            storage,
+            logs: Mutex::default(),
+            suspects: Arc::default(),
+            telling,
+            is_closed: AtomicBool::new(false),
+        });
+        follow::start(&shared, config.relay, config.refresh);
         let requests = publish::start(shared.clone());
         Self { shared, requests }
     }
@@ -64,13 +136,16 @@ impl Hub {
     /// Appends events and makes them visible, all or none, and returns their ids in the same order.
     ///
     /// When this returns the events are stored as durably as the storage promises, and readers are
-    /// being woken. Dropping the future does not take the events back.
+    /// being woken. Dropping the future does not take the events back. If nothing is stored, every id
+    /// is 0.
     ///
     /// # Errors
     ///
-    /// If the storage fails; nothing has been published then, and the caller can try again.
+    /// If the storage fails; nothing has been published then, and the caller can try again. (With a
+    /// database, it can be that the answer was lost, not the events; they are then published.) Or if it
+    /// refuses an event for good.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<u64>, PublishError> {
-        publish::send(&self.requests, events).await
+        publish::send(&self.shared, &self.requests, events).await
     }
 
     /// Subscribes to these channels, which must be distinct, from the positions in `resume`. A channel
@@ -92,7 +167,7 @@ impl Hub {
                 Some(head) => head,
                 None => log.learn_head(self.shared.storage.head(channel).await?),
             };
-            let resume = resume.position(channel);
+            let resume = resume.position(channel).filter(|_| self.shared.storage.is_lasting());
             subscriber.start(Position::new(log, head, resume));
         }
         Ok(subscriber)

@@ -6,13 +6,16 @@
 //! their ids.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sse_proto::{Event, Rendered, event_id};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Shared;
+use super::log::Appended;
+use crate::relay::Message;
 use crate::storage::{NewEvent, StorageError};
 
 /// The most requests that are stored together.
@@ -34,6 +37,9 @@ pub enum PublishError {
     /// The storage has failed; trying again later may help.
     #[error("the storage failed to {0}")]
     Storage(Arc<StorageError>),
+    /// The storage can never store one of them: which, counted from 0, and why.
+    #[error("event {0} is refused: {1}")]
+    Refused(usize, String),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Closed,
@@ -61,9 +67,15 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
 }
 
 pub(super) async fn send(
+    shared: &Shared,
     requests: &mpsc::Sender<Request>,
     events: Vec<NewEvent>,
 ) -> Result<Vec<u64>, PublishError> {
+    // Now, because a group of requests succeeds or fails as one.
+    let refuse = |(index, event)| Some((index, shared.storage.refuse(event)?));
+    if let Some((index, why)) = events.iter().enumerate().find_map(refuse) {
+        return Err(PublishError::Refused(index, why));
+    }
     let (answer, answered) = oneshot::channel();
     requests.send(Request { events, answer }).await.map_err(|_| PublishError::Closed)?;
     answered.await.map_err(|_| PublishError::Closed)?
@@ -78,11 +90,8 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
     // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
     match shared.storage.append(&events).await {
         Ok(ids) => {
-            for (event, &id) in events.iter().zip(&ids) {
-                if let Some(log) = shared.log(&event.channel) {
-                    log.append(id, render(&event.channel, id, &event.event_type, &event.data));
-                }
-            }
+            show(shared, &events, &ids);
+            tell(shared, &events, &ids);
             let mut ids = ids.into_iter();
             for (answer, size) in answers.zip(sizes) {
                 answer.send(Ok(ids.by_ref().take(size).collect())).ok();
@@ -99,18 +108,72 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
     }
 }
 
+/// Makes events visible to readers here.
+fn show(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
+    let is_lasting = shared.storage.is_lasting();
+    for (event, &id) in events.iter().zip(ids) {
+        let Some(log) = shared.log(&event.channel) else { continue };
+        if !is_lasting {
+            log.append_live(render_live(&event.event_type, &event.data));
+            continue;
+        }
+        match log.append(id, render(&event.channel, id, &event.event_type, &event.data)) {
+            Appended::Visible => {}
+            Appended::AfterOthers => shared.suspects.add(&event.channel, id, false),
+            Appended::Unclear => shared.suspects.add(&event.channel, id, true),
+        }
+    }
+}
+
+/// Has other instances told.
+fn tell(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
+    let Some(telling) = &shared.telling else { return };
+    let is_lasting = shared.storage.is_lasting();
+    let messages: Vec<Message> = if telling.whole || !is_lasting {
+        let message = |(event, &id): (&NewEvent, &u64)| Message {
+            channel: event.channel.clone(),
+            id: is_lasting.then_some(id),
+            event: Some((event.event_type.clone(), event.data.clone())),
+        };
+        events.iter().zip(ids).map(message).collect()
+    } else {
+        let lasts: HashMap<_, _> =
+            events.iter().map(|event| &event.channel).zip(ids.iter().copied()).collect();
+        let message = |(channel, id): (&Arc<str>, u64)| Message {
+            channel: channel.clone(),
+            id: Some(id),
+            event: None,
+        };
+        lasts.into_iter().map(message).collect()
+    };
+    // Publishing does not wait for a relay that does not get on. With a storage, others see it later.
+    if telling.sender.try_send(messages).is_err() && !is_lasting {
+        warn!(events = events.len(), "the relay does not get on; other instances miss events");
+    }
+}
+
 /// An event as it goes over the wire to those who read this channel only.
 pub(super) fn render(channel: &str, id: u64, event_type: &str, data: &str) -> Rendered {
     let id = event_id(channel, id);
+    let event_type = clean(event_type);
+    let event = Event::builder(data).event_type(&event_type).id(&id).build();
+    Rendered::new(&event.expect("a clean type, and an id that is percent-encoded"))
+}
+
+/// An event without an id.
+pub(super) fn render_live(event_type: &str, data: &str) -> Rendered {
+    let event_type = clean(event_type);
+    Rendered::new(&Event::builder(data).event_type(&event_type).build().expect("a clean type"))
+}
+
+fn clean(event_type: &str) -> Cow<'_, str> {
     // Types are checked before they are stored. If another program has written to the storage, what
     // no event type can have is left out, as django-eventstream does.
-    let clean = if event_type.contains(['\r', '\n']) {
+    if event_type.contains(['\r', '\n']) {
         Cow::Owned(event_type.replace(['\r', '\n'], ""))
     } else {
         Cow::Borrowed(event_type)
-    };
-    let event = Event::builder(data).event_type(&clean).id(&id).build();
-    Rendered::new(&event.expect("a clean type, and an id that is percent-encoded"))
+    }
 }
 
 /// Logs when publishing starts to fail and when it works again, not every failure in between.

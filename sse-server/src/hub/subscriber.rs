@@ -41,6 +41,10 @@ pub(super) struct Position {
     at: u64,
     /// Whether the position is one that the channel does not know, so that nothing can be continued.
     is_unknown: bool,
+    /// The generation of ids that the position belongs to.
+    generation: u64,
+    /// How many of the events without an id have gone out.
+    live_at: u64,
 }
 
 #[derive(Default)]
@@ -55,9 +59,13 @@ struct Round {
 
 enum Found {
     Events(Vec<Rendered>),
+    /// Events without an id.
+    Live(Vec<Rendered>),
     /// History is missing after the position; the channel continues from here.
     Gap {
         head: u64,
+        generation: u64,
+        live_head: u64,
     },
 }
 
@@ -92,8 +100,11 @@ impl Subscriber {
         self.positions.push(position);
     }
 
-    /// The positions of all its channels, as they go into an event's id.
+    /// The positions of all its channels, as they go into an event's id. Empty if nothing is stored.
     pub fn cursor(&self) -> Cursor<'_> {
+        if !self.shared.storage.is_lasting() {
+            return Cursor::new();
+        }
         self.positions.iter().map(|position| (&**position.log.name(), position.at)).collect()
     }
 
@@ -134,15 +145,21 @@ impl Subscriber {
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<Found>> {
         let limit = (PAGE / self.positions.len()).max(1);
         let position = &mut self.positions[self.round.asked];
-        let head = position.log.head().unwrap_or_default();
-        if position.is_unknown {
-            return Poll::Ready(Some(Found::Gap { head }));
+        let (_, generation) = position.log.end();
+        if position.is_unknown || position.generation != generation {
+            self.round.reading = None;
+            return Poll::Ready(Some(position.gap()));
         }
         if self.round.reading.is_none() {
             match position.log.read(position.at, limit) {
-                Read::Events(events) => {
-                    return Poll::Ready((!events.is_empty()).then_some(Found::Events(events)));
+                Read::Events(events) if events.is_empty() => {
+                    return Poll::Ready(match position.log.read_live(position.live_at, limit) {
+                        Read::Events(events) => (!events.is_empty()).then_some(Found::Live(events)),
+                        // It was too slow, and they are nowhere else.
+                        Read::NotInMemory => Some(position.gap()),
+                    });
                 }
+                Read::Events(events) => return Poll::Ready(Some(Found::Events(events))),
                 Read::NotInMemory => {
                     self.round.reading =
                         Some(read(self.shared.clone(), position.log.clone(), position.at, limit));
@@ -152,16 +169,15 @@ impl Subscriber {
         let reading = self.round.reading.as_mut().expect("begun above");
         let events = ready!(reading.poll_unpin(cx));
         self.round.reading = None;
+        if position.log.end().1 != generation {
+            return Poll::Ready(Some(position.gap()));
+        }
         // Dense ids make a gap visible, wherever it comes from.
         let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
         let name = position.log.name();
         let dense = dense.map(|(event, id)| render(name, id, &event.event_type, &event.data));
         let events: Vec<Rendered> = dense.collect();
-        Poll::Ready(Some(if events.is_empty() {
-            Found::Gap { head }
-        } else {
-            Found::Events(events)
-        }))
+        Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
     }
 
     /// Writes what the round has found, resets first: their id must not claim events that come after.
@@ -169,20 +185,29 @@ impl Subscriber {
         let mut found = std::mem::take(&mut self.round.found);
         let mut lost: Vec<Arc<str>> = Vec::new();
         for (index, found) in &found {
-            if let Found::Gap { head } = found {
+            if let &Found::Gap { head, generation, live_head } = found {
                 let position = &mut self.positions[*index];
-                position.at = *head;
+                position.at = head;
                 position.is_unknown = false;
+                position.generation = generation;
+                position.live_at = live_head;
                 lost.push(position.log.name().clone());
             }
         }
         if !lost.is_empty() {
-            let reset = stream_reset(Some(&self.cursor().to_string()), &lost);
+            let id = self.shared.storage.is_lasting().then(|| self.cursor().to_string());
+            let reset = stream_reset(id.as_deref(), &lost);
             reset.expect("a cursor is percent-encoded").encode_into(out);
         }
         for (index, found) in &mut found {
-            let Found::Events(events) = found else {
-                continue;
+            let events = match found {
+                Found::Events(events) => events,
+                Found::Live(events) => {
+                    self.positions[*index].live_at += events.len() as u64;
+                    events.drain(..).for_each(|event| out.extend_from_slice(event.bytes()));
+                    continue;
+                }
+                Found::Gap { .. } => continue,
             };
             for event in events.drain(..) {
                 self.positions[*index].at += 1;
@@ -202,7 +227,19 @@ impl Subscriber {
 impl Position {
     /// The position to start from in a log that ends at `head`.
     pub(super) fn new(log: Arc<Log>, head: u64, resume: Option<u64>) -> Self {
-        Self { log, at: resume.unwrap_or(head), is_unknown: resume.is_some_and(|at| at > head) }
+        Self {
+            at: resume.unwrap_or(head),
+            is_unknown: resume.is_some_and(|at| at > head),
+            generation: log.end().1,
+            live_at: log.live_head(),
+            log,
+        }
+    }
+
+    /// What is found if nothing can be continued.
+    fn gap(&self) -> Found {
+        let (head, generation) = self.log.end();
+        Found::Gap { head, generation, live_head: self.log.live_head() }
     }
 }
 

@@ -1,0 +1,253 @@
+//! Noticing what others have published: by a hint from the relay, or by looking.
+//!
+//! Nothing here is believed that the storage does not confirm. A hint, a relay that is connected again,
+//! the clock, an own event that came after others': each is only a reason to read the storage. What is
+//! new is read once and becomes visible to all readers as if it had been published here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+use super::log::{Appended, Log};
+use super::publish::{render, render_live};
+use super::{PAGE, Shared};
+use crate::relay::{Message, News, Relay};
+use crate::storage::StorageError;
+
+/// How many messages may wait to be read, or to be sent.
+const QUEUE: usize = 1024;
+
+/// How many channels are read from the storage at the same time.
+const PARALLEL: usize = 4;
+
+/// How many channels' heads are asked for in one question.
+const HEADS: usize = 500;
+
+/// A log that is further behind than this is not caught up with in memory: its readers read the storage.
+const FAR: u64 = 500;
+
+/// How long to wait before storage that has failed is read again.
+const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Channels of which it is to be seen what is new.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// For each the id that is said to exist.
+    channels: Mutex<HashMap<Arc<str>, Suspicion>>,
+    added: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspicion {
+    /// There is said to be an event with this id.
+    head: u64,
+    /// There may be fewer events than there were.
+    is_shorter: bool,
+}
+
+impl Suspects {
+    pub(super) fn add(&self, channel: &Arc<str>, head: u64, is_shorter: bool) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = channels.entry(channel.clone()).or_default();
+        known.head = known.head.max(head);
+        known.is_shorter |= is_shorter;
+        drop(channels);
+        self.added.notify_one();
+    }
+
+    fn take(&self) -> HashMap<Arc<str>, Suspicion> {
+        std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Starts the tasks that follow what others do. They end when the hub is gone.
+pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh: Duration) {
+    let (news_sender, mut news) = mpsc::channel(QUEUE);
+    if let Some(relay) = relay {
+        tokio::spawn(async move { relay.receive(news_sender).await });
+    } else {
+        drop(news_sender);
+    }
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(refresh);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_relay = true;
+        let mut was_failing = false;
+        let mut arrived = Vec::new();
+        loop {
+            // Upgraded for each round only, so that this task does not keep the hub alive.
+            let Some(strong) = shared.upgrade() else { return };
+            let suspects = strong.suspects.clone();
+            drop(strong);
+            let mut look_at_all = false;
+            tokio::select! {
+                _ = ticks.tick() => look_at_all = true,
+                count = news.recv_many(&mut arrived, QUEUE), if has_relay => has_relay = count > 0,
+                () = suspects.added.notified() => {}
+            }
+            let Some(shared) = shared.upgrade() else { return };
+            for news in arrived.drain(..) {
+                match news {
+                    News::Connected => look_at_all = true,
+                    News::Message(message) => shared.hear(message),
+                }
+            }
+            let looked = shared.look(look_at_all).await;
+            report(&looked, &mut was_failing);
+            if looked.is_err() {
+                drop(shared);
+                tokio::time::sleep(STORAGE_PAUSE).await;
+            }
+        }
+    });
+}
+
+impl Shared {
+    /// Takes in a message of the relay.
+    fn hear(&self, message: Message) {
+        let Some(log) = self.log(&message.channel) else { return };
+        match (message.id, message.event) {
+            (Some(id), _) if self.storage.is_lasting() => self.suspects.add(log.name(), id, false),
+            // Not stored here or anywhere: now or never.
+            (_, Some((event_type, data))) => log.append_live(render_live(&event_type, &data)),
+            (_, None) => {}
+        }
+    }
+
+    /// Looks at the channels that are suspect, or at all.
+    async fn look(&self, at_all: bool) -> Result<(), StorageError> {
+        if !self.storage.is_lasting() {
+            return Ok(());
+        }
+        if at_all {
+            self.look_at_heads().await?;
+        }
+        let suspects = self.suspects.take();
+        let looks = suspects.into_iter().filter_map(|(channel, suspicion)| {
+            let log = self.log(&channel)?;
+            Some(async move {
+                let result = self.catch_up(&log, suspicion).await;
+                if result.is_err() {
+                    self.suspects.add(&channel, suspicion.head, suspicion.is_shorter);
+                }
+                result
+            })
+        });
+        let results: Vec<_> = stream::iter(looks).buffer_unordered(PARALLEL).collect().await;
+        results.into_iter().collect()
+    }
+
+    /// Compares where each log ends with what the storage says.
+    async fn look_at_heads(&self) -> Result<(), StorageError> {
+        let logs: Vec<Arc<Log>> = self.logs().values().cloned().collect();
+        for logs in logs.chunks(HEADS) {
+            // Before the question: what was visible then has to be in the answer.
+            let known: Vec<_> = logs.iter().map(|log| log.head()).collect();
+            let names: Vec<&str> = logs.iter().map(|log| &**log.name()).collect();
+            let heads = self.storage.heads(&names).await?;
+            for ((log, known), head) in logs.iter().zip(known).zip(heads) {
+                if known.is_some_and(|known| known != head) {
+                    self.suspects.add(log.name(), head, known > Some(head));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes visible what is new in a channel.
+    async fn catch_up(&self, log: &Log, suspicion: Suspicion) -> Result<(), StorageError> {
+        let name = log.name();
+        // Who has just joined is about to ask too; the answer may be from before the hint.
+        let Some(known) = log.head() else {
+            log.learn_head(self.storage.head(name).await?);
+            return Ok(());
+        };
+        if suspicion.is_shorter {
+            let head = self.storage.head(name).await?;
+            if head < known {
+                lost(log, head);
+                return Ok(());
+            }
+        }
+        while let Some(at) = log.head()
+            && at < suspicion.head
+        {
+            if suspicion.head - at > FAR {
+                let head = self.storage.head(name).await?;
+                if head.saturating_sub(at) > FAR {
+                    log.learn_head(head);
+                    return Ok(());
+                }
+            }
+            let events = self.storage.read(name, at, PAGE).await?;
+            let dense = events.iter().zip(at + 1..).take_while(|(event, id)| event.id == *id);
+            let mut is_next = false;
+            for (event, id) in dense {
+                is_next = true;
+                let event = render(name, id, &event.event_type, &event.data);
+                if log.append(id, event) == Appended::AfterOthers {
+                    break;
+                }
+            }
+            if !is_next {
+                // Not visible yet, or no longer there.
+                let head = self.storage.head(name).await?;
+                if head < at {
+                    lost(log, head);
+                } else if head > at {
+                    log.learn_head(head);
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The storage has fewer events than were seen: it was emptied, or restored from a backup.
+fn lost(log: &Log, head: u64) {
+    warn!(channel = %log.name(), head, "the storage has lost events; readers start anew");
+    log.begin_anew(head);
+}
+
+/// Starts the task that tells others, and returns where to put what is to be told.
+pub(super) fn start_telling(relay: Arc<dyn Relay>) -> mpsc::Sender<Vec<Message>> {
+    let (sender, mut groups) = mpsc::channel::<Vec<Message>>(QUEUE);
+    tokio::spawn(async move {
+        let mut waiting = Vec::new();
+        let mut was_failing = false;
+        while groups.recv_many(&mut waiting, QUEUE).await > 0 {
+            let messages: Vec<Message> = waiting.drain(..).flatten().collect();
+            match relay.send(&messages).await {
+                Ok(()) if was_failing => info!("the relay works again"),
+                Err(error) if !was_failing => {
+                    error!(%error, "other instances are not told at once what is published");
+                    was_failing = true;
+                    continue;
+                }
+                Err(_) => continue,
+                Ok(()) => {}
+            }
+            was_failing = false;
+        }
+    });
+    sender
+}
+
+fn report(looked: &Result<(), StorageError>, was_failing: &mut bool) {
+    match looked {
+        Err(error) if !*was_failing => {
+            warn!(%error, "cannot see what other instances have published; will retry");
+        }
+        Ok(()) if *was_failing => info!("what other instances publish can be seen again"),
+        _ => {}
+    }
+    *was_failing = looked.is_err();
+}

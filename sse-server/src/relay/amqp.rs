@@ -1,0 +1,168 @@
+//! Messages over an AMQP 0-9-1 broker, such as RabbitMQ.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::message::Origin;
+use super::{Message, News, Patience, Relay, RelayError};
+
+/// The exchange that hands each message to every instance.
+const EXCHANGE: &str = "sse_server";
+
+/// How long a connection, and an answer, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Messages over a fanout exchange called `sse_server`, from which each instance takes what it gets by
+/// an exclusive queue of its own, which the broker removes when the instance is gone.
+pub struct AmqpRelay {
+    url: String,
+    /// The connection to send over, if it works as far as is known.
+    sender: Mutex<Option<Link>>,
+    origin: Origin,
+}
+
+/// A channel ends with its connection.
+struct Link {
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl AmqpRelay {
+    /// Connects to the broker with this URL (`amqp://user:password@host:port/vhost`).
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood, or the broker does not answer.
+    pub async fn open(url: &str) -> Result<Self, RelayError> {
+        let sender = Mutex::new(Some(connect(url).await?));
+        Ok(Self { url: url.to_owned(), sender, origin: Origin::new() })
+    }
+
+    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
+        let link = connect(&self.url).await?;
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        let consume = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+        let begin = async {
+            let table = FieldTable::default;
+            let queue = link.channel.queue_declare("".into(), options, table()).await?;
+            let name = queue.name().clone();
+            let bind = QueueBindOptions::default();
+            link.channel
+                .queue_bind(name.clone(), EXCHANGE.into(), "".into(), bind, table())
+                .await?;
+            link.channel.basic_consume(name, "".into(), consume, table()).await
+        };
+        let mut consumer = in_time("consume", begin).await?;
+        info!("connected to the AMQP relay");
+        if news.send(News::Connected).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let delivery = tokio::select! {
+                delivery = consumer.next() => delivery,
+                () = news.closed() => return Ok(()),
+            };
+            let Some(delivery) = delivery else {
+                return Err(RelayError::new("receive", "the connection was closed"));
+            };
+            let delivery = delivery.map_err(failed("receive"))?;
+            match self.origin.decode(&delivery.data) {
+                Ok(Some(message)) => {
+                    if news.send(News::Message(message)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Relay for AmqpRelay {
+    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+        // Taken out, so that after an error the next call begins with a new connection.
+        let mut sender = self.sender.lock().await;
+        let link = match sender.take() {
+            Some(link) => link,
+            None => connect(&self.url).await?,
+        };
+        for message in messages {
+            let payload = self.origin.encode(message);
+            let publish = link.channel.basic_publish(
+                EXCHANGE.into(),
+                "".into(),
+                BasicPublishOptions::default(),
+                payload.as_bytes(),
+                BasicProperties::default(),
+            );
+            in_time("publish", publish).await?;
+        }
+        *sender = Some(link);
+        Ok(())
+    }
+
+    async fn receive(&self, news: mpsc::Sender<News>) {
+        let mut patience = Patience::new();
+        while let Err(error) = self.receive_once(&news).await {
+            if patience.is_new() {
+                warn!(%error, "the AMQP relay is lost; will connect again");
+            }
+            patience.wait().await;
+            if news.is_closed() {
+                return;
+            }
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<Link, RelayError> {
+    let connect = async {
+        let properties = ConnectionProperties::default().with_connection_name("sse-server".into());
+        let connection = Connection::connect(url, properties).await?;
+        let channel = connection.create_channel().await?;
+        let options = ExchangeDeclareOptions::default();
+        channel
+            .exchange_declare(EXCHANGE.into(), ExchangeKind::Fanout, options, FieldTable::default())
+            .await?;
+        Ok(Link { channel, _connection: connection })
+    };
+    in_time("connect", connect).await
+}
+
+async fn in_time<T>(
+    operation: &'static str,
+    work: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, RelayError> {
+    match timeout(PATIENCE, work).await {
+        Ok(result) => result.map_err(failed(operation)),
+        Err(_) => Err(RelayError::new(operation, "no answer")),
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(lapin::Error) -> RelayError + Copy {
+    move |error| RelayError::new(operation, error)
+}
+
+impl std::fmt::Debug for AmqpRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AmqpRelay").finish_non_exhaustive()
+    }
+}

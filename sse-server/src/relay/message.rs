@@ -1,0 +1,112 @@
+//! A message as text: the JSON that django-eventstream sends through Redis, and who sent it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::Message;
+
+/// `{"channel": "a", "event_type": "message", "data": "…", "pub_id": "1"}`; django-eventstream sends
+/// all four, with `null` for an event without an id.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    event_type: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    data: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub_id: Option<Id<'a>>,
+    /// Ours alone; others do not look at it.
+    #[serde(borrow, default)]
+    origin: Option<Cow<'a, str>>,
+}
+
+/// A number, in quotes or not.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Id<'a> {
+    Text(Cow<'a, str>),
+    Number(u64),
+}
+
+/// Tells an instance's own messages from others'.
+#[derive(Clone, Debug)]
+pub(super) struct Origin(String);
+
+impl Origin {
+    /// One that nobody else has.
+    pub(super) fn new() -> Self {
+        let mut random = [0; 16];
+        if getrandom::fill(&mut random).is_err() {
+            // Two instances that start in the same nanosecond are not to be expected either.
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            random = now.unwrap_or_default().as_nanos().to_be_bytes();
+        }
+        Self(format!("{:032x}", u128::from_be_bytes(random)))
+    }
+
+    pub(super) fn encode(&self, message: &Message) -> String {
+        let event = message.event.as_ref();
+        let wire = Wire {
+            channel: Cow::Borrowed(&message.channel),
+            event_type: event.map(|(event_type, _)| Cow::Borrowed(&**event_type)),
+            data: event.map(|(_, data)| Cow::Borrowed(&**data)),
+            pub_id: message.id.map(|id| Id::Text(Cow::Owned(id.to_string()))),
+            origin: Some(Cow::Borrowed(&self.0)),
+        };
+        serde_json::to_string(&wire).expect("strings are JSON")
+    }
+
+    /// What somebody else has sent. `Ok(None)`: it was us.
+    pub(super) fn decode(&self, text: &[u8]) -> Result<Option<Message>, serde_json::Error> {
+        let wire: Wire<'_> = serde_json::from_slice(text)?;
+        if wire.origin.is_some_and(|origin| origin == self.0) {
+            return Ok(None);
+        }
+        let id = match wire.pub_id {
+            None => None,
+            Some(Id::Number(id)) => Some(id),
+            Some(Id::Text(text)) => Some(text.parse().map_err(|_| {
+                serde::de::Error::custom(format_args!("the pub_id {text:?} is no number"))
+            })?),
+        };
+        let event_type = wire.event_type.unwrap_or(Cow::Borrowed("message")).into_owned();
+        let event = wire.data.map(|data| (event_type, data.into_owned()));
+        Ok(Some(Message { channel: wire.channel.into(), id, event }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_what_django_eventstream_sends_and_reads() {
+        let ours = Origin("x".to_owned());
+        let message = Message {
+            channel: "test".into(),
+            id: Some(1),
+            event: Some(("message".to_owned(), "{\"a\": 1}".to_owned())),
+        };
+        assert_eq!(
+            ours.encode(&message),
+            r#"{"channel":"test","event_type":"message","data":"{\"a\": 1}","pub_id":"1","origin":"x"}"#
+        );
+        let theirs =
+            r#"{"channel": "test", "event_type": "message", "data": "{\"a\": 1}", "pub_id": "1"}"#;
+        assert_eq!(ours.decode(theirs.as_bytes()).expect("JSON"), Some(message.clone()));
+        let unreliable = r#"{"channel": "t", "event_type": "e", "data": "1", "pub_id": null}"#;
+        let decoded = ours.decode(unreliable.as_bytes()).expect("JSON").expect("not ours");
+        assert_eq!((decoded.id, decoded.event), (None, Some(("e".to_owned(), "1".to_owned()))));
+        assert_eq!(ours.decode(ours.encode(&message).as_bytes()).expect("JSON"), None);
+        assert_eq!(
+            Origin::new().decode(ours.encode(&message).as_bytes()).expect("JSON"),
+            Some(message)
+        );
+        for nonsense in ["", "1", "{}", r#"{"channel": "a", "pub_id": "x"}"#, r#"{"channel": 1}"#] {
+            ours.decode(nonsense.as_bytes()).expect_err(nonsense);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! How instances tell each other that there is something new: one trait, and its implementations.
+//!
+//! A message is a hint. With a storage, whoever gets one reads the storage; a hint that is lost, late,
+//! repeated or wrong costs time, never an event. Without a storage the message is all there is: it
+//! carries the event, and whoever misses it never gets it.
+//!
+//! May enter: brokers and their drivers. May not: HTTP, subscribers, SQL of events.
+
+#[cfg(feature = "amqp")]
+mod amqp;
+mod message;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+#[cfg(feature = "amqp")]
+pub use amqp::AmqpRelay;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresRelay;
+#[cfg(feature = "redis")]
+pub use redis::RedisRelay;
+
+/// An event was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// In this channel.
+    pub channel: Arc<str>,
+    /// The id that it has in the storage. None: it is not stored.
+    pub id: Option<u64>,
+    /// Its type and data, if they are needed: because it is not stored, or because the relay
+    /// [carries events](Relay::carries_events).
+    pub event: Option<(String, String)>,
+}
+
+/// What [`Relay::receive`] hands over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// From now on messages arrive. Any number may have been missed before.
+    Connected,
+    /// Somebody has published.
+    Message(Message),
+}
+
+/// A message could not be sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {source}")]
+pub struct RelayError {
+    operation: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl RelayError {
+    /// An error of a driver, with what was being done, such as `connect`.
+    pub fn new(
+        operation: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { operation, source: source.into() }
+    }
+}
+
+/// Carries messages between instances.
+#[async_trait]
+pub trait Relay: Send + Sync + 'static {
+    /// Sends these messages to all other instances, in this order. Those that are not connected now do
+    /// not get them.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known that all were sent. They are not sent again.
+    async fn send(&self, messages: &[Message]) -> Result<(), RelayError>;
+
+    /// Hands over what arrives, until nobody takes it any more. When the connection is lost it makes
+    /// another one, for as long as that takes.
+    async fn receive(&self, news: mpsc::Sender<News>);
+
+    /// Whether every event is sent whole, for others than instances of this server. If not, it is
+    /// enough to send the last id of a channel.
+    fn carries_events(&self) -> bool {
+        false
+    }
+}
+
+/// How long to wait before the next attempt to connect: at first hardly, then longer. After a
+/// connection that lasted, anew.
+#[derive(Debug)]
+struct Patience {
+    next: Duration,
+    last: Instant,
+}
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    fn new() -> Self {
+        Self { next: Self::FIRST, last: Instant::now() }
+    }
+
+    /// Whether this is the first attempt after a connection, and so worth a word in the log.
+    fn is_new(&mut self) -> bool {
+        if self.last.elapsed() > 5 * Self::LONGEST {
+            self.next = Self::FIRST;
+        }
+        self.next == Self::FIRST
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(Self::LONGEST);
+        self.last = Instant::now();
+    }
+}

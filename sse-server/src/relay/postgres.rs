@@ -1,0 +1,128 @@
+//! Messages over PostgreSQL's notifications.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::message::Origin;
+use super::{Message, News, Patience, Relay, RelayError};
+
+/// The channel of notifications.
+const CHANNEL: &str = "sse_server";
+
+/// PostgreSQL's limit for what a notification carries, in bytes, is 8000, exclusive.
+const MAX_PAYLOAD: usize = 7999;
+
+/// How long a connection, and an answer, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Messages over `NOTIFY` and `LISTEN` of a PostgreSQL database, which may be the one that events are
+/// stored in. A pooler in front of it must not be in transaction mode.
+///
+/// Without a storage, events of more than some 7,900 bytes do not reach other instances.
+#[derive(Debug)]
+pub struct PostgresRelay {
+    pool: PgPool,
+    origin: Origin,
+}
+
+impl PostgresRelay {
+    /// Connects to the database with this URL (`postgres://user:password@host:port/database`).
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood, or the database does not answer.
+    pub async fn open(url: &str) -> Result<Self, RelayError> {
+        let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
+        let options = options.disable_statement_logging();
+        let first = timeout(PATIENCE, options.connect()).await;
+        first
+            .map_err(|_| RelayError::new("connect", "no answer"))?
+            .map_err(failed("connect"))
+            .map(drop)?;
+        // One to listen, the other to notify.
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .acquire_timeout(PATIENCE)
+            .connect_lazy_with(options);
+        Ok(Self { pool, origin: Origin::new() })
+    }
+
+    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
+        let mut listener = PgListener::connect_with(&self.pool).await.map_err(failed("connect"))?;
+        // Connecting again is done in one place, whatever has happened.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.map_err(failed("listen"))?;
+        info!("connected to the PostgreSQL relay");
+        if news.send(News::Connected).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let notification = tokio::select! {
+                notification = listener.try_recv() => notification.map_err(failed("receive"))?,
+                () = news.closed() => return Ok(()),
+            };
+            let Some(notification) = notification else {
+                return Err(RelayError::new("receive", "the connection was closed"));
+            };
+            match self.origin.decode(notification.payload().as_bytes()) {
+                Ok(Some(message)) => {
+                    if news.send(News::Message(message)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Relay for PostgresRelay {
+    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+        let mut payloads: Vec<String> =
+            messages.iter().map(|message| self.origin.encode(message)).collect();
+        let all = payloads.len();
+        payloads.retain(|payload| payload.len() <= MAX_PAYLOAD);
+        let fitting = payloads.len();
+        let notify =
+            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+                .bind(CHANNEL)
+                .bind(payloads)
+                .execute(&self.pool);
+        timeout(2 * PATIENCE, notify)
+            .await
+            .map_err(|_| RelayError::new("notify", "no answer"))?
+            .map_err(failed("notify"))?;
+        if fitting < all {
+            let text = "an event is too large for a notification; use a storage or another relay";
+            return Err(RelayError::new("notify", text));
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, news: mpsc::Sender<News>) {
+        let mut patience = Patience::new();
+        while let Err(error) = self.receive_once(&news).await {
+            if patience.is_new() {
+                warn!(%error, "the PostgreSQL relay is lost; will connect again");
+            }
+            patience.wait().await;
+            if news.is_closed() {
+                return;
+            }
+        }
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> RelayError + Copy {
+    move |error| RelayError::new(operation, error)
+}

@@ -1,0 +1,131 @@
+//! Messages over Redis publish/subscribe, as django-eventstream sends them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisError};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::message::Origin;
+use super::{Message, News, Patience, Relay, RelayError};
+
+/// The one that django-eventstream uses; all databases of a Redis server share it.
+const CHANNEL: &str = "events_channel";
+
+/// How long a connection, and an answer, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// After a silence this long the connection is asked whether it is still one.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Messages over a Redis server.
+///
+/// With `EVENTSTREAM_REDIS` set to the same server, a Django site's `send_event` reaches the readers
+/// here, and what is published here reaches the readers there. An event of theirs with an id is read
+/// from the storage, so it has to be the same one; an event without is delivered as it is.
+pub struct RedisRelay {
+    client: Client,
+    sender: ConnectionManager,
+    origin: Origin,
+}
+
+impl RedisRelay {
+    /// Connects to the server with this URL (`redis://:password@host:port`).
+    ///
+    /// # Errors
+    ///
+    /// If the URL cannot be understood, or the server does not answer.
+    pub async fn open(url: &str) -> Result<Self, RelayError> {
+        let client = Client::open(url).map_err(failed("understand the URL"))?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(1)
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let sender = ConnectionManager::new_with_config(client.clone(), config)
+            .await
+            .map_err(failed("connect"))?;
+        Ok(Self { client, sender, origin: Origin::new() })
+    }
+
+    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
+        let lost = |text: &'static str| RelayError::new("receive", text);
+        let connect = async {
+            let mut pubsub = self.client.get_async_pubsub().await?;
+            pubsub.subscribe(CHANNEL).await?;
+            Ok(pubsub)
+        };
+        let connected = timeout(PATIENCE, connect).await;
+        let pubsub = connected.map_err(|_| lost("no answer"))?.map_err(failed("subscribe"))?;
+        let (mut sink, mut messages) = pubsub.split();
+        info!("connected to the Redis relay");
+        if news.send(News::Connected).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let message = tokio::select! {
+                message = timeout(SILENCE, messages.next()) => message,
+                () = news.closed() => return Ok(()),
+            };
+            match message {
+                Ok(Some(message)) => match self.origin.decode(message.get_payload_bytes()) {
+                    Ok(Some(message)) => {
+                        if news.send(News::Message(message)).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+                },
+                Ok(None) => return Err(lost("the connection was closed")),
+                Err(_) => {
+                    let ping = timeout(PATIENCE, sink.ping::<redis::Value>()).await;
+                    ping.map_err(|_| lost("no answer"))?.map_err(failed("receive"))?;
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Relay for RedisRelay {
+    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            pipe.cmd("PUBLISH").arg(CHANNEL).arg(self.origin.encode(message)).ignore();
+        }
+        pipe.query_async(&mut self.sender.clone()).await.map_err(failed("publish"))
+    }
+
+    async fn receive(&self, news: mpsc::Sender<News>) {
+        let mut patience = Patience::new();
+        while let Err(error) = self.receive_once(&news).await {
+            if patience.is_new() {
+                warn!(%error, "the Redis relay is lost; will connect again");
+            }
+            patience.wait().await;
+            if news.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// For Django processes that have nothing else.
+    fn carries_events(&self) -> bool {
+        true
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(RedisError) -> RelayError + Copy {
+    move |error| RelayError::new(operation, error)
+}
+
+impl std::fmt::Debug for RedisRelay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisRelay").finish_non_exhaustive()
+    }
+}
