@@ -1,0 +1,228 @@
+//! Services that end and come back under load: nothing is lost, repeated or out of order, readers stay
+//! connected, and who can no longer be served right is told.
+
+mod instances;
+mod services;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use instances::{Instance, Publisher, within};
+use serde_json::{Value, json};
+use services::Own;
+use tokio::task::JoinHandle;
+
+/// So long that only the relay can be the reason why something arrives in time.
+const NEVER: Duration = Duration::from_hours(1);
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Publishes numbers, one by one, until it is told to end; what is refused it tries again. Returns
+/// what each id was given for.
+fn publish_on(
+    mut publisher: Publisher,
+    name: u64,
+    is_over: Arc<AtomicBool>,
+) -> JoinHandle<(BTreeMap<u64, String>, u64)> {
+    tokio::spawn(async move {
+        let mut acknowledged = BTreeMap::new();
+        let mut refused = 0;
+        let mut n = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            let data = json!([name, n]);
+            let (status, ids) =
+                within("an answer", publisher.try_publish("a", std::slice::from_ref(&data))).await;
+            if status == 200 {
+                let (_, id) = ids[0].split_once(':').expect("an id");
+                acknowledged.insert(id.parse().expect("a number"), format!("[{name}, {n}]"));
+                n += 1;
+            } else {
+                assert_eq!(status, 503);
+                refused += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        (acknowledged, refused)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_while_the_relay_was_down_arrives_when_it_is_back() {
+    let Some(postgres) = services::postgres().await else { return };
+    let Some(mut relay) = Own::redis().await else { return };
+    let here = Instance::start(&postgres, &relay.url(), NEVER).await;
+    let there = Instance::start(&postgres, &relay.url(), NEVER).await;
+    let mut reader = there.reader("channel=a", "").await;
+    let mut publisher = here.publisher().await;
+    publisher.publish("a", 0).await;
+    relay.stop();
+    let data: Vec<Value> = (1..300).map(Value::from).collect();
+    for data in data.chunks(10) {
+        let (status, _) = within("an answer", publisher.try_publish("a", data)).await;
+        assert_eq!(status, 200, "publishing needs no relay");
+    }
+    assert_eq!(here.status("/health/ready").await, 200);
+    relay.start().await;
+    reader.all("a", 1, 300).await;
+    // And hints arrive again, not only the look after connecting.
+    publisher.publish("a", 300).await;
+    reader.all("a", 301, 301).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_comes_and_goes_under_load_loses_nothing() {
+    let Some(postgres) = services::postgres().await else { return };
+    let Some(mut relay) = Own::redis().await else { return };
+    let instances = [
+        Instance::start(&postgres, &relay.url(), Duration::from_millis(200)).await,
+        Instance::start(&postgres, &relay.url(), Duration::from_millis(200)).await,
+    ];
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    let mut publishers = Vec::new();
+    for (name, instance) in (0..).zip(&instances) {
+        readers.push(instance.reader("channel=a", "").await);
+        publishers.push(publish_on(instance.publisher().await, name, is_over.clone()));
+    }
+    for _ in 0..3 {
+        relay.stop();
+        advance(&instances[0], 50).await;
+        relay.start().await;
+        advance(&instances[0], 50).await;
+    }
+    is_over.store(true, Ordering::SeqCst);
+    let mut acknowledged = BTreeMap::new();
+    for publisher in publishers {
+        let (own, refused) = publisher.await.expect("published");
+        assert_eq!(refused, 0, "publishing needs no relay");
+        acknowledged.extend(own);
+    }
+    let last = acknowledged.len() as u64;
+    for reader in &mut readers {
+        let data = reader.all("a", 1, last).await;
+        assert!(data.iter().eq(acknowledged.values()), "every event where it was said to be");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_restarts_under_load_loses_and_repeats_nothing() {
+    let Some(mut postgres) = Own::postgres().await else { return };
+    let url = postgres.url();
+    let instances = [
+        Instance::start(&url, &url, Duration::from_millis(200)).await,
+        Instance::start(&url, &url, Duration::from_millis(200)).await,
+    ];
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut readers = Vec::new();
+    let mut publishers = Vec::new();
+    for (name, instance) in (0..).zip(&instances) {
+        readers.push(instance.reader("channel=a", "").await);
+        publishers.push(publish_on(instance.publisher().await, name, is_over.clone()));
+    }
+    advance(&instances[0], 50).await;
+    postgres.stop();
+    until("both not to be ready", async || {
+        instances[0].status("/health/ready").await == 503
+            && instances[1].status("/health/ready").await == 503
+    })
+    .await;
+    // One publisher at least is refused before the database is back.
+    let mut publisher = instances[0].publisher().await;
+    let (status, _) = within("an answer", publisher.try_publish("b", &[json!(1)])).await;
+    assert_eq!(status, 503);
+    assert_eq!(instances[0].status("/health/live").await, 200);
+    postgres.start().await;
+    until("both to be ready", async || {
+        instances[0].status("/health/ready").await == 200
+            && instances[1].status("/health/ready").await == 200
+    })
+    .await;
+    advance(&instances[0], 50).await;
+    is_over.store(true, Ordering::SeqCst);
+    let mut acknowledged = BTreeMap::new();
+    for publisher in publishers {
+        let (own, _) = publisher.await.expect("published");
+        let before = acknowledged.len();
+        let count = own.len();
+        acknowledged.extend(own);
+        assert_eq!(acknowledged.len(), before + count, "no id twice");
+    }
+    // What was committed when the connection broke is there without having been acknowledged.
+    let last = instances[0].storage.head("a").await.expect("it answers");
+    let first = readers[0].all("a", 1, last).await;
+    for (id, data) in &acknowledged {
+        let index = usize::try_from(id - 1).expect("small");
+        assert_eq!(first[index], *data, "the event with the id {id}");
+    }
+    assert!(last - acknowledged.len() as u64 <= 2, "one of each publisher was under way");
+    assert_eq!(readers[1].all("a", 1, last).await, first);
+}
+
+/// Waits until there are this many more events.
+async fn advance(instance: &Instance, by: u64) {
+    let head = async || instance.storage.head("a").await.unwrap_or(0);
+    let mut start = head().await;
+    until("more events", async || {
+        let now = head().await;
+        if start == 0 {
+            start = now;
+        }
+        start > 0 && now >= start + by
+    })
+    .await;
+}
+
+/// Redis without persistence forgets everything. Readers are told, and go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_are_told_that_redis_has_lost_its_events() {
+    let Some(mut redis) = Own::redis().await else { return };
+    let url = redis.url();
+    let instance = Instance::start(&url, "none", Duration::from_millis(100)).await;
+    let mut publisher = instance.publisher().await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    let mut reader = instance.reader("channel=a", "a:3").await;
+    reader.all("a", 4, 5).await;
+    redis.stop();
+    until("it not to be ready", async || instance.status("/health/ready").await == 503).await;
+    redis.start().await;
+    let (kind, id, data) = reader.next().await;
+    assert_eq!((&*kind, &*id), ("stream-reset", "a:0"));
+    assert_eq!(data, r#"{"channels": ["a"]}"#);
+    assert_eq!(publisher.publish("a", "new").await, "a:1");
+    assert_eq!(reader.next().await, ("message".into(), "a:1".into(), "\"new\"".into()));
+    let mut late = instance.reader("channel=a", "a:5").await;
+    assert_eq!(late.next().await.0, "stream-reset");
+}
+
+/// The first event after the loss is what reveals it, not the next look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_log_is_noticed_when_it_is_appended_to() {
+    let Some(redis) = Own::redis().await else { return };
+    let url = redis.url();
+    let instance = Instance::start(&url, "none", NEVER).await;
+    let mut publisher = instance.publisher().await;
+    let mut reader = instance.reader("channel=a", "").await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    reader.all("a", 1, 5).await;
+    let client = redis::Client::open(&*url).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it runs");
+    redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("flushed");
+    assert_eq!(publisher.publish("a", "x").await, "a:1");
+    assert_eq!(reader.next().await.0, "stream-reset");
+    let id = publisher.publish("a", "y").await;
+    let (kind, read, data) = reader.next().await;
+    assert_eq!((&*kind, read, &*data), ("message", id, "\"y\""));
+}
