@@ -61,7 +61,8 @@ pub(super) async fn publish(
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
     let ids = app.hub.publish(events).await.map_err(|error| match error {
         PublishError::Storage(_) => Refusal::unavailable(
-            "the storage failed, so nothing was published; try again, and see the server's log",
+            "the storage failed; unless the connection to it broke just then, nothing was \
+             published; try again, and see the server's log",
         ),
         PublishError::Refused(index, why) => {
             let refusal = Refusal::bad_request(format!("it cannot be stored: {why}"));
