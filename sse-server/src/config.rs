@@ -271,6 +271,7 @@ impl StorageChoice {
     /// # Errors
     ///
     /// If the storage cannot be opened, or is not a part of this build.
+    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
     pub async fn open(&self, retention: Retention) -> Result<Arc<dyn Storage>, StorageError> {
         // Not every build has a storage that wants to know.
         let _ = retention;
@@ -328,6 +329,7 @@ impl RelayChoice {
     /// # Errors
     ///
     /// If it does not answer, or is not a part of this build.
+    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
     pub async fn open(&self) -> Result<Option<Arc<dyn Relay>>, RelayError> {
         match self {
             Self::None => Ok(None),

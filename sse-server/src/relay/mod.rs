@@ -8,6 +8,7 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 mod message;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -15,10 +16,12 @@ mod postgres;
 mod redis;
 
 use std::sync::Arc;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 use tokio::time::Instant;
 
 #[cfg(feature = "amqp")]
@@ -91,12 +94,14 @@ pub trait Relay: Send + Sync + 'static {
 
 /// How long to wait before the next attempt to connect: at first hardly, then longer. After a
 /// connection that lasted, anew.
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 #[derive(Debug)]
 struct Patience {
     next: Duration,
     last: Instant,
 }
 
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 impl Patience {
     const FIRST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(2);
