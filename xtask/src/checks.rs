@@ -45,7 +45,7 @@ const SERVICES: &str = "services";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
