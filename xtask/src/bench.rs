@@ -19,8 +19,9 @@ const BENCHES: [Bench; 2] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
-        about: "How fast event streams are decoded, beside other crates: about 2 minutes, with\n    \
-                --quick 20 seconds. A CELL is a corpus and a length of chunks, such as a-64k.",
+        about: "How fast event streams are decoded and encoded, beside other crates: about 3 minutes,\n    \
+                with --quick 30 seconds. A CELL is a corpus and a length of chunks, such as a-64k;\n    \
+                stream-a-64k is the same by way of streams of events, encode-a is encoding.",
         run: codec,
     },
     Bench {

@@ -1,7 +1,8 @@
 //! `sse-proto` beside other crates that decode event streams, its peers.
 //!
-//! [`CODECS`] has an adapter for each. What is measured of them is elsewhere: conformance in `tests`,
-//! speed in `benches`. Nothing of ours may depend on this crate, because it depends on all the peers.
+//! [`CODECS`] has an adapter for each, [`ADAPTERS`] the streams of events that some of them make. What is
+//! measured of them is elsewhere: conformance in `tests`, speed in `benches`. Nothing of ours may depend
+//! on this crate, because it depends on all the peers.
 //!
 //! An adapter uses its crate as that crate's documentation does, and where it offers several ways, the
 //! cheapest that still yields every event. It adds nothing that could be called decoding, except where
@@ -10,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod adapters;
 mod chunks;
 mod corpus;
 mod ours;
@@ -17,6 +19,7 @@ mod peers;
 
 use std::hint::black_box;
 
+pub use adapters::{ADAPTERS, Adapter, FRAMED, STREAM};
 pub use chunks::{CHUNK_LENS, Chunks};
 pub use corpus::Corpus;
 pub use ours::{BORROWED, OWNED};

@@ -1,25 +1,58 @@
 //! Measures all contestants in one cell.
 
-use std::hint::black_box;
 use std::time::{Duration, Instant};
-
-use sse_peers::{CODECS, Chunks, Codec, Count};
 
 /// A measurement is at least this long, so that the clock and an interrupt weigh little.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Who takes longer than this for the corpus, or for a part of it, is left out: some decoders take
-/// time that grows with the square of an event's length.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Who takes longer than this for the work of a cell, or for a part of it, is left out: some decoders
+/// take time that grows with the square of an event's length.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The part of a corpus that a contestant is tried with first.
-const FIRST_TRY: usize = 64 << 10;
-
-/// The limits: what no decoder can beat that looks for line ends with memchr, or copies.
+/// The limits: what nobody can beat who looks for line ends with memchr, or copies.
 pub(crate) const MEMCHR2: &str = "limit: memchr2_iter";
-const MEMCPY: &str = "limit: memcpy";
+pub(crate) const MEMCPY: &str = "limit: memcpy";
 
-/// One corpus in chunks of one size, and how fast everyone got through it.
+/// The work of a cell, which each contestant does in its way.
+pub(crate) trait Work {
+    /// How many bytes go through, so that there is a speed.
+    fn len(&self) -> usize;
+
+    /// Who they are. Elsewhere they are known by their places in this list.
+    fn contestants(&self) -> Vec<(&'static str, Role)>;
+
+    /// Has one do the work once, and checks it. Tells how long it took.
+    fn try_out(&self, index: usize) -> Result<Duration, Refused>;
+
+    /// Has one do the work once. Tells how long it took.
+    fn run(&self, index: usize) -> Duration;
+}
+
+/// Whom a contestant is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Ours,
+    Peer {
+        /// Whether what it makes can be kept, and does not borrow.
+        keeps: bool,
+    },
+    Limit,
+}
+
+/// Why a contestant does not take part.
+pub(crate) enum Refused {
+    TooSlow(LeftOut),
+    /// It does not do what it should: that is an error of the bench.
+    Wrong(String),
+}
+
+/// How long it took for how many bytes.
+pub(crate) struct LeftOut {
+    pub(crate) len: usize,
+    pub(crate) time: Duration,
+}
+
+/// One cell, and how fast everyone got through it.
 pub(crate) struct Contest {
     /// `a-64k` and so on.
     pub(crate) cell: String,
@@ -29,8 +62,7 @@ pub(crate) struct Contest {
 /// A contestant in one cell.
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    /// `None` for a limit.
-    pub(crate) codec: Option<Codec>,
+    pub(crate) role: Role,
     pub(crate) result: Result<Speed, LeftOut>,
 }
 
@@ -43,49 +75,24 @@ pub(crate) struct Speed {
     pub(crate) spread: f64,
 }
 
-/// How long it took for how many bytes.
-pub(crate) struct LeftOut {
-    pub(crate) len: usize,
-    pub(crate) time: Duration,
-}
-
-struct Contestant {
-    name: &'static str,
-    codec: Option<Codec>,
-    run: fn(&Chunks) -> Count,
-}
-
 /// One that goes round after round.
 struct Runner {
-    run: fn(&Chunks) -> Count,
-    /// How often it goes through the corpus in a round.
+    /// How often it does the work in a round.
     passes: u32,
     /// MB/s of each round.
     speeds: Vec<f64>,
 }
 
 impl Contest {
-    /// Has all contestants run so many rounds. It is an error if a decoder does not find what there is.
-    pub(crate) fn hold(
-        cell: String,
-        chunks: &Chunks,
-        expected: Count,
-        rounds: usize,
-    ) -> Result<Self, String> {
-        let contestants = contestants();
+    /// Has all contestants run so many rounds. It is an error if one does not do its work.
+    pub(crate) fn hold(cell: &str, work: &dyn Work, rounds: usize) -> Result<Self, String> {
+        let contestants = work.contestants();
         let mut runners = Vec::new();
-        for contestant in &contestants {
-            runners.push(match try_out(contestant.run, chunks) {
-                Err(left_out) => Err(left_out),
-                Ok((count, _)) if contestant.codec.is_some() && count != expected => {
-                    let name = contestant.name;
-                    return Err(format!("{name} finds {count:?} in {cell}, not {expected:?}"));
-                }
-                Ok((_, time)) => Ok(Runner {
-                    run: contestant.run,
-                    passes: passes(time),
-                    speeds: Vec::with_capacity(rounds),
-                }),
+        for (index, (name, _)) in contestants.iter().enumerate() {
+            runners.push(match work.try_out(index) {
+                Ok(time) => Ok(Runner { passes: passes(time), speeds: Vec::with_capacity(rounds) }),
+                Err(Refused::TooSlow(left_out)) => Err(left_out),
+                Err(Refused::Wrong(wrong)) => return Err(format!("{cell}: {name} {wrong}")),
             });
         }
         let mut order: Vec<_> =
@@ -96,83 +103,35 @@ impl Contest {
                 let Ok(runner) = &mut runners[*index] else {
                     continue;
                 };
-                let speed = runner.round(chunks);
+                let time = (0..runner.passes).map(|_| work.run(*index)).sum::<Duration>();
                 // The first one warms up.
                 if round > 0 {
-                    runner.speeds.push(speed);
+                    let len = u32::try_from(work.len()).expect("a corpus has a few MiB");
+                    let bytes = f64::from(len) * f64::from(runner.passes);
+                    runner.speeds.push(bytes / 1e6 / time.as_secs_f64());
                 }
             }
         }
-        let entries = contestants.into_iter().zip(runners).map(|(contestant, runner)| Entry {
-            name: contestant.name,
-            codec: contestant.codec,
+        let entries = contestants.into_iter().zip(runners).map(|((name, role), runner)| Entry {
+            name,
+            role,
             result: runner.map(|runner| Speed::of(runner.speeds)),
         });
-        Ok(Self { cell, entries: entries.collect() })
+        Ok(Self { cell: cell.to_owned(), entries: entries.collect() })
     }
 }
 
-fn contestants() -> Vec<Contestant> {
-    let codecs =
-        CODECS.map(|codec| Contestant { name: codec.name, codec: Some(codec), run: codec.count });
-    let limits = [
-        Contestant { name: MEMCHR2, codec: None, run: line_ends },
-        Contestant { name: MEMCPY, codec: None, run: copy },
-    ];
-    codecs.into_iter().chain(limits).collect()
+/// How long something takes.
+pub(crate) fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
 }
 
-fn line_ends(chunks: &Chunks) -> Count {
-    let lines = chunks.slices().map(|chunk| memchr::memchr2_iter(b'\n', b'\r', chunk).count());
-    Count { events: lines.sum(), data_len: 0 }
-}
-
-fn copy(chunks: &Chunks) -> Count {
-    let mut buffer = Vec::new();
-    for chunk in chunks.slices() {
-        buffer.clear();
-        buffer.extend_from_slice(chunk);
-        black_box(&mut buffer);
-    }
-    Count::default()
-}
-
-/// Runs once over more and more of the corpus, so that one who is far too slow is found out early.
-fn try_out(run: fn(&Chunks) -> Count, chunks: &Chunks) -> Result<(Count, Duration), LeftOut> {
-    let mut len = FIRST_TRY;
-    loop {
-        len = len.min(chunks.stream_len());
-        let part = chunks.prefix(len);
-        let start = Instant::now();
-        let count = run(&part);
-        let time = start.elapsed();
-        if time > PATIENCE {
-            return Err(LeftOut { len, time });
-        }
-        if len == chunks.stream_len() {
-            return Ok((count, time));
-        }
-        len *= 2;
-    }
-}
-
-/// How often to go through the corpus in a round, if it takes so long once.
+/// How often to do the work in a round, if it takes so long once.
 fn passes(time: Duration) -> u32 {
     let passes = ROUND.as_nanos().div_ceil(time.as_nanos().max(1));
     u32::try_from(passes).unwrap_or(u32::MAX)
-}
-
-impl Runner {
-    /// One round, in MB/s.
-    fn round(&self, chunks: &Chunks) -> f64 {
-        let start = Instant::now();
-        for _ in 0..self.passes {
-            black_box((self.run)(black_box(chunks)));
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let len = u32::try_from(chunks.stream_len()).expect("a corpus has a few MiB");
-        f64::from(len) * f64::from(self.passes) / 1e6 / seconds
-    }
 }
 
 impl Speed {
