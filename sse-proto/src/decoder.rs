@@ -347,3 +347,42 @@ impl Decoder {
         self.block.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Each byte is copied once into the line, which moves each time it has grown twice as long, and once
+    /// more at most. So the work is linear, however small the chunks are.
+    #[test]
+    fn a_long_line_in_tiny_chunks_is_moved_only_when_it_has_doubled() {
+        const LEN: usize = 4 << 20;
+        for (len, filler) in [(1, &b"a"[..]), (3, b"a"), (16, b"a"), (16, "\u{e9}".as_bytes())] {
+            let line = [b"data: ", &*filler.repeat(LEN / filler.len())].concat();
+            let mut decoder = Decoder::new();
+            let mut fed = 0;
+            let mut moves = vec![];
+            let mut place = None;
+            for chunk in line.chunks(len) {
+                assert!(decoder.decode(chunk).next_frame().is_none());
+                fed += chunk.len();
+                assert_eq!(decoder.buffered_len(), fed);
+                let now = Some((decoder.line.as_ptr(), decoder.line.capacity()));
+                if now != place {
+                    moves.push(fed);
+                    place = now;
+                }
+            }
+            assert!(moves.is_sorted_by(|before, after| 2 * before <= after + 64), "{moves:?}");
+
+            let mut frames = decoder.decode(b"\n\n");
+            let Some(Ok(Frame::Event(event))) = frames.next_frame() else {
+                panic!("the event is whole");
+            };
+            assert_eq!(event.data().as_bytes(), &line[6..]);
+            let in_place = place.map(|(start, _)| start.wrapping_add(6));
+            assert_eq!(Some(event.data().as_ptr()), in_place, "the data are read where they are");
+        }
+    }
+}

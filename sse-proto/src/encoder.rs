@@ -11,6 +11,15 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use crate::event::Event;
+use crate::line_ends::LineEnds;
+use crate::single_line::find_line_break;
+
+/// How much of the data is searched for line ends at once: little enough to be still in the processor's
+/// nearest cache when the lines are copied.
+const STRETCH: usize = 16 << 10;
+
+/// Below this, to list line ends costs more than it saves.
+const MIN_LISTED: usize = 1024;
 
 impl Event<'_> {
     /// Appends the event, as it goes over the wire, to `out`.
@@ -30,16 +39,22 @@ impl Event<'_> {
         encode_tail(self.data(), out);
     }
 
+    #[inline]
     fn encode_head(&self, out: &mut impl BufMut) {
         if !self.explicit_type().is_empty() {
             put_field(out, b"event: ", self.explicit_type());
         }
     }
 
-    /// The length of the encoded event in bytes, if its data have no line breaks; else a little less.
+    /// The length of the encoded event in bytes, if its data have no line breaks; else less.
     fn encoded_len_hint(&self) -> usize {
-        const FIELDS: usize = "event: \nid: \ndata: \n\n".len();
-        FIELDS + self.explicit_type().len() + self.last_event_id().len() + self.data().len()
+        let field_len = |name: &str, value: &str| name.len() + value.len();
+        let event_type = match self.explicit_type() {
+            "" => 0,
+            event_type => field_len("event: \n", event_type),
+        };
+        let id = self.id().map_or(0, |id| field_len("id: \n", id));
+        event_type + id + field_len("data: \n\n", self.data())
     }
 }
 
@@ -57,15 +72,63 @@ impl fmt::Display for Event<'_> {
     }
 }
 
+#[inline]
 fn put_field(out: &mut impl BufMut, name: &[u8], value: &str) {
     out.put_slice(name);
     out.put_slice(value.as_bytes());
     out.put_u8(b'\n');
 }
 
+#[inline]
 fn encode_tail(data: &str, out: &mut impl BufMut) {
-    lines(data).for_each(|line| put_field(out, b"data: ", line));
-    out.put_u8(b'\n');
+    let data = data.as_bytes();
+    out.put_slice(b"data: ");
+    let mut start = 0;
+    if let Some(end) = find_line_break(data) {
+        start = encode_lines(data, end, out);
+    }
+    out.put_slice(&data[start..]);
+    out.put_slice(b"\n\n");
+}
+
+/// Appends the lines of data that end somewhere, the first of them here, and tells where the last one
+/// begins.
+#[inline(never)]
+fn encode_lines(data: &[u8], first_end: usize, out: &mut impl BufMut) -> usize {
+    let mut lines = Lines { data, start: 0 };
+    lines.put(first_end, out);
+    let mut ends = LineEnds::default();
+    let mut looked_at = first_end + 1;
+    while data.len() - looked_at >= MIN_LISTED {
+        let stretch = &data[looked_at..data.len().min(looked_at + STRETCH)];
+        let len = ends.list(stretch);
+        while let Some(end) = ends.next() {
+            ends.pass(1);
+            lines.put(looked_at + end, out);
+        }
+        looked_at += len;
+    }
+    let rest = &data[looked_at..];
+    memchr::memchr2_iter(b'\n', b'\r', rest).for_each(|end| lines.put(looked_at + end, out));
+    lines.start
+}
+
+struct Lines<'a> {
+    data: &'a [u8],
+    /// Where the line begins whose end comes next.
+    start: usize,
+}
+
+impl Lines<'_> {
+    #[inline]
+    fn put(&mut self, end: usize, out: &mut impl BufMut) {
+        let is_rest_of_crlf = self.data[end] == b'\n' && end > 0 && self.data[end - 1] == b'\r';
+        if !is_rest_of_crlf {
+            out.put_slice(&self.data[self.start..end]);
+            out.put_slice(b"\ndata: ");
+        }
+        self.start = end + 1;
+    }
 }
 
 /// Appends a comment to `out`, which no reader takes for an event. Line breaks in the text begin a
@@ -211,6 +274,26 @@ mod tests {
         assert_eq!(encoded(&Event::new("")), "data: \n\n");
         assert_eq!(encoded(&Event::new("\n")), "data: \ndata: \n\n");
         assert_eq!(encoded(&Event::new("a\n\r\n")), "data: a\ndata: \ndata: \n\n");
+    }
+
+    /// `Display` takes the lines one by one; `encode_into` has ways of its own for long data.
+    #[test]
+    fn long_data_are_written_as_short_ones_are() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        for round in 0..600 {
+            // From hardly anything but line breaks to hardly any.
+            let others = 1 << (round % 14);
+            let len = [100, 2000, 40_000][round % 3];
+            let data: String = (0..rng.usize(..len))
+                .map(|_| match rng.u32(..others + 3) {
+                    0 => "\n",
+                    1 => "\r",
+                    2 => "\r\n",
+                    _ => ["a", "\t", "\0", "\u{8a}", "é"][rng.usize(..5)],
+                })
+                .collect();
+            encoded(&Event::new(&data));
+        }
     }
 
     #[test]

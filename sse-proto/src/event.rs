@@ -5,6 +5,8 @@ use alloc::string::String;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
+use crate::single_line::has_low_byte;
+
 /// The type of an event that names none (WHATWG HTML, section 9.2.6).
 pub const DEFAULT_EVENT_TYPE: &str = "message";
 
@@ -73,6 +75,7 @@ impl<'a> Event<'a> {
     }
 
     /// The data: the values of the `data` fields, joined by LF.
+    #[inline]
     pub fn data(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { data, .. } => data,
@@ -83,6 +86,7 @@ impl<'a> Event<'a> {
     /// The id to send, or, of a received event, the last event ID in force when it was dispatched:
     /// its own or that of an earlier event. `None` if the stream has not set one so far; `Some("")`
     /// if it has reset it.
+    #[inline]
     pub fn id(&self) -> Option<&str> {
         match &self.0 {
             Repr::Borrowed { id, .. } => *id,
@@ -121,6 +125,7 @@ impl<'a> Event<'a> {
     }
 
     /// The type as it is written on the wire; empty if no `event` field is.
+    #[inline]
     pub(crate) fn explicit_type(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { event_type, .. } => event_type,
@@ -186,6 +191,7 @@ impl<'a> EventBuilder<'a> {
     /// NUL. The first two would end the line and let the rest be read as other fields; an id with
     /// NUL is ignored by every receiver (section 9.2.6). Nothing is removed or replaced: text that
     /// silently changes is a bug that is found late.
+    #[inline]
     pub fn build(self) -> Result<Event<'a>, InvalidField> {
         check("event type", self.event_type, b"\r\n")?;
         check("id", self.id.unwrap_or_default(), b"\r\n\0")?;
@@ -193,7 +199,17 @@ impl<'a> EventBuilder<'a> {
     }
 }
 
+/// What is refused is not above CR.
+#[inline]
 fn check(field: &'static str, text: &str, refused: &[u8]) -> Result<(), InvalidField> {
+    if text.is_empty() || !has_low_byte(text.as_bytes()) {
+        return Ok(());
+    }
+    check_each(field, text, refused)
+}
+
+#[cold]
+fn check_each(field: &'static str, text: &str, refused: &[u8]) -> Result<(), InvalidField> {
     match text.bytes().position(|byte| refused.contains(&byte)) {
         Some(position) => Err(InvalidField { field, position, byte: text.as_bytes()[position] }),
         None => Ok(()),

@@ -55,6 +55,7 @@ mod line_ends;
 mod utf8;
 
 mod encoder;
+mod single_line;
 
 mod control;
 mod cursor;

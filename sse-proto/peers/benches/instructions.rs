@@ -19,10 +19,14 @@ const TOLERANCE: f64 = 0.05;
 /// The command line of a process that runs under valgrind begins with this; then come the cell's parts.
 const DECODE: &str = "--decode";
 
+/// The chunks in which a long line is cut most often.
+const SMALL: &str = "16";
+
 const FORMS: [(&str, Codec); 2] = [("borrowed", BORROWED), ("owned", OWNED)];
 
 const HEAD: &str = "\
 # Instructions per byte of sse-proto's decoder: corpus, length of chunks, form of the events.
+# A line of 16 MiB (line-16m) costs no more than lines of 1,000 bytes (line-1k).
 # `cargo xtask bench instructions` compares with these, and with --update writes them.
 # They are of x86-64 and
 ";
@@ -58,8 +62,8 @@ fn counted_decoding(codec: &Codec, chunks: &Chunks) -> Count {
 }
 
 fn decode(corpus: &str, chunk: &str, form: &str) {
-    let corpora = Corpus::all();
-    let corpus = corpora.iter().find(|known| known.name == corpus).expect("a corpus");
+    let named = |corpora: &[Corpus]| corpora.iter().find(|known| known.name == corpus).cloned();
+    let corpus = named(&Corpus::all()).or_else(|| named(&Corpus::lines())).expect("a corpus");
     let (_, len) = CHUNK_LENS.into_iter().find(|(name, _)| *name == chunk).expect("a chunk length");
     let (_, codec) = FORMS.into_iter().find(|(name, _)| *name == form).expect("a form");
     let chunks = Chunks::new(corpus.stream.clone(), len);
@@ -73,16 +77,24 @@ type Measured = (String, f64);
 fn measure_all() -> Result<Vec<Measured>, String> {
     let mut found = Vec::new();
     for corpus in Corpus::all() {
-        let len = u32::try_from(corpus.stream.len()).expect("a corpus has a few MiB");
         for (chunk, _) in CHUNK_LENS {
-            for (form, _) in FORMS {
-                let instructions = count_instructions([corpus.name, chunk, form])?;
-                let cell = format!("{}-{chunk} {form}", corpus.name);
-                found.push((cell, instructions / f64::from(len)));
-            }
+            measure(&corpus, chunk, &mut found)?;
         }
     }
+    for corpus in Corpus::lines() {
+        measure(&corpus, SMALL, &mut found)?;
+    }
     Ok(found)
+}
+
+fn measure(corpus: &Corpus, chunk: &str, found: &mut Vec<Measured>) -> Result<(), String> {
+    let len = u32::try_from(corpus.stream.len()).expect("a corpus has a few MiB");
+    for (form, _) in FORMS {
+        let instructions = count_instructions([corpus.name, chunk, form])?;
+        let cell = format!("{}-{chunk} {form}", corpus.name);
+        found.push((cell, instructions / f64::from(len)));
+    }
+    Ok(())
 }
 
 /// Runs this program under valgrind.
@@ -111,7 +123,7 @@ fn update(found: &[Measured]) -> Result<(), String> {
     let rustc = rustc.map_err(|error| format!("cannot start rustc: {error}"))?;
     let mut file = format!("{HEAD}# {}\n", String::from_utf8_lossy(&rustc.stdout).trim());
     for (cell, per_byte) in found {
-        println!("{cell:<18} {per_byte:>8.4}");
+        println!("{cell:<20} {per_byte:>8.4}");
         writeln!(file, "{cell} {per_byte:.4}").expect("a string takes all text");
     }
     fs::write(committed_path(), file).map_err(|error| format!("cannot write: {error}"))
@@ -122,7 +134,7 @@ fn compare(found: &[Measured]) -> Result<(), String> {
     let committed = committed.map_err(|error| format!("cannot read the numbers: {error}"))?;
     let numbers: Vec<_> = committed.lines().filter_map(|line| line.rsplit_once(' ')).collect();
     let mut worse = Vec::new();
-    println!("{:<18} {:>8} {:>10}", "instructions/byte", "now", "change");
+    println!("{:<20} {:>8} {:>10}", "instructions/byte", "now", "change");
     for (cell, now) in found {
         let before = numbers.iter().find(|(name, _)| name == cell);
         let before = before.and_then(|(_, number)| number.parse::<f64>().ok());
@@ -130,7 +142,7 @@ fn compare(found: &[Measured]) -> Result<(), String> {
         let change = now / before - 1.0;
         // Adding 0 makes -0 a plain one.
         let shown = (change * 1000.0).round() / 10.0 + 0.0;
-        println!("{cell:<18} {now:>8.4} {shown:>+8.1} %");
+        println!("{cell:<20} {now:>8.4} {shown:>+8.1} %");
         if change > TOLERANCE {
             worse.push(cell.as_str());
         }

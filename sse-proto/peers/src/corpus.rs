@@ -24,10 +24,20 @@ const LEN: usize = 4 << 20;
 
 const MIB: usize = 1 << 20;
 
+/// A multiple of an event with a line of 1,000 bytes and its end, two LF.
+const LINES_LEN: usize = 16 * MIB / 1002 * 1002;
+
 impl Corpus {
     /// The three corpora.
     pub fn all() -> [Self; 3] {
         [tokens(), records(), documents()]
+    }
+
+    /// Nearly 16 MiB in lines of 1,000 bytes, each an event, and as much as the one line of one event,
+    /// which is nearly the longest that decoders take: to see that a long line costs no more per byte.
+    pub fn lines() -> [Self; 2] {
+        [("line-1k", "lines of 1,000 bytes", 1000), ("line-16m", "a line of 16 MiB", LINES_LEN - 2)]
+            .map(|(name, about, len)| lines(name, about, len))
     }
 }
 
@@ -74,6 +84,22 @@ fn documents() -> Corpus {
         write_event(stream, "", &data);
         data.len()
     })
+}
+
+fn lines(name: &'static str, about: &'static str, len: usize) -> Corpus {
+    let mut rng = Rng::with_seed(4);
+    let data_len = len - "data: ".len();
+    let mut data = String::new();
+    text(&mut data, data_len, &mut rng);
+    data.truncate(data_len);
+    let mut stream = String::with_capacity(LINES_LEN);
+    let mut count = Count::default();
+    while stream.len() < LINES_LEN {
+        write_event(&mut stream, "", &data);
+        count.data_len += data_len;
+        count.events += 1;
+    }
+    Corpus { name, about, stream: Bytes::from(stream), count }
 }
 
 /// Puts events one after the other. `push` writes one and says how long its data are.
@@ -146,6 +172,9 @@ mod tests {
             assert!(len.abs_diff(LEN) < LEN / 10, "{}: {len} bytes", corpus.name);
             let mean = len / corpus.count.events;
             assert!(mean.abs_diff(wanted) < wanted / 10, "{}: {mean} per event", corpus.name);
+        }
+        for (corpus, events) in Corpus::lines().into_iter().zip([LINES_LEN / 1002, 1]) {
+            assert_eq!((corpus.stream.len(), corpus.count.events), (LINES_LEN, events));
         }
     }
 }

@@ -5,8 +5,10 @@
 //! whenever it holds [`FLUSH`], as if it were written to a socket. Else into memory of its own for each
 //! event; so does our [`Rendered`], which many streams share.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ pub(crate) struct Encoding {
     messages: &'static [Message],
     count: Count,
     len: usize,
+    sink: RefCell<Sink>,
 }
 
 struct Message {
@@ -41,9 +44,11 @@ struct Message {
     bytes: Bytes,
 }
 
-/// Where encoded bytes go.
+/// Where encoded bytes go, and the buffers that are used again.
 #[derive(Default)]
 struct Sink {
+    vec: Vec<u8>,
+    bytes_mut: BytesMut,
     /// Only to be checked.
     kept: Option<Vec<u8>>,
 }
@@ -58,12 +63,14 @@ const CONTESTANTS: [Contestant; 6] = [
     Contestant {
         name: ENCODE_INTO,
         role: Role::Ours,
-        run: |messages, sink| encode_into(messages, sink, Vec::new(), Vec::clear),
+        run: |messages, sink| encode_into(messages, sink, |sink| &mut sink.vec, Vec::clear),
     },
     Contestant {
         name: "sse-proto BytesMut",
         role: Role::Ours,
-        run: |messages, sink| encode_into(messages, sink, BytesMut::new(), BytesMut::clear),
+        run: |messages, sink| {
+            encode_into(messages, sink, |sink| &mut sink.bytes_mut, BytesMut::clear)
+        },
     },
     Contestant { name: RENDERED, role: Role::Ours, run: render },
     Contestant { name: "axum", role: Role::Peer { keeps: true }, run: axum },
@@ -94,7 +101,12 @@ impl Encoding {
             start = end;
         }
         // As long as the process: axum's streams borrow nothing.
-        Self { messages: messages.leak(), count: corpus.count, len: corpus.stream.len() }
+        Self {
+            messages: messages.leak(),
+            count: corpus.count,
+            len: corpus.stream.len(),
+            sink: RefCell::default(),
+        }
     }
 }
 
@@ -109,7 +121,7 @@ impl Work for Encoding {
 
     /// Decodes what it has encoded.
     fn try_out(&self, index: usize) -> Result<Duration, Refused> {
-        let mut sink = Sink { kept: Some(Vec::new()) };
+        let mut sink = Sink { kept: Some(Vec::new()), ..Sink::default() };
         (CONTESTANTS[index].run)(self.messages, &mut sink);
         let mut decoder = Decoder::new();
         let mut found = Count::default();
@@ -130,7 +142,7 @@ impl Work for Encoding {
     }
 
     fn run(&self, index: usize) -> Duration {
-        (CONTESTANTS[index].run)(black_box(self.messages), &mut Sink::default())
+        (CONTESTANTS[index].run)(black_box(self.messages), &mut self.sink.borrow_mut())
     }
 }
 
@@ -158,13 +170,14 @@ impl Message {
     }
 }
 
-fn encode_into<B: BufMut + AsRef<[u8]>>(
+fn encode_into<B: BufMut + AsRef<[u8]> + Default>(
     messages: &[Message],
     sink: &mut Sink,
-    mut buffer: B,
+    place: fn(&mut Sink) -> &mut B,
     clear: fn(&mut B),
 ) -> Duration {
-    time(|| {
+    let mut buffer = mem::take(place(sink));
+    let time = time(|| {
         for message in messages {
             message.event().encode_into(&mut buffer);
             if buffer.as_ref().len() >= FLUSH {
@@ -173,7 +186,10 @@ fn encode_into<B: BufMut + AsRef<[u8]>>(
             }
         }
         sink.take(buffer.as_ref());
-    })
+        clear(&mut buffer);
+    });
+    *place(sink) = buffer;
+    time
 }
 
 fn render(messages: &'static [Message], sink: &mut Sink) -> Duration {
@@ -227,8 +243,8 @@ fn sse_stream(messages: &'static [Message], sink: &mut Sink) -> Duration {
 
 /// The bytes of each event, into the same buffer.
 fn copy(messages: &'static [Message], sink: &mut Sink) -> Duration {
-    let mut buffer = Vec::new();
-    time(|| {
+    let mut buffer = mem::take(&mut sink.vec);
+    let time = time(|| {
         for message in messages {
             buffer.extend_from_slice(&message.bytes);
             if buffer.len() >= FLUSH {
@@ -237,5 +253,8 @@ fn copy(messages: &'static [Message], sink: &mut Sink) -> Duration {
             }
         }
         sink.take(&buffer);
-    })
+        buffer.clear();
+    });
+    sink.vec = buffer;
+    time
 }
