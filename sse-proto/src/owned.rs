@@ -9,7 +9,7 @@ use crate::{DecodeError, Decoder, DecoderConfig, Event, Frame};
 /// An event, or the limit that it has passed.
 pub(crate) type Item = Result<Event<'static>, DecodeError>;
 
-/// How many events there is room for between chunks. One large chunk does not hold its memory for as
+/// How many items there is room for between chunks. One large chunk does not hold its memory for as
 /// long as the connection lives.
 const KEPT_CAPACITY: usize = 1024;
 
@@ -38,21 +38,20 @@ impl OwnedEvents {
         Self { decoder: Decoder::with_config(config), ..Self::default() }
     }
 
-    /// Reads a chunk; for when all items of the one before have been taken.
+    /// Reads a chunk; for when all items of the one before have been taken. Most small chunks complete
+    /// nothing, so what is done beside decoding is done for items only.
+    #[inline]
     pub(crate) fn read(&mut self, chunk: &[u8]) {
-        match self.decoder.last_event_id() {
-            Some(id) => put(id, &mut self.last_event_id),
-            None => self.last_event_id = None,
-        }
-        self.read.shrink_to(KEPT_CAPACITY);
         let mut frames = self.decoder.decode(chunk);
         while let Some(frame) = frames.next_frame() {
-            self.read.push_back(match frame {
-                Ok(Frame::Event(event)) => Read::Item(Ok(event.into_owned())),
-                Ok(Frame::Retry(time)) => Read::Retry(time),
-                Ok(Frame::Comment(_)) => continue,
-                Err(error) => Read::Item(Err(error)),
-            });
+            let Some(read) = owned(frame) else {
+                continue;
+            };
+            // An event brings its id along.
+            if matches!(read, Read::Item(Err(_))) && self.read.is_empty() {
+                put(frames.last_event_id(), &mut self.last_event_id);
+            }
+            self.read.push_back(read);
         }
     }
 
@@ -62,17 +61,27 @@ impl OwnedEvents {
     }
 
     /// The next item of the chunk.
+    #[inline]
     pub(crate) fn take(&mut self) -> Option<Item> {
         loop {
             match self.read.pop_front()? {
                 Read::Retry(time) => self.reconnection_time = Some(time),
                 Read::Item(item) => {
-                    if let Some(id) = item.as_ref().ok().and_then(Event::id) {
-                        put(id, &mut self.last_event_id);
+                    if self.read.is_empty() {
+                        self.forget_room();
+                    } else if let Ok(event) = &item {
+                        put(event.id(), &mut self.last_event_id);
                     }
                     return Some(item);
                 }
             }
+        }
+    }
+
+    #[inline]
+    fn forget_room(&mut self) {
+        if self.read.capacity() > KEPT_CAPACITY {
+            self.read.shrink_to(KEPT_CAPACITY);
         }
     }
 
@@ -94,8 +103,21 @@ impl OwnedEvents {
     }
 }
 
+fn owned(frame: Result<Frame<'_>, DecodeError>) -> Option<Read> {
+    match frame {
+        Ok(Frame::Event(event)) => Some(Read::Item(Ok(event.into_owned()))),
+        Ok(Frame::Retry(time)) => Some(Read::Retry(time)),
+        Ok(Frame::Comment(_)) => None,
+        Err(error) => Some(Read::Item(Err(error))),
+    }
+}
+
 /// Without a new allocation if there is one that suffices.
-fn put(id: &str, place: &mut Option<String>) {
+fn put(id: Option<&str>, place: &mut Option<String>) {
+    let Some(id) = id else {
+        *place = None;
+        return;
+    };
     let place = place.get_or_insert_default();
     if place != id {
         place.clear();

@@ -287,6 +287,12 @@ impl<'d, 'c> Frames<'d, 'c> {
         Event::decoded(event_type, last_event_id.as_deref(), data)
     }
 
+    /// The last event ID as of the last frame.
+    #[cfg(any(feature = "codec", feature = "stream"))]
+    pub(crate) fn last_event_id(&self) -> Option<&str> {
+        self.decoder.last_event_id()
+    }
+
     /// Undoes what the last `id` field has done.
     pub(crate) fn take_back_event_id(&mut self) {
         self.decoder.last_event_id = self.decoder.earlier_event_id.take();
