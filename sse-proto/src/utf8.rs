@@ -46,10 +46,10 @@ impl<'c> Plain<'c> {
     }
 }
 
-/// Bytes as text, if they are UTF-8. For a line or so, core is quicker than setting up vectors.
+/// Bytes as text, if they are UTF-8. For a short line, core is quicker than setting up vectors.
 #[inline]
 pub(crate) fn checked(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() < 256 { str::from_utf8(bytes).ok() } else { from_utf8(bytes).ok() }
+    if bytes.len() < 128 { str::from_utf8(bytes).ok() } else { from_utf8(bytes).ok() }
 }
 
 /// Appends the bytes to `out` as text.

@@ -343,12 +343,18 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Splits the bytes up to the next line end off the rest.
     #[inline]
     fn split_line(&mut self) -> Option<&'c [u8]> {
-        if self.plain_len > 0
-            && let Some(line) = self.listed_line()
-        {
-            return Some(line);
+        let mut known = 0;
+        if self.plain_len > 0 {
+            if let Some(line) = self.listed_line() {
+                return Some(line);
+            }
+            // There is no line end in the stretch, unless it is a CR at its end.
+            if self.decoder.line_ends.next().is_none() {
+                known = self.plain_len;
+            }
         }
-        let (rest, line) = grammar::line_of_stream(self.rest).ok()?;
+        let (rest, line) = grammar::line_of_stream(&self.rest[known..]).ok()?;
+        let line = &self.rest[..known + line.len()];
         self.decoder.after_cr = rest.is_empty() && self.rest.ends_with(b"\r");
         self.plain_len = 0;
         self.rest = rest;

@@ -17,7 +17,7 @@ use super::{Listed, ROOM};
 /// How many bytes are looked at at once.
 const BLOCK: usize = 64;
 
-/// As [`one_by_one`](super::one_by_one) does, 64 bytes at a time. What is less at the end is left out.
+/// As [`one_by_one`](super::one_by_one) does, 64 bytes at a time.
 ///
 /// Only for processors that have AVX2, BMI1 and POPCNT.
 pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
@@ -28,30 +28,42 @@ pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
 }
 
 #[target_feature(enable = "avx2,bmi1,popcnt")]
-#[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
 fn list_blocks(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     let mut listed = Listed { len: 0, bytes: 0 };
-    let (blocks, _) = stretch.as_chunks();
+    let (blocks, rest) = stretch.as_chunks();
     for block in blocks {
         if listed.len > ROOM - BLOCK {
-            break;
+            return listed;
         }
-        let mut ends = line_ends(block);
-        let count = ends.count_ones() as usize;
-        let places = &mut places[listed.len..][..BLOCK];
-        let mut put = |index: usize| {
-            places[index] = listed.bytes as u16 + ends.trailing_zeros() as u16;
-            ends &= ends.wrapping_sub(1);
-        };
-        // Two places are written whether or not there are so many: most blocks have fewer, and which
-        // ones is nothing that a branch could be predicted by.
-        put(0);
-        put(1);
-        (2..count).for_each(put);
-        listed.len += count;
+        list_block(block, places, &mut listed);
         listed.bytes += BLOCK;
     }
+    if !rest.is_empty() && listed.len <= ROOM - BLOCK {
+        let mut block = [0; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        list_block(&block, places, &mut listed);
+        listed.bytes += rest.len();
+    }
     listed
+}
+
+#[target_feature(enable = "avx2,bmi1,popcnt")]
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
+fn list_block(block: &[u8; BLOCK], places: &mut [u16; ROOM], listed: &mut Listed) {
+    let mut ends = line_ends(block);
+    let count = ends.count_ones() as usize;
+    let places = &mut places[listed.len..][..BLOCK];
+    let mut put = |index: usize| {
+        places[index] = listed.bytes as u16 + ends.trailing_zeros() as u16;
+        ends &= ends.wrapping_sub(1);
+    };
+    // Two places are written whether or not there are so many: most blocks have fewer, and which ones
+    // is nothing that a branch could be predicted by.
+    put(0);
+    put(1);
+    (2..count).for_each(put);
+    listed.len += count;
 }
 
 /// A bit for each byte of the block that is CR or LF, the lowest for the first.
