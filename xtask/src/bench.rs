@@ -15,7 +15,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 2] = [
+const BENCHES: [Bench; 3] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -23,6 +23,13 @@ const BENCHES: [Bench; 2] = [
                 with --quick 30 seconds. A CELL is a corpus and a length of chunks, such as a-64k;\n    \
                 stream-a-64k is the same by way of streams of events, encode-a is encoding.",
         run: codec,
+    },
+    Bench {
+        name: "client",
+        args: "[--quick] [PEER…]",
+        about: "How fast clients read a stream over loopback, beside other crates: about 2 minutes,\n    \
+                with --quick half a minute. A PEER is a crate's name.",
+        run: client,
     },
     Bench {
         name: "instructions",
@@ -54,6 +61,10 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 
 fn codec(args: &[&str]) -> Outcome {
     cargo_bench("sse-peers", "codec", args)
+}
+
+fn client(args: &[&str]) -> Outcome {
+    cargo_bench("sse-client-peers", "client", args)
 }
 
 fn instructions(args: &[&str]) -> Outcome {

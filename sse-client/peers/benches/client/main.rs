@@ -1,0 +1,82 @@
+//! How fast clients are, side by side and end to end: a server on this machine sends a long stream as
+//! fast as it is read, and each client reads all of it on a runtime of one thread. In rounds, in a new
+//! random order each round, so that whatever else the machine does hits them alike. Ratios are taken
+//! round by round.
+//!
+//! `cargo bench -p sse-client-peers --bench client -- [--quick] [PEER…]`. Absolute numbers say as much
+//! about the machine as about the clients; the ratios in the last lines are what this is for.
+//!
+//! - `server` is what they read from, in a process of its own.
+//! - `contest` measures them.
+//! - `report` writes tables and ratios.
+
+mod contest;
+mod report;
+mod server;
+
+use std::env;
+use std::process::ExitCode;
+
+use sse_client_peers::{Client, Corpus, LIMIT, OURS, PEERS};
+
+use crate::server::{SERVE, Server};
+
+const ROUNDS: usize = 31;
+const QUICK_ROUNDS: usize = 5;
+
+/// How often a corpus of 4 MiB is sent in one stream.
+const PASSES: usize = 16;
+
+/// The corpora that are measured. The third is for decoders: events of 1 MiB.
+const CORPORA: [&str; 2] = ["a", "b"];
+
+fn main() -> ExitCode {
+    let mut rounds = ROUNDS;
+    let mut peers = Vec::new();
+    for arg in env::args().skip(1) {
+        match arg.as_str() {
+            // From cargo.
+            "--bench" => {}
+            SERVE => return done(server::serve().map_err(|error| error.to_string())),
+            "--quick" => rounds = QUICK_ROUNDS,
+            name => {
+                let Some(peer) = PEERS.iter().find(|peer| peer.name == name) else {
+                    let names = PEERS.map(|peer| peer.name).join(", ");
+                    eprintln!("client: there is no peer {name:?}; there are {names}");
+                    return ExitCode::from(2);
+                };
+                peers.push(*peer);
+            }
+        }
+    }
+    if peers.is_empty() {
+        peers = PEERS.to_vec();
+    }
+    done(run(&peers, rounds))
+}
+
+fn done(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(peers: &[Client], rounds: usize) -> Result<(), String> {
+    let server = Server::start().map_err(|error| error.to_string())?;
+    let clients: Vec<_> = [OURS].into_iter().chain(peers.iter().copied()).chain([LIMIT]).collect();
+    let mut results = Vec::new();
+    for corpus in Corpus::all().iter().filter(|corpus| CORPORA.contains(&corpus.name)) {
+        eprintln!("measuring {} …", corpus.name);
+        let entries = contest::hold(&server, corpus, &clients, rounds, PASSES)?;
+        println!("{}", report::table(corpus, PASSES, &entries));
+        results.push(entries);
+    }
+    for line in report::ratios(&results) {
+        println!("{line}");
+    }
+    Ok(())
+}

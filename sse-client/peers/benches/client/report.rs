@@ -1,0 +1,71 @@
+//! Writes tables and ratios.
+
+use std::fmt::{self, Write as _};
+
+use sse_client_peers::{Corpus, LIMIT, OURS};
+
+use crate::contest::Entry;
+
+/// One corpus, a line for each client.
+pub(crate) fn table(corpus: &Corpus, passes: usize, entries: &[Entry]) -> String {
+    let mut table = String::new();
+    write_table(&mut table, corpus, passes, entries).expect("a string takes all text");
+    table
+}
+
+fn write_table(
+    table: &mut String,
+    corpus: &Corpus,
+    passes: usize,
+    entries: &[Entry],
+) -> fmt::Result {
+    let events = count(corpus.count.events * passes);
+    let bytes = count(corpus.stream.len() * passes);
+    let mib = bytes / f64::from(1 << 20);
+    writeln!(table, "\n{}: {} ({mib:.0} MiB, {events} events)", corpus.name, corpus.about)?;
+    writeln!(
+        table,
+        "{:<22}{:>10}{:>9}{:>8}{:>14}{:>18}",
+        "", "k events/s", "MB/s", "", "CPU, ns/event", "ours: speed, CPU"
+    )?;
+    let ours = entries.iter().find(|entry| entry.client.name == OURS.name);
+    for entry in entries {
+        let (speed, spread) = entry.speed();
+        write!(
+            table,
+            "{:<22}{:>10.0}{:>9.0} ±{:>4.1} %{:>14.0}",
+            entry.client.name,
+            speed * events / 1e3,
+            speed * bytes / 1e6,
+            spread * 100.0,
+            entry.cpu() / events * 1e9,
+        )?;
+        if let Some(ours) = ours {
+            write!(table, "{:>11.2}×{:>5.2}×", ours.speed_ratio(entry), ours.cpu_ratio(entry))?;
+        }
+        table.push('\n');
+    }
+    Ok(())
+}
+
+/// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for us.
+/// More is better.
+pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
+    let Some(first) = results.first() else {
+        return Vec::new();
+    };
+    let is_peer = |entry: &&Entry| ![OURS.name, LIMIT.name].contains(&entry.client.name);
+    let lines = first.iter().filter(is_peer).filter_map(|peer| {
+        let ratios = results.iter().filter_map(|entries| {
+            let find = |name| entries.iter().find(|entry| entry.client.name == name);
+            Some(find(OURS.name)?.speed_ratio(find(peer.client.name)?))
+        });
+        let ratio = ratios.min_by(f64::total_cmp)?;
+        Some(format!("ratio client.{}.throughput {ratio:.2}", peer.client.name))
+    });
+    lines.collect()
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).expect("a stream has less than 4 GiB"))
+}
