@@ -56,6 +56,7 @@
 //! - `native-tls`: TLS by the system's library.
 //! - `http2`: HTTP/2, where TLS negotiates it.
 //! - `json`: `Builder::json`, `EventSource::json`, `Events::json`.
+//! - `cli`: the program `ssecat`, which prints a stream and resumes it. It adds nothing to the library.
 //!
 //! Without TLS the default client speaks plain `http` only.
 

@@ -57,7 +57,7 @@ const STEPS: [Step; 13] = [
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
-    Step { name: "sse-client, with JSON", quick: false, needs_build: false, run: client },
+    Step { name: "sse-client, with features", quick: false, needs_build: false, run: client },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -230,7 +230,7 @@ fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 }
 
 /// Not all features: `native-tls` needs a library of the system's.
-const CLIENT_FEATURES: &str = "json,http2";
+const CLIENT_FEATURES: &str = "json,http2,cli";
 
 fn client(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let test = ["test", "-p", "sse-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
