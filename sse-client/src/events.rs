@@ -57,6 +57,7 @@ impl Events {
         &mut self.source
     }
 
+    #[inline]
     fn is_wanted(&self, event: &Event<'_>) -> bool {
         let types = self.types.as_ref();
         types.is_none_or(|types| types.iter().any(|name| name == event.event_type()))
@@ -66,9 +67,16 @@ impl Events {
 impl Stream for Events {
     type Item = Result<Event<'static>, Error>;
 
+    #[inline]
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         for _ in 0..ITEMS_PER_POLL {
+            if let Some(event) = this.source.ready_event() {
+                if this.is_wanted(&event) {
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                continue;
+            }
             match ready!(Pin::new(&mut this.source).poll_next(cx)) {
                 Some(Ok(Item::Event(event))) if this.is_wanted(&event) => {
                     return Poll::Ready(Some(Ok(event)));

@@ -1,21 +1,23 @@
 //! The event source: what the application holds, and asks.
 
 mod driver;
+mod queue;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Url};
-use sse_proto::{Session, SessionConfig, State};
+use sse_proto::{Event, Session, SessionConfig, State};
 use tokio::time::{Instant, Sleep};
 
+use self::queue::Queue;
 use crate::builder::{BuildError, Builder};
 use crate::error::{Cause, Error, Refusal, place};
 use crate::events::Events;
@@ -47,8 +49,10 @@ pub struct EventSource {
     looks: u8,
     /// When the last of them is due.
     next_look: Duration,
-    /// What the last chunk has completed.
-    items: VecDeque<Result<Item, Error>>,
+    /// What has arrived and has not been read yet: the rest of a chunk.
+    unread: Bytes,
+    /// What has been read and not been delivered yet.
+    items: Queue,
     /// The last event ID as far as the application has seen the stream.
     delivered_id: Option<String>,
     /// The last event ID of the request that is on its way.
@@ -132,7 +136,8 @@ impl EventSource {
             until: Some(Duration::ZERO),
             looks: 0,
             next_look: Duration::ZERO,
-            items: VecDeque::new(),
+            unread: Bytes::new(),
+            items: Queue::default(),
             delivered_id: last_event_id,
             sent_id: None,
             id_withheld: false,
@@ -220,7 +225,7 @@ impl EventSource {
     /// arrived already.
     pub fn close(&mut self) {
         self.session.close();
-        self.items = VecDeque::new();
+        self.items = Queue::default();
         self.end();
         self.publish();
     }
@@ -233,33 +238,59 @@ impl EventSource {
         if self.is_over || matches!(self.session.state(), State::Closed(_)) {
             return;
         }
+        while !self.unread.is_empty() {
+            self.read_piece();
+        }
         self.session.reconnect(self.now());
         self.step();
     }
 }
 
-impl Stream for EventSource {
-    type Item = Result<Item, Error>;
+impl EventSource {
+    /// The next item, if it is an event that has been read already. This is nearly all that is ever run,
+    /// and small enough to be put in place where it is called.
+    #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
+    #[inline(always)]
+    pub(crate) fn ready_event(&mut self) -> Option<Event<'static>> {
+        self.obey();
+        self.deliver_event()
+    }
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = self.get_mut();
+    /// Goes on until there is an item.
+    #[inline(never)]
+    fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
         for _ in 0..CHUNKS_PER_POLL {
-            this.obey();
-            if let Some(item) = this.deliver() {
+            self.obey();
+            if let Some(item) = self.deliver() {
                 return Poll::Ready(Some(item));
             }
-            if this.is_over {
+            if self.is_over {
                 return Poll::Ready(None);
             }
-            if this.poll_wire(cx).is_pending()
-                && this.poll_time(cx).is_pending()
-                && !this.controls.listen(cx)
+            if !self.unread.is_empty() {
+                self.read_piece();
+            } else if self.poll_wire(cx).is_pending()
+                && self.poll_time(cx).is_pending()
+                && !self.controls.listen(cx)
             {
                 return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+impl Stream for EventSource {
+    type Item = Result<Item, Error>;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if let Some(event) = this.ready_event() {
+            return Poll::Ready(Some(Ok(Item::Event(event))));
+        }
+        this.poll_on(cx)
     }
 }
 

@@ -9,14 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use http_body::Body as _;
 use reqwest::header::{HeaderName, HeaderValue};
-use sse_proto::{Closed, Failure, ResponseHead, State, Step};
+use sse_proto::{Closed, Event, Failure, ResponseHead, State, Step};
 
 use super::{EventSource, Wire};
 use crate::error::{self, Cause, ClosedError, Error, Refusal, place};
 use crate::handle::{Command, Status};
-use crate::item::{self, Item};
+use crate::item::Item;
 use crate::transport::{self, Answer, TryError};
 
 /// How often the socket is looked at again when a time limit has passed. If the program stood still,
@@ -36,8 +37,12 @@ const MERCURE_EARLIEST: &str = "earliest";
 /// How far away a time is put that the clock cannot count to.
 const FAR: Duration = Duration::from_hours(24 * 365);
 
+/// How many bytes are read at once.
+const PIECE: usize = 16 << 10;
+
 impl EventSource {
     /// Does what handles have asked for.
+    #[inline]
     pub(super) fn obey(&mut self) {
         match self.controls.command() {
             Some(Command::Close) => self.close(),
@@ -46,19 +51,34 @@ impl EventSource {
         }
     }
 
-    /// Takes the next item out of the buffer.
+    /// Takes the next item out of the queue.
     pub(super) fn deliver(&mut self) -> Option<Result<Item, Error>> {
-        let item = self.items.pop_front()?;
+        let item = self.items.pop()?;
         if let Ok(Item::Event(event)) = &item {
             assign(&mut self.delivered_id, event.id());
         }
-        self.settle_id();
+        if self.items.is_empty() {
+            self.settle_id();
+        }
         Some(item)
     }
 
-    /// When nothing is buffered, the application has seen as much as the session: a block without
+    /// The same, if it is a short event.
+    #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
+    #[inline(always)]
+    pub(super) fn deliver_event(&mut self) -> Option<Event<'static>> {
+        let event = self.items.pop_event()?;
+        assign(&mut self.delivered_id, event.id());
+        if self.items.is_empty() {
+            self.settle_id();
+        }
+        Some(event)
+    }
+
+    /// When no item is left, the application has seen as much as the session: a block without
     /// data sets an id and is no item. Not at the end, since a `stream-error` has an id from which
     /// nothing can be resumed.
+    #[inline(never)]
     fn settle_id(&mut self) {
         if self.items.is_empty() && !matches!(self.session.state(), State::Closed(_)) {
             assign(&mut self.delivered_id, self.session.last_event_id());
@@ -75,7 +95,7 @@ impl EventSource {
             },
             Wire::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 // Trailers mean nothing here.
-                Some(Ok(frame)) => frame.into_data().map_or((), |chunk| self.handle_chunk(&chunk)),
+                Some(Ok(frame)) => self.unread = frame.into_data().unwrap_or_default(),
                 Some(Err(error)) => self.handle_error(TryError::Broken(error)),
                 None => {
                     self.session.handle_end(self.now());
@@ -114,11 +134,11 @@ impl EventSource {
         tracing::debug!("{} is open", place(&self.url));
         if self.id_withheld {
             let id = self.session.last_event_id().unwrap_or_default().to_owned();
-            self.items.push_back(Err(Error::IdWithheld { id }));
+            self.items.push(Err(Error::IdWithheld { id }));
         }
-        self.items.push_back(Ok(Item::Open));
+        self.items.push(Ok(Item::Open));
         if self.is_elsewhere() {
-            self.items.push_back(Ok(Item::Reset { channels: Vec::new() }));
+            self.items.push(Ok(Item::Reset { channels: Vec::new() }));
         }
         self.wire = Wire::Stream(answer.body);
         self.publish();
@@ -158,14 +178,15 @@ impl EventSource {
         self.cause = Some(error.without_url().into());
     }
 
-    fn handle_chunk(&mut self, chunk: &[u8]) {
-        let mut items = self.session.handle_bytes(self.now(), chunk);
+    /// Reads on in what has arrived: a piece, so that what is made of it is still in the processor's
+    /// nearest cache when it is delivered.
+    pub(super) fn read_piece(&mut self) {
+        let len = self.unread.len().min(PIECE);
+        let mut items = self.session.handle_bytes(self.start.elapsed(), &self.unread[..len]);
         while let Some(item) = items.next_item() {
-            match item {
-                Ok(item) => self.items.extend(item::owned(item)),
-                Err(error) => self.items.push_back(Err(error.into())),
-            }
+            self.items.push_lent(item);
         }
+        self.unread.advance(len);
         self.settle_id();
         self.step();
     }
@@ -234,7 +255,7 @@ impl EventSource {
             body: self.last_refusal.as_ref().map(Refusal::body).unwrap_or_default().to_owned(),
             source: self.cause.take(),
         };
-        self.items.push_back(Err(Error::Closed(Box::new(error))));
+        self.items.push(Err(Error::Closed(Box::new(error))));
     }
 
     fn describe(&self, what: &impl fmt::Display) -> String {
@@ -289,6 +310,7 @@ impl EventSource {
     }
 
     pub(super) fn end(&mut self) {
+        self.unread = Bytes::new();
         self.wire = Wire::Idle;
         self.timer = None;
         self.until = None;

@@ -1,11 +1,11 @@
 //! The command line.
 
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, str};
 
-use clap::{ArgAction, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use sse_client::reqwest::Method;
 use sse_client::{Builder, EventSource, Policy};
 

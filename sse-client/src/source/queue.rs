@@ -1,0 +1,167 @@
+//! What has been read and not been delivered yet.
+//!
+//! The text of short events lies in one buffer, one after the other, and an event gets memory of its own
+//! when it is delivered. An application that drops an event before it asks for the next one then gives
+//! its memory to the next one; a hundred allocations in a row, and as many releases later, cost several
+//! times as much.
+
+use std::collections::VecDeque;
+
+use sse_proto::{DecodeError, Event};
+
+use crate::error::Error;
+use crate::item::{self, Item};
+
+/// Up to this length in bytes an event is put into the buffer. Copying a longer one costs more than
+/// it saves.
+const SHORT: usize = 2048;
+
+/// More memory than this is given back when the buffer is empty.
+const KEPT_CAPACITY: usize = 64 << 10;
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: VecDeque<Entry>,
+    /// Type, id and data of the short events.
+    text: String,
+    /// Where the next of them begins.
+    start: usize,
+}
+
+#[derive(Debug)]
+enum Entry {
+    /// The lengths of its parts. An empty type is the default one.
+    Short {
+        event_type: usize,
+        id: Option<usize>,
+        data: usize,
+    },
+    Item(Result<Item, Error>),
+}
+
+impl Queue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn push(&mut self, item: Result<Item, Error>) {
+        self.entries.push_back(Entry::Item(item));
+    }
+
+    /// Takes in what the session lends.
+    pub(super) fn push_lent(&mut self, item: Result<sse_proto::Item<'_>, DecodeError>) {
+        match item {
+            Ok(sse_proto::Item::Event(event)) => self.push_event(event),
+            Ok(item) => self.entries.extend(item::owned(item).map(Entry::Item)),
+            Err(error) => self.push(Err(error.into())),
+        }
+    }
+
+    fn push_event(&mut self, event: Event<'_>) {
+        let (id, data) = (event.id(), event.data());
+        let event_type = match event.event_type() {
+            "message" => "",
+            event_type => event_type,
+        };
+        let id_text = id.unwrap_or_default();
+        if event_type.len() + id_text.len() + data.len() > SHORT {
+            return self.push(Ok(Item::Event(event.into_owned())));
+        }
+        self.text.push_str(event_type);
+        self.text.push_str(id_text);
+        self.text.push_str(data);
+        self.entries.push_back(Entry::Short {
+            event_type: event_type.len(),
+            id: id.map(str::len),
+            data: data.len(),
+        });
+    }
+
+    /// The next item, if it is a short event, as nearly all are. Apart from [`pop`](Self::pop), so that
+    /// the event is made where it is wanted: merged with other items, it would be copied once more.
+    #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
+    #[inline(always)]
+    pub(super) fn pop_event(&mut self) -> Option<Event<'static>> {
+        let &Entry::Short { event_type, id, data } = self.entries.front()? else {
+            return None;
+        };
+        self.entries.pop_front();
+        let event = self.event(event_type, id, data);
+        if self.entries.is_empty() {
+            self.forget_text();
+        }
+        Some(event)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Result<Item, Error>> {
+        if let Some(event) = self.pop_event() {
+            return Some(Ok(Item::Event(event)));
+        }
+        let Entry::Item(item) = self.entries.pop_front()? else {
+            unreachable!("no short event is at the front");
+        };
+        if self.entries.is_empty() {
+            self.forget_text();
+        }
+        Some(item)
+    }
+
+    #[inline(never)]
+    fn forget_text(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_CAPACITY);
+        self.start = 0;
+    }
+
+    /// The short event at the start, with memory of its own.
+    #[inline]
+    fn event(&mut self, event_type: usize, id: Option<usize>, data: usize) -> Event<'static> {
+        let (event_type, rest) = self.text[self.start..].split_at(event_type);
+        let (id_text, rest) = rest.split_at(id.unwrap_or_default());
+        let data = &rest[..data];
+        self.start += event_type.len() + id_text.len() + data.len();
+        let event = Event::builder(data).event_type(event_type);
+        let event = if id.is_some() { event.id(id_text) } else { event };
+        let event = event.build().expect("what came in a line has no line end, and an id no NUL");
+        event.into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event<'a>(event_type: &'a str, id: Option<&'a str>, data: &'a str) -> Event<'a> {
+        let event = Event::builder(data).event_type(event_type);
+        let event = if let Some(id) = id { event.id(id) } else { event };
+        event.build().expect("valid")
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let long = "é".repeat(SHORT);
+        let events = [
+            event("", None, ""),
+            event("message", Some(""), "a\nb"),
+            event("é", Some("1"), &long),
+            event("x", Some("ü"), "nul\0"),
+            event(&long, None, "c"),
+            event("", Some(&long), "d"),
+            event("y", None, "e"),
+        ];
+        let mut queue = Queue::default();
+        for _ in 0..2 {
+            for event in &events {
+                queue.push_lent(Ok(sse_proto::Item::Event(event.clone())));
+                queue.push(Ok(Item::Open));
+            }
+            for event in &events {
+                let item = queue.pop().expect("there is one").expect("good news");
+                assert_eq!(item.into_event().as_ref(), Some(event));
+                assert!(matches!(queue.pop(), Some(Ok(Item::Open))));
+            }
+            assert!(queue.pop().is_none());
+            assert!(queue.text.is_empty() && queue.is_empty());
+        }
+    }
+}
