@@ -120,6 +120,9 @@ impl Queue {
         let (id_text, rest) = rest.split_at(id.unwrap_or_default());
         let data = &rest[..data];
         self.start += event_type.len() + id_text.len() + data.len();
+        if event_type.is_empty() && id.is_none() {
+            return Event::new(data).into_owned();
+        }
         let event = Event::builder(data).event_type(event_type);
         let event = if id.is_some() { event.id(id_text) } else { event };
         let event = event.build().expect("what came in a line has no line end, and an id no NUL");
