@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
+use crate::access::{AccessSettings, PublishToken, PublishTokenSettings, Rules, SettingError};
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
 
@@ -69,6 +70,14 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 
+    /// Who may read which channels. Only in the file.
+    #[arg(skip)]
+    pub access: Option<AccessSettings>,
+
+    /// More tokens to publish with, for some channels each. Only in the file.
+    #[arg(skip)]
+    pub publish_tokens: Vec<PublishTokenSettings>,
+
     /// A TOML file with more settings
     #[arg(long, env = "SSE_SERVER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -85,6 +94,10 @@ pub struct Config {
     pub storage: StorageChoice,
     /// The token for publishing, if one was given.
     pub publish_token: Option<String>,
+    /// More tokens for publishing.
+    pub publishers: Vec<PublishToken>,
+    /// Who may read which channels. None: everyone may read all.
+    pub rules: Option<Arc<Rules>>,
     /// How instances tell each other about events.
     pub relay: RelayChoice,
     /// How long events are kept.
@@ -147,6 +160,12 @@ impl ConfigError {
     }
 }
 
+impl From<SettingError> for ConfigError {
+    fn from(SettingError { field, problem }: SettingError) -> Self {
+        Self::new(field, problem)
+    }
+}
+
 impl Settings {
     /// Adds the file, if one is named, and checks everything.
     ///
@@ -159,9 +178,14 @@ impl Settings {
         }
         let listen = addresses(self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let is_public = listen.iter().any(|address| !address.ip().is_loopback());
-        if is_public && self.open_access != Some(true) {
+        let rules = match &self.access {
+            Some(access) => access.rules()?.map(Arc::new),
+            None => None,
+        };
+        if is_public && rules.is_none() && self.open_access != Some(true) {
             let problem = "this is not a loopback address, and there is no rule for who may read; \
-                           add --open-access if everyone who can reach it may read every channel";
+                           add --open-access if everyone who can reach it may read every channel, \
+                           or rules to the file of --config";
             return Err(ConfigError::new("--listen", problem));
         }
         if self.publish_token.as_ref().is_some_and(|token| token.trim().is_empty()) {
@@ -175,6 +199,11 @@ impl Settings {
                 self.storage.as_deref().unwrap_or("sqlite:sse-server.db"),
             )?,
             relay: RelayChoice::parse(self.relay.as_deref().unwrap_or("none"))?,
+            publishers: PublishTokenSettings::tokens(
+                &self.publish_tokens,
+                self.publish_token.as_deref(),
+            )?,
+            rules,
             publish_token: self.publish_token,
             retention: Retention {
                 age: duration("--retention", self.retention.as_deref().unwrap_or("24h"))?,
@@ -212,6 +241,8 @@ impl Settings {
             keep_alive: self.keep_alive.or(other.keep_alive),
             max_event_size: self.max_event_size.or(other.max_event_size),
             open_access: self.open_access.or(other.open_access),
+            access: self.access.or(other.access),
+            publish_tokens: [self.publish_tokens, other.publish_tokens].concat(),
             log: self.log.or(other.log),
             config: self.config.or(other.config),
         }

@@ -2,11 +2,12 @@
 //!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
 //! clients and this crate's work with either server. Mostly it is used as a program; as a library it
-//! is four parts, each usable without the next:
+//! is five parts, each usable without the next:
 //!
 //! - [`storage`] keeps events and gives them ids.
 //! - [`relay`] lets several instances know of each other's events.
 //! - [`hub`] delivers them: publish, subscribe, resume.
+//! - [`access`] says who may read what.
 //! - [`http`] is the HTTP API, as an [`axum::Router`].
 //!
 //! ```no_run
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod access;
 pub mod config;
 pub mod http;
 pub mod hub;

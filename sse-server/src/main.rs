@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sse_server::access::Access;
 use sse_server::config::{Config, Settings};
 use sse_server::http::{self, HttpConfig};
 use sse_server::hub::{Hub, HubConfig};
@@ -78,9 +79,19 @@ async fn run(config: Config) -> Result<(), Error> {
     }
     let hub = Hub::with_config(storage.clone(), hub);
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
-    let http =
+    let mut http =
         HttpConfig::new(token).keep_alive(config.keep_alive).max_event_len(config.max_event_size);
+    for token in config.publishers {
+        http = http.publish_token(token);
+    }
+    let access = config.rules.map(|rules| Access::new(rules, &hub));
+    if let Some(access) = &access {
+        http = http.access(access.clone());
+    }
     http::serve(listener, http::router(hub.clone(), http), &hub, shutdown).await;
+    if let Some(access) = access {
+        access.close().await;
+    }
     trimming.abort();
     storage.close().await;
     info!("stopped");

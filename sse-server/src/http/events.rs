@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::extract::{OriginalUri, Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
 use super::error::Refusal;
 use super::stream::OpenStream;
-use super::{App, MAX_CHANNEL_NAME};
+use super::{App, MAX_CHANNEL_NAME, Peer};
+use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
 use crate::hub::MAX_CHANNELS;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -25,30 +27,43 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 /// `/events/?channel=a&channel=b`
 pub(super) async fn of_query(
     State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
+    uri: OriginalUri,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Response {
-    answer(&app, None, &query.unwrap_or_default(), &headers).await
+    answer(&app, None, &uri, peer, &headers).await
 }
 
 /// `/events/a/`: the channel in the path decides alone.
 pub(super) async fn of_path(
     State(app): State<Arc<App>>,
     Path(channel): Path<String>,
-    RawQuery(query): RawQuery,
+    uri: OriginalUri,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Response {
-    answer(&app, Some(channel), &query.unwrap_or_default(), &headers).await
+    answer(&app, Some(channel), &uri, peer, &headers).await
 }
 
-async fn answer(app: &App, path: Option<String>, query: &str, headers: &HeaderMap) -> Response {
+async fn answer(
+    app: &App,
+    path: Option<String>,
+    uri: &Uri,
+    peer: Option<Extension<Peer>>,
+    headers: &HeaderMap,
+) -> Response {
     if wants_page(headers) {
         let headers =
             [(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-cache")];
         return ([(header::VARY, "Accept")], headers, Html(include_str!("page.html")))
             .into_response();
     }
-    match open(app, path, query, headers).await {
+    let query = uri.query().unwrap_or_default();
+    let named = channels(path, query);
+    let request = AccessRequest::new(uri.path(), query, headers)
+        .with_peer(peer.map(|Extension(Peer(address))| address))
+        .with_channels(&named);
+    match open(app, request).await {
         Ok(stream) => event_stream(Body::new(stream)),
         Err(NotOpened::Error(error)) => event_stream(Body::from(error.to_event().to_string())),
         Err(NotOpened::AfterError) => {
@@ -56,6 +71,7 @@ async fn answer(app: &App, path: Option<String>, query: &str, headers: &HeaderMa
             let text = "Invalid request: Can't resume session after stream-error.\n";
             (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
         }
+        Err(NotOpened::Unauthorized(problem)) => unauthorized(problem.as_deref()),
         Err(NotOpened::Unavailable(refusal)) => refusal.into_response(),
     }
 }
@@ -66,20 +82,21 @@ enum NotOpened {
     Error(StreamError),
     /// The client comes back after a stream-error; status 400 makes an `EventSource` stop.
     AfterError,
+    /// There are no credentials, or they do not hold, for this reason.
+    Unauthorized(Option<String>),
     Unavailable(Refusal),
 }
 
-async fn open(
-    app: &App,
-    path: Option<String>,
-    query: &str,
-    headers: &HeaderMap,
-) -> Result<OpenStream, NotOpened> {
+async fn open(app: &App, request: AccessRequest<'_>) -> Result<OpenStream, NotOpened> {
     let bad_request = |text: &str| {
         let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
         NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
     };
-    let channels = channels(path, query);
+    let access = app.config.access.as_ref();
+    let (principal, channels) = match access {
+        Some(access) => identify(access, &request).await?,
+        None => (Principal::anonymous(), request.channels().to_vec()),
+    };
     if channels.is_empty() {
         return Err(bad_request("No channels specified."));
     }
@@ -90,7 +107,7 @@ async fn open(
         let text = format!("A channel name is longer than {MAX_CHANNEL_NAME} characters.");
         return Err(bad_request(&text));
     }
-    let id = resume_id(query, headers);
+    let id = resume_id(request.query(), request.headers());
     let resume = match id.as_deref().map(str::from_utf8) {
         None => Cursor::new(),
         Some(Ok(ERROR_ID)) => return Err(NotOpened::AfterError),
@@ -102,6 +119,10 @@ async fn open(
             return Err(bad_request("Failed to parse Last-Event-ID or lastEventId."));
         }
     };
+    let guard = match access {
+        Some(access) => Some(admit(access, principal, &channels, &request).await?),
+        None => None,
+    };
     let subscriber = app.hub.subscribe(&channels, &resume).await.map_err(|error| {
         warn!(%error, "a stream could not be opened");
         NotOpened::Unavailable(Refusal::unavailable(
@@ -110,7 +131,87 @@ async fn open(
     })?;
     let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
-    Ok(OpenStream::new(subscriber, knows_all, app.config.keep_alive))
+    Ok(OpenStream::new(subscriber, guard, knows_all, app.config.keep_alive))
+}
+
+/// Who has sent a request, and the channels that they get.
+async fn identify(
+    access: &Access,
+    request: &AccessRequest<'_>,
+) -> Result<(Principal, Vec<Arc<str>>), NotOpened> {
+    let manager = access.manager();
+    let identified = async {
+        let principal = manager.authenticate(request).await?;
+        let channels = manager.channels(request, &principal).await?;
+        Ok((principal, channels))
+    };
+    identified.await.map_err(|error| {
+        let query = redacted(request.query(), |name| manager.is_secret(name));
+        match error {
+            AccessError::Invalid(problem) => {
+                debug!(problem, path = request.path(), query, "credentials were refused");
+                NotOpened::Unauthorized(Some(problem))
+            }
+            AccessError::Unavailable(problem) => {
+                warn!(problem, path = request.path(), query, "nobody can say who this is");
+                unchecked()
+            }
+        }
+    })
+}
+
+/// Lets a stream in, or says why not.
+async fn admit(
+    access: &Access,
+    principal: Principal,
+    channels: &[Arc<str>],
+    request: &AccessRequest<'_>,
+) -> Result<Guard, NotOpened> {
+    let manager = access.manager();
+    let wants_credentials = manager.wants_credentials(&principal);
+    access.admit(principal, channels).await.map_err(|error| match error {
+        NotAdmitted::Unchecked => unchecked(),
+        NotAdmitted::Refused(refused) => {
+            let query = redacted(request.query(), |name| manager.is_secret(name));
+            debug!(?refused, path = request.path(), query, "a stream was refused");
+            if wants_credentials {
+                NotOpened::Unauthorized(None)
+            } else {
+                NotOpened::Error(forbidden(&refused))
+            }
+        }
+    })
+}
+
+fn unchecked() -> NotOpened {
+    NotOpened::Unavailable(Refusal::unavailable(
+        "it cannot be found out who may read this; try again",
+    ))
+}
+
+/// The error of a stream that has channels which its reader may not read.
+pub(super) fn forbidden(channels: &[Arc<str>]) -> StreamError {
+    StreamError {
+        condition: "forbidden".to_owned(),
+        text: format!("Permission denied to channels: {}", channels.join(", ")),
+        channels: channels.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Asks for credentials, or for others (RFC 6750, section 3).
+fn unauthorized(problem: Option<&str>) -> Response {
+    let text = problem.unwrap_or("send a token as `Authorization: Bearer TOKEN`, or log in");
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", text);
+    let mut response = (stream_headers(), refusal).into_response();
+    if let Some(problem) = problem {
+        // What a quoted string cannot have is no part of it.
+        let is_quotable = |c: &char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        let problem: String = problem.chars().filter(is_quotable).collect();
+        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{problem}\"");
+        let challenge = HeaderValue::try_from(challenge).expect("printable ASCII");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
 }
 
 /// The distinct channels, in the order in which they are named.

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod health;
 mod json;
+mod permissions;
 mod publish;
 mod serve;
 mod stream;
@@ -18,11 +19,12 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 
+use crate::access::{Access, PublishToken, Publishers};
 use crate::hub::Hub;
 use error::Refusal;
-pub use serve::serve;
+pub use serve::{Peer, serve};
 
 /// The longest channel name, in characters.
 const MAX_CHANNEL_NAME: usize = 255;
@@ -35,19 +37,34 @@ const MAX_REQUEST: usize = 16 << 20;
 #[non_exhaustive]
 #[must_use]
 pub struct HttpConfig {
-    publish_token: Arc<str>,
+    publishers: Publishers,
+    access: Option<Access>,
     keep_alive: Duration,
     max_event_len: usize,
 }
 
 impl HttpConfig {
-    /// The default settings. Whoever knows the token may publish.
-    pub fn new(publish_token: impl Into<Arc<str>>) -> Self {
+    /// The default settings. Whoever knows the token may publish to all channels, and say that permissions
+    /// have changed.
+    pub fn new(publish_token: impl Into<String>) -> Self {
         Self {
-            publish_token: publish_token.into(),
+            publishers: Publishers::new(vec![PublishToken::for_all(publish_token)]),
+            access: None,
             keep_alive: Duration::from_secs(20),
             max_event_len: 1 << 20,
         }
+    }
+
+    /// Another token with which one may publish.
+    pub fn publish_token(mut self, token: PublishToken) -> Self {
+        self.publishers.push(token);
+        self
+    }
+
+    /// Who may read which channels. Default: everyone may read all.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
     }
 
     /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as django-eventstream;
@@ -82,7 +99,9 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .route("/events/{channel}", any(with_slash))
         .route("/events/{channel}/", get(events::of_path).fallback(only("GET, HEAD")))
         .route("/publish", any(with_slash))
-        .route("/publish/", axum::routing::post(publish::publish).fallback(only("POST")))
+        .route("/publish/", post(publish::publish).fallback(only("POST")))
+        .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))
+        .route("/permissions/changed/", post(permissions::changed).fallback(only("POST")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path)

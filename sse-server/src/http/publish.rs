@@ -11,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sse_proto::{DEFAULT_EVENT_TYPE, Event, event_id};
-use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 use tracing::debug;
 
 use super::error::Refusal;
 use super::json::dumps;
 use super::{App, MAX_CHANNEL_NAME, MAX_REQUEST};
+use crate::access::{PublishToken, Publishers};
 use crate::hub::PublishError;
 use crate::storage::NewEvent;
 
@@ -54,10 +54,17 @@ pub(super) async fn publish(
     request: Request,
 ) -> Result<Response, Refusal> {
     // Before the body, so that only those who may publish can make the server hold megabytes.
-    authorize(request.headers(), &app.config.publish_token)?;
+    let token = authorize(request.headers(), &app.config.publishers)?;
     let headers = request.headers().clone();
     let body = body(request).await?;
     let (events, is_batch) = read(&body, &headers, app.config.max_event_len)?;
+    if let Some(index) = events.iter().position(|event| !token.may_publish_to(&event.channel)) {
+        let channel = &events[index].channel;
+        let text = format!("this token may not publish to the channel {channel:?}");
+        let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", text);
+        let place = format_args!("event {}", index + 1);
+        return Err(if is_batch { refusal.about(place) } else { refusal });
+    }
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
     let ids = app.hub.publish(events).await.map_err(|error| match error {
         PublishError::Storage(_) => Refusal::unavailable(
@@ -88,7 +95,7 @@ pub(super) async fn publish(
 }
 
 /// The whole body, which must be there in time and not too large.
-async fn body(request: Request) -> Result<Bytes, Refusal> {
+pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
     let too_large =
         || Refusal::too_large(format!("a request may have {MAX_REQUEST} bytes; send fewer events"));
     if request.body().size_hint().lower() > MAX_REQUEST as u64 {
@@ -107,7 +114,11 @@ async fn body(request: Request) -> Result<Bytes, Refusal> {
     }
 }
 
-fn authorize(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
+/// The token that a request was sent with.
+pub(super) fn authorize<'a>(
+    headers: &HeaderMap,
+    publishers: &'a Publishers,
+) -> Result<&'a PublishToken, Refusal> {
     let unauthorized = |text| Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", text));
     let Some(given) = headers.get(header::AUTHORIZATION) else {
         return unauthorized("send the publish token as `Authorization: Bearer TOKEN`");
@@ -117,14 +128,14 @@ fn authorize(headers: &HeaderMap, token: &str) -> Result<(), Refusal> {
         Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => given.trim_ascii(),
         _ => return unauthorized("the authorization must be `Bearer TOKEN`"),
     };
-    // In constant time, so that answers do not tell how much of a guess was right.
-    if bool::from(bearer.ct_eq(token.as_bytes())) {
-        Ok(())
-    } else {
-        unauthorized(
-            "this is not the publish token; the server prints it, or has it in its settings",
-        )
-    }
+    publishers.find(bearer).map_or_else(
+        || {
+            unauthorized(
+                "this is no publish token; the server prints it, or has it in its settings",
+            )
+        },
+        Ok,
+    )
 }
 
 /// The events of a request, and whether they came as a batch.

@@ -1,10 +1,13 @@
 //! Accepting connections, and ending them in good order.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +29,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept: with no file descriptor free, the next try would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The other end of a connection, as an extension of each of its requests. [`serve`] sets it; whoever serves
+/// the router by other means can.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves HTTP/1.1 and 1.0 until `shutdown` completes. Then no connection is accepted any more, the
 /// hub is closed, which ends every stream on an event's boundary, and other requests get a few
 /// seconds to finish.
@@ -44,8 +52,8 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut shutdown => break,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // The client's doing, unlike a lack of resources.
                 if !matches!(
@@ -60,7 +68,11 @@ pub async fn serve(
         };
         // An event is written in one piece; there is nothing that waiting could be joined with.
         socket.set_nodelay(true).ok();
-        let service = TowerToHyperService::new(router.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.call(request)
+        });
         let connection = connections.watch(http.serve_connection(TokioIo::new(socket), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {

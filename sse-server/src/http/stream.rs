@@ -11,11 +11,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body::Frame;
-use sse_proto::{KEEP_ALIVE, OPENING};
+use sse_proto::{KEEP_ALIVE, OPENING, StreamError};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
+use super::events::forbidden;
+use crate::access::{Ending, Guard};
 use crate::hub::{Delivery, Subscriber};
+
+/// The last words of a stream whose credentials have expired, for people.
+const EXPIRED: &[u8] = b":the credentials have expired\n\n";
 
 /// A stream to one client.
 #[derive(Debug)]
@@ -25,6 +30,12 @@ pub(super) struct OpenStream {
     /// When the next keep-alive is due.
     keep_alive: Pin<Box<Sleep>>,
     opening: Opening,
+    /// Says when the stream may not go on, unless everyone may read everything.
+    guard: Option<Guard>,
+    /// There is, or may be, more history than goes out at once.
+    is_behind: bool,
+    /// A page of it has gone out. Permission is checked before the next.
+    is_to_check: bool,
     is_ended: bool,
 }
 
@@ -39,13 +50,21 @@ enum Opening {
 impl OpenStream {
     /// A stream of what this subscriber gets. `knows_position`: the client has a last event ID for
     /// every channel.
-    pub(super) fn new(subscriber: Subscriber, knows_position: bool, keep_alive: Duration) -> Self {
+    pub(super) fn new(
+        subscriber: Subscriber,
+        guard: Option<Guard>,
+        knows_position: bool,
+        keep_alive: Duration,
+    ) -> Self {
         let opening = if knows_position { Opening::WithoutPosition } else { Opening::WithPosition };
         Self {
             subscriber,
             period: keep_alive,
             keep_alive: Box::pin(tokio::time::sleep(keep_alive)),
             opening,
+            guard,
+            is_behind: true,
+            is_to_check: false,
             is_ended: false,
         }
     }
@@ -55,13 +74,30 @@ impl OpenStream {
         if self.is_ended {
             return Poll::Ready(None);
         }
+        if let Some(guard) = &mut self.guard {
+            if let Poll::Ready(ending) = guard.poll_ending(cx) {
+                return self.end(&ending);
+            }
+            if self.is_to_check {
+                ready!(guard.poll_check(cx));
+                self.is_to_check = false;
+                if let Some(ending) = guard.ending() {
+                    return self.end(&ending);
+                }
+            }
+        }
         let mut out = BytesMut::new();
         if self.opening != Opening::Sent {
             out.extend_from_slice(OPENING);
         }
         let delivered = self.subscriber.poll_deliver(cx, &mut out);
+        // Also after the events were read: whoever is told that a permission is gone may publish at once,
+        // and that must not be among them.
+        if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
+            return self.end(&ending);
+        }
         match delivered {
-            Poll::Ready(Delivery::Events) => {}
+            Poll::Ready(Delivery::Events) => self.is_to_check = self.is_behind,
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
                 return Poll::Ready(None);
@@ -70,6 +106,7 @@ impl OpenStream {
                 // The first page goes out together with the opening, so that it is waited for; but
                 // not longer than for a keep-alive.
                 let is_opening = self.opening != Opening::Sent;
+                self.is_behind = self.subscriber.is_reading();
                 if !is_opening || self.subscriber.is_reading() {
                     ready!(self.keep_alive.poll_unpin(cx));
                 }
@@ -90,6 +127,26 @@ impl OpenStream {
         self.opening = Opening::Sent;
         self.keep_alive.as_mut().reset(Instant::now() + self.period);
         Poll::Ready(Some(out.freeze()))
+    }
+}
+
+impl OpenStream {
+    /// The last bytes of a stream that may not go on.
+    fn end(&mut self, ending: &Ending) -> Poll<Option<Bytes>> {
+        debug!(?ending, "a stream may not go on");
+        self.is_ended = true;
+        let error = match ending {
+            Ending::Forbidden(channels) => forbidden(channels),
+            Ending::Unchecked => StreamError {
+                condition: "internal-error".to_owned(),
+                text: "Permission could not be checked for too long.".to_owned(),
+                channels: Vec::new(),
+            },
+            // No error: whoever has a new token by now goes on from where they were, and whoever has not
+            // gets the status 401.
+            Ending::Expired => return Poll::Ready(Some(Bytes::from_static(EXPIRED))),
+        };
+        Poll::Ready(Some(error.to_event().to_string().into()))
     }
 }
 

@@ -5,18 +5,20 @@
 //! new is read once and becomes visible to all readers as if it had been published here.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::log::{Appended, Log};
 use super::publish::{render, render_live};
-use super::{PAGE, Shared};
+use super::{Heard, PAGE, Shared};
 use crate::relay::{Message, News, Relay};
 use crate::storage::StorageError;
 
@@ -40,6 +42,8 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Suspects {
     /// For each the id that is said to exist.
     channels: Mutex<HashMap<Arc<str>, Suspicion>>,
+    /// Any of them, for it is not known what was missed.
+    all: AtomicBool,
     added: Notify,
 }
 
@@ -61,6 +65,11 @@ impl Suspects {
         self.added.notify_one();
     }
 
+    fn add_all(&self) {
+        self.all.store(true, Ordering::SeqCst);
+        self.added.notify_one();
+    }
+
     fn take(&self) -> HashMap<Arc<str>, Suspicion> {
         std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -68,45 +77,60 @@ impl Suspects {
 
 /// Starts the tasks that follow what others do. They end when the hub is gone.
 pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh: Duration) {
-    let (news_sender, mut news) = mpsc::channel(QUEUE);
-    if let Some(relay) = relay {
-        tokio::spawn(async move { relay.receive(news_sender).await });
-    } else {
-        drop(news_sender);
-    }
+    let listening = relay.map(|relay| start_listening(shared, relay));
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(refresh);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut has_relay = true;
         let mut was_failing = false;
-        let mut arrived = Vec::new();
-        loop {
-            // Upgraded for each round only, so that this task does not keep the hub alive.
-            let Some(strong) = shared.upgrade() else { return };
-            let suspects = strong.suspects.clone();
-            drop(strong);
+        // Upgraded for each round only, so that this task does not keep the hub alive.
+        while let Some(suspects) = shared.upgrade().map(|shared| shared.suspects.clone()) {
             let mut look_at_all = false;
             tokio::select! {
                 _ = ticks.tick() => look_at_all = true,
-                count = news.recv_many(&mut arrived, QUEUE), if has_relay => has_relay = count > 0,
                 () = suspects.added.notified() => {}
             }
-            let Some(shared) = shared.upgrade() else { return };
-            for news in arrived.drain(..) {
-                match news {
-                    News::Connected => look_at_all = true,
-                    News::Message(message) => shared.hear(message),
-                }
-            }
+            let Some(shared) = shared.upgrade() else { break };
+            look_at_all |= suspects.all.swap(false, Ordering::SeqCst);
             let looked = shared.look(look_at_all).await;
             report(&looked, &mut was_failing);
             if looked.is_err() {
+                if look_at_all {
+                    suspects.add_all();
+                }
                 drop(shared);
                 tokio::time::sleep(STORAGE_PAUSE).await;
             }
         }
+        if let Some(listening) = listening {
+            listening.abort();
+        }
     });
+}
+
+/// Starts the task that takes in what the relay brings. It never waits for the storage, so that notices are
+/// heard at once.
+fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()> {
+    let (sender, mut news) = mpsc::channel(QUEUE);
+    tokio::spawn(async move { relay.receive(sender).await });
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        while let Some(news) = news.recv().await {
+            let Some(shared) = shared.upgrade() else { return };
+            match news {
+                News::Connected => {
+                    shared.suspects.add_all();
+                    shared.was_connected.store(true, Ordering::SeqCst);
+                    // Nobody listens if there are no rules.
+                    shared.notices.send(Heard::Connected).ok();
+                }
+                News::Message(message) => shared.hear(message),
+                News::Notice(text) => {
+                    shared.notices.send(Heard::Notice(text.into())).ok();
+                }
+            }
+        }
+    })
 }
 
 impl Shared {

@@ -26,9 +26,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sse_proto::Cursor;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
-use crate::relay::{Message, Relay};
+use crate::relay::{Message, Relay, RelayError};
 use crate::storage::{NewEvent, Storage, StorageError};
 use follow::Suspects;
 use log::Log;
@@ -59,7 +59,24 @@ struct Shared {
     suspects: Arc<Suspects>,
     /// Tells other instances, if there is a relay.
     telling: Option<Telling>,
+    relay: Option<Arc<dyn Relay>>,
+    /// For whoever wants to know what other instances say about other things than events.
+    notices: broadcast::Sender<Heard>,
+    /// The relay has been connected, once at least.
+    was_connected: AtomicBool,
     is_closed: AtomicBool,
+}
+
+/// How many notices may wait to be heard.
+const NOTICES: usize = 256;
+
+/// What comes over the relay and is not about events.
+#[derive(Clone, Debug)]
+pub(crate) enum Heard {
+    /// From now on notices arrive. Any number may have been missed before.
+    Connected,
+    /// Another instance has said this.
+    Notice(Arc<str>),
 }
 
 struct Telling {
@@ -126,6 +143,9 @@ impl Hub {
             logs: Mutex::default(),
             suspects: Arc::default(),
             telling,
+            relay: config.relay.clone(),
+            notices: broadcast::Sender::new(NOTICES),
+            was_connected: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         });
         follow::start(&shared, config.relay, config.refresh);
@@ -185,6 +205,25 @@ impl Hub {
     /// If the storage cannot answer.
     pub async fn check(&self) -> Result<(), StorageError> {
         self.shared.storage.head("").await.map(drop)
+    }
+
+    /// Whether there is a relay to other instances.
+    pub(crate) fn has_relay(&self) -> bool {
+        self.shared.relay.is_some()
+    }
+
+    /// Says something to all other instances that can hear now.
+    pub(crate) async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        match &self.shared.relay {
+            Some(relay) => relay.send_notice(notice).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What other instances say from now on, and whether the relay was connected before.
+    pub(crate) fn notices(&self) -> (broadcast::Receiver<Heard>, bool) {
+        let notices = self.shared.notices.subscribe();
+        (notices, self.shared.was_connected.load(Ordering::SeqCst))
     }
 
     /// Ends all subscriptions, present and future: each is told so when it asks for the next events.

@@ -82,9 +82,9 @@ impl AmqpRelay {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
             let delivery = delivery.map_err(failed("receive"))?;
-            match self.origin.decode(&delivery.data) {
+            match self.origin.decode_any(&delivery.data) {
                 Ok(Some(message)) => {
-                    if news.send(News::Message(message)).await.is_err() {
+                    if news.send(message).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -98,25 +98,12 @@ impl AmqpRelay {
 #[async_trait]
 impl Relay for AmqpRelay {
     async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
-        // Taken out, so that after an error the next call begins with a new connection.
-        let mut sender = self.sender.lock().await;
-        let link = match sender.take() {
-            Some(link) => link,
-            None => connect(&self.url).await?,
-        };
-        for message in messages {
-            let payload = self.origin.encode(message);
-            let publish = link.channel.basic_publish(
-                EXCHANGE.into(),
-                "".into(),
-                BasicPublishOptions::default(),
-                payload.as_bytes(),
-                BasicProperties::default(),
-            );
-            in_time("publish", publish).await?;
-        }
-        *sender = Some(link);
-        Ok(())
+        let payloads = messages.iter().map(|message| self.origin.encode(message)).collect();
+        self.publish(payloads).await
+    }
+
+    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        self.publish(vec![self.origin.encode_notice(notice)]).await
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {
@@ -133,6 +120,28 @@ impl Relay for AmqpRelay {
     }
 }
 
+impl AmqpRelay {
+    async fn publish(&self, payloads: Vec<String>) -> Result<(), RelayError> {
+        // Taken out, so that after an error the next call begins with a new connection.
+        let mut sender = self.sender.lock().await;
+        let link = match sender.take() {
+            Some(link) => link,
+            None => connect(&self.url).await?,
+        };
+        for payload in payloads {
+            let publish = link.channel.basic_publish(
+                EXCHANGE.into(),
+                "".into(),
+                BasicPublishOptions::default(),
+                payload.as_bytes(),
+                BasicProperties::default(),
+            );
+            in_time("publish", publish).await?;
+        }
+        *sender = Some(link);
+        Ok(())
+    }
+}
 async fn connect(url: &str) -> Result<Link, RelayError> {
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("sse-server".into());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Message;
+use super::{Message, News};
 
 /// `{"channel": "a", "event_type": "message", "data": "…", "pub_id": "1"}`; django-eventstream sends
 /// all four, with `null` for an event without an id.
@@ -30,6 +30,19 @@ enum Id<'a> {
     Text(Cow<'a, str>),
     Number(u64),
 }
+
+/// What instances say to each other about other things than events. Its name comes first, which tells it
+/// from a message.
+#[derive(Serialize, Deserialize)]
+struct Notice<'a> {
+    #[serde(borrow)]
+    notice: Cow<'a, str>,
+    #[serde(borrow)]
+    origin: Cow<'a, str>,
+}
+
+/// How a notice begins.
+const NOTICE: &[u8] = b"{\"notice\":";
 
 /// Tells an instance's own messages from others'.
 #[derive(Clone, Debug)]
@@ -59,6 +72,20 @@ impl Origin {
         serde_json::to_string(&wire).expect("strings are JSON")
     }
 
+    pub(super) fn encode_notice(&self, notice: &str) -> String {
+        let notice = Notice { notice: Cow::Borrowed(notice), origin: Cow::Borrowed(&self.0) };
+        serde_json::to_string(&notice).expect("strings are JSON")
+    }
+
+    /// What somebody else has sent, an event or a notice. `Ok(None)`: it was us.
+    pub(super) fn decode_any(&self, text: &[u8]) -> Result<Option<News>, serde_json::Error> {
+        if !text.starts_with(NOTICE) {
+            return Ok(self.decode(text)?.map(News::Message));
+        }
+        let Notice { notice, origin } = serde_json::from_slice(text)?;
+        Ok((origin != self.0).then(|| News::Notice(notice.into_owned())))
+    }
+
     /// What somebody else has sent. `Ok(None)`: it was us.
     pub(super) fn decode(&self, text: &[u8]) -> Result<Option<Message>, serde_json::Error> {
         let wire: Wire<'_> = serde_json::from_slice(text)?;
@@ -81,6 +108,16 @@ impl Origin {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_notice_is_for_others_and_no_message() {
+        let ours = Origin("x".to_owned());
+        let text = ours.encode_notice("{\"a\": 1}");
+        assert_eq!(ours.decode_any(text.as_bytes()).expect("JSON"), None);
+        let news = Origin("y".to_owned()).decode_any(text.as_bytes()).expect("JSON");
+        assert_eq!(news, Some(News::Notice("{\"a\": 1}".to_owned())));
+        ours.decode(text.as_bytes()).expect_err("no channel");
+    }
 
     #[test]
     fn a_message_is_what_django_eventstream_sends_and_reads() {

@@ -50,6 +50,8 @@ pub enum News {
     Connected,
     /// Somebody has published.
     Message(Message),
+    /// Another instance has [said](Relay::send_notice) something about other things than events.
+    Notice(String),
 }
 
 /// A message could not be sent.
@@ -80,6 +82,18 @@ pub trait Relay: Send + Sync + 'static {
     ///
     /// If it is not known that all were sent. They are not sent again.
     async fn send(&self, messages: &[Message]) -> Result<(), RelayError>;
+
+    /// Sends a text to all other instances of this server, and to nobody else who uses the same service.
+    /// Unlike a [message](Self::send) it counts: the caller learns if it was not sent.
+    ///
+    /// # Errors
+    ///
+    /// If it is not known that it was sent. A relay that only carries messages, which is the default,
+    /// always fails.
+    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        let _ = notice;
+        Err(RelayError::new("send a notice", "this relay carries events only"))
+    }
 
     /// Hands over what arrives, until nobody takes it any more. When the connection is lost it makes
     /// another one, for as long as that takes.

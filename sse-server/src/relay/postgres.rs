@@ -72,9 +72,9 @@ impl PostgresRelay {
             let Some(notification) = notification else {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
-            match self.origin.decode(notification.payload().as_bytes()) {
+            match self.origin.decode_any(notification.payload().as_bytes()) {
                 Ok(Some(message)) => {
-                    if news.send(News::Message(message)).await.is_err() {
+                    if news.send(message).await.is_err() {
                         return Ok(());
                     }
                 }
@@ -107,6 +107,18 @@ impl Relay for PostgresRelay {
             return Err(RelayError::new("notify", text));
         }
         Ok(())
+    }
+
+    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        let notify = sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(CHANNEL)
+            .bind(self.origin.encode_notice(notice))
+            .execute(&self.pool);
+        timeout(2 * PATIENCE, notify)
+            .await
+            .map_err(|_| RelayError::new("notify", "no answer"))?
+            .map_err(failed("notify"))
+            .map(drop)
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {

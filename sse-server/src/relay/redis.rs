@@ -16,6 +16,9 @@ use super::{Message, News, Patience, Relay, RelayError};
 /// The one that django-eventstream uses; all databases of a Redis server share it.
 const CHANNEL: &str = "events_channel";
 
+/// Where notices go, which are no business of Django's.
+const NOTICES: &str = "sse_server";
+
 /// How long a connection, and an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,12 +54,21 @@ impl RedisRelay {
         Ok(Self { client, sender, origin: Origin::new() })
     }
 
+    /// Who writes to the channel for events must not be taken for an instance.
+    fn decode(&self, message: &redis::Msg) -> Result<Option<News>, serde_json::Error> {
+        let payload = message.get_payload_bytes();
+        if message.get_channel_name() == NOTICES {
+            return self.origin.decode_any(payload);
+        }
+        Ok(self.origin.decode(payload)?.map(News::Message))
+    }
+
     /// Receives over one connection, until that ends, which is an error, or nobody listens.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
         let lost = |text: &'static str| RelayError::new("receive", text);
         let connect = async {
             let mut pubsub = self.client.get_async_pubsub().await?;
-            pubsub.subscribe(CHANNEL).await?;
+            pubsub.subscribe(&[CHANNEL, NOTICES]).await?;
             Ok(pubsub)
         };
         let connected = timeout(PATIENCE, connect).await;
@@ -72,9 +84,9 @@ impl RedisRelay {
                 () = news.closed() => return Ok(()),
             };
             match message {
-                Ok(Some(message)) => match self.origin.decode(message.get_payload_bytes()) {
+                Ok(Some(message)) => match self.decode(&message) {
                     Ok(Some(message)) => {
-                        if news.send(News::Message(message)).await.is_err() {
+                        if news.send(message).await.is_err() {
                             return Ok(());
                         }
                     }
@@ -99,6 +111,12 @@ impl Relay for RedisRelay {
             pipe.cmd("PUBLISH").arg(CHANNEL).arg(self.origin.encode(message)).ignore();
         }
         pipe.query_async(&mut self.sender.clone()).await.map_err(failed("publish"))
+    }
+
+    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(NOTICES).arg(self.origin.encode_notice(notice));
+        command.exec_async(&mut self.sender.clone()).await.map_err(failed("publish"))
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {

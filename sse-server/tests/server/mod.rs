@@ -91,12 +91,7 @@ impl Server {
 
     /// Sends bytes as they are, and reads the head of the answer.
     pub async fn send(&self, bytes: &[u8]) -> Response {
-        within("an answer", async {
-            let mut socket = TcpStream::connect(self.address).await.expect("it listens");
-            socket.write_all(bytes).await.expect("it reads");
-            Response::read(socket).await
-        })
-        .await
+        send(self.address, bytes).await
     }
 
     pub async fn get(&self, path: &str, headers: &str) -> Response {
@@ -131,6 +126,16 @@ impl Server {
             self.publish(&Value::from(batch.to_vec()).to_string()).await;
         }
     }
+}
+
+/// Sends bytes as they are, and reads the head of the answer.
+pub async fn send(address: SocketAddr, bytes: &[u8]) -> Response {
+    within("an answer", async {
+        let mut socket = TcpStream::connect(address).await.expect("it listens");
+        socket.write_all(bytes).await.expect("it reads");
+        Response::read(socket).await
+    })
+    .await
 }
 
 async fn launch(

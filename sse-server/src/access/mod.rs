@@ -1,0 +1,204 @@
+//! Who may read which channel: one trait, what the program's settings make of it, and ending streams
+//! whose permission is gone.
+//!
+//! A [`ChannelManager`] decides; an [`Access`] asks it when a stream is opened, before each page that is
+//! replayed, when somebody says that a permission has changed, and now and then. Without an `Access`
+//! everyone may read everything.
+//!
+//! May enter: what a request carries, tokens, the operator's backend. May not: events, SQL, and what an
+//! HTTP response looks like.
+
+mod es_meta;
+mod forward;
+mod gate;
+mod jwt;
+mod pattern;
+mod peers;
+mod publishers;
+mod request;
+mod rules;
+mod settings;
+mod streams;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub(crate) use gate::NotAdmitted;
+pub use gate::{Access, ChangeError, Changed};
+pub use pattern::{Pattern, PatternError};
+pub use publishers::PublishToken;
+pub(crate) use publishers::Publishers;
+pub(crate) use request::redacted;
+pub use request::{AccessRequest, Principal};
+pub use rules::Rules;
+pub use settings::{
+    AccessSettings, EsMetaSettings, ForwardAuthSettings, JwtSettings, OneOrMany,
+    PublishTokenSettings, RuleSettings, Secret, SettingError,
+};
+pub(crate) use streams::{Ending, Guard};
+
+/// Why there is no answer to who somebody is, or what they may read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// The credentials do not hold; whoever sent them needs others. Answered with 401, and this text.
+    #[error("{0}")]
+    Invalid(String),
+    /// It cannot be decided now; trying again may help. Answered with 503, and not with this text, which
+    /// is for the log.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Decides which channels a request gets, and who may read them.
+///
+/// The counterpart of django-eventstream's channel manager. Every method has a default, and the defaults
+/// let everyone read everything that they name.
+///
+/// The methods are called when a stream is opened, in the order in which they stand here;
+/// [`can_read`](Self::can_read) is called again before each page of a replay, after a
+/// [change](Access::permission_changed), and [now and then](Self::recheck). So it should be quick, and
+/// may be called for many streams at the same time.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use sse_server::access::{AccessError, AccessRequest, ChannelManager, Principal};
+///
+/// /// Everyone reads `news`; whoever has a session reads their own channel too.
+/// struct Sessions;
+///
+/// #[async_trait]
+/// impl ChannelManager for Sessions {
+///     async fn authenticate(&self, request: &AccessRequest<'_>) -> Result<Principal, AccessError> {
+///         match request.cookie("session") {
+///             None => Ok(Principal::anonymous()),
+///             Some(session) if session == "s3cret" => Ok(Principal::user("u1")),
+///             Some(_) => Err(AccessError::Invalid("the session has ended; log in again".to_owned())),
+///         }
+///     }
+///
+///     async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
+///         let own = principal.name().map(|user| format!("user-{user}"));
+///         Ok(channel == "news" || own.is_some_and(|own| own == channel))
+///     }
+/// }
+/// # use axum::http::HeaderMap;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), "session=s3cret".parse().unwrap())]);
+/// let request = AccessRequest::new("/events/", "channel=user-u1", &headers);
+/// let principal = Sessions.authenticate(&request).await?;
+/// assert!(Sessions.can_read(&principal, "user-u1").await?);
+/// assert!(!Sessions.can_read(&principal, "user-u2").await?);
+/// # Ok::<(), AccessError>(()) }).unwrap();
+/// ```
+#[async_trait]
+pub trait ChannelManager: Send + Sync + 'static {
+    /// Who has sent this request. Default: somebody anonymous.
+    ///
+    /// # Errors
+    ///
+    /// If there are credentials, and they do not hold; or if that cannot be found out now.
+    async fn authenticate(&self, request: &AccessRequest<'_>) -> Result<Principal, AccessError> {
+        let _ = request;
+        Ok(Principal::anonymous())
+    }
+
+    /// The channels of the stream. Default: those that the request names.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out now.
+    async fn channels(
+        &self,
+        request: &AccessRequest<'_>,
+        principal: &Principal,
+    ) -> Result<Vec<Arc<str>>, AccessError> {
+        let _ = principal;
+        Ok(request.channels().to_vec())
+    }
+
+    /// Whether they may read this channel. Default: yes.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be found out now. An open stream goes on for as long as [`patience`](Self::patience)
+    /// says; a new one is answered with 503.
+    async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
+        let _ = (principal, channel);
+        Ok(true)
+    }
+
+    /// Those of the channels that they may not read. Default: asks [`can_read`](Self::can_read) for each;
+    /// worth its own implementation where one question can be about all.
+    ///
+    /// # Errors
+    ///
+    /// As [`can_read`](Self::can_read).
+    async fn refused(
+        &self,
+        principal: &Principal,
+        channels: &[Arc<str>],
+    ) -> Result<Vec<Arc<str>>, AccessError> {
+        let mut refused = Vec::new();
+        for channel in channels {
+            if !self.can_read(principal, channel).await? {
+                refused.push(channel.clone());
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Whether the channel's events are stored and have ids, if anything is. Default: yes.
+    fn is_reliable(&self, channel: &str) -> bool {
+        let _ = channel;
+        true
+    }
+
+    /// Somebody says that this user (none: everyone anonymous) may read more or less of this channel than
+    /// before. Called on every instance, before the streams concerned are checked again: whatever is
+    /// remembered about it is to be forgotten. Default: nothing is.
+    async fn permission_changed(&self, user: Option<&str>, channel: &str) {
+        let _ = (user, channel);
+    }
+
+    /// Changes may have been missed, because the relay did not work: everything that is remembered is to be
+    /// forgotten. All streams are checked again after this. Default: nothing is remembered.
+    async fn changes_missed(&self) {}
+
+    /// Whether somebody who was refused a channel should be asked for credentials, with 401, rather than
+    /// told that it is forbidden, by a `stream-error`. Default: no, as in django-eventstream.
+    fn wants_credentials(&self, principal: &Principal) -> bool {
+        let _ = principal;
+        false
+    }
+
+    /// How often each open stream is checked again although nobody has said that anything changed.
+    /// Default: every 60 s. `None` if the answers to a principal never change.
+    fn recheck(&self) -> Option<Duration> {
+        Some(Duration::from_mins(1))
+    }
+
+    /// How long a stream stays open while its permission cannot be checked. Default: 60 s. Shorter gives
+    /// more certainty, longer survives longer outages of what is asked.
+    fn patience(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    /// Whether this parameter of the query is a credential, and is not to be logged. Default: no.
+    fn is_secret(&self, parameter: &str) -> bool {
+        let _ = parameter;
+        false
+    }
+}
+
+/// Everyone may read everything: the defaults of [`ChannelManager`], and nothing to check again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllowAll;
+
+impl ChannelManager for AllowAll {
+    fn recheck(&self) -> Option<Duration> {
+        None
+    }
+}

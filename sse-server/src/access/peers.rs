@@ -1,0 +1,245 @@
+//! What instances say to each other about permissions, and who is there to listen.
+//!
+//! Every instance says hello each second. Whoever says that a permission has changed waits until all whom
+//! it has heard lately have said that they are done.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::gate::HELLO;
+
+/// Silence after which an instance is taken for gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// How long after the relay is connected all others have been heard.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// How long to wait for the relay to be connected at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait for an instance that is there and does not confirm.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum Wire {
+    /// I am here. `is_new`: and want to know who else is.
+    Hello {
+        from: String,
+        is_new: bool,
+    },
+    /// I am going.
+    Bye {
+        from: String,
+    },
+    Changed {
+        from: String,
+        number: u64,
+        user: Option<String>,
+        channel: String,
+    },
+    Done {
+        from: String,
+        to: String,
+        number: u64,
+        ok: bool,
+    },
+}
+
+/// What somebody has said that is to be acted on.
+pub(super) enum Notice {
+    /// To be answered with this.
+    Answer(String),
+    /// A permission has changed; to be [confirmed](Peers::done).
+    Changed { from: String, number: u64, user: Option<String>, channel: String },
+}
+
+/// The other instances, as far as they were heard.
+pub(super) struct Peers {
+    /// This instance.
+    id: String,
+    state: Mutex<State>,
+    /// Raised with every confirmation.
+    heard: watch::Sender<()>,
+    connected: watch::Sender<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<String, Instant>,
+    waiting: HashMap<u64, Waiting>,
+    next: u64,
+    has_said_hello: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    done: HashSet<String>,
+    failed: HashSet<String>,
+}
+
+/// A change that others have to confirm.
+pub(super) struct Change<'a> {
+    peers: &'a Peers,
+    number: u64,
+}
+
+impl Peers {
+    pub(super) fn new() -> Self {
+        let mut id = [0; 16];
+        // Without random numbers there would be no TLS and no publish token either.
+        getrandom::fill(&mut id).expect("the system has random numbers");
+        Self {
+            id: format!("{:032x}", u128::from_be_bytes(id)),
+            state: Mutex::default(),
+            heard: watch::Sender::new(()),
+            connected: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn hello(&self) -> String {
+        let is_new = !std::mem::replace(&mut self.state().has_said_hello, true);
+        Self::encode(&Wire::Hello { from: self.id.clone(), is_new })
+    }
+
+    pub(super) fn bye(&self) -> String {
+        Self::encode(&Wire::Bye { from: self.id.clone() })
+    }
+
+    pub(super) fn done(&self, to: String, number: u64, ok: bool) -> String {
+        Self::encode(&Wire::Done { from: self.id.clone(), to, number, ok })
+    }
+
+    /// The relay works from now on.
+    pub(super) fn connected(&self) {
+        self.state().has_said_hello = false;
+        self.connected.send_replace(Some(Instant::now()));
+    }
+
+    /// Waits until others had the time to say hello. False if the relay does not work.
+    pub(super) async fn are_known(&self) -> bool {
+        let mut connected = self.connected.subscribe();
+        let since = match timeout(CONNECT_TIMEOUT, connected.wait_for(Option::is_some)).await {
+            Ok(Ok(since)) => *since,
+            _ => None,
+        };
+        let Some(since) = since else { return false };
+        sleep_until(since + SETTLED).await;
+        true
+    }
+
+    /// Begins a change, and returns what to send.
+    pub(super) fn begin(&self, user: Option<&str>, channel: &str) -> (Change<'_>, String) {
+        let mut state = self.state();
+        let number = state.next;
+        state.next += 1;
+        state.waiting.insert(number, Waiting::default());
+        drop(state);
+        let notice = Wire::Changed {
+            from: self.id.clone(),
+            number,
+            user: user.map(str::to_owned),
+            channel: channel.to_owned(),
+        };
+        (Change { peers: self, number }, Self::encode(&notice))
+    }
+
+    /// Takes in what somebody has said.
+    pub(super) fn hear(&self, text: &str) -> Option<Notice> {
+        let Ok(wire) = serde_json::from_str::<Wire>(text) else {
+            tracing::warn!("a notice of another instance cannot be understood");
+            return None;
+        };
+        let (Wire::Hello { from, .. }
+        | Wire::Bye { from }
+        | Wire::Changed { from, .. }
+        | Wire::Done { from, .. }) = &wire;
+        if *from == self.id {
+            return None;
+        }
+        let mut state = self.state();
+        if let Wire::Bye { from } = &wire {
+            state.known.remove(from);
+            drop(state);
+            self.heard.send_replace(());
+            return None;
+        }
+        state.known.insert(from.clone(), Instant::now());
+        match wire {
+            Wire::Hello { is_new: true, .. } => {
+                drop(state);
+                Some(Notice::Answer(Self::encode(&Wire::Hello {
+                    from: self.id.clone(),
+                    is_new: false,
+                })))
+            }
+            Wire::Changed { from, number, user, channel } => {
+                Some(Notice::Changed { from, number, user, channel })
+            }
+            Wire::Done { from, to, number, ok } if to == self.id => {
+                if let Some(waiting) = state.waiting.get_mut(&number) {
+                    (if ok { &mut waiting.done } else { &mut waiting.failed }).insert(from);
+                }
+                drop(state);
+                self.heard.send_replace(());
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn encode(wire: &Wire) -> String {
+        serde_json::to_string(wire).expect("strings and numbers are JSON")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change<'_> {
+    /// Waits until all others have confirmed. Returns how many, or how many have not.
+    pub(super) async fn confirmed(self) -> Result<usize, usize> {
+        let mut heard = self.peers.heard.subscribe();
+        let deadline = Instant::now() + CONFIRM_TIMEOUT;
+        loop {
+            heard.mark_unchanged();
+            let (missing, waiting) = self.count();
+            if waiting == 0 {
+                return missing;
+            }
+            if Instant::now() >= deadline {
+                return Err(waiting + missing.err().unwrap_or_default());
+            }
+            // Also when nothing is heard: who is silent is gone in the end.
+            timeout(HELLO, heard.changed()).await.ok();
+        }
+    }
+
+    /// How many have confirmed, or how many could not; and for how many to wait.
+    fn count(&self) -> (Result<usize, usize>, usize) {
+        let mut state = self.peers.state();
+        state.known.retain(|_, last| last.elapsed() < GONE);
+        let state = &*state;
+        let Some(answers) = state.waiting.get(&self.number) else { return (Ok(0), 0) };
+        let has_answered =
+            |id: &&String| answers.done.contains(*id) || answers.failed.contains(*id);
+        let waiting = state.known.keys().filter(|id| !has_answered(id)).count();
+        let result = match answers.failed.len() {
+            0 => Ok(answers.done.len()),
+            failed => Err(failed),
+        };
+        (result, waiting)
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.peers.state().waiting.remove(&self.number);
+    }
+}

@@ -1,0 +1,81 @@
+//! Who may publish to which channels, and who may say that permissions have changed.
+
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Pattern;
+
+/// The tokens with which one may publish.
+#[derive(Clone, Debug)]
+pub(crate) struct Publishers {
+    tokens: Vec<PublishToken>,
+}
+
+/// A token, and what whoever has it may do.
+#[derive(Clone)]
+pub struct PublishToken {
+    token: Vec<u8>,
+    channels: Vec<Pattern>,
+    changes_permissions: bool,
+}
+
+impl PublishToken {
+    /// A token for these channels.
+    pub fn new(token: impl Into<String>, channels: Vec<Pattern>) -> Self {
+        Self { token: token.into().into_bytes(), channels, changes_permissions: false }
+    }
+
+    /// A token for everything.
+    pub fn for_all(token: impl Into<String>) -> Self {
+        Self::new(token, vec![Pattern::without_claims("*")]).may_change_permissions(true)
+    }
+
+    /// Whether it is good for `POST /permissions/changed` too, for the same channels. Default: no.
+    #[must_use]
+    pub const fn may_change_permissions(mut self, may: bool) -> Self {
+        self.changes_permissions = may;
+        self
+    }
+
+    pub(crate) fn may_publish_to(&self, channel: &str) -> bool {
+        self.channels.iter().any(|pattern| pattern.matches(channel, |_| None))
+    }
+
+    pub(crate) fn may_change(&self, channel: &str) -> bool {
+        self.changes_permissions && self.may_publish_to(channel)
+    }
+}
+
+impl Publishers {
+    /// These tokens.
+    pub(crate) const fn new(tokens: Vec<PublishToken>) -> Self {
+        Self { tokens }
+    }
+
+    /// Adds a token.
+    pub(crate) fn push(&mut self, token: PublishToken) {
+        self.tokens.push(token);
+    }
+
+    /// The token that was given, if it is one.
+    pub(crate) fn find(&self, given: &[u8]) -> Option<&PublishToken> {
+        // All are compared, each in constant time, so that answers do not tell how much of a guess was
+        // right, nor about which.
+        let mut found = None;
+        for token in &self.tokens {
+            let is_same: Choice = token.token.ct_eq(given);
+            if bool::from(is_same) {
+                found = Some(token);
+            }
+        }
+        found
+    }
+}
+
+impl std::fmt::Debug for PublishToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublishToken")
+            .field("channels", &self.channels)
+            .field("changes_permissions", &self.changes_permissions)
+            .finish_non_exhaustive()
+    }
+}

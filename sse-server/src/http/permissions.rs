@@ -1,0 +1,75 @@
+//! `POST /permissions/changed`: has open streams checked again.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::App;
+use super::error::Refusal;
+use super::publish::{authorize, body};
+
+/// Whose permission, and for what.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// None: of everyone who is anonymous. Must be there, so that it is not forgotten.
+    #[serde(deserialize_with = "user")]
+    user: Option<String>,
+    channel: String,
+}
+
+/// A name, a number, or nobody's.
+fn user<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum User {
+        Name(String),
+        Number(i64),
+    }
+    let user = Option::<User>::deserialize(input);
+    let user = user.map_err(|_| D::Error::custom("`user` must be a name, a number or null"))?;
+    Ok(user.map(|user| match user {
+        User::Name(name) => name,
+        User::Number(number) => number.to_string(),
+    }))
+}
+
+/// What was done.
+#[derive(Serialize)]
+pub(super) struct Done {
+    /// How many streams were closed here.
+    closed: usize,
+    /// How many other instances have confirmed.
+    instances: usize,
+}
+
+pub(super) async fn changed(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Json<Done>, Refusal> {
+    let token = authorize(request.headers(), &app.config.publishers)?;
+    let Change { user, channel } =
+        serde_json::from_slice(&body(request).await?).map_err(|error| {
+            let needed = "the body must be {\"user\": NAME or null, \"channel\": NAME}";
+            Refusal::bad_request(format!("{error}; {needed}"))
+        })?;
+    if !token.may_change(&channel) {
+        let text = format!("this token may not change permissions of the channel {channel:?}");
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", text));
+    }
+    let Some(access) = &app.config.access else {
+        // Everyone may read everything, before and after.
+        return Ok(Json(Done { closed: 0, instances: 0 }));
+    };
+    // To the end, even if whoever asked does not wait for it.
+    let access = access.clone();
+    let changed =
+        tokio::spawn(async move { access.permission_changed(user.as_deref(), &channel).await });
+    let changed = changed.await.map_err(|_| Refusal::unavailable("the server is shutting down"))?;
+    let changed = changed.map_err(|error| Refusal::unavailable(error.to_string()))?;
+    Ok(Json(Done { closed: changed.closed, instances: changed.instances }))
+}

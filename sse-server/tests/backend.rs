@@ -1,0 +1,281 @@
+//! The operator's backend is asked, remembered, and missed.
+
+mod access;
+mod server;
+
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use access::{Answer, SECRET, answer, bearer, configured, no_credentials, refused, token};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde_json::json;
+use server::{Server, TOKEN, send, within};
+use sse_server::http;
+use sse_server::hub::Hub;
+use sse_server::storage::NoStorage;
+use tokio::net::TcpListener;
+
+/// A site that knows two sessions: `one` is u1 and reads `room-1` only, `all` reads everything.
+#[derive(Default)]
+struct Backend {
+    /// Answered to everyone, if set.
+    status: AtomicU16,
+    asked: AtomicUsize,
+    seen: Mutex<Vec<(Method, Uri, HeaderMap)>>,
+    is_revoked: std::sync::atomic::AtomicBool,
+}
+
+async fn decide(
+    State(backend): State<Arc<Backend>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    backend.asked.fetch_add(1, Ordering::SeqCst);
+    let cookie = headers.get(header::COOKIE).and_then(|it| it.to_str().ok()).map(str::to_owned);
+    backend.seen.lock().expect("no panic").push((method, uri.clone(), headers));
+    match backend.status.load(Ordering::SeqCst) {
+        0 => {}
+        // Does not answer.
+        1 => std::future::pending().await,
+        2 => {
+            return ([(header::CONTENT_TYPE, "application/json")], "{\"channels\": 1}")
+                .into_response();
+        }
+        3 => {
+            let long = format!("{{\"user\": \"{}\"}}", "x".repeat(100_000));
+            return ([(header::CONTENT_TYPE, "application/json")], long).into_response();
+        }
+        status => {
+            let location = [(header::LOCATION, "/login/")];
+            return (StatusCode::from_u16(status).expect("a status"), location).into_response();
+        }
+    }
+    let is_revoked = backend.is_revoked.load(Ordering::SeqCst);
+    match cookie.as_deref() {
+        None => StatusCode::UNAUTHORIZED.into_response(),
+        Some("session=one") if is_revoked => StatusCode::FORBIDDEN.into_response(),
+        Some("session=one") => {
+            let body = json!({"user": "u1", "channels": ["room-1"]}).to_string();
+            ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
+        }
+        Some("session=header") => {
+            [("x-sse-user", "u2"), ("x-sse-channels", "room-2, room-3*")].into_response()
+        }
+        Some("session=all") => StatusCode::NO_CONTENT.into_response(),
+        Some(_) => StatusCode::FORBIDDEN.into_response(),
+    }
+}
+
+/// Serves the backend, until the sender is dropped.
+async fn serve(
+    backend: &Arc<Backend>,
+    address: &str,
+) -> (String, tokio::sync::oneshot::Sender<()>) {
+    let listener = TcpListener::bind(address).await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let router = Router::new().route("/auth/", any(decide)).with_state(backend.clone());
+    let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let hub = Hub::new(Arc::new(NoStorage));
+        http::serve(listener, router, &hub, async { drop(ended.await) }).await;
+    });
+    (address, shutdown)
+}
+
+async fn with(address: &str, more: &str) -> (Server, tempfile::TempDir) {
+    configured(&format!(
+        "[[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n\
+         [[access.rules]]\nchannel = \"user-{{user}}\"\nallow = \"authenticated\"\n\
+         [[access.rules]]\nchannel = \"room-*\"\nallow = \"backend\"\n\
+         [access.forward-auth]\nurl = \"http://{address}/auth/?site=x\"\n{more}\n"
+    ))
+    .await
+}
+
+async fn get(server: &Server, channels: &[&str], headers: &str) -> Answer {
+    let query: Vec<_> = channels.iter().map(|name| format!("channel={name}")).collect();
+    answer(server.get(&format!("/events/?{}", query.join("&")), headers).await).await
+}
+
+fn session(name: &str) -> String {
+    format!("Cookie: session={name}\r\n")
+}
+
+#[tokio::test]
+async fn the_backend_says_who_may_read() {
+    let backend = Arc::new(Backend::default());
+    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let (server, _folder) = with(&address, "").await;
+    for (headers, channels, expected) in [
+        (String::new(), &["room-1"][..], no_credentials()),
+        (session("one"), &["room-1"], Answer::Opened),
+        (session("one"), &["room-1", "news", "user-u1"], Answer::Opened),
+        (session("one"), &["room-1", "room-2"], refused("room-2")),
+        (session("one"), &["room-1", "user-u2"], refused("user-u2")),
+        (session("header"), &["room-2", "room-35"], Answer::Opened),
+        (session("header"), &["room-1"], refused("room-1")),
+        (session("all"), &["room-1", "room-2"], Answer::Opened),
+        (session("unknown"), &["room-1"], refused("room-1")),
+        (session("one"), &["elsewhere"], no_credentials()),
+        (String::new(), &["news"], Answer::Opened),
+    ] {
+        assert_eq!(get(&server, channels, &headers).await, expected, "{headers} {channels:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_backend_gets_the_chosen_headers_and_the_channels() {
+    let backend = Arc::new(Backend::default());
+    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let (server, _folder) = with(&address, "headers = [\"cookie\", \"x-tenant\"]").await;
+    let headers =
+        format!("{}X-Tenant: t\r\nX-Other: o\r\nAuthorization: Basic x\r\n", session("all"));
+    let found = get(&server, &["room-1", "news", "room-%26%3D%C3%A9"], &headers).await;
+    assert_eq!(found, Answer::Opened);
+    let (method, uri, headers) = backend.seen.lock().expect("no panic")[0].clone();
+    assert_eq!(method, Method::GET);
+    assert_eq!(uri, "/auth/?site=x&channel=room-1&channel=room-%26%3D%C3%A9");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(header("cookie"), Some("session=all"));
+    assert_eq!(header("x-tenant"), Some("t"));
+    assert_eq!((header("x-other"), header("authorization")), (None, None));
+}
+
+#[tokio::test]
+async fn an_answer_is_remembered_for_those_who_ask_the_same() {
+    let backend = Arc::new(Backend::default());
+    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let (server, _folder) = with(&address, "cache = \"1h\"\ncache-size = 2").await;
+    let asked = || backend.asked.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        assert_eq!(get(&server, &["room-1"], &session("one")).await, Answer::Opened);
+        assert_eq!(get(&server, &["room-1"], "").await, no_credentials());
+    }
+    assert_eq!(asked(), 2);
+    assert_eq!(get(&server, &["room-2"], &session("one")).await, refused("room-2"));
+    assert_eq!(asked(), 3, "another question");
+    assert_eq!(get(&server, &["room-1"], &session("one")).await, Answer::Opened);
+    assert_eq!(asked(), 4, "only two are remembered");
+    let (forgetful, _folder) = with(&address, "cache = \"0s\"").await;
+    let before = asked();
+    for _ in 0..3 {
+        assert_eq!(get(&forgetful, &["room-1"], &session("one")).await, Answer::Opened);
+    }
+    assert!(asked() >= before + 3);
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_asked_about_is_not_let_in() {
+    let backend = Arc::new(Backend::default());
+    let (address, running) = serve(&backend, "127.0.0.1:0").await;
+    let (server, _folder) = with(&address, "timeout = \"200ms\"\ncache = \"0s\"").await;
+    let unavailable = Answer::Status(503, String::new());
+    for status in [1, 2, 3, 302, 404, 500, 503] {
+        backend.status.store(status, Ordering::SeqCst);
+        assert_eq!(get(&server, &["room-1"], &session("all")).await, unavailable, "{status}");
+        assert_eq!(get(&server, &["news"], &session("all")).await, Answer::Opened);
+    }
+    backend.status.store(0, Ordering::SeqCst);
+    assert_eq!(get(&server, &["room-1"], &session("all")).await, Answer::Opened);
+    drop(running);
+    until_refused(&address).await;
+    assert_eq!(get(&server, &["room-1"], &session("all")).await, unavailable);
+    let (_, _running) = serve(&backend, &address).await;
+    let back =
+        async { while get(&server, &["room-1"], &session("all")).await != Answer::Opened {} };
+    within("the backend to be asked again", back).await;
+}
+
+async fn until_refused(address: &str) {
+    let refused = async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the backend to end", refused).await;
+}
+
+#[tokio::test]
+async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
+    let backend = Arc::new(Backend::default());
+    let (address, running) = serve(&backend, "127.0.0.1:0").await;
+    let (patient, _folder) = with(&address, "recheck = \"50ms\"\npatience = \"1h\"").await;
+    let (strict, _other) =
+        with(&address, "recheck = \"50ms\"\npatience = \"300ms\"\ncache = \"0s\"").await;
+    let path = "/events/?channel=room-1";
+    let mut lasting = patient.get(path, &session("one")).await;
+    lasting.opening().await;
+    let mut ending = strict.get(path, &session("one")).await;
+    ending.opening().await;
+    let mut public = strict.get("/events/?channel=news", &session("one")).await;
+    public.opening().await;
+    drop(running);
+    until_refused(&address).await;
+    let seen = ending.body().await;
+    assert_eq!(
+        seen,
+        "id: room-1:0\n\nevent: stream-error\nid: error\ndata: {\"condition\": \"internal-error\", \
+         \"text\": \"Permission could not be checked for too long.\"}\n\n"
+    );
+    patient.fill("room-1", 1).await;
+    lasting.until("data: 1\n\n").await;
+    strict.fill("news", 1).await;
+    public.until("data: 1\n\n").await;
+}
+
+#[tokio::test]
+async fn what_the_backend_takes_back_ends_a_stream_when_told_and_when_not() {
+    let backend = Arc::new(Backend::default());
+    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    // Remembered for longer than the test lasts: only a change makes it forget.
+    let (told, _folder) = with(&address, "cache = \"1h\"\nrecheck = \"1h\"").await;
+    let (looking, _other) = with(&address, "cache = \"10ms\"\nrecheck = \"50ms\"").await;
+    let path = "/events/?channel=room-1";
+    let mut of_told = told.get(path, &session("one")).await;
+    of_told.opening().await;
+    let mut bystander = told.get(path, &session("all")).await;
+    bystander.opening().await;
+    let mut of_looking = looking.get(path, &session("one")).await;
+    of_looking.opening().await;
+    backend.is_revoked.store(true, Ordering::SeqCst);
+    let body = r#"{"user":"u1","channel":"room-1"}"#;
+    let auth = bearer(TOKEN);
+    let request = format!(
+        "POST /permissions/changed HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{auth}\r\n{body}",
+        body.len()
+    );
+    let mut changed = send(told.address, request.as_bytes()).await;
+    assert_eq!(changed.body().await, r#"{"closed":1,"instances":0}"#);
+    told.fill("room-1", 1).await;
+    for stream in [&mut of_told, &mut of_looking] {
+        let seen = stream.body().await;
+        assert!(
+            seen.ends_with(
+                "Permission denied to channels: room-1\", \"channels\": [\"room-1\"]}\n\n"
+            )
+        );
+        assert_eq!(seen.matches("stream-error").count(), 1);
+    }
+    bystander.until("data: 1\n\n").await;
+    assert_eq!(get(&told, &["room-1"], &session("one")).await, refused("room-1"));
+}
+
+#[tokio::test]
+async fn tokens_and_the_backend_go_together() {
+    let backend = Arc::new(Backend::default());
+    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let jwt = format!("[access.jwt]\nsecret = {SECRET:?}");
+    let (server, _folder) = with(&address, &jwt).await;
+    let of_u9 = bearer(&token(json!({"sub": "u9"})));
+    assert_eq!(get(&server, &["user-u9"], &of_u9).await, Answer::Opened);
+    let both = format!("{of_u9}{}", session("one"));
+    // The token names the user; the backend decides about its channels.
+    assert_eq!(get(&server, &["user-u9", "room-1"], &both).await, Answer::Opened);
+    assert_eq!(get(&server, &["user-u1", "room-1"], &both).await, refused("user-u1"));
+    assert_eq!(get(&server, &["room-1"], &of_u9).await, refused("room-1"));
+}
