@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 
-use crate::access::{AccessSettings, PublishToken, PublishTokenSettings, Rules, SettingError};
+use crate::access::{
+    AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
+};
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
 
@@ -74,6 +76,10 @@ pub struct Settings {
     #[arg(skip)]
     pub access: Option<AccessSettings>,
 
+    /// Channels whose events are not stored, as patterns with `*`. Only in the file.
+    #[arg(skip)]
+    pub unreliable: OneOrMany,
+
     /// More tokens to publish with, for some channels each. Only in the file.
     #[arg(skip)]
     pub publish_tokens: Vec<PublishTokenSettings>,
@@ -96,6 +102,8 @@ pub struct Config {
     pub publish_token: Option<String>,
     /// More tokens for publishing.
     pub publishers: Vec<PublishToken>,
+    /// Channels whose events are not stored.
+    pub unreliable: Vec<Pattern>,
     /// Who may read which channels. None: everyone may read all.
     pub rules: Option<Arc<Rules>>,
     /// How instances tell each other about events.
@@ -204,6 +212,12 @@ impl Settings {
                 self.publish_token.as_deref(),
             )?,
             rules,
+            unreliable: self
+                .unreliable
+                .texts()
+                .iter()
+                .map(|text| Pattern::without_claims(text))
+                .collect(),
             publish_token: self.publish_token,
             retention: Retention {
                 age: duration("--retention", self.retention.as_deref().unwrap_or("24h"))?,
@@ -242,6 +256,11 @@ impl Settings {
             max_event_size: self.max_event_size.or(other.max_event_size),
             open_access: self.open_access.or(other.open_access),
             access: self.access.or(other.access),
+            unreliable: if self.unreliable.texts().is_empty() {
+                other.unreliable
+            } else {
+                self.unreliable
+            },
             publish_tokens: [self.publish_tokens, other.publish_tokens].concat(),
             log: self.log.or(other.log),
             config: self.config.or(other.config),

@@ -77,6 +77,12 @@ async fn run(config: Config) -> Result<(), Error> {
     if let Some(relay) = relay {
         hub = hub.relay(relay);
     }
+    if !config.unreliable.is_empty() {
+        let unreliable = config.unreliable;
+        hub = hub.reliable(move |channel| {
+            !unreliable.iter().any(|pattern| pattern.matches(channel, |_| None))
+        });
+    }
     let hub = Hub::with_config(storage.clone(), hub);
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
     let mut http =

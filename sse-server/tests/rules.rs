@@ -240,3 +240,31 @@ async fn each_publish_token_is_for_its_channels() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_unreliable_channel_has_no_ids_and_the_others_keep_theirs() {
+    let (server, _folder) = configured("unreliable = [\"typing-*\"]\n").await;
+    let mut both = server.get("/events/?channel=a&channel=typing-1", "").await;
+    both.opening().await;
+    assert_eq!(both.until("\n\n").await, "id: a:0\n\n");
+    let mut alone = server.get("/events/?channel=typing-1&lastEventId=typing-1:0", "").await;
+    alone.opening().await;
+    let batch =
+        r#"[{"channel":"a","data":1},{"channel":"typing-1","data":2},{"channel":"a","data":3}]"#;
+    let answer = server.publish(batch).await;
+    assert_eq!(answer, json!([{"id": "a:1"}, {"id": null}, {"id": "a:2"}]));
+    server.publish(r#"{"channel":"typing-1","data":4}"#).await;
+    assert_eq!(
+        alone.until("data: 4\n\n").await,
+        "event: message\ndata: 2\n\nevent: message\ndata: 4\n\n"
+    );
+    let seen = both.until("data: 4\n\n").await;
+    assert!(seen.ends_with("event: message\nid: a:2\ndata: 4\n\n"), "{seen}");
+    let resumed = "/events/?channel=a&channel=typing-1&lastEventId=a:0,typing-1:0";
+    let mut late = server.get(resumed, "").await;
+    late.opening().await;
+    assert_eq!(
+        late.until("data: 3\n\n").await,
+        "event: message\nid: a:1\ndata: 1\n\nevent: message\nid: a:2\ndata: 3\n\n"
+    );
+}

@@ -150,7 +150,9 @@ pub trait ChannelManager: Send + Sync + 'static {
         Ok(refused)
     }
 
-    /// Whether the channel's events are stored and have ids, if anything is. Default: yes.
+    /// Whether the channel's events are stored and have ids, if anything is. Default: yes. Not asked by
+    /// [`Access`], for it is about publishing too: give it to
+    /// [`HubConfig::reliable`](crate::hub::HubConfig::reliable).
     fn is_reliable(&self, channel: &str) -> bool {
         let _ = channel;
         true

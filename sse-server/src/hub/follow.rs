@@ -138,7 +138,7 @@ impl Shared {
     fn hear(&self, message: Message) {
         let Some(log) = self.log(&message.channel) else { return };
         match (message.id, message.event) {
-            (Some(id), _) if self.storage.is_lasting() => self.suspects.add(log.name(), id, false),
+            (Some(id), _) if log.is_lasting() => self.suspects.add(log.name(), id, false),
             // Not stored here or anywhere: now or never.
             (_, Some((event_type, data))) => log.append_live(render_live(&event_type, &data)),
             (_, None) => {}
@@ -170,7 +170,7 @@ impl Shared {
 
     /// Compares where each log ends with what the storage says.
     async fn look_at_heads(&self) -> Result<(), StorageError> {
-        let logs: Vec<Arc<Log>> = self.logs().values().cloned().collect();
+        let logs = self.logs().values().filter(|log| log.is_lasting()).cloned().collect::<Vec<_>>();
         for logs in logs.chunks(HEADS) {
             // Before the question: what was visible then has to be in the answer.
             let known: Vec<_> = logs.iter().map(|log| log.head()).collect();

@@ -18,6 +18,8 @@ const TAIL_BYTES: usize = 1 << 20;
 /// One channel that somebody reads.
 pub(super) struct Log {
     name: Arc<str>,
+    /// Its events are stored.
+    is_lasting: bool,
     state: Mutex<State>,
 }
 
@@ -62,8 +64,12 @@ pub(super) enum Read {
 }
 
 impl Log {
-    pub(super) fn new(name: Arc<str>) -> Self {
-        Self { name, state: Mutex::default() }
+    pub(super) fn new(name: Arc<str>, is_lasting: bool) -> Self {
+        Self { name, is_lasting, state: Mutex::default() }
+    }
+
+    pub(super) const fn is_lasting(&self) -> bool {
+        self.is_lasting
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

@@ -53,6 +53,8 @@ pub struct Hub {
 
 struct Shared {
     storage: Arc<dyn Storage>,
+    /// Which channels are stored. None: all.
+    reliable: Option<Reliable>,
     /// The logs of the channels that somebody reads. Nobody needs the others in memory.
     logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
     /// The channels that others have published to, perhaps.
@@ -66,6 +68,9 @@ struct Shared {
     was_connected: AtomicBool,
     is_closed: AtomicBool,
 }
+
+/// Tells by a channel's name whether its events are stored.
+type Reliable = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// How many notices may wait to be heard.
 const NOTICES: usize = 256;
@@ -92,11 +97,12 @@ struct Telling {
 pub struct HubConfig {
     relay: Option<Arc<dyn Relay>>,
     refresh: Duration,
+    reliable: Option<Reliable>,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { relay: None, refresh: Duration::from_secs(5) }
+        Self { relay: None, refresh: Duration::from_secs(5), reliable: None }
     }
 }
 
@@ -114,6 +120,14 @@ impl HubConfig {
         self.refresh = period;
         self
     }
+
+    /// Which channels are reliable: their events are stored and have ids. Default: all. The events of the
+    /// others cost no write and reach whoever listens, on every instance; whoever misses one never gets it.
+    /// The answer to a name must always be the same, and quick.
+    pub fn reliable(mut self, is_reliable: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.reliable = Some(Arc::new(is_reliable));
+        self
+    }
 }
 
 impl std::fmt::Debug for HubConfig {
@@ -121,6 +135,7 @@ impl std::fmt::Debug for HubConfig {
         f.debug_struct("HubConfig")
             .field("has_relay", &self.relay.is_some())
             .field("refresh", &self.refresh)
+            .field("has_unreliable", &self.reliable.is_some())
             .finish()
     }
 }
@@ -140,6 +155,7 @@ impl Hub {
         });
         let shared = Arc::new(Shared {
             storage,
+            reliable: config.reliable.clone(),
             logs: Mutex::default(),
             suspects: Arc::default(),
             telling,
@@ -185,9 +201,10 @@ impl Hub {
             let log = self.shared.join(channel, &mut subscriber);
             let head = match log.head() {
                 Some(head) => head,
+                None if !log.is_lasting() => log.learn_head(0),
                 None => log.learn_head(self.shared.storage.head(channel).await?),
             };
-            let resume = resume.position(channel).filter(|_| self.shared.storage.is_lasting());
+            let resume = resume.position(channel).filter(|_| log.is_lasting());
             subscriber.start(Position::new(log, head, resume));
         }
         Ok(subscriber)
@@ -249,8 +266,9 @@ impl Shared {
     /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is joined.
     fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
         let mut logs = self.logs();
-        let log =
-            logs.entry(channel.clone()).or_insert_with(|| Arc::new(Log::new(channel.clone())));
+        let log = logs
+            .entry(channel.clone())
+            .or_insert_with(|| Arc::new(Log::new(channel.clone(), self.is_lasting(channel))));
         subscriber.join(log.clone());
         log.clone()
     }
@@ -263,6 +281,12 @@ impl Shared {
         {
             entry.remove();
         }
+    }
+
+    /// Whether the events of this channel are stored.
+    fn is_lasting(&self, channel: &str) -> bool {
+        let is_reliable = self.reliable.as_ref().is_none_or(|is_reliable| is_reliable(channel));
+        is_reliable && self.storage.is_lasting()
     }
 
     fn is_closed(&self) -> bool {

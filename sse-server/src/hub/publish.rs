@@ -88,7 +88,7 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
     let events: Vec<NewEvent> = group.iter_mut().flat_map(take).collect();
     let answers = group.drain(..).map(|request| request.answer);
     // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
-    match shared.storage.append(&events).await {
+    match append(shared, &events).await {
         Ok(ids) => {
             show(shared, &events, &ids);
             tell(shared, &events, &ids);
@@ -108,12 +108,24 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
     }
 }
 
+/// Stores what is to be stored. The id of the other events is 0.
+async fn append(shared: &Shared, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    if shared.reliable.is_none() {
+        return shared.storage.append(events).await;
+    }
+    let is_stored = |event: &&NewEvent| shared.is_lasting(&event.channel);
+    let stored: Vec<NewEvent> = events.iter().filter(is_stored).cloned().collect();
+    let ids = if stored.is_empty() { Vec::new() } else { shared.storage.append(&stored).await? };
+    let mut ids = ids.into_iter();
+    let id = |event| if is_stored(&event) { ids.next().unwrap_or_default() } else { 0 };
+    Ok(events.iter().map(id).collect())
+}
+
 /// Makes events visible to readers here.
 fn show(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
-    let is_lasting = shared.storage.is_lasting();
     for (event, &id) in events.iter().zip(ids) {
         let Some(log) = shared.log(&event.channel) else { continue };
-        if !is_lasting {
+        if !log.is_lasting() {
             log.append_live(render_live(&event.event_type, &event.data));
             continue;
         }
@@ -128,23 +140,26 @@ fn show(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
 /// Has other instances told.
 fn tell(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
     let Some(telling) = &shared.telling else { return };
-    let is_lasting = shared.storage.is_lasting();
-    let messages: Vec<Message> = if telling.whole || !is_lasting {
-        let message = |(event, &id): (&NewEvent, &u64)| Message {
-            channel: event.channel.clone(),
-            id: is_lasting.then_some(id),
-            event: Some((event.event_type.clone(), event.data.clone())),
-        };
-        events.iter().zip(ids).map(message).collect()
+    // Ids begin at 1; an event without one is not stored.
+    let is_lasting = ids.iter().all(|&id| id > 0);
+    let whole = |(event, &id): (&NewEvent, &u64)| Message {
+        channel: event.channel.clone(),
+        id: (id > 0).then_some(id),
+        event: Some((event.event_type.clone(), event.data.clone())),
+    };
+    let messages: Vec<Message> = if telling.whole {
+        events.iter().zip(ids).map(whole).collect()
     } else {
+        let (stored, others): (Vec<_>, Vec<_>) =
+            events.iter().zip(ids).partition(|(_, id)| **id > 0);
         let lasts: HashMap<_, _> =
-            events.iter().map(|event| &event.channel).zip(ids.iter().copied()).collect();
-        let message = |(channel, id): (&Arc<str>, u64)| Message {
+            stored.iter().map(|(event, id)| (&event.channel, **id)).collect();
+        let last = |(channel, id): (&Arc<str>, u64)| Message {
             channel: channel.clone(),
             id: Some(id),
             event: None,
         };
-        lasts.into_iter().map(message).collect()
+        others.into_iter().map(whole).chain(lasts.into_iter().map(last)).collect()
     };
     // Publishing does not wait for a relay that does not get on. With a storage, others see it later.
     if telling.sender.try_send(messages).is_err() && !is_lasting {

@@ -102,10 +102,8 @@ impl Subscriber {
 
     /// The positions of all its channels, as they go into an event's id. Empty if nothing is stored.
     pub fn cursor(&self) -> Cursor<'_> {
-        if !self.shared.storage.is_lasting() {
-            return Cursor::new();
-        }
-        self.positions.iter().map(|position| (&**position.log.name(), position.at)).collect()
+        let lasting = self.positions.iter().filter(|position| position.log.is_lasting());
+        lasting.map(|position| (&**position.log.name(), position.at)).collect()
     }
 
     /// Whether it waits for the storage, not for something to be published.
@@ -195,7 +193,7 @@ impl Subscriber {
             }
         }
         if !lost.is_empty() {
-            let id = self.shared.storage.is_lasting().then(|| self.cursor().to_string());
+            let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
             let reset = stream_reset(id.as_deref(), &lost);
             reset.expect("a cursor is percent-encoded").encode_into(out);
         }
@@ -204,7 +202,15 @@ impl Subscriber {
                 Found::Events(events) => events,
                 Found::Live(events) => {
                     self.positions[*index].live_at += events.len() as u64;
-                    events.drain(..).for_each(|event| out.extend_from_slice(event.bytes()));
+                    // Beside channels that are stored, their positions.
+                    let id = self.cursor().to_string();
+                    for event in events.drain(..) {
+                        if id.is_empty() {
+                            out.extend_from_slice(event.bytes());
+                        } else {
+                            event.encode_with_id(&id, out);
+                        }
+                    }
                     continue;
                 }
                 Found::Gap { .. } => continue,
