@@ -4,16 +4,21 @@ mod access;
 mod server;
 mod services;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
 
 use access::{Answer, Grants, Site, answer, refused};
 use serde_json::{Value, json};
 use server::{Response, within};
+use sse_server::access::Access;
 use sse_server::config::{RelayChoice, StorageChoice};
 use sse_server::hub::HubConfig;
-use sse_server::storage::{MemoryStorage, Retention};
+use sse_server::storage::{MemoryStorage, NewEvent, Retention, Storage, StorageError, StoredEvent};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
 /// So long that only a relay can be the reason why something arrives in time.
 const NEVER: Duration = Duration::from_hours(1);
@@ -147,6 +152,59 @@ async fn each_page_of_a_replay_is_checked() {
     assert!(!seen.contains("id: b:800\n"));
 }
 
+/// In the middle of a read of history the permission goes: what was being read is held back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_read_while_permission_goes_is_held_back() {
+    let storage = Arc::new(Revoking { inner: MemoryStorage::new(), access: OnceLock::new() });
+    let grants = grants(&[(Some("u1"), "a")]);
+    let site = Site::start(storage.clone(), HubConfig::default(), grants.clone()).await;
+    site.publish("a", "secret").await;
+    assert!(storage.access.set((site.access.clone(), grants)).is_ok());
+    let path = "/events/?channel=a&lastEventId=a:0";
+    let mut stream = site.get(path, "X-User: u1\r\n").await;
+    assert_eq!(stream.body().await, FORBIDDEN);
+}
+
+/// Takes back the permission of u1 whenever history is read.
+struct Revoking {
+    inner: MemoryStorage,
+    access: OnceLock<(Access, Arc<Grants>)>,
+}
+
+#[async_trait]
+impl Storage for Revoking {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+        self.inner.append(events).await
+    }
+
+    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+        self.inner.head(channel).await
+    }
+
+    async fn read(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StorageError> {
+        let (access, grants) = self.access.get().expect("set before anybody reads");
+        grants.revoke(Some("u1"), "a");
+        // Within one poll of the stream, between its look at the permission and its next word.
+        let changed = access.permission_changed(Some("u1"), "a");
+        let changed = block_in_place(|| Handle::current().block_on(changed));
+        assert_eq!(changed.expect("it can be checked").closed, 1);
+        self.inner.read(channel, after, limit).await
+    }
+
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+        self.inner.trim(before, limit).await
+    }
+
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+        self.inner.shorten(keep, limit).await
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_says_is_noticed_by_looking() {
     let grants = Grants { recheck: Some(Duration::from_millis(50)), ..Grants::default() };
@@ -211,7 +269,7 @@ async fn the_request_must_be_in_order() {
 /// A channel that no other test uses.
 fn channel() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.expect("after 1970").as_nanos();
     format!("revoked-{now:x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
