@@ -1,6 +1,6 @@
 //! `sse-client` beside other crates that read event streams over HTTP, its peers.
 //!
-//! [`CLIENTS`] has an adapter for each; their speed is measured in `benches`. Nothing of ours may depend
+//! [`OURS`] and [`PEERS`] have an adapter for each; their speed is measured in `benches`. Nothing of ours may depend
 //! on this crate, because it depends on all the peers.
 //!
 //! An adapter uses its crate as that crate's documentation does, with its defaults, and where it offers
