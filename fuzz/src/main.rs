@@ -9,7 +9,7 @@ mod decode;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sse_fuzz::hostile;
+use sse_fuzz::{hostile, probe};
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
@@ -20,15 +20,18 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, at the start")]
 enum Command {
     Decode(decode::Decode),
     Hostile(hostile::Command),
+    Probe(probe::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
         Command::Hostile(hostile) => hostile.run(),
+        Command::Probe(probe) => probe.run(),
     };
     match result {
         Ok(code) => code,

@@ -1,18 +1,28 @@
-//! The table of cases in docs/hostile.md is the catalogue.
+//! The tables of cases and checks in the documentation are the catalogues.
 
 use std::path::Path;
 use std::{env, fs};
 
-#[test]
-fn the_table_of_cases_is_up_to_date() {
+/// Compares the end of a file with a table, or writes it there.
+fn is_up_to_date(file: &str, table: &str) {
     const MARK: &str = "--test documentation` -->\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/hostile.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
     let found = fs::read_to_string(&path).expect("it is there");
     let (head, _) = found.split_once(MARK).expect("the mark is there");
-    let expected = format!("{head}{MARK}\n{}", sse_fuzz::hostile::table());
+    let expected = format!("{head}{MARK}\n{table}");
     if env::var_os("BLESS").is_some() {
         fs::write(&path, &expected).expect("it can be written");
     } else if found != expected {
-        panic!("the cases have changed: run this test with BLESS=1 and look at the difference");
+        panic!("{file}: run this test with BLESS=1 and look at the difference");
     }
+}
+
+#[test]
+fn the_table_of_cases_is_up_to_date() {
+    is_up_to_date("hostile.md", &sse_fuzz::hostile::table());
+}
+
+#[test]
+fn the_table_of_checks_is_up_to_date() {
+    is_up_to_date("probe.md", &sse_fuzz::probe::table());
 }

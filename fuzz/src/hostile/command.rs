@@ -1,6 +1,5 @@
 //! `sse-fuzz hostile`: serves the cases, or runs a client through them.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +11,11 @@ use clap::Args;
 use super::case::Case;
 use super::catalogue;
 use super::check::{self, Client, CommandError};
-use super::report::{self, Summary};
+use super::report;
 use super::serve::Server;
+use crate::interruption::Interruption;
+use crate::report_file::{self, FileError};
+use crate::verdict::Summary;
 
 /// Misbehaves on purpose, for testing clients
 ///
@@ -60,8 +62,8 @@ enum Error {
     Client(#[from] CommandError),
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
-    #[error("cannot write {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -118,9 +120,9 @@ impl Command {
         };
         report::summary(&mut out, &outcomes)?;
         let client = self.check.as_deref().unwrap_or_default();
-        write_file(self.json.as_ref(), |file| report::json(file, client, &outcomes))?;
-        write_file(self.junit.as_ref(), |file| report::junit(file, &outcomes))?;
-        Ok(match Summary::of(&outcomes) {
+        report_file::write(self.json.as_deref(), |file| report::json(file, client, &outcomes))?;
+        report_file::write(self.junit.as_deref(), |file| report::junit(file, &outcomes))?;
+        Ok(match Summary::of(report::verdicts(&outcomes)) {
             Summary { fail: 1.., .. } => ExitCode::from(1),
             Summary { pass: 0, .. } => ExitCode::from(4),
             _ => ExitCode::SUCCESS,
@@ -140,54 +142,5 @@ impl Command {
         let is_chosen =
             |case: &Case| names.is_empty() || names.iter().any(|name| is_meant(name, case));
         Ok(all.into_iter().filter(is_chosen).collect())
-    }
-}
-
-fn write_file(
-    path: Option<&PathBuf>,
-    write: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>,
-) -> Result<(), Error> {
-    let Some(path) = path else {
-        return Ok(());
-    };
-    let written = File::create(path).and_then(|file| {
-        let mut file = io::BufWriter::new(file);
-        write(&mut file)?;
-        file.flush()
-    });
-    written.map_err(|source| Error::File { path: path.clone(), source })
-}
-
-/// Ctrl-C and SIGTERM, listened to from when it is made: whoever has seen the first line of output may
-/// interrupt.
-struct Interruption {
-    #[cfg(unix)]
-    signals: [tokio::signal::unix::Signal; 2],
-}
-
-impl Interruption {
-    #[cfg(unix)]
-    fn new() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> io::Result<Self> {
-        Ok(Self {})
-    }
-
-    #[cfg(unix)]
-    async fn wait(mut self) {
-        let [interrupt, terminate] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    async fn wait(self) {
-        drop(tokio::signal::ctrl_c().await);
     }
 }

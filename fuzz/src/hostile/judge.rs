@@ -6,30 +6,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::case::{Case, Check, Expected};
 use super::request::Request;
+pub use crate::verdict::Verdict;
 
 /// How much earlier than asked for a request may come, since two clocks look at it.
 const EARLY: Duration = Duration::from_millis(50);
 
 /// Requests that the evidence shows.
 const SHOWN: usize = 12;
-
-/// What came of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The client did what a correct client does.
-    Pass,
-    /// It cannot be asked: the client's command or this machine lacks something.
-    Skip,
-    /// It did not come to the point where the rule applies, or what was to be seen could not be.
-    Inconclusive,
-    /// It did something else.
-    Fail,
-}
 
 /// Everything that was seen of a client in one run.
 #[derive(Clone, Debug, Default)]

@@ -2,61 +2,22 @@
 
 use std::io::{self, Write};
 
-use anstyle::{AnsiColor, Style};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
 use super::check::Outcome;
-use super::judge::Verdict;
+use crate::verdict::{Summary, Verdict};
 
-/// How many cases came to each verdict.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Summary {
-    pub(super) pass: usize,
-    pub(super) fail: usize,
-    pub(super) skip: usize,
-    pub(super) inconclusive: usize,
-}
-
-impl Summary {
-    pub(super) fn of(outcomes: &[Outcome]) -> Self {
-        let mut summary = Self::default();
-        for outcome in outcomes {
-            match outcome.judgement.verdict {
-                Verdict::Pass => summary.pass += 1,
-                Verdict::Fail => summary.fail += 1,
-                Verdict::Skip => summary.skip += 1,
-                Verdict::Inconclusive => summary.inconclusive += 1,
-            }
-        }
-        summary
-    }
-}
-
-const fn style(verdict: Verdict) -> Style {
-    match verdict {
-        Verdict::Pass => AnsiColor::Green.on_default(),
-        Verdict::Fail => AnsiColor::Red.on_default().bold(),
-        Verdict::Skip => AnsiColor::BrightBlack.on_default(),
-        Verdict::Inconclusive => AnsiColor::Yellow.on_default(),
-    }
-}
-
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Fail => "FAIL",
-        Verdict::Skip => "skip",
-        Verdict::Inconclusive => "inconclusive",
-    }
+pub(super) fn verdicts(outcomes: &[Outcome]) -> impl Iterator<Item = Verdict> {
+    outcomes.iter().map(|outcome| outcome.judgement.verdict)
 }
 
 /// The verdict of a case, on one line.
 pub(super) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let verdict = outcome.judgement.verdict;
-    let style = style(verdict);
+    let style = verdict.style();
     let seconds = outcome.time.as_secs_f32();
-    write!(out, "{style}{:12}{style:#} {:32} {seconds:5.1} s", word(verdict), outcome.case.id)?;
+    write!(out, "{style}{:12}{style:#} {:32} {seconds:5.1} s", verdict.word(), outcome.case.id)?;
     match outcome.judgement.reasons.first() {
         Some(reason) => writeln!(out, "  {reason}"),
         None => writeln!(out),
@@ -67,7 +28,7 @@ pub(super) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
 pub(super) fn summary(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     for outcome in outcomes.iter().filter(|outcome| outcome.judgement.verdict == Verdict::Fail) {
         let case = &outcome.case;
-        let style = style(Verdict::Fail);
+        let style = Verdict::Fail.style();
         writeln!(out, "\n{style}{}{style:#}: {}", case.id, case.title)?;
         writeln!(out, "  a correct client: {} ({})", case.correct, case.reference)?;
         for reason in &outcome.judgement.reasons {
@@ -78,7 +39,7 @@ pub(super) fn summary(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<
         }
         writeln!(out, "  alone: sse-fuzz hostile {} --check …", case.id)?;
     }
-    let Summary { pass, fail, skip, inconclusive } = Summary::of(outcomes);
+    let Summary { pass, fail, skip, inconclusive, .. } = Summary::of(verdicts(outcomes));
     writeln!(out, "\n{pass} pass, {fail} fail, {inconclusive} inconclusive, {skip} skipped")
 }
 
@@ -113,7 +74,7 @@ pub(super) fn json(out: impl Write, client: &str, outcomes: &[Outcome]) -> io::R
         evidence: &judgement.evidence,
         seconds: time.as_secs_f32(),
     });
-    let whole = Whole { client, summary: Summary::of(outcomes), cases: cases.collect() };
+    let whole = Whole { client, summary: Summary::of(verdicts(outcomes)), cases: cases.collect() };
     Ok(serde_json::to_writer_pretty(out, &whole)?)
 }
 
@@ -122,13 +83,13 @@ pub(super) fn junit(out: impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     let mut suite = TestSuite::new("sse-fuzz hostile");
     for Outcome { case, judgement, time } in outcomes {
         let mut status = match judgement.verdict {
-            Verdict::Pass => TestCaseStatus::success(),
+            Verdict::Pass | Verdict::Info | Verdict::Warn => TestCaseStatus::success(),
             Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),
             Verdict::Skip | Verdict::Inconclusive => TestCaseStatus::skipped(),
         };
         if judgement.verdict != Verdict::Pass {
             let reasons = judgement.reasons.join("; ");
-            status.set_message(format!("{}: {reasons}", word(judgement.verdict)));
+            status.set_message(format!("{}: {reasons}", judgement.verdict.word()));
             status.set_description(judgement.evidence.join("\n"));
         }
         let mut test = TestCase::new(case.id.as_str(), status);

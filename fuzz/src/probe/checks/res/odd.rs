@@ -1,0 +1,290 @@
+//! Ids that are not those of a client that has simply been away for a moment.
+
+use std::time::Duration;
+
+use super::super::Judged;
+use super::super::con::headed;
+use super::recovery::is_reset;
+use super::{PROMPT, goes_on, own_events, recent_id};
+use crate::probe::ask::Ask;
+use crate::probe::catalogue::Check;
+use crate::probe::context::{Probe, after, is_own};
+use crate::probe::finding::Finding;
+use crate::probe::tape::{End, Tape};
+use crate::probe::wire::Connection;
+
+/// Those that can be done although no event has an id.
+pub(super) const NEED_NO_IDS: [&str; 5] =
+    ["res.garbage", "res.long-id", "res.utf8-id", "res.control-id", "res.reflected"];
+
+pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+    match check.id() {
+        "res.garbage" => garbage(probe, check).await,
+        "res.long-id" => long_id(probe, check).await,
+        "res.utf8-id" => survived(probe, check, &["b\u{fc}cher-\u{1f600}"]).await,
+        "res.control-id" => control_id(probe, check).await,
+        "res.reflected" => reflected(probe, check).await,
+        "res.future" => future(probe, check).await,
+        "res.expired" => expired(probe, check).await,
+        "res.overflow" => overflow(probe, check).await,
+        _ => repeated(probe, check).await,
+    }
+}
+
+/// What is wrong with an answer to an odd request, whatever it says.
+fn breakage(tape: &Tape) -> Option<String> {
+    match (&tape.head, &tape.end) {
+        (None, None) => Some("is not answered within 4 s".to_owned()),
+        (None, Some((_, End::Malformed(what)))) => {
+            Some(format!("is answered with no HTTP: {what}"))
+        }
+        (None, Some(_)) => Some("makes the server hang up unanswered".to_owned()),
+        (Some(head), _) if head.status >= 500 => Some(format!("is answered with {}", head.status)),
+        (Some(_), Some((_, End::Cut | End::Reset | End::Malformed(_)))) => {
+            Some("makes the server break off its answer".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Asks, reads the head, and a moment longer: some break only then.
+async fn asked(probe: &Probe, ask: &Ask) -> Result<Connection, Finding> {
+    let mut connection = probe.head(ask).await?;
+    let moment = after(Duration::from_millis(300));
+    connection.until(moment, |tape| tape.total > 0 || tape.end.is_some()).await;
+    connection.until(after(Duration::from_millis(100)), |tape| tape.end.is_some()).await;
+    Ok(connection)
+}
+
+async fn survived(probe: &Probe, check: &Check, ids: &[&str]) -> Judged {
+    let mut finding = Finding::pass();
+    for id in ids {
+        let connection = asked(probe, &probe.ask().with("Last-Event-ID", id)).await?;
+        if let Some(breakage) = breakage(&connection.tape) {
+            let text = format!(
+                "Last-Event-ID: {} {breakage}",
+                crate::probe::finding::shown(id.as_bytes())
+            );
+            return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+        }
+        finding = probe.show(finding, &connection.tape);
+    }
+    Ok(finding)
+}
+
+async fn garbage(probe: &Probe, check: &Check) -> Judged {
+    let connection = asked(probe, &probe.ask().with("Last-Event-ID", "%zz! garbage")).await?;
+    let finding = match (breakage(&connection.tape), connection.tape.status()) {
+        (Some(breakage), _) => {
+            Finding::new(crate::verdict::Verdict::Fail, format!("it {breakage}"))
+        }
+        (None, Some(status @ 400..500)) => Finding::fault(
+            check,
+            format!("it is answered with {status}, after which an EventSource never comes back"),
+        ),
+        _ => Finding::pass(),
+    };
+    Ok(probe.show(finding, &connection.tape))
+}
+
+async fn long_id(probe: &Probe, check: &Check) -> Judged {
+    let mut said = Vec::new();
+    for len in [8 << 10, 64 << 10] {
+        let id = "1".repeat(len);
+        let ask = probe.ask().with("Last-Event-ID", &id);
+        // A server that hangs up while it is still being written to, has refused.
+        let Ok(connection) = asked(probe, &ask).await else { continue };
+        let is_refusal = matches!(&connection.tape.end, Some((_, End::Cut | End::Reset)));
+        match breakage(&connection.tape) {
+            Some(breakage) if !(is_refusal && connection.tape.status() != Some(200)) => {
+                let text = format!("an id of {} KiB {breakage}", len >> 10);
+                return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+            }
+            _ => {}
+        }
+        let status =
+            connection.tape.status().map_or("closed".to_owned(), |status| status.to_string());
+        said.push(format!("{} KiB: {status}", len >> 10));
+    }
+    Ok(Finding::pass_with(said.join(", ")))
+}
+
+async fn control_id(probe: &Probe, check: &Check) -> Judged {
+    for (name, byte) in [("CR", b'\r'), ("NUL", 0)] {
+        let word = probe.word();
+        let id = [b"1", &[byte][..], word.as_bytes()].concat();
+        let connection = asked(probe, &probe.ask().with("Last-Event-ID", id)).await?;
+        let is_server_error = connection.tape.status().is_some_and(|status| status >= 500);
+        let finding = if is_server_error {
+            Finding::new(
+                crate::verdict::Verdict::Fail,
+                format!("a {name} in a header is a server error"),
+            )
+        } else if connection.tape.status().is_some_and(|status| status < 400) {
+            let text = "is taken; unless it is replaced by a space, it may end lines elsewhere";
+            Finding::warn(format!("a {name} in a header {text}"))
+        } else {
+            continue;
+        };
+        debug_assert_eq!(check.id(), "res.control-id");
+        return Ok(probe.show(finding, &connection.tape));
+    }
+    Ok(Finding::pass())
+}
+
+async fn reflected(probe: &Probe, check: &Check) -> Judged {
+    let word = probe.word();
+    let connection = asked(probe, &probe.ask().with("Last-Event-ID", &word)).await?;
+    let tape = &connection.tape;
+    let in_head = tape.head.as_ref().is_some_and(|head| {
+        let mut named = head.headers.iter().filter(|(_, value)| value.contains(&word));
+        named.any(|(name, _)| !name.eq_ignore_ascii_case("mercure-last-event-id"))
+    });
+    let finding = if in_head {
+        Finding::fault(check, "the id comes back in a header")
+    } else if tape.text().contains(&word) {
+        Finding::warn("the id comes back in the body; see that it can bring no line ends")
+    } else {
+        Finding::pass()
+    };
+    Ok(probe.show(finding, tape))
+}
+
+/// The id with its last number replaced.
+fn numbered(id: &str, number: &str) -> Option<String> {
+    let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
+    let begin = id[..end]
+        .rfind(|char: char| !char.is_ascii_digit())
+        .map_or(0, |at| at + id[at..].chars().next().map_or(1, char::len_utf8));
+    Some(format!("{}{number}{}", &id[..begin], &id[end..]))
+}
+
+fn number(id: &str) -> Option<u64> {
+    let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
+    let digits = id[..end].rfind(|char: char| !char.is_ascii_digit());
+    let begin = digits.map_or(0, |at| at + id[at..].chars().next().map_or(1, char::len_utf8));
+    id[begin..end].parse().ok()
+}
+
+/// An id of the witness in which there is a number that counts.
+fn countable(probe: &Probe) -> Result<String, Finding> {
+    let unknown =
+        || Finding::inconclusive("the ids have no number that counts, so none can be made up");
+    let events = own_events(&probe.witness.tape());
+    let ids: Vec<&str> = events.iter().filter_map(|event| event.id.as_deref()).collect();
+    let numbers: Vec<u64> = ids.iter().filter_map(|id| number(id)).collect();
+    // Some may have been lost, which is another check's business.
+    let steps = numbers.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
+    let counts = numbers.len() == ids.len() && steps * 10 >= numbers.len().saturating_sub(1) * 9;
+    match ids.last() {
+        Some(last) if counts && ids.len() > 1 => Ok((*last).to_owned()),
+        _ => Err(unknown()),
+    }
+}
+
+async fn future(probe: &Probe, check: &Check) -> Judged {
+    let id = countable(probe)?;
+    let ahead = number(&id).unwrap_or_default().saturating_add(1_000_000).to_string();
+    let id = numbered(&id, &ahead).unwrap_or(id);
+    let mut connection = probe.resume(&id).await?;
+    let head = headed(probe, check, &connection)?;
+    if head.status >= 500 {
+        let text = format!("{id:?} is answered with {}", head.status);
+        return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+    }
+    if !head.is_event_stream() || connection.tape.events.iter().any(is_reset) {
+        return Ok(
+            probe.show(Finding::pass_with("it says that it does not know it"), &connection.tape)
+        );
+    }
+    let goes_on =
+        goes_on(probe, &mut connection).await? || connection.tape.events.iter().any(is_reset);
+    let fault = (!goes_on).then(|| {
+        format!("resumed after {id:?}, the stream is silent while the witness gets events")
+    });
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}
+
+async fn expired(probe: &Probe, check: &Check) -> Judged {
+    let last = countable(probe)?;
+    let id = numbered(&last, "1").unwrap_or_else(|| last.clone());
+    if number(&last).is_some_and(|number| number < 3) {
+        return Ok(Finding::inconclusive("nothing is old yet"));
+    }
+    let mut connection = probe.resume(&id).await?;
+    let head = headed(probe, check, &connection)?;
+    let asked_for = head.header("mercure-last-event-id");
+    let is_told = asked_for.is_some_and(|known| known != id);
+    if !head.is_event_stream() || is_told {
+        let finding = Finding::pass_with("it says that it does not know it");
+        return Ok(probe.show(finding, &connection.tape));
+    }
+    let is_there = |tape: &Tape| tape.events.iter().any(|event| is_own(event) || is_reset(event));
+    connection.until(after(PROMPT + probe.settings.wait.min(PROMPT)), is_there).await;
+    let tape = &connection.tape;
+    let first = tape.events.iter().find(|event| is_own(event) || is_reset(event));
+    let finding = match first {
+        Some(event) if is_reset(event) => Finding::pass_with(format!("it sends {}", event.event)),
+        Some(event) => match event.id.as_deref().and_then(number) {
+            Some(2) => Finding::pass_with("it has kept everything"),
+            Some(next) => Finding::fault(
+                check,
+                format!("after {id:?} comes number {next}, and nothing says that some are missing"),
+            ),
+            None => Finding::inconclusive("the next id has no number"),
+        },
+        None => Finding::inconclusive("no event came"),
+    };
+    Ok(probe.show(finding, tape))
+}
+
+async fn overflow(probe: &Probe, check: &Check) -> Judged {
+    let id = countable(probe)?;
+    let numbers = ["-1", "99999999999999999999999999", "18446744073709551616"];
+    let ids: Vec<String> = numbers.iter().filter_map(|number| numbered(&id, number)).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    survived(probe, check, &ids).await
+}
+
+async fn repeated(probe: &Probe, check: &Check) -> Judged {
+    let (Some(new), Some(old)) = (recent_id(probe, 0), recent_id(probe, 3)) else {
+        return Ok(Finding::inconclusive("too few events came"));
+    };
+    let ask = probe.ask().add("Last-Event-ID", &old).add("Last-Event-ID", &new);
+    let mut connection = asked(probe, &ask).await?;
+    if let Some(breakage) = breakage(&connection.tape) {
+        let text = format!("a request with two ids {breakage}");
+        return Ok(probe.show(Finding::warn(text), &connection.tape));
+    }
+    if connection.tape.status() != Some(200) || connection.tape.events.iter().any(is_reset) {
+        return Ok(probe.show(Finding::pass(), &connection.tape));
+    }
+    connection.until(after(PROMPT), |tape| !own_events(tape).is_empty()).await;
+    let first = own_events(&connection.tape).into_iter().next().and_then(|event| event.id);
+    let events = own_events(&probe.witness.tape());
+    let place = |id: Option<&String>| events.iter().position(|event| event.id.as_ref() == id);
+    let text = match (place(first.as_ref()), place(Some(&new))) {
+        (Some(first), Some(new)) if first <= new => "of two ids, it takes the first",
+        (Some(_), Some(_)) => "of two ids, it takes the last",
+        _ => "of two ids, it takes one",
+    };
+    Ok(probe.show(Finding::fault(check, text), &connection.tape))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{number, numbered};
+
+    #[test]
+    fn the_last_number_of_an_id_is_found() {
+        for (id, at, other) in [
+            ("7", Some(7), Some("x")),
+            ("test:41", Some(41), Some("test:x")),
+            ("c2:3,\u{fc}5z", Some(5), Some("c2:3,\u{fc}xz")),
+            ("none", None, None),
+        ] {
+            assert_eq!(number(id), at);
+            assert_eq!(numbered(id, "x").as_deref(), other);
+        }
+    }
+}

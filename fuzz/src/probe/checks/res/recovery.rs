@@ -1,0 +1,270 @@
+//! The witness's oracle: a subscriber is cut and resumed again and again, and must have got what the
+//! witness got.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::Judged;
+use super::{PROMPT, own_events};
+use crate::probe::catalogue::Check;
+use crate::probe::context::{Probe, after, is_own};
+use crate::probe::finding::Finding;
+use crate::probe::tape::{Seen, Tape};
+
+/// How often it is cut.
+const CUTS: usize = 6;
+
+/// How a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Closed after a blank line.
+    Between,
+    /// Reset, when half of an event has been read.
+    MidEvent,
+    /// Closed, when the next event's id has been read and its blank line has not.
+    AfterId,
+}
+
+/// What a subscriber has got over all its connections, and how.
+#[derive(Clone, Debug, Default)]
+pub(in crate::probe) struct Recovery {
+    got: Vec<Seen>,
+    fault: Fault,
+    requests: Vec<usize>,
+    /// There was an explicit sign that something is missing.
+    reset: bool,
+    quiet: bool,
+}
+
+/// What is wrong, each as a sentence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Fault {
+    refused: Option<String>,
+    loss: Option<String>,
+    duplicate: Option<String>,
+    order: Option<String>,
+    bytes: Option<String>,
+}
+
+pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+    let (recovery, tapes) = match check.id() {
+        "res.cut-mid-event" => run(probe, Cut::MidEvent).await?,
+        "res.cut-after-id" => run(probe, Cut::AfterId).await?,
+        _ => {
+            let shared = probe.recovery.get_or_try_init(|| async {
+                let (recovery, tapes) = run(probe, Cut::Between).await?;
+                probe.keep_all(tapes);
+                Ok::<_, Finding>(recovery)
+            });
+            (shared.await?.clone(), Vec::new())
+        }
+    };
+    let Recovery { fault, .. } = &recovery;
+    let found = match check.id() {
+        "res.loss" => fault.refused.as_ref().or(fault.loss.as_ref()),
+        "res.duplicate" => fault.duplicate.as_ref(),
+        "res.order" => fault.order.as_ref(),
+        "res.same-bytes" => fault.bytes.as_ref(),
+        // With these cuts everything counts.
+        _ => fault
+            .refused
+            .as_ref()
+            .or(fault.loss.as_ref())
+            .or(fault.duplicate.as_ref())
+            .or(fault.order.as_ref()),
+    };
+    // What goes wrong without these cuts, too, is not theirs.
+    let is_own = !matches!(check.id(), "res.cut-mid-event" | "res.cut-after-id")
+        || probe.recovery.get().is_none_or(|plain| plain.fault == Fault::default());
+    let mut finding = match found {
+        Some(reason) if is_own => Finding::fault(check, reason.clone()),
+        Some(_) => Finding::inconclusive("it goes wrong with plain cuts already"),
+        None if recovery.quiet || recovery.got.len() < 2 => {
+            Finding::inconclusive("too few events came to both to compare")
+        }
+        None => {
+            let reset = if recovery.reset { ", and was told of gaps" } else { "" };
+            Finding::pass_with(format!(
+                "{} events over {} connections{reset}",
+                recovery.got.len(),
+                recovery.requests.len()
+            ))
+        }
+    };
+    for tape in &tapes {
+        if finding.exchanges.len() < 3 {
+            finding = probe.show(finding, tape);
+        }
+    }
+    if tapes.is_empty() && found.is_some() {
+        for tape in probe.tapes.lock().expect("nobody panics while keeping").iter().take(4) {
+            finding = probe.show(finding, tape);
+        }
+    }
+    probe.keep_all(tapes);
+    Ok(probe.show_witness(finding))
+}
+
+async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> {
+    let mut recovery = Recovery::default();
+    let mut tapes = Vec::new();
+    let mut id: Option<String> = None;
+    let mut random = fastrand::Rng::with_seed(probe.settings.seed);
+    for number in 0..=CUTS {
+        let is_last = number == CUTS;
+        let wanted = if is_last { 2 } else { random.usize(1..4) };
+        let ask = match &id {
+            Some(id) => probe.ask().with("Last-Event-ID", id),
+            None => probe.ask(),
+        };
+        let mut connection = probe.head(&ask).await?;
+        if !connection.tape.is_stream() {
+            let status = connection.tape.status();
+            let text = match status {
+                Some(status) => format!("resuming after {id:?} is answered with {status}"),
+                None => format!("resuming after {id:?} is not answered"),
+            };
+            recovery.fault.refused = Some(text);
+            tapes.push(connection.close());
+            break;
+        }
+        // What is read beyond a cut, is read in order to know where to cut.
+        let beyond = usize::from(cut != Cut::Between);
+        let count = |tape: &Tape| tape.events.iter().filter(|event| is_own(event)).count();
+        let patience = PROMPT + probe.settings.wait.min(Duration::from_secs(3));
+        connection.until(after(patience), |tape| count(tape) >= wanted + beyond).await;
+        let events = connection.tape.events.clone();
+        recovery.reset |= connection.tape.events.iter().any(is_reset);
+        let mut own: Vec<Seen> = events.iter().filter(|event| is_own(event)).cloned().collect();
+        if own.is_empty() && connection.tape.end.is_none() {
+            recovery.quiet = true;
+        }
+        match cut {
+            // All that has been read counts.
+            Cut::Between => {}
+            Cut::MidEvent | Cut::AfterId => drop(own.pop()),
+        }
+        if cut == Cut::Between {
+            id = connection.tape.last_id().map(str::to_owned).or(id);
+        } else if let Some(last) = own.last() {
+            id = Some(last.last_id.clone());
+        }
+        recovery.got.extend(own);
+        recovery.requests.push(events.len());
+        tapes.push(match cut {
+            Cut::MidEvent => connection.reset(),
+            Cut::Between | Cut::AfterId => connection.leave().await,
+        });
+        // Something is to be missed meanwhile.
+        let seen = probe.witness.tape().events.len();
+        let missed = random.usize(1..4);
+        let pause = probe.settings.wait.min(Duration::from_secs(1));
+        probe.witness.until(after(pause), |tape| tape.events.len() >= seen + missed).await;
+    }
+    // What both have, the witness must have got before the last comparison.
+    if let Some(last) = recovery.got.last().and_then(|event| event.id.clone()) {
+        let has = |tape: &Tape| tape.events.iter().any(|event| event.id.as_ref() == Some(&last));
+        probe.witness.until(after(PROMPT), has).await;
+    }
+    let truth = own_events(&probe.witness.tape());
+    let refused = recovery.fault.refused.take();
+    recovery.fault = compare(&truth, &recovery.got, recovery.reset);
+    recovery.fault.refused = refused;
+    Ok((recovery, tapes))
+}
+
+/// Whether a server says that there is a gap.
+pub(super) fn is_reset(event: &Seen) -> bool {
+    matches!(event.event.as_str(), "stream-reset" | "reset" | "resync" | "gap" | "stream-error")
+}
+
+/// Compares from the first id that both have to the last one.
+fn compare(truth: &[Seen], got: &[Seen], was_told: bool) -> Fault {
+    let place: BTreeMap<&str, usize> = truth
+        .iter()
+        .enumerate()
+        .rev()
+        .filter_map(|(at, event)| Some((event.id.as_deref()?, at)))
+        .collect();
+    let mut fault = Fault::default();
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut highest: Option<(usize, &str)> = None;
+    let mut range: Option<(usize, usize)> = None;
+    for event in got {
+        let Some(id) = event.id.as_deref() else { continue };
+        let count = times.entry(id).or_default();
+        *count += 1;
+        if *count > 1 {
+            fault.duplicate.get_or_insert_with(|| format!("the event {id:?} came twice"));
+        }
+        let Some(&at) = place.get(id) else { continue };
+        let original = &truth[at];
+        if (&original.event, &original.data) != (&event.event, &event.data) {
+            fault.bytes.get_or_insert_with(|| {
+                format!(
+                    "{id:?} was {:?} {:?} for the witness, and {:?} {:?} for who resumed",
+                    original.event, original.data, event.event, event.data
+                )
+            });
+        }
+        if *count == 1 {
+            match highest {
+                Some((before, other)) if before > at => {
+                    fault.order.get_or_insert_with(|| format!("{id:?} came after {other:?}"));
+                }
+                _ => highest = Some((at, id)),
+            }
+        }
+        range = Some(range.map_or((at, at), |(low, high)| (low.min(at), high.max(at))));
+    }
+    if let Some((low, high)) = range
+        && !was_told
+    {
+        let lost = truth[low..=high].iter().filter_map(|event| event.id.as_deref());
+        let lost: Vec<&str> = lost.filter(|id| !times.contains_key(id)).collect();
+        if let Some(first) = lost.first() {
+            let text = format!("{} events were lost, the first is {first:?}", lost.len());
+            fault.loss = Some(text);
+        }
+    }
+    fault
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Fault, compare};
+    use crate::probe::tape::Seen;
+
+    fn events(ids: &[&str]) -> Vec<Seen> {
+        let event = |id: &&str| Seen {
+            at: Duration::ZERO,
+            event: "message".to_owned(),
+            data: format!("data of {id}"),
+            id: Some((*id).to_owned()),
+            last_id: (*id).to_owned(),
+        };
+        ids.iter().map(event).collect()
+    }
+
+    #[test]
+    fn each_fault_is_told_from_the_others() {
+        let truth = events(&["1", "2", "3", "4", "5", "6"]);
+        let kinds = |got: &[&str]| {
+            let Fault { loss, duplicate, order, bytes, refused: _ } =
+                compare(&truth, &events(got), false);
+            [loss, duplicate, order, bytes].map(|fault| fault.is_some())
+        };
+        assert_eq!(kinds(&["2", "3", "4"]), [false; 4]);
+        // What came before or after the time of both, nobody can know.
+        assert_eq!(kinds(&["0", "1", "2", "7"]), [false; 4]);
+        assert_eq!(kinds(&["2", "4"]), [true, false, false, false]);
+        assert_eq!(kinds(&["2", "2", "3"]), [false, true, false, false]);
+        assert_eq!(kinds(&["2", "4", "3"]), [false, false, true, false]);
+        let mut other = events(&["2", "3"]);
+        other[1].data = "other".to_owned();
+        assert!(compare(&truth, &other, false).bytes.is_some());
+        assert!(compare(&truth, &events(&["2", "4"]), true).loss.is_none(), "it was told");
+    }
+}

@@ -1,0 +1,194 @@
+//! Many connections, and slow ones.
+
+use std::time::Duration;
+
+use super::super::Judged;
+use super::process::{descriptors, memory, released};
+use crate::probe::catalogue::Check;
+use crate::probe::context::{Probe, after, is_own};
+use crate::probe::finding::Finding;
+use crate::probe::publish::{Fields, Published};
+use crate::probe::tape::Tape;
+use crate::probe::wire::Connection;
+
+/// How many stand still at once, and how much is published meanwhile.
+const READERS: usize = 16;
+const EVENTS: usize = 100;
+const EVENT: usize = 64 << 10;
+
+/// What such a reader's socket takes, in bytes.
+const WINDOW: u32 = 4096;
+
+/// More than this is kept for those that do not read.
+const MEMORY: u64 = 64 << 20;
+
+async fn still(probe: &Probe) -> Result<Connection, Finding> {
+    let request = probe.ask().bytes();
+    let opened = Connection::open_with(&probe.target, request, Some(WINDOW)).await;
+    let mut connection = opened
+        .map_err(|error| Finding::inconclusive(format!("no connection could be made: {error}")))?;
+    connection.read_head(after(Duration::from_secs(4))).await;
+    Ok(connection)
+}
+
+/// Publishes more than sockets hold.
+async fn flood(probe: &Probe) -> Result<String, Finding> {
+    let Some(hook) = probe.hook() else {
+        let text = "without a way to publish, sockets do not fill in time";
+        return Err(Finding::inconclusive(text));
+    };
+    let mut last = String::new();
+    for _ in 0..EVENTS {
+        last = probe.word();
+        let data = format!("{last} {}", "x".repeat(EVENT));
+        let fields =
+            Fields::default().with("data", data).with("event", "message").with("id", &last);
+        let why = match hook.publish(&fields).await {
+            Ok(Published::Accepted) => continue,
+            Ok(Published::Refused(why)) => why,
+            Ok(Published::Unsayable(why)) => why.to_owned(),
+            Err(error) => error.to_string(),
+        };
+        return Err(Finding::inconclusive(format!("64 KiB cannot be published: {why}")));
+    }
+    Ok(last)
+}
+
+pub(super) async fn slow_readers(probe: &Probe, check: &Check) -> Judged {
+    let looks = check.id() == "rob.slow-reader-memory";
+    let before = if looks { memory(probe)? } else { 0 };
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(still(probe).await?);
+    }
+    let last = flood(probe).await?;
+    let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
+    let came = probe.witness.until(after(Duration::from_secs(10)), has).await;
+    if looks {
+        let grown = memory(probe)?.saturating_sub(before);
+        let text = format!("{READERS} readers that stand still cost {} MiB", grown >> 20);
+        return Ok(if grown > MEMORY {
+            Finding::fault(check, text)
+        } else {
+            Finding::pass_with(text)
+        });
+    }
+    let fault =
+        (!came).then(|| format!("{READERS} readers stand still, and the witness gets nothing"));
+    Ok(Finding::of(check, fault))
+}
+
+pub(super) async fn zero_window(probe: &Probe, check: &Check) -> Judged {
+    let mut reader = still(probe).await?;
+    let last = flood(probe).await?;
+    let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
+    probe.witness.until(after(Duration::from_secs(10)), has).await;
+    reader.until(after(Duration::from_secs(10)), has).await;
+    let ids = |tape: &Tape| {
+        let own = tape.events.iter().filter(|event| is_own(event));
+        own.filter_map(|event| event.id.clone()).collect::<Vec<_>>()
+    };
+    let got = ids(&reader.tape);
+    let is_told = reader.tape.events.iter().any(|event| event.event.contains("reset"));
+    let truth = ids(&probe.witness.tape());
+    let range = got.first().zip(got.last()).and_then(|(first, last)| {
+        let place = |id: &String| truth.iter().position(|other| other == id);
+        Some((place(first)?, place(last)?))
+    });
+    let Some((first, last)) = range else {
+        return Ok(Finding::inconclusive("too few events with ids came to both to compare"));
+    };
+    let missing = (last + 1).saturating_sub(first).saturating_sub(got.len());
+    let finding = if missing > 0 && !is_told {
+        Finding::fault(
+            check,
+            format!("after a pause {missing} events are missing, and nothing says so"),
+        )
+    } else if reader.tape.end.is_some() {
+        Finding::pass_with("it cuts the slow reader off, who can resume")
+    } else {
+        Finding::pass()
+    };
+    Ok(finding)
+}
+
+pub(super) async fn half_close(probe: &Probe, check: &Check) -> Judged {
+    probe.lively(1).await?;
+    let mut connection = probe.head(&probe.ask()).await?;
+    if connection.half_close().await.is_err() {
+        return Ok(Finding::inconclusive("the connection was closed already"));
+    }
+    let seen = connection.tape.events.len();
+    let witnessed = probe.witness.tape().events.len();
+    let deadline = after(probe.settings.wait);
+    if !probe.witness.until(deadline, |tape| tape.events.len() > witnessed + 1).await {
+        return Ok(Finding::inconclusive("the stream is too quiet to see whether it goes on"));
+    }
+    let more = |tape: &Tape| tape.events.len() > seen;
+    let goes_on = connection.until(after(Duration::from_secs(1)), more).await;
+    let fault = (!goes_on).then(|| "it takes a half-closed connection for closed".to_owned());
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}
+
+pub(super) async fn resets(probe: &Probe, check: &Check) -> Judged {
+    const TIMES: usize = 100;
+    let looks = check.id() == "rob.resets-descriptors";
+    let before = if looks { descriptors(probe)? } else { 0 };
+    for _ in 0..TIMES {
+        probe.head(&probe.ask()).await?.reset();
+    }
+    if !looks {
+        return Ok(Finding::pass_with(format!("{TIMES} resets")));
+    }
+    held(probe, check, before, &format!("{TIMES} resets")).await
+}
+
+/// Whether all descriptors have been let go of in time.
+async fn held(probe: &Probe, check: &Check, before: usize, what: &str) -> Judged {
+    let now = released(probe, before, probe.settings.wait + Duration::from_secs(2)).await?;
+    let text = format!("{what}: {before} descriptors before, {now} after");
+    Ok(if now > before + 3 { Finding::fault(check, text) } else { Finding::pass_with(text) })
+}
+
+pub(super) async fn churn(probe: &Probe, check: &Check) -> Judged {
+    const TIMES: usize = 1000;
+    let before = descriptors(probe)?;
+    for _ in 0..TIMES {
+        probe.open(&probe.ask()).await?.close();
+    }
+    held(probe, check, before, &format!("{TIMES} connections")).await
+}
+
+pub(super) async fn disconnect(probe: &Probe, check: &Check) -> Judged {
+    const STREAMS: usize = 20;
+    let before = descriptors(probe)?;
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        streams.push(probe.head(&probe.ask()).await?);
+    }
+    drop(streams);
+    if probe.hook().is_some() {
+        // A server that looks only when it writes gets something to write, twice: the first write after
+        // the end succeeds.
+        for _ in 0..2 {
+            drop(probe.publish_pulse().await);
+        }
+    }
+    held(probe, check, before, &format!("{STREAMS} streams that were left")).await
+}
+
+pub(super) async fn streams(probe: &Probe, check: &Check) -> Judged {
+    const STREAMS: usize = 64;
+    let mut streams = Vec::new();
+    for number in 1..=STREAMS {
+        let stream = probe.head(&probe.ask()).await?;
+        if !stream.tape.is_stream() {
+            let how =
+                stream.tape.status().map_or("not answered".to_owned(), |status| status.to_string());
+            let text = format!("stream {number} of {STREAMS} at once: {how}");
+            return Ok(probe.show(Finding::fault(check, text), &stream.tape));
+        }
+        streams.push(stream);
+    }
+    Ok(Finding::pass_with(format!("{STREAMS} at once")))
+}

@@ -1,0 +1,141 @@
+//! Requests as no client makes them.
+
+use std::time::Duration;
+
+use super::super::Judged;
+use crate::probe::catalogue::Check;
+use crate::probe::context::{Probe, after};
+use crate::probe::finding::Finding;
+
+/// How long a request may stay unfinished.
+const SLOW: Duration = Duration::from_secs(35);
+
+pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+    match check.id() {
+        "rob.pipelined" => pipelined(probe, check).await,
+        "rob.body" => body(probe, check).await,
+        "rob.headers" => headers(probe, check).await,
+        "rob.slowloris" => slowloris(probe, check).await,
+        "rob.framing" => framing(probe, check).await,
+        "rob.paths" => paths(probe, check).await,
+        _ => upgrade(probe, check).await,
+    }
+}
+
+async fn pipelined(probe: &Probe, check: &Check) -> Judged {
+    let word = probe.word();
+    let second = probe.ask().path(&format!("/{word}"));
+    let bytes = [probe.ask().bytes(), second.bytes()].concat();
+    let mut connection = probe.send(bytes).await?;
+    connection.until(after(Duration::from_secs(2)), |tape| tape.end.is_some()).await;
+    let text = connection.tape.text();
+    let is_mixed = text.contains("HTTP/1.1 ") || text.contains(&word);
+    let finding = if connection.tape.head.is_none() {
+        Finding::pass_with("it refuses to be asked twice")
+    } else {
+        Finding::of(check, is_mixed.then(|| "the second answer stands in the stream".to_owned()))
+    };
+    Ok(probe.show(finding, &connection.tape))
+}
+
+async fn body(probe: &Probe, check: &Check) -> Judged {
+    let ask = probe.ask().method("GET").body("hello").with("Expect", "100-continue");
+    let connection = probe.head(&ask).await?;
+    let fault = match connection.tape.status() {
+        Some(status) if status >= 500 => Some(format!("it is answered with {status}")),
+        Some(_) => None,
+        None => Some("it is not answered".to_owned()),
+    };
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}
+
+async fn headers(probe: &Probe, check: &Check) -> Judged {
+    let mut ask = probe.ask();
+    for number in 0..1000 {
+        ask = ask.add(&format!("X-Probe-{number}"), "x".repeat(1000));
+    }
+    // Whoever hangs up while it is written to, has refused.
+    let Ok(connection) = probe.head(&ask).await else { return Ok(Finding::pass()) };
+    let fault = match connection.tape.status() {
+        Some(200) => Some("a request with 1 MiB of headers is served".to_owned()),
+        Some(status) if status >= 500 => Some(format!("it is answered with {status}")),
+        None if connection.tape.end.is_none() => Some("it is not answered".to_owned()),
+        _ => None,
+    };
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}
+
+async fn slowloris(probe: &Probe, check: &Check) -> Judged {
+    let mut bytes = probe.ask().bytes();
+    // All but the blank line.
+    bytes.truncate(bytes.len() - 2);
+    let mut connection = probe.send(bytes).await?;
+    let has_ended = connection.read_message(after(SLOW)).await || connection.tape.head.is_some();
+    let fault =
+        (!has_ended).then(|| format!("a request stays unfinished for {} s", SLOW.as_secs()));
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}
+
+async fn framing(probe: &Probe, check: &Check) -> Judged {
+    let ask = probe.ask();
+    let asks = [
+        ("two lengths", ask.clone().add("Content-Length", "0").add("Content-Length", "5")),
+        ("a length of `+0`", ask.clone().add("Content-Length", "+0")),
+        ("a space before a colon", ask.clone().add("Content-Length ", "0")),
+        ("an unknown transfer coding", ask.add("Transfer-Encoding", "xchunked")),
+    ];
+    for (name, ask) in asks {
+        let connection = probe.head(&ask).await?;
+        if connection.tape.status().is_some_and(|status| status < 400) {
+            let text =
+                format!("{name} in a request: served, where proxies may see another request");
+            return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+        }
+    }
+    Ok(Finding::pass())
+}
+
+async fn paths(probe: &Probe, check: &Check) -> Judged {
+    let stream = probe.target.path();
+    let plain = stream.split('?').next().unwrap_or_default().to_owned();
+    let mut odd: Vec<String> = ["/%00", "/%ff%fe", "/..%2f..%2fetc/passwd", "//", "/%", "/%zz"]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for query in [
+        "%",
+        "%00=%00",
+        "channel=%ff",
+        "channel=",
+        "channel=%00",
+        "lastEventId=%zz",
+        "&&=&",
+        "a[]=1&a=2",
+    ] {
+        odd.push(format!("{plain}?{query}"));
+    }
+    odd.push(format!("{plain}?channel={}", "x".repeat(4000)));
+    for path in odd {
+        let connection = probe.head(&probe.ask().path(&path)).await?;
+        let fault = match connection.tape.status() {
+            Some(status) if status >= 500 => format!("{path:.60} is answered with {status}"),
+            Some(_) => continue,
+            None if connection.tape.end.is_some() => continue,
+            None => format!("{path:.60} is not answered within 4 s"),
+        };
+        return Ok(probe.show(Finding::fault(check, fault), &connection.tape));
+    }
+    Ok(Finding::pass())
+}
+
+async fn upgrade(probe: &Probe, check: &Check) -> Judged {
+    let ask = probe.ask().with("Connection", "Upgrade").with("Upgrade", "no-such-protocol/9");
+    let connection = probe.head(&ask).await?;
+    let fault = match connection.tape.status() {
+        Some(101) => Some("it switches to a protocol that does not exist".to_owned()),
+        Some(status) if status >= 500 => Some(format!("it is answered with {status}")),
+        Some(_) => None,
+        None => Some("it is not answered".to_owned()),
+    };
+    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+}

@@ -1,0 +1,262 @@
+//! `tim`: when heads, events and ends come.
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Judged;
+use super::con::headed;
+use crate::probe::catalogue::Check;
+use crate::probe::context::{Probe, after, is_own};
+use crate::probe::finding::{Finding, millis};
+use crate::probe::tape::{End, Tape};
+
+/// What a person takes for at once; a stream that is slower is not live.
+const LATE: Duration = Duration::from_secs(1);
+
+/// How many events are published to see when they come, and how far apart.
+const MEASURED: usize = 6;
+const APART: Duration = Duration::from_millis(150);
+
+pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+    match check.id() {
+        "tim.headers" => Ok(headers(probe, check)),
+        "tim.headers-late" => Ok(headers_late(probe, check)),
+        "tim.buffered" => buffered(probe, check).await,
+        "tim.compressed" => compressed(probe, check).await,
+        "tim.latency" => latency(probe, check).await,
+        "tim.keep-alive" => Ok(keep_alive(probe)),
+        "tim.age" => Ok(age(probe, check)),
+        _ => Ok(retry(probe, check)),
+    }
+}
+
+/// Whether the first bytes of the body came with the head.
+fn comes_with_event(tape: &Tape) -> bool {
+    let near = |at: Duration, head: Duration| at.saturating_sub(head) < Duration::from_millis(20);
+    let first = tape.events.first().map(|event| event.at);
+    first.zip(tape.headed).is_some_and(|(at, head)| near(at, head))
+}
+
+fn headers(probe: &Probe, check: &Check) -> Finding {
+    let tape = probe.witness.tape();
+    let Some(at) = tape.headed else { return Finding::inconclusive("there was no head") };
+    let is_late = at > LATE && !comes_with_event(&tape);
+    let fault = is_late.then(|| format!("the head came after {} ms", millis(at)));
+    Finding::of(check, fault).saw(&probe.target, &tape)
+}
+
+fn headers_late(probe: &Probe, check: &Check) -> Finding {
+    let tape = probe.witness.tape();
+    let Some(at) = tape.headed else { return Finding::inconclusive("there was no head") };
+    let is_late = at > LATE && comes_with_event(&tape);
+    let fault = is_late
+        .then(|| format!("the head came after {} ms, together with the first event", millis(at)));
+    Finding::of(check, fault).saw(&probe.target, &tape)
+}
+
+/// Publishes some events and says for each when it was published and when the witness got it, both
+/// since the witness began.
+async fn measured(probe: &Probe) -> Result<Vec<(Duration, Option<Duration>)>, Finding> {
+    let mut words = Vec::new();
+    for _ in 0..MEASURED {
+        let at = probe.witness.start().elapsed();
+        let word = probe
+            .publish_pulse()
+            .await
+            .map_err(|why| Finding::inconclusive(format!("publishing does not work: {why}")))?;
+        words.push((word, at));
+        sleep(APART).await;
+    }
+    let got = |tape: &Tape, word: &str| {
+        tape.events.iter().find(|event| event.data.contains(word)).map(|event| event.at)
+    };
+    let all = |tape: &Tape| words.iter().all(|(word, _)| got(tape, word).is_some());
+    probe.witness.until(after(Duration::from_secs(5)), all).await;
+    let tape = probe.witness.tape();
+    Ok(words.iter().map(|(word, at)| (*at, got(&tape, word))).collect())
+}
+
+async fn buffered(probe: &Probe, check: &Check) -> Judged {
+    if probe.hook().is_none() {
+        probe.lively(probe.settings.min_events).await?;
+        let tape = probe.witness.tape();
+        let mut times: Vec<_> =
+            tape.events.iter().filter(|event| is_own(event)).map(|event| event.at).collect();
+        times.dedup_by(|a, b| a.saturating_sub(*b) < Duration::from_millis(5));
+        let finding = if times.len() > 2 {
+            Finding::pass_with("seen without publishing: events come one by one")
+        } else {
+            let text = format!(
+                "all events came at {} times; a way to publish would tell more",
+                times.len()
+            );
+            Finding::inconclusive(text)
+        };
+        return Ok(finding.saw(&probe.target, &tape));
+    }
+    let times = measured(probe).await?;
+    let missing = times.iter().filter(|(_, got)| got.is_none()).count();
+    let got: Vec<_> = times.iter().filter_map(|(sent, got)| Some((*sent, (*got)?))).collect();
+    if got.is_empty() {
+        let text = "what is published does not come: is it the stream's channel?";
+        return Ok(probe.show_witness(Finding::inconclusive(text)));
+    }
+    let held = got.iter().map(|(sent, at)| at.saturating_sub(*sent)).max().unwrap_or_default();
+    // Events that came together, though they were published apart.
+    let times = distinct(got.iter().map(|(_, at)| *at));
+    let is_burst = got.len() > 3 && times <= 2 && held > APART * 2;
+    let fault = if is_burst {
+        Some(format!(
+            "published {} ms apart, {} events came at {times} times, up to {} ms late",
+            millis(APART),
+            got.len(),
+            millis(held)
+        ))
+    } else if missing > 0 {
+        Some(format!("{missing} of {MEASURED} published events were held for 5 s or more"))
+    } else {
+        None
+    };
+    Ok(probe.show_witness(Finding::of(check, fault)))
+}
+
+async fn latency(probe: &Probe, check: &Check) -> Judged {
+    let times = measured(probe).await?;
+    let mut took: Vec<_> =
+        times.iter().filter_map(|(sent, got)| Some(got.as_ref()?.saturating_sub(*sent))).collect();
+    took.sort();
+    let (Some(&half), Some(&most)) = (took.get(took.len() / 2), took.last()) else {
+        let text = "what is published does not come: is it the stream's channel?";
+        return Ok(Finding::inconclusive(text));
+    };
+    // Events that come in one burst are another check's business: then the last ones are prompt.
+    let least = took[0];
+    let text = format!(
+        "half of {} came within {} ms, all within {} ms",
+        took.len(),
+        millis(half),
+        millis(most)
+    );
+    if least > LATE {
+        Ok(probe.show_witness(Finding::fault(check, text)))
+    } else {
+        Ok(Finding::pass_with(text))
+    }
+}
+
+/// The events of a compressed stream, each with the time at which the bytes came that complete it.
+pub(super) fn unzipped(tape: &Tape) -> io::Result<Tape> {
+    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+    let mut seen = Tape::new(tape.request.clone());
+    let mut begin = 0;
+    for mark in &tape.marks {
+        decoder.write_all(&tape.body[begin..mark.end])?;
+        decoder.flush()?;
+        begin = mark.end;
+        let bytes = std::mem::take(decoder.get_mut());
+        seen.decode(&bytes, mark.at);
+    }
+    Ok(seen)
+}
+
+async fn compressed(probe: &Probe, check: &Check) -> Judged {
+    let start = Instant::now();
+    let mut connection = probe.head(&probe.ask().with("Accept-Encoding", "gzip")).await?;
+    let head = headed(probe, check, &connection)?;
+    if head.header("content-encoding").as_deref() != Some("gzip") {
+        return Ok(Finding::pass_with("it does not compress"));
+    }
+    probe.lively(probe.settings.min_events).await?;
+    connection.until(after(Duration::from_secs(3)), |_| false).await;
+    let offset = start.saturating_duration_since(probe.witness.start());
+    let Ok(seen) = unzipped(&connection.tape) else {
+        return Ok(Finding::inconclusive("what is said to be gzip is not (con.compressed)"));
+    };
+    // Since both were there; what has come last may still be held.
+    let begin = offset + connection.tape.headed.unwrap_or_default() + Duration::from_millis(200);
+    let own = |tape: &Tape, offset: Duration| {
+        let own = tape.events.iter().filter(|event| is_own(event));
+        let times = own.map(move |event| event.at + offset).filter(|at| *at > begin);
+        times.collect::<Vec<_>>()
+    };
+    let plain = distinct(own(&probe.witness.tape(), Duration::ZERO));
+    let packed = distinct(own(&seen, offset));
+    let text = format!("events came at {packed} times compressed, and at {plain} times plain");
+    let finding = if plain < 4 {
+        Finding::inconclusive("too few events came to compare")
+    } else if seen.events.is_empty() {
+        Finding::inconclusive("compressed, no event comes (con.compressed)")
+    } else if packed * 3 < plain {
+        Finding::fault(check, text)
+    } else {
+        Finding::pass_with(text)
+    };
+    Ok(probe.show(finding, &connection.tape))
+}
+
+/// At how many times something came; what is less than 20 ms apart came together.
+fn distinct(times: impl IntoIterator<Item = Duration>) -> usize {
+    let mut times: Vec<_> = times.into_iter().collect();
+    times.sort();
+    times.dedup_by(|next, last| {
+        let is_together = next.saturating_sub(*last) < Duration::from_millis(20);
+        *last = if is_together { *next } else { *last };
+        is_together
+    });
+    times.len()
+}
+
+fn keep_alive(probe: &Probe) -> Finding {
+    let tape = probe.witness.tape();
+    let beats: Vec<Duration> = {
+        let events = tape.events.iter().filter(|event| event.event.contains("keep"));
+        let comments = tape.comments.iter().filter(|(at, _)| {
+            // What opens a stream, or pads it, keeps nothing alive.
+            at.saturating_sub(tape.headed.unwrap_or_default()) > Duration::from_millis(500)
+        });
+        let mut beats: Vec<_> =
+            events.map(|event| event.at).chain(comments.map(|beat| beat.0)).collect();
+        beats.sort();
+        beats
+    };
+    if beats.len() < 3 {
+        let text = "too few keep-alives came to say; watch longer (--wait 70), without publishing";
+        return Finding::inconclusive(text);
+    }
+    let mut gaps: Vec<_> = beats.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    gaps.sort();
+    let (least, most) = (gaps[0], gaps[gaps.len() - 1]);
+    let text = format!("every {:.1} to {:.1} s", least.as_secs_f32(), most.as_secs_f32());
+    let is_regular = most < least * 3 + Duration::from_secs(1);
+    if is_regular { Finding::pass_with(text) } else { Finding::info(format!("irregular: {text}")) }
+        .saw(&probe.target, &tape)
+}
+
+fn age(probe: &Probe, check: &Check) -> Finding {
+    let tape = probe.witness.tape();
+    let Some((at, end)) = &tape.end else {
+        return Finding::inconclusive("it did not close the stream while it was watched");
+    };
+    let finding = match end {
+        End::Complete | End::Closed => {
+            Finding::pass_with(format!("it closed the stream after {} ms", millis(*at)))
+        }
+        End::Reset => Finding::fault(check, "it reset the connection: what was on its way is lost"),
+        End::Cut => Finding::fault(check, "it cut the connection without the last chunk"),
+        End::Malformed(what) => Finding::fault(check, format!("it broke off HTTP: {what}")),
+    };
+    finding.saw(&probe.target, &tape)
+}
+
+fn retry(probe: &Probe, check: &Check) -> Finding {
+    let tape = probe.witness.tape();
+    if tape.end.is_none() {
+        return Finding::inconclusive("it did not close the stream while it was watched");
+    }
+    let lines = crate::probe::lines::lines(&tape.body);
+    let has_retry = lines.iter().any(|line| line.field().0 == b"retry");
+    let text = "it closed the stream and had not said when to come back";
+    Finding::of(check, (!has_retry).then(|| text.to_owned())).saw(&probe.target, &tape)
+}

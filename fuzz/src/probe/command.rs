@@ -1,0 +1,282 @@
+//! `sse-fuzz probe`: the command line.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::catalogue::checks;
+use super::expected::{self, NoSuchCheck};
+use super::publish::{Hook, HookError};
+use super::report::{self, Report, html, terminal};
+use super::run::{RunError, chosen, run};
+use super::settings::{Profile, Settings};
+use super::target::{Target, TargetError};
+use crate::interruption::Interruption;
+use crate::report_file::{self, FileError};
+
+/// Tests a server of event streams
+///
+/// Give the URL of a stream, or of several, and what to look at: ids of checks such as `res.loss`, or
+/// sections such as `res`; all of them if there is none. What a server is not asked is skipped, and what
+/// was not seen is inconclusive: publish events (--publish, --publish-url) to see more of a quiet
+/// stream.
+///
+/// It exits with 0 if nothing failed, 1 if something did, 2 for wrong usage, 3 if a server cannot be
+/// reached or sends no event stream, and 4 if nothing could be judged.
+#[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "these are switches of a command line")]
+pub struct Command {
+    /// URLs, and ids of checks or sections
+    #[arg(value_name = "URL|CHECK")]
+    words: Vec<String>,
+    /// Prints the checks, and ends
+    #[arg(long)]
+    list: bool,
+    /// What kind of server it is; some expectations depend on it
+    #[arg(long, value_enum, default_value_t)]
+    profile: Profile,
+    /// A header for each request, `Name: value`; may be given again. Its value is in no report
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    header: Vec<(String, String)>,
+    /// Sends this with POST, as JSON, in place of GET
+    #[arg(long, value_name = "TEXT")]
+    body: Option<String>,
+    /// A command that publishes. {data}, {event}, {id}, {retry}, {comment} and {topic} stand for the
+    /// fields, {data:json} and so on for the same as JSON; without {data} the data is on its standard
+    /// input
+    #[arg(long, value_name = "COMMAND")]
+    publish: Option<String>,
+    /// Where to POST `{"channel":…,"event":…,"text":…}` to publish
+    #[arg(long, value_name = "URL", conflicts_with = "publish")]
+    publish_url: Option<String>,
+    /// For `Authorization: Bearer` there
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "SSE_FUZZ_PUBLISH_TOKEN",
+        hide_env_values = true,
+        requires = "publish_url"
+    )]
+    publish_token: Option<String>,
+    /// A header there, `Name: value`; may be given again
+    #[arg(long, value_name = "HEADER", value_parser = header, requires = "publish_url")]
+    publish_header: Vec<(String, String)>,
+    /// The channel there; if not given, the one in the stream's URL
+    #[arg(long, value_name = "NAME", requires = "publish_url")]
+    publish_channel: Option<String>,
+    /// How long to wait for events, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    wait: u64,
+    /// How many events must come before resumption is judged
+    #[arg(long, value_name = "N", default_value = "8",
+        value_parser = clap::value_parser!(u64).range(3..=10_000))]
+    min_events: u64,
+    /// Chooses where connections are cut
+    #[arg(long, value_name = "N", default_value = "1")]
+    seed: u64,
+    /// How long a server may be probed in all, in seconds; the default is 120, and more with a longer
+    /// --wait
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    deadline: Option<u64>,
+    /// Also does what may harm a server; on loopback only
+    #[arg(long)]
+    aggressive: bool,
+    /// The server is mine: --aggressive wherever it is
+    #[arg(long, requires = "aggressive")]
+    i_own_target: bool,
+    /// The server's process, to look at its memory and descriptors (Linux)
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// Warnings count as failures
+    #[arg(long)]
+    strict: bool,
+    /// Ids of checks that are known to fail, one a line: they do not count, and one that does not fail
+    /// any more does
+    #[arg(long, value_name = "FILE")]
+    expected_failures: Option<PathBuf>,
+    /// Adds the servers of a report that was written as JSON; may be given again
+    #[arg(long, value_name = "FILE")]
+    merge: Vec<PathBuf>,
+    /// Writes the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the report as XML in the form of `JUnit`
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Writes the report as one HTML file, with a matrix of all servers
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("it has the form `Name: value`")?;
+    let is_line = !text.contains(['\r', '\n', '\0']);
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_line && is_name {
+        Ok((name.to_owned(), value.trim().to_owned()))
+    } else {
+        Err("it is one line and has the form `Name: value`".to_owned())
+    }
+}
+
+/// Why it could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("give the URL of an event stream, or --list, or --merge")]
+    NoUrl,
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Hook(#[from] HookError),
+    #[error("--publish-url: {0} has no channel in its URL; give --publish-channel")]
+    NoChannel(String),
+    #[error("--aggressive is for servers on loopback; for {0} say --i-own-target, if that is true")]
+    NotMine(String),
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is no report of sse-fuzz probe: {source}", path.display())]
+    Merge { path: PathBuf, source: serde_json::Error },
+    #[error(transparent)]
+    Expected(#[from] NoSuchCheck),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    pub fn run(&self) -> io::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let code = match runtime.block_on(self.run_here()) {
+            Ok(code) => code,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sse-fuzz: {error}");
+                ExitCode::from(2)
+            }
+        };
+        // A name that is still being looked up is not waited for.
+        runtime.shutdown_background();
+        Ok(code)
+    }
+
+    async fn run_here(&self) -> Result<ExitCode, Error> {
+        let mut out = anstream::stdout();
+        let is_url = |word: &&String| word.contains("://");
+        let names: Vec<String> = self.words.iter().filter(|word| !is_url(word)).cloned().collect();
+        if self.list {
+            for check in chosen(&names)? {
+                writeln!(out, "{:28} {}", check.id(), check.title())?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        chosen(&names)?;
+        let urls = self.words.iter().filter(is_url);
+        let targets = urls.map(|url| Target::new(url)).collect::<Result<Vec<_>, _>>()?;
+        if targets.is_empty() && self.merge.is_empty() {
+            return Err(Error::NoUrl);
+        }
+        let mut others = targets.iter().filter(|target| !target.is_loopback());
+        if self.aggressive
+            && !self.i_own_target
+            && let Some(target) = others.next()
+        {
+            return Err(Error::NotMine(target.shown()));
+        }
+        let known = self.known_failures()?;
+        let mut reports = self.merged()?;
+        let settings = targets
+            .iter()
+            .map(|target| self.settings(target, &names))
+            .collect::<Result<Vec<_>, _>>()?;
+        let interruption = Interruption::new()?;
+        let probing = async {
+            for (target, settings) in targets.into_iter().zip(settings) {
+                let tell = |outcome: &super::Outcome| {
+                    drop(terminal::line(&mut anstream::stdout(), outcome));
+                };
+                let mut report = run(target, settings, tell).await?;
+                expected::apply(&mut report.checks, &known, self.strict);
+                report.count();
+                terminal::summary(&mut anstream::stdout(), &report, self.strict)?;
+                reports.push(report);
+            }
+            Ok::<_, Error>(reports)
+        };
+        let reports = tokio::select! {
+            reports = probing => reports?,
+            // Dropping the run closes its connections and ends its commands.
+            () = interruption.wait() => return Ok(ExitCode::from(130)),
+        };
+        report_file::write(self.json.as_deref(), |file| report::json(file, &reports))?;
+        report_file::write(self.junit.as_deref(), |file| {
+            report::junit(file, &reports, self.strict)
+        })?;
+        report_file::write(self.html.as_deref(), |file| html::html(file, &reports))?;
+        let codes = reports.iter().map(|report| report.exit_code(self.strict));
+        // The gravest first: unreachable, failed, clean; nothing to say only if nobody has anything.
+        let codes: Vec<u8> = codes.collect();
+        let code = [3, 1, 0, 4].into_iter().find(|code| codes.contains(code)).unwrap_or(4);
+        Ok(ExitCode::from(code))
+    }
+
+    fn known_failures(&self) -> Result<Vec<String>, Error> {
+        let Some(path) = &self.expected_failures else { return Ok(Vec::new()) };
+        let read = |source| Error::Read { path: path.clone(), source };
+        Ok(expected::read(&fs::read_to_string(path).map_err(read)?, &checks())?)
+    }
+
+    fn merged(&self) -> Result<Vec<Report>, Error> {
+        let mut reports = Vec::new();
+        for path in &self.merge {
+            let bytes =
+                fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+            let merge = |source| Error::Merge { path: path.clone(), source };
+            reports.extend(report::from_json(&bytes).map_err(merge)?);
+        }
+        Ok(reports)
+    }
+
+    fn settings(&self, target: &Target, names: &[String]) -> Result<Settings, Error> {
+        let publish = match (&self.publish, &self.publish_url) {
+            (Some(line), _) => Some(Hook::command(line)?),
+            (None, Some(url)) => {
+                let channel = self.publish_channel.clone().or_else(|| target.channel());
+                let channel = channel.ok_or_else(|| Error::NoChannel(target.shown()))?;
+                Some(Hook::Url {
+                    target: Target::new(url).map_err(HookError::Url)?,
+                    token: self.publish_token.clone(),
+                    headers: self.publish_header.clone(),
+                    channel,
+                })
+            }
+            (None, None) => None,
+        };
+        let deadline = self.deadline.unwrap_or_else(|| 120.max(self.wait + 60));
+        Ok(Settings {
+            profile: self.profile,
+            checks: names.to_vec(),
+            headers: self.header.clone(),
+            body: self.body.clone(),
+            publish,
+            wait: Duration::from_secs(self.wait),
+            min_events: usize::try_from(self.min_events).unwrap_or(usize::MAX),
+            seed: self.seed,
+            aggressive: self.aggressive,
+            pid: self.pid,
+            deadline: Duration::from_secs(deadline),
+        })
+    }
+}

@@ -1,0 +1,213 @@
+//! What all checks of a run have at hand.
+
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ask::Ask;
+use super::checks::res::Recovery;
+use super::finding::{Finding, Secrets};
+use super::publish::{Fields, Hook, Published};
+use super::settings::{Profile, Settings};
+use super::tape::{Seen, Tape};
+use super::target::{Target, is_harmless};
+use super::wire::Connection;
+use super::witness::Witness;
+
+/// How long an answer's head may take.
+pub(super) const HEAD: Duration = Duration::from_secs(4);
+
+/// A run's target, settings and witness.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) target: Target,
+    pub(super) settings: Settings,
+    pub(super) witness: Witness,
+    /// The hops that led here.
+    pub(super) redirects: Vec<Hop>,
+    /// Streams that were read beside the witness, for whoever looks at bytes.
+    pub(super) tapes: Mutex<Vec<Tape>>,
+    /// What came of plain cuts, for all checks that look at it.
+    pub(super) recovery: tokio::sync::OnceCell<Recovery>,
+    /// The check after which nothing came any more.
+    pub(super) dead_since: OnceLock<String>,
+    /// Words that no other run has used at this server.
+    nonce: u64,
+    counter: Mutex<u64>,
+}
+
+/// A redirect that was followed.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    pub(super) status: u16,
+    pub(super) to: Option<String>,
+    pub(super) is_downgrade: bool,
+}
+
+impl Probe {
+    pub(super) fn new(
+        target: Target,
+        settings: Settings,
+        witness: Witness,
+        redirects: Vec<Hop>,
+    ) -> Self {
+        // A server remembers words of earlier runs; the clock tells runs with one seed apart.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let nonce =
+            settings.seed ^ now.map_or(0, |time| u64::from(time.subsec_nanos()) ^ time.as_secs());
+        let counter = Mutex::new(0);
+        let (tapes, recovery) = (Mutex::default(), tokio::sync::OnceCell::new());
+        let dead_since = OnceLock::new();
+        Self { target, settings, witness, redirects, tapes, recovery, dead_since, nonce, counter }
+    }
+
+    /// The request for the stream.
+    pub(super) fn ask(&self) -> Ask {
+        Ask::stream(&self.target, &self.settings)
+    }
+
+    /// A new word: letters and digits only.
+    pub(super) fn word(&self) -> String {
+        let mut counter = self.counter.lock().expect("nobody panics while counting");
+        *counter += 1;
+        format!("z{:x}q{counter}", self.nonce & 0xffff_ffff)
+    }
+
+    pub(super) async fn open(&self, ask: &Ask) -> Result<Connection, Finding> {
+        self.send(ask.bytes()).await
+    }
+
+    pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<Connection, Finding> {
+        Connection::open(&self.target, bytes)
+            .await
+            .map_err(|error| Finding::inconclusive(format!("no connection could be made: {error}")))
+    }
+
+    /// Asks, and reads the head.
+    pub(super) async fn head(&self, ask: &Ask) -> Result<Connection, Finding> {
+        let mut connection = self.open(ask).await?;
+        connection.read_head(after(HEAD)).await;
+        Ok(connection)
+    }
+
+    /// Asks for the stream from after an id.
+    pub(super) async fn resume(&self, id: impl AsRef<[u8]>) -> Result<Connection, Finding> {
+        self.head(&self.ask().with("Last-Event-ID", id)).await
+    }
+
+    /// Adds what was seen to a finding.
+    pub(super) fn show(&self, finding: Finding, tape: &Tape) -> Finding {
+        finding.saw(&self.target, tape)
+    }
+
+    /// Adds what the witness has seen so far.
+    pub(super) fn show_witness(&self, finding: Finding) -> Finding {
+        finding.saw(&self.target, &self.witness.tape())
+    }
+
+    /// Keeps a stream's bytes for those who look at bytes.
+    pub(super) fn keep(&self, tape: Tape) {
+        let mut tapes = self.tapes.lock().expect("nobody panics while keeping");
+        // Enough to be sure, and little memory.
+        if tapes.len() < 32 && tape.is_stream() {
+            tapes.push(tape);
+        }
+    }
+
+    pub(super) fn keep_all(&self, tapes: impl IntoIterator<Item = Tape>) {
+        for tape in tapes {
+            self.keep(tape);
+        }
+    }
+
+    pub(super) fn hook(&self) -> Option<&Hook> {
+        self.settings.publish.as_ref()
+    }
+
+    /// Publishes something that nobody will stumble over.
+    pub(super) async fn publish_pulse(&self) -> Result<String, String> {
+        let Some(hook) = self.hook() else { return Err("there is no publish hook".to_owned()) };
+        let word = self.word();
+        let fields =
+            Fields::default().with("data", &word).with("event", "message").with("id", &word);
+        match hook.publish(&fields).await {
+            Ok(Published::Accepted) => Ok(word),
+            Ok(Published::Refused(why)) => Err(why),
+            Ok(Published::Unsayable(why)) => Err(why.to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Waits until the witness has seen as many events that can be told apart.
+    pub(super) async fn lively(&self, events: usize) -> Result<(), Finding> {
+        let deadline = self.witness.start() + self.settings.wait;
+        let deadline = deadline.max(after(Duration::from_millis(500)));
+        let count = |tape: &Tape| tape.events.iter().filter(|event| is_own(event)).count();
+        if self.witness.until(deadline, |tape| count(tape) >= events).await {
+            return Ok(());
+        }
+        let seen = count(&self.witness.tape());
+        Err(Finding::inconclusive(format!(
+            "the stream is too quiet: {seen} of {events} events came within {} s; publish some \
+             (--publish, --publish-url), or wait longer (--wait), or ask for fewer (--min-events)",
+            self.settings.wait.as_secs()
+        )))
+    }
+
+    pub(super) fn is(&self, profile: Profile) -> bool {
+        self.settings.profile == profile
+    }
+
+    /// What must not be seen in a report.
+    pub(super) fn secrets(target: &Target, settings: &Settings) -> Secrets {
+        let mut secrets = Secrets::default();
+        for (name, value) in &settings.headers {
+            if !is_harmless(name) {
+                secrets.add(value);
+                value.split([' ', ';', '=', ',']).for_each(|part| {
+                    if part.len() >= 8 {
+                        secrets.add(part);
+                    }
+                });
+            }
+        }
+        for secret in target.secrets() {
+            secrets.add(&secret);
+        }
+        if let Some(Hook::Url { token, headers, target, .. }) = &settings.publish {
+            let values = headers.iter().map(|(_, value)| value.clone());
+            for secret in values.chain(token.clone()).chain(target.secrets()) {
+                secrets.add(&secret);
+            }
+        }
+        secrets
+    }
+}
+
+/// An event of an application, as opposed to what keeps the stream going.
+pub(super) fn is_application(event: &Seen) -> bool {
+    let is_control = matches!(
+        event.event.as_str(),
+        "stream-open"
+            | "stream-reset"
+            | "stream-error"
+            | "keep-alive"
+            | "keepalive"
+            | "ping"
+            | "heartbeat"
+            | "open"
+            | "endpoint"
+    );
+    !is_control
+}
+
+/// An application's event with an id, by which it can be told from others.
+pub(super) fn is_own(event: &Seen) -> bool {
+    is_application(event) && event.id.as_ref().is_some_and(|id| !id.is_empty())
+}
+
+/// So long from now.
+pub(super) fn after(time: Duration) -> Instant {
+    Instant::now() + time
+}

@@ -1,0 +1,40 @@
+//! Tests anyone's event stream server, from outside, and says what it found and why it matters.
+//!
+//! The [catalogue](checks) is data: each [`Check`] has an id that never changes, the section of the
+//! standard that it rests on, and what it needs. [`run`] puts a server to the checks over connections
+//! of its own (`wire`), whose bytes and times it notes (`tape`); everything is judged by those notes,
+//! and they are the evidence in the [`Report`]. What was not observed is not passed.
+//!
+//! The idea for resumption: a witness stays connected throughout. A second subscriber is cut and resumed
+//! again and again, and whatever the witness got between the first and the last id that both have, the
+//! second must have got, too: once, in the same order, and alike.
+//!
+//! Nothing here may know this project's server or clients.
+
+mod ask;
+mod catalogue;
+mod checks;
+mod command;
+mod context;
+mod expected;
+mod finding;
+mod lines;
+mod publish;
+mod report;
+mod run;
+mod settings;
+mod tape;
+mod target;
+mod wire;
+mod witness;
+
+pub use catalogue::{Check, Needs, Severity, checks, table};
+pub use command::Command;
+pub use finding::{Exchange, Outcome};
+pub use publish::{Hook, HookError};
+pub use report::Report;
+pub use run::{RunError, run};
+pub use settings::{Profile, Settings};
+pub use target::{Target, TargetError};
+
+pub use crate::verdict::{Summary, Verdict};

@@ -1,0 +1,254 @@
+//! One run: connects, puts the server to the checks, and never takes longer than it may.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::ask::Ask;
+use super::catalogue::{Check, Needs, checks};
+use super::checks as rooms;
+use super::context::{Hop, Probe, after};
+use super::finding::{Finding, Outcome};
+use super::report::Report;
+use super::settings::{Profile, Settings};
+use super::target::Target;
+use super::wire::Connection;
+use super::witness::Witness;
+
+/// How many checks run at once, where that does not matter to them.
+const AT_ONCE: usize = 6;
+
+/// How many redirects are followed, as browsers do.
+const MAX_HOPS: usize = 20;
+
+/// How long the first answer's head may take.
+const FIRST_HEAD: Duration = Duration::from_secs(10);
+
+/// How often the probe publishes, if it can.
+const PULSE: Duration = Duration::from_millis(60);
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// A name on the command line.
+    #[error("there is no check or section {0:?}; --list shows them")]
+    NoCheck(String),
+}
+
+/// Which checks the names mean; all of them if there is none.
+pub(super) fn chosen(names: &[String]) -> Result<Vec<Check>, RunError> {
+    let all = checks();
+    let unknown = |name: &&String| !all.iter().any(|check| check.is_meant_by(name));
+    if let Some(name) = names.iter().find(unknown) {
+        return Err(RunError::NoCheck(name.clone()));
+    }
+    let is_chosen =
+        |check: &Check| names.is_empty() || names.iter().any(|name| check.is_meant_by(name));
+    Ok(all.into_iter().filter(is_chosen).collect())
+}
+
+/// Probes one server, and tells each outcome as it comes.
+///
+/// # Errors
+///
+/// If there is no such check. That a server cannot be reached is in the report.
+///
+/// # Panics
+///
+/// If a check does, which is a bug.
+pub async fn run(
+    target: Target,
+    settings: Settings,
+    mut tell: impl FnMut(&Outcome),
+) -> Result<Report, RunError> {
+    let chosen = chosen(&settings.checks)?;
+    let deadline = after(settings.deadline);
+    let secrets = Probe::secrets(&target, &settings);
+    let mut report = Report::new(&target, &settings);
+    if target.is_https() {
+        report.problem = Some(
+            "https is not spoken yet; probe the server behind its proxy, or a \
+             local proxy that adds TLS, such as `socat`"
+                .to_owned(),
+        );
+        return Ok(report);
+    }
+    let (target, connection, hops) = match reach(target, &settings).await {
+        Ok(reached) => reached,
+        Err(problem) => {
+            report.problem = Some(problem);
+            return Ok(report);
+        }
+    };
+    let is_stream = connection.tape.is_stream();
+    if !is_stream {
+        report.problem = Some(rooms::con::no_stream(&connection.tape));
+    }
+    let probe = Arc::new(Probe::new(target, settings, Witness::of(connection), hops));
+    let mut done = |check: &Check, finding: Finding, start: Instant| {
+        let outcome = Outcome::new(check, finding, start.elapsed(), &secrets);
+        tell(&outcome);
+        report.checks.push(outcome);
+    };
+
+    let mut alone = Vec::new();
+    let mut together = Vec::new();
+    let mut bytes = Vec::new();
+    let mut last = Vec::new();
+    for check in &chosen {
+        let start = Instant::now();
+        if let Some(finding) = unasked(&probe, check, is_stream) {
+            done(check, finding, start);
+            continue;
+        }
+        match rooms::turn(check) {
+            rooms::Turn::Together => together.push(check.clone()),
+            rooms::Turn::Alone => alone.push(check.clone()),
+            rooms::Turn::Bytes => bytes.push(check.clone()),
+            rooms::Turn::Last => last.push(check.clone()),
+        }
+    }
+    let pulse = Pulse::start(&probe);
+    for check in &alone {
+        let start = Instant::now();
+        done(check, judge(&probe, check, deadline).await, start);
+    }
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for check in together {
+        let (probe, slots) = (Arc::clone(&probe), Arc::clone(&slots));
+        running.spawn(async move {
+            let _slot = slots.acquire().await.expect("it is never closed");
+            let start = Instant::now();
+            let finding = judge(&probe, &check, deadline).await;
+            (check, finding, start)
+        });
+    }
+    while let Some(joined) = running.join_next().await {
+        let (check, finding, start) = joined.expect("no check panics, and none is aborted");
+        done(&check, finding, start);
+    }
+    if !bytes.is_empty() {
+        // What there is to see, has come by now, or does not come in time.
+        let enough = probe.settings.min_events;
+        drop(timeout_at(deadline, probe.lively(enough)).await);
+    }
+    for check in &bytes {
+        let start = Instant::now();
+        done(check, judge(&probe, check, deadline).await, start);
+    }
+    drop(pulse);
+    for check in &last {
+        let start = Instant::now();
+        done(check, judge(&probe, check, deadline).await, start);
+    }
+    let place = |outcome: &Outcome| chosen.iter().position(|check| check.id() == outcome.id);
+    report.checks.sort_by_key(place);
+    report.count();
+    Ok(report)
+}
+
+/// Why a check is not even begun.
+fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
+    let settings = &probe.settings;
+    let reason = match check.needs {
+        Needs::Http2 => "the probe does not speak HTTP/2 yet",
+        Needs::Tls => "the probe does not speak TLS yet",
+        Needs::SecondUser => "the probe takes no second user's credentials yet",
+        Needs::Publish if settings.publish.is_none() => {
+            "there is no way to publish; give --publish or --publish-url"
+        }
+        _ if check.is_aggressive && !settings.aggressive => "only with --aggressive",
+        Needs::Process if settings.pid.is_none() => "the server's process is not known; give --pid",
+        _ if check.section() == "res" && settings.profile == Profile::Llm => {
+            "answers of language models are not resumed"
+        }
+        _ if settings.body.is_some() && rooms::repeats(check) => {
+            "a POST is not repeated more often than need be"
+        }
+        _ if !is_stream && !matches!(check.id(), "con.status" | "con.type" | "con.redirect") => {
+            "the answer is no event stream"
+        }
+        _ => return None,
+    };
+    Some(Finding::skip(reason))
+}
+
+async fn judge(probe: &Probe, check: &Check, deadline: Instant) -> Finding {
+    match timeout_at(deadline, rooms::judge(probe, check)).await {
+        Ok(finding) => finding,
+        Err(_) => Finding::inconclusive("the time for the whole run was over (--deadline)"),
+    }
+}
+
+/// Connects, by way of redirects, and reads the head.
+async fn reach(
+    mut target: Target,
+    settings: &Settings,
+) -> Result<(Target, Connection, Vec<Hop>), String> {
+    let mut hops = Vec::new();
+    let mut settings = settings.clone();
+    loop {
+        let ask = Ask::stream(&target, &settings);
+        let opened = Connection::open(&target, ask.bytes()).await;
+        let mut connection =
+            opened.map_err(|error| format!("{} cannot be reached: {error}", target.shown()))?;
+        if !connection.read_head(after(FIRST_HEAD)).await {
+            let seen = connection.close();
+            return Err(match seen.end {
+                Some((_, super::tape::End::Malformed(what))) => {
+                    format!("{} does not speak HTTP/1.1: {what}", target.shown())
+                }
+                Some(_) => format!("{} closes the connection unanswered", target.shown()),
+                None => format!("{} has not answered within 10 s", target.shown()),
+            });
+        }
+        let head = connection.tape.head.as_ref().expect("it has been read");
+        let status = head.status;
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Ok((target, connection, hops));
+        }
+        let to = head.header("location").and_then(|location| target.join(&location));
+        let is_downgrade = to.as_ref().is_some_and(|to| target.is_https() && !to.is_https());
+        hops.push(Hop { status, to: to.as_ref().map(Target::shown), is_downgrade });
+        let Some(to) = to.filter(|to| !to.is_https() && hops.len() < MAX_HOPS) else {
+            return Ok((target, connection, hops));
+        };
+        if to.authority() != target.authority() {
+            // As a client must: secrets are for the server that they were given for.
+            settings.headers.clear();
+        }
+        target = to;
+    }
+}
+
+/// Publishes all the while, so that there is something to be seen.
+struct Pulse(Option<AbortHandle>);
+
+impl Pulse {
+    fn start(probe: &Arc<Probe>) -> Self {
+        if probe.hook().is_none() {
+            return Self(None);
+        }
+        let probe = Arc::clone(probe);
+        let task = tokio::spawn(async move {
+            loop {
+                // If it fails, the checks that need it say so.
+                drop(probe.publish_pulse().await);
+                sleep(PULSE).await;
+            }
+        });
+        Self(Some(task.abort_handle()))
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

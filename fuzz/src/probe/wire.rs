@@ -1,0 +1,163 @@
+//! An HTTP/1.1 client that sends exactly the bytes it is given, and notes what comes back and when.
+//! Libraries hide too much: here connections are cut in the middle, closed by halves, read slowly.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::tape::Tape;
+use super::target::Target;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What came of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    More,
+    Ended,
+    TimedOut,
+}
+
+/// One connection, and what has been seen of it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: TcpStream,
+    start: Instant,
+    pub(super) tape: Tape,
+}
+
+impl Connection {
+    /// Connects and sends a request.
+    pub(super) async fn open(target: &Target, request: Vec<u8>) -> io::Result<Self> {
+        Self::open_with(target, request, None).await
+    }
+
+    /// The same, where no more than so many bytes are buffered for a reader that does not read.
+    pub(super) async fn open_with(
+        target: &Target,
+        request: Vec<u8>,
+        buffer: Option<u32>,
+    ) -> io::Result<Self> {
+        let start = Instant::now();
+        let connecting = async {
+            let addresses = tokio::net::lookup_host((target.name(), target.port())).await?;
+            let mut last = io::Error::other("the name has no address");
+            for address in addresses {
+                let socket =
+                    if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                if let Some(bytes) = buffer {
+                    socket.set_recv_buffer_size(bytes)?;
+                }
+                match socket.connect(address).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not accept a connection");
+        let socket =
+            timeout_at(start + CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))?;
+        socket.set_nodelay(true)?;
+        let mut connection = Self { socket, start, tape: Tape::new(request.clone()) };
+        connection.send(&request).await?;
+        Ok(connection)
+    }
+
+    /// Sends more bytes.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match timeout_at(Instant::now() + CONNECT, self.socket.write_all(bytes)).await {
+            Ok(done) => done,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
+        }
+    }
+
+    /// Reads once.
+    pub(super) async fn more(&mut self, deadline: Instant) -> Progress {
+        if self.tape.end.is_some() {
+            return Progress::Ended;
+        }
+        let mut buffer = vec![0; 64 << 10];
+        let read = timeout_at(deadline, self.socket.read(&mut buffer)).await;
+        let at = self.start.elapsed();
+        match read {
+            Err(_) => return Progress::TimedOut,
+            Ok(Ok(0)) => self.tape.close(at, false),
+            Ok(Ok(len)) => self.tape.put(&buffer[..len], at),
+            Ok(Err(_)) => self.tape.close(at, true),
+        }
+        if self.tape.end.is_some() { Progress::Ended } else { Progress::More }
+    }
+
+    /// Reads until something is there, or the end, or the deadline; whether it is there.
+    pub(super) async fn until(
+        &mut self,
+        deadline: Instant,
+        is_there: impl Fn(&Tape) -> bool,
+    ) -> bool {
+        while !is_there(&self.tape) {
+            if self.more(deadline).await != Progress::More {
+                return is_there(&self.tape);
+            }
+        }
+        true
+    }
+
+    /// Reads to the end of the message, or the deadline; whether it has ended.
+    pub(super) async fn read_message(&mut self, deadline: Instant) -> bool {
+        self.until(deadline, |tape| tape.end.is_some()).await
+    }
+
+    /// Reads the answer's head.
+    pub(super) async fn read_head(&mut self, deadline: Instant) -> bool {
+        self.until(deadline, |tape| tape.head.is_some()).await
+    }
+
+    /// Sends no more, but reads on.
+    pub(super) async fn half_close(&mut self) -> io::Result<()> {
+        self.socket.shutdown().await
+    }
+
+    /// Ends it with a TCP reset.
+    pub(super) fn reset(self) -> Tape {
+        // If it cannot be, the connection is closed in order, and the server sees an end all the same.
+        drop(self.socket.set_zero_linger());
+        self.tape
+    }
+
+    /// How many more bytes come after the end of the message.
+    pub(super) async fn surplus(&mut self, deadline: Instant) -> usize {
+        let mut surplus = self.tape.surplus().len();
+        let mut buffer = vec![0; 4096];
+        while surplus < 4096 {
+            match timeout_at(deadline, self.socket.read(&mut buffer)).await {
+                Ok(Ok(len @ 1..)) => surplus += len,
+                _ => break,
+            }
+        }
+        surplus
+    }
+
+    /// For someone who reads it to the end.
+    pub(super) fn into_parts(self) -> (TcpStream, Instant, Tape) {
+        (self.socket, self.start, self.tape)
+    }
+
+    /// Ends it in order, and is seen to: a socket with something unread in it is reset when it is closed.
+    pub(super) async fn leave(mut self) -> Tape {
+        drop(self.socket.shutdown().await);
+        let moment = Instant::now() + Duration::from_millis(20);
+        let mut buffer = vec![0; 64 << 10];
+        while matches!(timeout_at(moment, self.socket.read(&mut buffer)).await, Ok(Ok(1..))) {}
+        self.tape
+    }
+
+    /// Ends it one way or the other.
+    pub(super) fn close(self) -> Tape {
+        self.tape
+    }
+}

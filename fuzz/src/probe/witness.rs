@@ -1,0 +1,90 @@
+//! The witness: a stream that is read from the beginning of a run to its end, and never cut by us.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::tape::Tape;
+use super::wire::Connection;
+
+#[derive(Debug)]
+pub(super) struct Witness {
+    tape: Arc<Mutex<Tape>>,
+    changes: watch::Receiver<u64>,
+    start: Instant,
+    task: JoinHandle<()>,
+}
+
+impl Witness {
+    /// Reads a connection from here on.
+    pub(super) fn of(connection: Connection) -> Self {
+        let (mut reader, start, tape) = connection.into_parts();
+        let tape = Arc::new(Mutex::new(tape));
+        let (change, changes) = watch::channel(0);
+        let shared = Arc::clone(&tape);
+        let task = tokio::spawn(async move {
+            let mut buffer = vec![0; 64 << 10];
+            loop {
+                let read = reader.read(&mut buffer).await;
+                let at = start.elapsed();
+                let is_over = {
+                    let mut tape = lock(&shared);
+                    match read {
+                        Ok(0) => tape.close(at, false),
+                        Ok(len) => tape.put(&buffer[..len], at),
+                        Err(_) => tape.close(at, true),
+                    }
+                    tape.end.is_some()
+                };
+                change.send_modify(|count| *count += 1);
+                if is_over {
+                    // The socket is kept: closing it is the server's part.
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        Self { tape, changes, start, task }
+    }
+
+    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
+        lock(&self.tape)
+    }
+
+    pub(super) const fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Waits until something is there; whether it came before the deadline.
+    pub(super) async fn until(&self, deadline: Instant, is_there: impl Fn(&Tape) -> bool) -> bool {
+        let mut changes = self.changes.clone();
+        loop {
+            changes.borrow_and_update();
+            {
+                let tape = self.tape();
+                if is_there(&tape) {
+                    return true;
+                }
+                if tape.end.is_some() {
+                    return false;
+                }
+            }
+            if timeout_at(deadline, changes.changed()).await.is_err() {
+                return is_there(&self.tape());
+            }
+        }
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
+    // What a panicking check has left is still what was read.
+    tape.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! `sse-fuzz probe` as a command: exit codes, lists of known failures, reports without secrets.
+
+use std::path::Path;
+use std::process::Output;
+
+use tokio::process::Command;
+
+use crate::faulty::Server;
+
+async fn probe(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sse-fuzz"));
+    command.kill_on_drop(true).arg("probe").args(args);
+    command.output().await.expect("cargo has built it")
+}
+
+async fn code(args: &[&str]) -> Option<i32> {
+    probe(args).await.status.code()
+}
+
+#[tokio::test]
+async fn the_exit_code_says_what_came_of_it() {
+    let server = Server::start("con.cache-control").await;
+    let url = server.url("/events?channel=test");
+    assert_eq!(code(&[&url, "con.status"]).await, Some(0));
+    // A warning is a failure only if it is to be.
+    assert_eq!(code(&[&url, "con.cache-control"]).await, Some(0));
+    assert_eq!(code(&[&url, "con.cache-control", "--strict"]).await, Some(1));
+    for wrong in [&["con"][..], &[&url, "con.no-such-check"], &["ftp://h/"], &[&url, "--seed", "x"]]
+    {
+        assert_eq!(code(wrong).await, Some(2), "{wrong:?}");
+    }
+    let foreign = "http://192.0.2.1/events";
+    assert_eq!(code(&[foreign, "--aggressive"]).await, Some(2));
+    assert_eq!(code(&[&server.url("/nothing")]).await, Some(3));
+    assert_eq!(code(&["http://127.0.0.1:1/"]).await, Some(3));
+    assert_eq!(code(&[&url, "tim.age", "--wait", "1"]).await, Some(4));
+}
+
+#[tokio::test]
+async fn known_failures_pass_and_stale_ones_fail() {
+    let server = Server::start("con.type-twice").await;
+    let url = server.url("/events?channel=test");
+    let folder = tempfile::tempdir().expect("a folder");
+    let list = folder.path().join("known");
+    let file = list.to_str().expect("UTF-8");
+    let run = ["--strict", "--expected-failures", file];
+    for (known, checks, expected) in [
+        ("# nothing\n", "con.type-twice", 1),
+        ("con.type-twice # since ever\n", "con.type-twice", 0),
+        ("con.type-twice\ncon.status\n", "con", 1),
+        ("con.no-such-check\n", "con.status", 2),
+    ] {
+        std::fs::write(&list, known).expect("it can be written");
+        let args = [&[&*url, checks][..], &run].concat();
+        assert_eq!(code(&args).await, Some(expected), "{known:?}");
+    }
+}
+
+#[tokio::test]
+async fn reports_are_complete_and_have_no_secrets() {
+    const SECRET: &str = "s3cr3t-w0rd";
+    let server = Server::start("con.cache-control").await;
+    let url = server.url(&format!("/events?channel=test&token={SECRET}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let [json, junit, html] = ["a.json", "a.xml", "a.html"].map(path);
+    let header = format!("Authorization: Bearer {SECRET}");
+    let reports = ["--json", &json, "--junit", &junit, "--html", &html];
+    let args = [&[&*url, "con", "res.reflected", "--strict", "--header", &header][..], &reports];
+    let output = probe(&args.concat()).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let mut texts = vec![String::from_utf8(output.stdout).expect("UTF-8")];
+    texts.extend(
+        [&json, &junit, &html]
+            .map(|path| std::fs::read_to_string(Path::new(path)).expect("it has been written")),
+    );
+    for text in &texts {
+        assert!(text.contains("con.cache-control"), "{text}");
+        assert!(!text.contains(SECRET), "{text}");
+        assert!(!text.contains('\u{1b}'), "colours are for terminals");
+    }
+    assert!(texts[2].contains("<failure"), "{}", texts[2]);
+    // Merged with itself, there are two columns.
+    let merged = path("b.html");
+    assert_eq!(code(&["--merge", &json, "--merge", &json, "--html", &merged]).await, Some(0));
+    let text = std::fs::read_to_string(&merged).expect("it has been written");
+    assert!(text.contains("<th class=\"cell\">2"), "{text}");
+}

@@ -1,0 +1,125 @@
+//! `sse-fuzz probe`: each fault of a server is found by its own check, and a server without one is left
+//! alone. `matrix.json` says for each fault what is found, all of it.
+
+mod command;
+mod faulty;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use faulty::Server;
+use serde::Deserialize;
+use sse_fuzz::probe::{Hook, Profile, Report, Settings, Target, Verdict, run};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const TOKEN: &str = "a-token-of-the-tests";
+
+/// How many servers are probed at once. Most of the time all of them wait.
+const AT_ONCE: usize = 16;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Row {
+    fault: String,
+    /// Of the stream, if it is another.
+    path: Option<String>,
+    header: Option<String>,
+    profile: Option<String>,
+    /// Whether the probe may publish.
+    publish: bool,
+    aggressive: bool,
+    /// What to look at; everything if empty.
+    checks: Vec<String>,
+    /// What is found, with the verdict.
+    found: Vec<String>,
+}
+
+fn matrix() -> Vec<Row> {
+    serde_json::from_str(include_str!("matrix.json")).expect("the matrix is JSON")
+}
+
+async fn probed(server: &Server, row: &Row) -> Report {
+    let path = row.path.as_deref().unwrap_or("/events?channel=test");
+    let target = Target::new(&server.url(path)).expect("a URL");
+    let publish = row.publish.then(|| Hook::Url {
+        target: Target::new(&server.url("/publish")).expect("a URL"),
+        token: Some(TOKEN.to_owned()),
+        headers: Vec::new(),
+        channel: "test".to_owned(),
+    });
+    let header = row.header.as_deref().and_then(|header| header.split_once(": "));
+    let profile = row.profile.as_deref().map(|name| Profile::from_str(name, true));
+    let settings = Settings {
+        checks: row.checks.clone(),
+        headers: header.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        profile: profile.map_or(Profile::Eventsource, |profile| profile.expect("a profile")),
+        publish,
+        aggressive: row.aggressive,
+        wait: Duration::from_secs(4),
+        ..Settings::default()
+    };
+    run(target, settings, |_| {}).await.expect("there are such checks")
+}
+
+/// What it has to say, with the verdict; notes as well.
+fn found(report: &Report) -> Vec<String> {
+    let loud = report.checks.iter().filter_map(|outcome| match outcome.verdict {
+        Verdict::Fail => Some(format!("{} fail", outcome.id)),
+        Verdict::Warn => Some(format!("{} warn", outcome.id)),
+        Verdict::Info => Some(format!("{} info", outcome.id)),
+        _ => None,
+    });
+    loud.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_fault_is_left_alone_and_each_fault_is_found_by_its_check() {
+    let mut rows = matrix();
+    if let Ok(only) = std::env::var("ONLY") {
+        rows.retain(|row| only.split(',').any(|name| row.fault.starts_with(name)));
+    }
+    for publish in [false, true, false, true] {
+        rows.push(Row { fault: "none".to_owned(), publish, ..Row::default() });
+    }
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for row in rows {
+        let slots = Arc::clone(&slots);
+        running.spawn(async move {
+            let _slot = slots.acquire().await.expect("it is never closed");
+            // Faults that depend on which event comes when may need a second look. A server without a
+            // fault gets one only.
+            let looks = if row.fault == "none" { 1 } else { 2 };
+            let mut seen = None;
+            for _ in 0..looks {
+                let server = Server::start(&row.fault).await;
+                let report = probed(&server, &row).await;
+                let found = found(&report);
+                if found == row.found {
+                    return Vec::new();
+                }
+                seen = Some((report, found));
+            }
+            let (report, found) = seen.expect("it has been looked at");
+            let mut text = vec![format!("{}: {found:?}, but expected {:?}", row.fault, row.found)];
+            for outcome in report.checks {
+                let is_meant = row.found.iter().any(|name| name.starts_with(&outcome.id));
+                let is_quiet = matches!(outcome.verdict, Verdict::Pass | Verdict::Skip);
+                if is_meant || !is_quiet {
+                    text.push(format!(
+                        "    {} {:?} {}",
+                        outcome.id, outcome.verdict, outcome.reason
+                    ));
+                }
+            }
+            text
+        });
+    }
+    let mut wrong = Vec::new();
+    while let Some(lines) = running.join_next().await {
+        wrong.extend(lines.expect("no panic"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
