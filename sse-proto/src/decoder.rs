@@ -213,6 +213,7 @@ impl Decoder {
 
     /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
     /// chunks, that is nearly all of them.
+    #[inline]
     fn is_inside_line(&mut self, chunk: &[u8]) -> bool {
         let Self { line, config, mode, .. } = self;
         let is_inside = !line.is_empty()

@@ -80,16 +80,17 @@ impl<'d, 'c> Frames<'d, 'c> {
     )]
     #[inline(always)]
     pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
-        if let Some(data) = self.next_data_event() {
-            return Some(Ok(Frame::Event(self.data_event(data))));
-        }
         if self.rest.is_empty() {
             return None;
         }
-        Some(self.find()?.map(|found| match found {
-            Found::Event(fields) => Frame::Event(self.event(&fields)),
-            Found::Retry(milliseconds) => Frame::Retry(Duration::from_millis(milliseconds)),
-            Found::Comment => Frame::Comment(self.comment()),
+        if let Some(data) = self.next_data_event() {
+            return Some(Ok(Frame::Event(self.data_event(data))));
+        }
+        Some(Ok(match self.find()? {
+            Ok(Found::Event(fields)) => Frame::Event(self.event(&fields)),
+            Ok(Found::Retry(milliseconds)) => Frame::Retry(Duration::from_millis(milliseconds)),
+            Ok(Found::Comment) => Frame::Comment(self.comment()),
+            Err(error) => return Some(Err(error)),
         }))
     }
 
