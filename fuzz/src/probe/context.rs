@@ -32,6 +32,8 @@ pub(super) struct Probe {
     pub(super) recovery: tokio::sync::OnceCell<Recovery>,
     /// The check after which nothing came any more.
     pub(super) dead_since: OnceLock<String>,
+    /// Whether the way to publish works at all.
+    hook_works: tokio::sync::OnceCell<Result<(), String>>,
     /// Words that no other run has used at this server.
     nonce: u64,
     counter: Mutex<u64>,
@@ -58,8 +60,18 @@ impl Probe {
             settings.seed ^ now.map_or(0, |time| u64::from(time.subsec_nanos()) ^ time.as_secs());
         let counter = Mutex::new(0);
         let (tapes, recovery) = (Mutex::default(), tokio::sync::OnceCell::new());
-        let dead_since = OnceLock::new();
-        Self { target, settings, witness, redirects, tapes, recovery, dead_since, nonce, counter }
+        Self {
+            target,
+            settings,
+            witness,
+            redirects,
+            tapes,
+            recovery,
+            dead_since: OnceLock::new(),
+            hook_works: tokio::sync::OnceCell::new(),
+            nonce,
+            counter,
+        }
     }
 
     /// The request for the stream.
@@ -137,6 +149,16 @@ impl Probe {
             Ok(Published::Unsayable(why)) => Err(why.to_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// A way to publish that has never worked says nothing about the server: a token may be missing.
+    pub(super) async fn hook_works(&self) -> Result<(), Finding> {
+        let try_it = async || self.publish_pulse().await.map(drop);
+        self.hook_works.get_or_init(try_it).await.clone().map_err(|why| {
+            Finding::inconclusive(format!(
+                "nothing can be published: {why}; see --publish, --publish-url, --publish-token"
+            ))
+        })
     }
 
     /// Waits until the witness has seen as many events that can be told apart.

@@ -61,6 +61,9 @@ async fn published(
         let text = format!("nothing comes any more since {since}; name this check to do it alone");
         return Ok(Finding::inconclusive(text));
     }
+    if let Err(finding) = probe.hook_works().await {
+        return Ok(finding);
+    }
     let mark = probe.word();
     let text = filled(payload.text, &mark);
     let mut fields = Fields::default().with("data", &mark).with("event", "message");
