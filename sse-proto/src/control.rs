@@ -96,7 +96,7 @@ pub struct StreamError {
 }
 
 impl StreamError {
-    fn from_data(data: &str) -> Self {
+    pub(crate) fn from_data(data: &str) -> Self {
         let mut error = Self::default();
         for (name, value) in literal::object(data).unwrap_or_default() {
             match (name.as_str(), value) {

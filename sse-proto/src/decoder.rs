@@ -292,7 +292,7 @@ impl Decoder {
             // "If the field value does not contain U+0000 NULL, then set the last event ID buffer to
             // the field value. Otherwise, ignore the field."
             Line::Field(Name::Id, value) => {
-                if memchr::memchr(0, value).is_none() {
+                if !has_nul(value) {
                     fields.id = Some(value);
                 }
             }
@@ -347,6 +347,15 @@ impl Decoder {
         self.forget_line();
         self.block.clear();
     }
+}
+
+#[inline]
+#[expect(clippy::manual_contains, reason = "`contains` is more code")]
+fn has_nul(value: &[u8]) -> bool {
+    if cfg!(target_arch = "wasm32") {
+        return value.iter().any(|&byte| byte == 0);
+    }
+    memchr::memchr(0, value).is_some()
 }
 
 #[cfg(test)]

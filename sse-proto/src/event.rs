@@ -79,7 +79,9 @@ impl<'a> Event<'a> {
     pub fn data(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { data, .. } => data,
-            Repr::Owned { text, event_type, id } => &text[event_type + id.unwrap_or(0)..],
+            Repr::Owned { text, event_type, id } => {
+                text.get(event_type + id.unwrap_or(0)..).unwrap_or_default()
+            }
         }
     }
 
@@ -91,7 +93,7 @@ impl<'a> Event<'a> {
         match &self.0 {
             Repr::Borrowed { id, .. } => *id,
             Repr::Owned { text, event_type, id } => {
-                id.map(|id| &text[*event_type..*event_type + id])
+                id.and_then(|id| text.get(*event_type..*event_type + id))
             }
         }
     }
@@ -130,7 +132,7 @@ impl<'a> Event<'a> {
     pub(crate) fn explicit_type(&self) -> &str {
         match &self.0 {
             Repr::Borrowed { event_type, .. } => event_type,
-            Repr::Owned { text, event_type, .. } => &text[..*event_type],
+            Repr::Owned { text, event_type, .. } => text.get(..*event_type).unwrap_or_default(),
         }
     }
 }

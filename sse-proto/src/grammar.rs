@@ -135,7 +135,8 @@ impl<'a> Parser<&'a [u8]> for AnyChars {
 /// Where the first CR or LF is.
 #[inline]
 fn first_line_end(input: &[u8]) -> Option<usize> {
-    if input.len() > SHORT {
+    // memchr has no quicker way than this on WebAssembly, and is more code.
+    if input.len() > SHORT && !cfg!(target_arch = "wasm32") {
         return memchr::memchr2(b'\n', b'\r', input);
     }
     // The high bit of the lowest byte that is zero is set, and none below it.

@@ -26,7 +26,7 @@ use core::time::Duration;
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 use crate::backoff::Jitter;
-use crate::control::{Control, ERROR_ID, StreamError};
+use crate::control::{ERROR_ID, StreamError};
 use crate::decoder::{DecodeError, Decoder, Fields, Found, Frames};
 use crate::event::Event;
 
@@ -179,6 +179,32 @@ impl Session {
             Phase::Open { .. } => State::Open,
             &Phase::Waiting { until, failure } => State::Waiting { until, failure },
             Phase::Closed(closed) => State::Closed(closed.clone()),
+        }
+    }
+
+    /// The reconnection time that the server has set by a `retry` field, if it has.
+    pub const fn reconnection_time(&self) -> Option<Duration> {
+        self.reconnection_time
+    }
+
+    /// Whether the stream is open: [`State::Open`].
+    pub const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
+    }
+
+    /// Between two tries, what ended the last one: [`State::Waiting`].
+    pub const fn failure(&self) -> Option<Failure> {
+        match self.phase {
+            Phase::Waiting { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Why it is over, if it is: [`State::Closed`].
+    pub const fn closed(&self) -> Option<&Closed> {
+        match &self.phase {
+            Phase::Closed(closed) => Some(closed),
+            _ => None,
         }
     }
 
@@ -404,7 +430,25 @@ pub struct Items<'s, 'c> {
     reads_by_data: bool,
 }
 
+/// As [`Item`], with the data of control events as the server has sent them: for drivers that hand them
+/// on to someone who reads them himself. Reading them is more code than all the rest of a small program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawItem<'a> {
+    /// [`Item::Event`]
+    Event(Event<'a>),
+    /// [`Item::Reset`]; the event's data name the channels.
+    Reset(Event<'a>),
+    /// A `stream-error`, which has [closed](Closed::StreamError) the session.
+    StreamError(Event<'a>),
+    /// [`Item::Error`]
+    Error(Event<'a>),
+    /// [`Item::Comment`]
+    Comment(&'a str),
+}
+
 /// What becomes of an event.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Swallowed,
     Delivered,
@@ -413,8 +457,14 @@ enum Fate {
     /// Not delivered, and the stream is complete.
     Mark,
     Error,
-    Reset(Vec<String>),
-    StreamError(StreamError),
+    Reset,
+    StreamError,
+}
+
+/// What has been found, and is to be looked at.
+enum Next<'c> {
+    Comment,
+    Event(Fate, Fields<'c>),
 }
 
 impl<'c> Items<'_, 'c> {
@@ -446,10 +496,60 @@ impl<'c> Items<'_, 'c> {
     /// place.
     #[inline(never)]
     fn next_found(&mut self) -> Option<Result<Item<'_>, DecodeError>> {
+        let (fate, fields) = match self.find()? {
+            Ok(Next::Event(fate, fields)) => (fate, fields),
+            Ok(Next::Comment) => return Some(Ok(Item::Comment(self.frames.comment()))),
+            Err(error) => return Some(Err(error)),
+        };
+        if fate == Fate::StreamError {
+            let error = StreamError::from_data(self.frames.event(&fields).data());
+            self.end_by_error(&fields, error);
+            return None;
+        }
+        let event = self.frames.event(&fields);
+        Some(Ok(match fate {
+            Fate::Reset => Item::Reset { channels: StreamError::from_data(event.data()).channels },
+            Fate::Error => Item::Error(event),
+            _ => Item::Event(event),
+        }))
+    }
+
+    /// As [`next_item`](Self::next_item), without reading the data of control events: the error that
+    /// [closes](Closed::StreamError) the session is then empty.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_item`](Self::next_item).
+    pub fn next_raw_item(&mut self) -> Option<Result<RawItem<'_>, DecodeError>> {
+        let (fate, fields) = match self.find()? {
+            Ok(Next::Event(fate, fields)) => (fate, fields),
+            Ok(Next::Comment) => return Some(Ok(RawItem::Comment(self.frames.comment()))),
+            Err(error) => return Some(Err(error)),
+        };
+        if fate == Fate::StreamError {
+            self.end_by_error(&fields, StreamError::default());
+        }
+        let event = self.frames.event(&fields);
+        Some(Ok(match fate {
+            Fate::Reset => RawItem::Reset(event),
+            Fate::StreamError => RawItem::StreamError(event),
+            Fate::Error => RawItem::Error(event),
+            _ => RawItem::Event(event),
+        }))
+    }
+
+    /// The last event ID that the items so far have committed: see [`Session::last_event_id`].
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.frames.last_event_id()
+    }
+
+    /// Reads up to the next thing that is not swallowed, and notes what follows from it, save for what
+    /// a `stream-error` says.
+    fn find(&mut self) -> Option<Result<Next<'c>, DecodeError>> {
         while matches!(self.phase, Phase::Open { .. }) {
             let fields = match self.frames.find()? {
                 Ok(Found::Event(fields)) => fields,
-                Ok(Found::Comment) => return Some(Ok(Item::Comment(self.frames.comment()))),
+                Ok(Found::Comment) => return Some(Ok(Next::Comment)),
                 Ok(Found::Retry(milliseconds)) => {
                     *self.reconnection_time = Some(Duration::from_millis(milliseconds));
                     continue;
@@ -458,48 +558,59 @@ impl<'c> Items<'_, 'c> {
             };
             let fate = self.fate(&fields);
             match fate {
-                Fate::Swallowed => {}
-                Fate::Delivered => return Some(Ok(Item::Event(self.frames.event(&fields)))),
-                Fate::Last => {
+                Fate::Swallowed => continue,
+                Fate::Mark => {
                     *self.phase = Phase::Closed(Closed::Complete);
-                    return Some(Ok(Item::Event(self.frames.event(&fields))));
+                    continue;
                 }
-                Fate::Mark => *self.phase = Phase::Closed(Closed::Complete),
-                Fate::Error => return Some(Ok(Item::Error(self.frames.event(&fields)))),
-                Fate::Reset(channels) => return Some(Ok(Item::Reset { channels })),
-                Fate::StreamError(error) => *self.phase = Phase::Closed(Closed::StreamError(error)),
+                Fate::Last => *self.phase = Phase::Closed(Closed::Complete),
+                _ => {}
             }
+            return Some(Ok(Next::Event(fate, fields)));
         }
         None
     }
 
-    /// What becomes of an event; whether it is progress is noted.
+    /// What becomes of an event; whether it is progress is noted. Control events are told by the type
+    /// alone, so that an event for the application is looked at only once, when it is delivered.
     fn fate(&mut self, fields: &Fields<'c>) -> Fate {
-        let control = self.control(fields);
-        if control == Some(Control::Open) {
+        let fate = match self.frames.event_type(fields) {
             // The server is there, but has not helped anyone yet.
-        } else if control.is_none() && self.is_error(fields) {
-            return Fate::Error;
-        } else {
+            b"stream-open" => return self.fate_of_control(),
+            b"keep-alive" => self.fate_of_control(),
+            b"stream-reset" => Fate::Reset,
+            b"stream-error" => Fate::StreamError,
+            _ => self.fate_of_message(fields),
+        };
+        if fate != Fate::Error {
             *self.failures = 0;
         }
-        match control {
-            Some(Control::Reset { channels }) => Fate::Reset(channels),
-            Some(Control::Error(error)) => Fate::StreamError(error),
-            Some(_) if !self.config.control_events => Fate::Swallowed,
-            Some(_) => Fate::Delivered,
-            None => match &self.config.terminator {
-                Some(Terminator::Data(data)) if self.frames.event(fields).data() == data => {
-                    Fate::Mark
-                }
-                Some(Terminator::EventType(name))
-                    if self.frames.event(fields).event_type() == name =>
-                {
-                    Fate::Last
-                }
-                _ => Fate::Delivered,
-            },
+        fate
+    }
+
+    fn fate_of_message(&mut self, fields: &Fields<'c>) -> Fate {
+        if self.is_error(fields) {
+            return Fate::Error;
         }
+        match &self.config.terminator {
+            Some(Terminator::Data(data)) if self.frames.event(fields).data() == data => Fate::Mark,
+            Some(Terminator::EventType(name)) if self.frames.event(fields).event_type() == name => {
+                Fate::Last
+            }
+            _ => Fate::Delivered,
+        }
+    }
+
+    const fn fate_of_control(&self) -> Fate {
+        if self.config.control_events { Fate::Delivered } else { Fate::Swallowed }
+    }
+
+    /// The server has ended the stream for good. The id that says so is not one to resume from.
+    fn end_by_error(&mut self, fields: &Fields<'c>, error: StreamError) {
+        if self.frames.event(fields).id() == Some(ERROR_ID) {
+            self.frames.take_back_event_id();
+        }
+        *self.phase = Phase::Closed(Closed::StreamError(error));
     }
 
     fn is_error(&mut self, fields: &Fields<'c>) -> bool {
@@ -508,20 +619,5 @@ impl<'c> Items<'_, 'c> {
             let event = self.frames.event(fields);
             types.iter().any(|name| name == event.event_type())
         }
-    }
-
-    /// The control event that these fields make. Told by the type alone, so that an event for the
-    /// application is looked at only once, when it is delivered.
-    fn control(&mut self, fields: &Fields<'c>) -> Option<Control> {
-        match self.frames.event_type(fields) {
-            b"stream-open" | b"stream-reset" | b"stream-error" | b"keep-alive" => {}
-            _ => return None,
-        }
-        let event = self.frames.event(fields);
-        let control = Control::of(&event);
-        if matches!(control, Some(Control::Error(_))) && event.id() == Some(ERROR_ID) {
-            self.frames.take_back_event_id();
-        }
-        control
     }
 }

@@ -41,6 +41,9 @@ pub struct Frames<'d, 'c> {
 /// are split.
 const STRETCH: usize = 16 << 10;
 
+/// Where a small program is worth more than a quick one, there is only the way that reads everything.
+const LOOKS_AHEAD: bool = cfg!(not(target_arch = "wasm32"));
+
 /// Below this looking ahead costs more than it saves.
 const MIN_STRETCH: usize = 256;
 
@@ -102,7 +105,7 @@ impl<'d, 'c> Frames<'d, 'c> {
     )]
     #[inline(always)]
     pub(crate) fn next_data_event(&mut self) -> Option<&'c str> {
-        if !self.is_fresh {
+        if !LOOKS_AHEAD || !self.is_fresh {
             return None;
         }
         let data = self.read_data_event()?;
@@ -126,7 +129,7 @@ impl<'d, 'c> Frames<'d, 'c> {
         if matches!(step, Step::Continue) && self.decoder.block.is_empty() {
             // If it was known before, this has been tried.
             let is_new = !self.is_fresh;
-            self.is_fresh = self.plain_len > 0 || self.look_ahead();
+            self.is_fresh = LOOKS_AHEAD && (self.plain_len > 0 || self.look_ahead());
             if self.is_fresh && is_new {
                 fields.data = self.read_data_event();
                 if fields.data.is_some() {
@@ -212,7 +215,7 @@ impl<'d, 'c> Frames<'d, 'c> {
     #[inline]
     fn read_ahead(&mut self, fields: &mut Fields<'c>) -> Step {
         let mut step = Step::Continue;
-        if self.plain_len == 0 && !self.look_ahead() {
+        if !LOOKS_AHEAD || (self.plain_len == 0 && !self.look_ahead()) {
             return step;
         }
         while let Some(line) = self.listed_line() {
@@ -239,7 +242,7 @@ impl<'d, 'c> Frames<'d, 'c> {
     /// Looks at the next stretch of the chunk, and tells whether any of it is text.
     #[inline]
     fn look_ahead(&mut self) -> bool {
-        self.looks_ahead && self.rest.len() >= MIN_STRETCH && self.look_at_stretch()
+        LOOKS_AHEAD && self.looks_ahead && self.rest.len() >= MIN_STRETCH && self.look_at_stretch()
     }
 
     fn look_at_stretch(&mut self) -> bool {
@@ -286,11 +289,15 @@ impl<'d, 'c> Frames<'d, 'c> {
     }
 
     /// The event that has been found.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
+    #[cfg_attr(
+        not(target_arch = "wasm32"),
+        expect(
+            clippy::inline_always,
+            reason = "returned through memory, an event costs a fifth more"
+        ),
+        inline(always)
     )]
-    #[inline(always)]
+    #[cfg_attr(target_arch = "wasm32", inline(never))]
     pub(crate) fn event(&mut self, fields: &Fields<'c>) -> Event<'_> {
         let plain = self.plain;
         let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = &mut *self.decoder;
@@ -306,7 +313,6 @@ impl<'d, 'c> Frames<'d, 'c> {
     }
 
     /// The last event ID as of the last frame.
-    #[cfg(any(feature = "codec", feature = "stream"))]
     pub(crate) fn last_event_id(&self) -> Option<&str> {
         self.decoder.last_event_id()
     }
@@ -362,7 +368,7 @@ impl<'d, 'c> Frames<'d, 'c> {
     #[inline]
     fn split_line(&mut self) -> Option<&'c [u8]> {
         let mut known = 0;
-        if self.plain_len > 0 {
+        if LOOKS_AHEAD && self.plain_len > 0 {
             if let Some(line) = self.listed_line() {
                 return Some(line);
             }
