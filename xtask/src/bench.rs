@@ -6,7 +6,7 @@
 use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, exit_code, say};
-use crate::{Outcome, setup, usage};
+use crate::{Outcome, setup, usage, wasm};
 
 struct Bench {
     name: &'static str,
@@ -15,7 +15,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 3] = [
+const BENCHES: [Bench; 4] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -37,6 +37,13 @@ const BENCHES: [Bench; 3] = [
         about: "How many instructions the decoder takes for a byte, beside the committed numbers;\n    \
                 more than 5 % more is a failure. --update writes them. Needs valgrind.",
         run: instructions,
+    },
+    Bench {
+        name: "wasm",
+        args: "",
+        about: "How fast events reach a listener in a page, beside the browser's own EventSource and\n    \
+                npm's eventsource-parser: about a minute. Needs a browser.",
+        run: wasm,
     },
 ];
 
@@ -72,6 +79,10 @@ fn instructions(args: &[&str]) -> Outcome {
         command.status().is_ok_and(|status| status.success())
     })?;
     cargo_bench("sse-peers", "instructions", args)
+}
+
+fn wasm(_: &[&str]) -> Outcome {
+    wasm::bench::run()
 }
 
 /// Runs a bench target, whose output is ours.

@@ -10,6 +10,7 @@ use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::usage;
+use crate::wasm::{self, Package};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -30,6 +31,8 @@ struct Run {
     options: Options,
     /// Started early, because they start while the tests are compiled.
     services: Option<Services>,
+    /// The npm package.
+    package: Option<Package>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,13 +45,15 @@ struct Options {
 const SET_UP: &str = "set-up";
 const BROWSER: &str = "browser";
 const SERVICES: &str = "services";
+const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
+    Step { name: WASM, quick: true, needs_build: false, run: wasm },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
     Step { name: BUILD, quick: true, needs_build: false, run: build },
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
@@ -81,7 +86,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     }
     let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, &filters, options)).collect();
 
-    let mut run = Run { options, services: None };
+    let mut run = Run { options, services: None, package: None };
     let mut entries = Vec::new();
     let mut build_failed = false;
     for (index, step) in steps.iter().enumerate() {
@@ -90,6 +95,8 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
             Verdict::Skipped("the build failed")
         } else if step.name == BROWSER && options.no_browser {
             Verdict::Skipped("--no-browser; the tests of the live page are left out")
+        } else if step.name == WASM && options.no_browser {
+            Verdict::Skipped("--no-browser; the tests of the npm package are left out")
         } else if step.name == SERVICES && options.no_services {
             Verdict::Skipped("--no-services; the tests that need one are left out")
         } else {
@@ -112,7 +119,7 @@ fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
     match step.name {
         // Whatever is wanted may need what is set up.
         SET_UP => true,
-        BROWSER | SERVICES if named(TESTS) => true,
+        BROWSER | SERVICES | WASM if named(TESTS) => true,
         name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
     }
 }
@@ -135,6 +142,11 @@ fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     let programs = Programs::set_up(&mut |command| progress.run(command))?;
     run.services = Some(Services::start(&programs)?);
+    Ok(())
+}
+
+fn wasm(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+    run.package = Some(wasm::build(&mut |command| progress.run(command))?);
     Ok(())
 }
 
@@ -249,6 +261,11 @@ fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
         // That it is missing has been said.
         _ => drop(tests.env_remove(setup::CHROMEDRIVER)),
     }
+    match &run.package {
+        Some(package) => package.hand_to(&mut tests),
+        // As above.
+        None => Package::take_from(&mut tests),
+    }
     // Those of whoever runs this are not for tests that delete what they find.
     for name in services::VARIABLES {
         tests.env_remove(name);
@@ -274,7 +291,7 @@ mod unit_tests {
             steps.map(|step| step.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&["fmt"]), [SET_UP, "fmt"]);
-        assert_eq!(names(&["test"]), [SET_UP, BROWSER, SERVICES, TESTS]);
+        assert_eq!(names(&["test"]), [SET_UP, BROWSER, SERVICES, WASM, TESTS]);
         assert_eq!(names(&[]), STEPS.map(|step| step.name));
     }
 

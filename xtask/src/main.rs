@@ -17,6 +17,7 @@ mod proof;
 mod report;
 mod services;
 mod setup;
+mod wasm;
 
 use std::env;
 use std::fmt::Display;
@@ -28,9 +29,9 @@ cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
     publishes. Ctrl-C ends it. --fresh forgets the events of earlier demos.
 cargo xtask test [--quick] [--no-browser] [--no-services] [FILTER…]
     Sets up what is needed and runs every check and test. --quick leaves out the slow ones,
-    --no-browser those of the live page, which need a browser, --no-services those that need Redis,
-    PostgreSQL or RabbitMQ; with FILTERs only the steps with one of these words in their name are
-    run.
+    --no-browser those of the live page and of the npm package, which need a browser, --no-services
+    those that need Redis, PostgreSQL or RabbitMQ; with FILTERs only the steps with one of these
+    words in their name are run.
 cargo xtask services
     Starts Redis, PostgreSQL and RabbitMQ as `test` does, and prints the variables with which plain
     `cargo test` uses them. Ctrl-C ends them.
@@ -42,6 +43,9 @@ cargo xtask bench NAME [ARG…]
 cargo xtask oracle --cases N [--seed S]
     Reads N random event streams, each in three chunkings, with the decoder and with the standard
     written down as code, and prints the first that they read differently.
+cargo xtask wasm
+    Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
+    compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm.
 cargo xtask api [--update]
     Compares the public API of sse-proto with sse-proto/api.txt, or writes it there. Needs
     cargo-public-api and a nightly toolchain, and says so if one is missing.
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         "proof" => proof::run(args),
         "oracle" => oracle::run(args),
         "services" => services::run(args),
+        "wasm" => wasm::run(args),
         "api" => api::run(args),
         "help" | "-h" | "--help" => {
             process::say(HELP.trim_end());

@@ -139,6 +139,10 @@ impl Browser {
         ))
     }
 
+    pub(crate) fn chromium(&self) -> &Path {
+        &self.chromium
+    }
+
     /// Tells a command's tests about them.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.env(CHROMEDRIVER, &self.chromedriver).env(CHROMIUM, &self.chromium);

@@ -1,0 +1,70 @@
+//! The package as npm hands it out: packed, installed in an empty folder, and used by Node.
+
+#[allow(dead_code, reason = "each test file uses its part")]
+mod faults;
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use faults::Faults;
+use tokio::process::Command;
+
+async fn run(mut command: Command, folder: &Path) -> String {
+    let output = command.current_dir(folder).kill_on_drop(true).output().await;
+    let output = output.expect("it can be started");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[tokio::test]
+async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
+    let Some(package) = env::var_os("SSE_WASM_PACKAGE").filter(|path| !path.is_empty()) else {
+        // Past the test harness, which keeps what tests print to itself.
+        let _ = writeln!(
+            io::stderr(),
+            "left out, it needs the npm package; `cargo xtask test` builds it"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", "--pack-destination"]).arg(folder.path());
+    let file = run(npm, &PathBuf::from(package)).await;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--offline", "--no-audit", "--no-fund"]);
+    npm.arg(folder.path().join(file.trim()));
+    run(npm, folder.path()).await;
+
+    let faults = Faults::start(Vec::new()).await;
+    let script = format!(
+        "import {{ EventSource, ReconnectingEventSource, events }} from 'sse-client-wasm';
+         const origin = 'http://{}';
+         const script = [
+             {{ head: '200 OK\\r\\nContent-Type: text/event-stream', body: ['id: 1\\ndata: a\\n\\n'] }},
+             {{ head: '200 OK\\r\\nContent-Type: text/event-stream', body: ['id: 2\\ndata: b\\n\\n'], end: 'hang' }},
+         ];
+         await fetch(`${{origin}}/script/node`, {{ method: 'POST', body: JSON.stringify(script) }});
+         const source = new ReconnectingEventSource(`${{origin}}/s/node`, {{ max_retry_time: 1 }});
+         const found = [];
+         await new Promise((resolve) => {{
+             source.onmessage = ({{ data }}) => found.push(data) === 2 && resolve();
+         }});
+         source.close();
+         const stream = new Blob(['data: c\\n\\n']).stream();
+         const still = EventSource.fromReadableStream(stream);
+         await new Promise((resolve) => {{ still.onmessage = ({{ data }}) => resolve(found.push(data)); }});
+         for await (const {{ data }} of events(`${{origin}}/s/node`)) {{ found.push(data); break; }}
+         const log = await (await fetch(`${{origin}}/log/node`)).json();
+         console.log(found.join(' '), log[1].headers['last-event-id']);",
+        faults.address
+    );
+    fs::write(folder.path().join("script.mjs"), script).expect("written");
+    let mut node = Command::new("node");
+    node.arg("script.mjs");
+    // It ends by itself only if nothing is left open.
+    let said = tokio::time::timeout(std::time::Duration::from_secs(30), run(node, folder.path()));
+    assert_eq!(said.await.expect("it ends").trim(), "a b c b 1");
+}
