@@ -66,10 +66,21 @@ export const isNormal = (reason?: Reason) =>
 
 /** Who gets what comes out. */
 export interface Receiver {
-  row(kind: number, type: string, lastEventId: string, data: string): void;
+  row(kind: number, type: string, lastEventId: string, data: string, time: number): void;
   status(status: Status): void;
   /** Waited for after each chunk. */
   drained?(): Promise<void> | undefined;
+}
+
+/** What a source has: a connection of its own, or a share in one. */
+export interface Link {
+  readonly state: number;
+  readonly closed: boolean;
+  readonly origin: string;
+  readonly lastEventId: string;
+  readonly reconnectionTime: number;
+  reconnect(): void;
+  close(): void;
 }
 
 export interface Internal extends ConnectionOptions {
@@ -86,7 +97,7 @@ const BODY = 4096, BODY_WITHIN = 1000;
 
 const scope = globalThis as any;
 
-export class Connection {
+export class Connection implements Link {
   url: string;
   lastEventId: string;
   /** Of the last response, after redirects. */
@@ -289,15 +300,17 @@ export class Connection {
 
   #chunk(bytes: Uint8Array, signal: AbortSignal) {
     this.#lastByte = Date.now();
+    const made = this.#core!;
+    const now = this.#now();
     for (let at = 0; at < bytes.length; at += PIECE) {
-      this.#core!.calls.push(this.#now(), this.#core!.write(bytes.subarray(at, at + PIECE)));
-      const [text, table] = this.#core!.read();
+      made.calls.push(now, made.write(bytes.subarray(at, at + PIECE)));
+      const [text, table] = made.read();
+      const { length } = table;
       let start = 0;
-      let row = 0;
-      for (; row + 4 <= table.length; row += 4) {
-        const type = table[row + 1], id = table[row + 2], data = table[row + 3];
-        if (table[row] !== core.COMMENT && table[row] !== core.TOO_LONG) this.lastEventId = text.slice(type, id);
-        this.#to.row(table[row], text.slice(start, type), this.lastEventId, text.slice(id, data));
+      for (let row = 0; row + 4 <= length; row += 4) {
+        const kind = table[row], type = table[row + 1], id = table[row + 2], data = table[row + 3];
+        if (kind !== core.COMMENT && kind !== core.TOO_LONG) this.lastEventId = text.slice(type, id);
+        this.#to.row(kind, text.slice(start, type), this.lastEventId, text.slice(id, data), now);
         start = data;
         if (this.closed) return;
       }

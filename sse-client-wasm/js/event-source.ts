@@ -1,7 +1,9 @@
 // The surface: `EventSource` as pages know it, and `ReconnectingEventSource`.
 
 import { CONTROL_EVENTS, COMMENT, TOO_LONG } from './core';
-import { Connection, type ConnectionOptions, type Internal, type Status } from './connection';
+import {
+  Connection, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
+} from './connection';
 
 const scope = globalThis as any;
 
@@ -12,33 +14,41 @@ const report = (error: unknown) => {
 };
 
 /**
- * An event that the server has sent. A `MessageEvent` to all who look at it; making the browser's own is
- * what makes its `EventSource` slow.
+ * An event that the server has sent: a `MessageEvent` to all who look at it. Making the browser's own takes
+ * a hundred times as long, and is what makes its `EventSource` slow; only `dispatchEvent` of another target
+ * can tell them apart.
  */
-class ServerEvent extends Event {
+class ServerEvent {
+  readonly type: string;
   readonly data: string;
   readonly lastEventId: string;
   readonly origin: string;
-  readonly target: any;
-  readonly currentTarget: any;
+  readonly target: EventTarget;
+  readonly timeStamp: number;
   stopped = false;
 
-  constructor(type: string, data: string, lastEventId: string, origin: string, target: EventTarget) {
-    super(type);
+  constructor(type: string, data: string, lastEventId: string, origin: string, target: EventTarget, time: number) {
+    this.type = type;
     this.data = data;
     this.lastEventId = lastEventId;
     this.origin = origin;
-    this.target = this.currentTarget = target;
+    this.target = target;
+    this.timeStamp = time;
   }
 
+  get currentTarget() { return this.target; }
   get srcElement() { return this.target; }
-  get source() { return null; }
-  get ports() { return []; }
-  get eventPhase() { return 2; }
   composedPath() { return [this.target]; }
+  preventDefault() {}
+  stopPropagation() {}
   stopImmediatePropagation() { this.stopped = true; }
 }
-if (scope.MessageEvent) Object.setPrototypeOf(ServerEvent.prototype, scope.MessageEvent.prototype);
+Object.setPrototypeOf(ServerEvent.prototype, (scope.MessageEvent ?? Event).prototype);
+// What is so of each of them.
+for (const [name, value] of Object.entries({
+  source: null, ports: [], isTrusted: true, eventPhase: 2, bubbles: false, cancelable: false, composed: false,
+  defaultPrevented: false, cancelBubble: false, returnValue: true,
+})) Object.defineProperty(ServerEvent.prototype, name, { value });
 
 interface Listener {
   callback: any;
@@ -70,11 +80,15 @@ export class SourceBase extends EventTarget {
   readonly withCredentials: boolean;
   /** Where it stands, and why. */
   status: Status = { state: 'connecting' };
-  #connection: Connection;
+  #connection: Link;
   #listeners = new Map<string, Listener[]>();
   #handlers: Record<string, Handler> = {};
 
-  constructor(url: string | URL, options: Internal) {
+  constructor(
+    url: string | URL,
+    options: Internal,
+    connect = (url: string, options: Internal, to: Receiver): Link => new Connection(url, options, to),
+  ) {
     super();
     const base = scope.document?.baseURI ?? scope.location?.href;
     try {
@@ -83,9 +97,9 @@ export class SourceBase extends EventTarget {
       throw new DOMException(`"${url}" is not a URL`, 'SyntaxError');
     }
     this.withCredentials = !!options.withCredentials;
-    this.#connection = new Connection(this.url, { flags: CONTROL_EVENTS, ...options }, {
-      row: (kind, type, id, data) => {
-        if (kind !== COMMENT && kind !== TOO_LONG) this.#deliver(type, id, data);
+    this.#connection = connect(this.url, { flags: CONTROL_EVENTS, ...options }, {
+      row: (kind, type, id, data, time) => {
+        if (kind !== COMMENT && kind !== TOO_LONG) this.#deliver(type, id, data, time);
       },
       status: (status) => this.#change(status),
     });
@@ -140,13 +154,12 @@ export class SourceBase extends EventTarget {
     this.#listeners.set(type, all.filter((one) => !one.gone));
   }
 
-  #foreign = (event: Event) => {
-    let stopped = false;
-    event.stopImmediatePropagation = () => { stopped = true; };
-    this.#fire(event, () => stopped);
+  #foreign = (event: any) => {
+    event.stopImmediatePropagation = () => { event.stopped = true; };
+    this.#fire(event);
   };
 
-  #fire(event: Event, stopped: () => boolean) {
+  #fire(event: any) {
     const { type } = event;
     for (const one of this.#listeners.get(type) ?? []) {
       if (one.gone) continue;
@@ -158,22 +171,22 @@ export class SourceBase extends EventTarget {
       } catch (error) {
         report(error);
       }
-      if (stopped()) break;
+      // After `close` nothing is delivered, not even the rest of this.
+      if (event.stopped || (this.#connection.closed && event instanceof ServerEvent)) break;
     }
   }
 
-  #deliver(type: string, id: string, data: string) {
+  #deliver(type: string, id: string, data: string, time: number) {
     if (!this.onevent && !this.#listeners.get(type)?.length) return;
-    const event = new ServerEvent(type, data, id, this.#connection.origin, this);
+    const event = new ServerEvent(type, data, id, this.#connection.origin, this, time);
     if (this.onevent) {
       try {
         this.onevent(event);
       } catch (error) {
         report(error);
       }
-      if (this.#connection.closed) return;
     }
-    this.#fire(event, () => event.stopped || this.#connection.closed);
+    if (!this.#connection.closed) this.#fire(event);
   }
 
   #change(status: Status) {

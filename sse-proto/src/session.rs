@@ -406,8 +406,9 @@ impl Session {
 
 /// "Content-Type is text/event-stream", whatever its parameters (section 9.2.3).
 fn is_event_stream(content_type: Option<&str>) -> bool {
-    let essence = content_type.and_then(|value| value.split(';').next());
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case("text/event-stream"))
+    let essence =
+        content_type.and_then(|value| value.as_bytes().split(|&byte| byte == b';').next());
+    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Request Timeout, Too Early, Too Many Requests, and the server's own errors.
