@@ -322,3 +322,80 @@ const fn duration(milliseconds: f64) -> Duration {
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings {
+        seed: 1.0,
+        flags: flag::CONTROL_EVENTS,
+        max_retry: 0.0,
+        idle_timeout: 1000.0,
+        connect_timeout: 500.0,
+    };
+
+    fn open(source: &mut Source) {
+        assert_eq!(source.step(0.0) & 0xFF, step::CONNECT);
+        source.response(1.0, 200, f64::NAN, Some(b"text/event-stream"));
+        assert_eq!(source.state(), state::OPEN);
+    }
+
+    #[test]
+    fn the_events_of_a_chunk_are_one_text_with_a_table() {
+        let mut source = Source::new(SETTINGS, None, b"");
+        open(&mut source);
+        source.push(2.0, "id: 1\ndata: \u{e9}\n\nevent: x\ndata: 😀\n\ndata: cu".as_bytes());
+        assert_eq!(source.text(), "message1éx1😀1");
+        assert_eq!(source.table(), [kind::EVENT, 7, 8, 9, kind::EVENT, 10, 11, 13, 14]);
+        source.push(3.0, b"t\n\n");
+        assert_eq!(source.text(), "message1cut1");
+        assert_eq!(source.table(), [kind::EVENT, 7, 8, 11, 12]);
+    }
+
+    #[test]
+    fn a_failure_is_told_with_the_time_of_the_next_try() {
+        let mut source = Source::new(SETTINGS, Some(b"7"), b"");
+        assert_eq!(source.step(0.0), step::CONNECT);
+        assert_eq!(source.text(), "7", "the id to send");
+        assert_eq!((source.step(0.0), source.until()), (step::READ, 500.0));
+        source.response(1.0, 503, 2000.0, None);
+        assert_eq!(source.step(1.0), step::SLEEP);
+        assert!((source.until() - 2001.0).abs() < 0.01, "{}", source.until());
+        assert_eq!(source.reason(), reason::STATUS | 503 << 8);
+        source.reconnect(300.0);
+        assert_eq!(source.step(300.0), step::CONNECT);
+        source.response(301.0, 204, f64::NAN, None);
+        assert_eq!((source.step(301.0), source.state()), (step::STOP, state::CLOSED));
+        assert_eq!(source.reason(), reason::STATUS | 204 << 8);
+    }
+
+    #[test]
+    fn control_events_are_rows_of_their_own_kinds() {
+        let mut source = Source::new(SETTINGS, None, b"");
+        open(&mut source);
+        source.push(2.0, b"event: stream-reset\nid: a:3\ndata: {'channels': ['a']}\n\n");
+        assert_eq!(source.text(), "stream-reseta:3{'channels': ['a']}a:3");
+        assert_eq!(source.table()[0], kind::RESET);
+        source.push(3.0, b"event: stream-error\nid: error\ndata: no\n\ndata: late\n\n");
+        assert_eq!(source.text(), "stream-errora:3noa:3");
+        assert_eq!(source.table()[0], kind::STREAM_ERROR);
+        assert_eq!((source.step(4.0), source.reason()), (step::STOP, reason::STREAM_ERROR));
+    }
+
+    #[test]
+    fn the_terminator_ends_a_stream_and_its_absence_is_a_failure() {
+        let settings = Settings { flags: flag::POLICY & 2 | flag::MUST_COMPLETE, ..SETTINGS };
+        for (chunk, reason) in [
+            (&b"data: a\n\ndata: [DONE]\n\n"[..], reason::COMPLETE),
+            (b"data: a\n\n", reason::INCOMPLETE),
+        ] {
+            let mut source = Source::new(settings, None, b"[DONE]");
+            open(&mut source);
+            source.push(2.0, chunk);
+            assert_eq!(source.text(), "messagea");
+            source.end(3.0);
+            assert_eq!((source.step(3.0), source.reason()), (step::STOP, reason));
+        }
+    }
+}
