@@ -575,13 +575,20 @@ impl<'c> Items<'_, 'c> {
     /// What becomes of an event; whether it is progress is noted. Control events are told by the type
     /// alone, so that an event for the application is looked at only once, when it is delivered.
     fn fate(&mut self, fields: &Fields<'c>) -> Fate {
-        let fate = match self.frames.event_type(fields) {
+        // Not patterns: these are compared byte by byte, in much code.
+        let event_type = self.frames.event_type(fields);
+        let is = |name: &[u8]| event_type == name;
+        let fate = if is(b"stream-open") {
             // The server is there, but has not helped anyone yet.
-            b"stream-open" => return self.fate_of_control(),
-            b"keep-alive" => self.fate_of_control(),
-            b"stream-reset" => Fate::Reset,
-            b"stream-error" => Fate::StreamError,
-            _ => self.fate_of_message(fields),
+            return self.fate_of_control();
+        } else if is(b"keep-alive") {
+            self.fate_of_control()
+        } else if is(b"stream-reset") {
+            Fate::Reset
+        } else if is(b"stream-error") {
+            Fate::StreamError
+        } else {
+            self.fate_of_message(fields)
         };
         if fate != Fate::Error {
             *self.failures = 0;
