@@ -158,12 +158,41 @@ test('reconnect asks again at once, and nothing is lost or told twice', async ()
 });
 
 test('being online again ends the wait', async () => {
-  const url = await serve({ end: 'reset' }, stays('data: a\n\n'));
-  const es = source(url, { headers: { 'X-A': '1' }, max_retry_time: 1 });
+  const url = await serve(refuses('503 Busy\r\nRetry-After: 600'), stays('data: a\n\n'));
+  const es = source(url);
   await next(es, 'error');
   equal(es.status.state, 'waiting');
   dispatchEvent(new Event('online'));
   await next(es, 'message');
+});
+
+windowTest('becoming visible ends the wait', async () => {
+  const url = await serve(refuses('503 Busy\r\nRetry-After: 600'), stays('data: a\n\n'));
+  const es = source(url);
+  await next(es, 'error');
+  document.dispatchEvent(new Event('visibilitychange'));
+  await next(es, 'message');
+});
+
+test('an iterator reads no more than is taken', async () => {
+  let pulled = 0;
+  const body = new ReadableStream({
+    pull(controller) {
+      pulled += 1;
+      controller.enqueue(new TextEncoder().encode(`data: ${pulled}\n\n`));
+    },
+  });
+  const fetch = async () => new Response(body, { headers: { 'Content-Type': 'text/event-stream' } });
+  let taken = 0;
+  for await (const { data } of events('/never', { fetch })) {
+    taken += 1;
+    equal(data, String(taken));
+    if (taken === 5) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      ok(pulled <= 8, `${pulled} have been read`);
+      break;
+    }
+  }
 });
 
 windowTest('a page that goes releases its connection, and takes it again when it comes back', async () => {
