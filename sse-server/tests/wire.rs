@@ -213,6 +213,26 @@ async fn a_browser_gets_the_page_and_everything_else_the_stream() {
 }
 
 #[tokio::test]
+async fn weights_count_and_who_accepts_neither_stream_nor_page_gets_406() {
+    let server = Server::start(&[]).await;
+    let wanted =
+        async |accept: &str| server.get("/events/test/", &format!("Accept: {accept}\r\n")).await;
+    for accept in ["text/html;q=0.5, text/event-stream", "text/html;q=0, */*;q=0.1", "text/*"] {
+        wanted(accept).await.opening().await;
+    }
+    for accept in ["text/event-stream;q=0.5, text/html", "text/event-stream;q=0, */*"] {
+        let page = wanted(accept).await;
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{accept}");
+    }
+    for accept in ["application/json", "text/event-stream;q=0", "*/*;q=0", "image/*, text/plain"] {
+        let mut answer = wanted(accept).await;
+        assert_eq!((answer.status, answer.header("vary")), (406, Some("Accept")), "{accept}");
+        let body = answer.body().await;
+        assert!(body.starts_with(r#"{"error":"not-acceptable","message":"what is here is text/e"#));
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_published_whole_and_answered_in_order() {
     let server = Server::start(&[]).await;
     let array =

@@ -10,6 +10,7 @@ use axum::response::{Html, IntoResponse, Response};
 use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
+use super::accept::Wanted;
 use super::error::Refusal;
 use super::stream::OpenStream;
 use super::{App, MAX_CHANNEL_NAME, Peer};
@@ -52,11 +53,22 @@ async fn answer(
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
 ) -> Response {
-    if wants_page(headers) {
-        let headers =
-            [(header::CONTENT_SECURITY_POLICY, PAGE_POLICY), (header::CACHE_CONTROL, "no-cache")];
-        return ([(header::VARY, "Accept")], headers, Html(include_str!("page.html")))
-            .into_response();
+    match Wanted::by(headers) {
+        Wanted::Stream => {}
+        Wanted::Page => {
+            let headers = [
+                (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+                (header::CACHE_CONTROL, "no-cache"),
+                (header::VARY, "Accept"),
+            ];
+            return (headers, Html(include_str!("page.html"))).into_response();
+        }
+        Wanted::Neither => {
+            let text =
+                "what is here is text/event-stream, or text/html for people; accept one of them";
+            let refusal = Refusal::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", text);
+            return (stream_headers(), refusal).into_response();
+        }
     }
     let query = uri.query().unwrap_or_default();
     let named = channels(path, query);
@@ -240,20 +252,6 @@ fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let pairs = form_urlencoded::parse(query.as_bytes());
     pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
-}
-
-/// A browser that navigates asks for HTML; an `EventSource` and everything else do not.
-fn wants_page(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(header::ACCEPT);
-    let accepts = |kind: &str| {
-        let values = accepted.iter().filter_map(|value| value.to_str().ok());
-        let mut ranges = values.flat_map(|value| value.split(','));
-        ranges.any(|range| {
-            let essence = range.split(';').next().unwrap_or_default();
-            essence.trim().eq_ignore_ascii_case(kind)
-        })
-    };
-    accepts("text/html") && !accepts("text/event-stream")
 }
 
 fn event_stream(body: Body) -> Response {

@@ -3,6 +3,7 @@
 //! May enter: the hub. May not: SQL, and any decision about what a subscriber has missed. The bytes
 //! of the stream are django-eventstream's; `docs/protocol.md` describes them.
 
+mod accept;
 mod error;
 mod events;
 mod health;
