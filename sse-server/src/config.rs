@@ -2,6 +2,8 @@
 //!
 //! The only place that knows every storage and every relay.
 
+mod endpoints;
+
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,12 @@ use serde::Deserialize;
 use crate::access::{
     AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
 };
+use crate::http::Endpoints;
+use crate::hub::MAX_CHANNELS;
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
+
+pub use endpoints::EndpointSettings;
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
 ///
@@ -84,6 +90,14 @@ pub struct Settings {
     #[arg(skip)]
     pub publish_tokens: Vec<PublishTokenSettings>,
 
+    /// More places where streams are. Only in the file.
+    #[arg(skip)]
+    pub endpoint: Vec<EndpointSettings>,
+
+    /// Whether streams are at `/events/` and `/events/{channel}/` too. Default: yes. Only in the file.
+    #[arg(skip)]
+    pub default_endpoints: Option<bool>,
+
     /// A TOML file with more settings
     #[arg(long, env = "SSE_SERVER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -116,6 +130,8 @@ pub struct Config {
     pub keep_alive: Duration,
     /// Most bytes of a published event.
     pub max_event_size: usize,
+    /// Where streams are.
+    pub endpoints: Endpoints,
     /// What to log, as `tracing` filter directives.
     pub log: String,
 }
@@ -232,6 +248,11 @@ impl Settings {
             refresh: duration("--refresh", self.refresh.as_deref().unwrap_or("5s"))?,
             keep_alive: duration("--keep-alive", self.keep_alive.as_deref().unwrap_or("20s"))?,
             max_event_size: self.max_event_size.unwrap_or(1 << 20),
+            endpoints: endpoints::endpoints(
+                &self.endpoint,
+                self.default_endpoints.unwrap_or(true),
+                MAX_CHANNELS,
+            )?,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -262,6 +283,8 @@ impl Settings {
                 self.unreliable
             },
             publish_tokens: [self.publish_tokens, other.publish_tokens].concat(),
+            endpoint: [self.endpoint, other.endpoint].concat(),
+            default_endpoints: self.default_endpoints.or(other.default_endpoints),
             log: self.log.or(other.log),
             config: self.config.or(other.config),
         }

@@ -47,6 +47,24 @@ async fn an_event_appears_with_its_type_id_and_data() {
 }
 
 #[tokio::test]
+async fn the_page_of_an_endpoint_shows_its_channels() {
+    let Some(browser) = Browser::start().await else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("settings.toml");
+    let endpoint = "[[endpoint]]\npath = \"/rooms/{room}/\"\nformat-channels = \"room <{room}>\"\n";
+    std::fs::write(&path, endpoint).expect("writable");
+    let server = Server::start(&["--config", &path.display().to_string()]).await;
+    browser.open(&server.url("/rooms/a%22b/")).await;
+    browser.until_shown("#state", "Open").await;
+    browser.until_shown("#channels", "room <a\"b>").await;
+    browser.fill("#p-data", "hello").await;
+    browser.fill("#p-token", TOKEN).await;
+    browser.click("#p-send").await;
+    let entries = browser.entries(1).await;
+    assert_eq!((&*entries[0].data, &*entries[0].id), ("hello", "room%20%3Ca%22b%3E:1"));
+}
+
+#[tokio::test]
 async fn the_form_publishes_and_shows_the_id() {
     let Some(browser) = Browser::start().await else { return };
     let server = Server::start(&[]).await;

@@ -1,17 +1,20 @@
-//! `GET /events/`: which channels, from where, and the answer when that is not to be had.
+//! `GET` where streams are: which channels, from where, and the answer when that is not to be had.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{OriginalUri, Path, State};
+use axum::extract::RawPathParams;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
 use super::accept::Wanted;
+use super::endpoint::Endpoint;
 use super::error::Refusal;
+use super::page;
 use super::stream::OpenStream;
 use super::{App, MAX_CHANNEL_NAME, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
@@ -20,49 +23,25 @@ use crate::hub::MAX_CHANNELS;
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Only what is in the page itself runs, and it talks only to this server.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
-
-/// `/events/?channel=a&channel=b`
-pub(super) async fn of_query(
-    State(app): State<Arc<App>>,
-    uri: OriginalUri,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-) -> Response {
-    answer(&app, None, &uri, peer, &headers).await
-}
-
-/// `/events/a/`: the channel in the path decides alone.
-pub(super) async fn of_path(
-    State(app): State<Arc<App>>,
-    Path(channel): Path<String>,
-    uri: OriginalUri,
-    peer: Option<Extension<Peer>>,
-    headers: HeaderMap,
-) -> Response {
-    answer(&app, Some(channel), &uri, peer, &headers).await
-}
-
-async fn answer(
+/// A request for a stream of this endpoint.
+pub(super) async fn answer(
     app: &App,
-    path: Option<String>,
+    endpoint: &Endpoint,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
     uri: &Uri,
     peer: Option<Extension<Peer>>,
     headers: &HeaderMap,
 ) -> Response {
+    let Ok(parameters) = parameters else {
+        let text = "the path is not UTF-8; percent-encode the bytes of its names in UTF-8";
+        return (stream_headers(), Refusal::bad_request(text)).into_response();
+    };
+    let parameters: Vec<(&str, &str)> = parameters.iter().collect();
+    let query = uri.query().unwrap_or_default();
+    let named = endpoint.channels_of(&parameters, values(query, "channel"), MAX_CHANNELS);
     match Wanted::by(headers) {
         Wanted::Stream => {}
-        Wanted::Page => {
-            let headers = [
-                (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-                (header::CACHE_CONTROL, "no-cache"),
-                (header::VARY, "Accept"),
-            ];
-            return (headers, Html(include_str!("page.html"))).into_response();
-        }
+        Wanted::Page => return page::answer(uri.path(), &named),
         Wanted::Neither => {
             let text =
                 "what is here is text/event-stream, or text/html for people; accept one of them";
@@ -70,8 +49,6 @@ async fn answer(
             return (stream_headers(), refusal).into_response();
         }
     }
-    let query = uri.query().unwrap_or_default();
-    let named = channels(path, query);
     let request = AccessRequest::new(uri.path(), query, headers)
         .with_peer(peer.map(|Extension(Peer(address))| address))
         .with_channels(&named);
@@ -84,7 +61,7 @@ async fn answer(
             (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
         }
         Err(NotOpened::Unauthorized(problem)) => unauthorized(problem.as_deref()),
-        Err(NotOpened::Unavailable(refusal)) => refusal.into_response(),
+        Err(NotOpened::Unavailable(refusal)) => (stream_headers(), refusal).into_response(),
     }
 }
 
@@ -224,21 +201,6 @@ fn unauthorized(problem: Option<&str>) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
-}
-
-/// The distinct channels, in the order in which they are named.
-fn channels(path: Option<String>, query: &str) -> Vec<Arc<str>> {
-    let mut channels: Vec<Arc<str>> = Vec::new();
-    let named: Vec<String> = match path {
-        Some(channel) => vec![channel],
-        None => values(query, "channel").collect(),
-    };
-    for name in named {
-        if !channels.iter().any(|known| **known == *name) {
-            channels.push(name.into());
-        }
-    }
-    channels
 }
 
 /// The header, or else the last `lastEventId` of the query; empty ones do not count.

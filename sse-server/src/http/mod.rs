@@ -4,10 +4,12 @@
 //! of the stream are django-eventstream's; `docs/protocol.md` describes them.
 
 mod accept;
+mod endpoint;
 mod error;
 mod events;
 mod health;
 mod json;
+mod page;
 mod permissions;
 mod publish;
 mod serve;
@@ -16,14 +18,17 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{DefaultBodyLimit, OriginalUri, RawPathParams, Request, State};
+use axum::http::HeaderMap;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{MethodRouter, any, get, post};
+use axum::{Extension, Router};
 
 use crate::access::{Access, PublishToken, Publishers};
 use crate::hub::Hub;
+pub use endpoint::{Endpoint, EndpointError, Endpoints};
 use error::Refusal;
 pub use serve::{Peer, serve};
 
@@ -42,6 +47,7 @@ pub struct HttpConfig {
     access: Option<Access>,
     keep_alive: Duration,
     max_event_len: usize,
+    endpoints: Endpoints,
 }
 
 impl HttpConfig {
@@ -53,7 +59,14 @@ impl HttpConfig {
             access: None,
             keep_alive: Duration::from_secs(20),
             max_event_len: 1 << 20,
+            endpoints: Endpoints::default(),
         }
+    }
+
+    /// Where streams are. Default: at `/events/` and `/events/{channel}/`.
+    pub fn endpoints(mut self, endpoints: Endpoints) -> Self {
+        self.endpoints = endpoints;
+        self
     }
 
     /// Another token with which one may publish.
@@ -93,12 +106,21 @@ struct App {
 /// The routes of a server over this hub, to be served by [`serve`] or within another axum
 /// application.
 pub fn router(hub: Hub, config: HttpConfig) -> Router {
+    let app = Arc::new(App { hub, config });
+    let endpoints = &app.config.endpoints;
+    // A part of a path may begin with a colon or a star.
+    let mut streams = Router::new().without_v07_checks();
+    for (endpoint, _) in endpoints.iter() {
+        streams = streams.route(endpoint.path(), stream(endpoint.clone()));
+    }
+    for path in endpoints.without_slash() {
+        streams = streams.route(&path, any(with_slash));
+    }
+    if endpoints.has_defaults() {
+        let to_events = get(|| async { Redirect::temporary("/events/") });
+        streams = streams.route("/", to_events.fallback(only("GET, HEAD")));
+    }
     Router::new()
-        .route("/", get(|| async { Redirect::temporary("/events/") }).fallback(only("GET, HEAD")))
-        .route("/events", any(with_slash))
-        .route("/events/", get(events::of_query).fallback(only("GET, HEAD")))
-        .route("/events/{channel}", any(with_slash))
-        .route("/events/{channel}/", get(events::of_path).fallback(only("GET, HEAD")))
         .route("/publish", any(with_slash))
         .route("/publish/", post(publish::publish).fallback(only("POST")))
         .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))
@@ -106,8 +128,21 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path)
+        .merge(streams)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(Arc::new(App { hub, config }))
+        .with_state(app)
+}
+
+/// Where streams are.
+fn stream(endpoint: Arc<Endpoint>) -> MethodRouter<Arc<App>> {
+    let answer = async move |State(app): State<Arc<App>>,
+                             parameters: Result<RawPathParams, RawPathParamsRejection>,
+                             OriginalUri(uri): OriginalUri,
+                             peer: Option<Extension<Peer>>,
+                             headers: HeaderMap| {
+        events::answer(&app, &endpoint, parameters, &uri, peer, &headers).await
+    };
+    get(answer).fallback(only("GET, HEAD"))
 }
 
 /// Leads from a path without its final slash to the one with it, method, body and query included.
@@ -133,10 +168,15 @@ fn only(
     }
 }
 
-async fn unknown_path(request: Request) -> Refusal {
+async fn unknown_path(State(app): State<Arc<App>>, request: Request) -> Refusal {
+    // The paths with their parameters, and what they are good for where it is not plain.
+    let places = app.config.endpoints.iter().map(|(endpoint, is_default)| match endpoint.path() {
+        path @ "/events/" if is_default => format!("{path}?channel=NAME"),
+        path => path.replace("{channel}", "NAME"),
+    });
+    let places = places.collect::<Vec<_>>().join(", ");
     let text = format!(
-        "there is nothing at {}; streams are at /events/?channel=NAME and /events/NAME/, \
-         publishing is POST /publish/",
+        "there is nothing at {}; streams are at {places}, publishing is POST /publish/",
         request.uri().path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not-found", text)
