@@ -2,7 +2,9 @@
 //!
 //! The only place that knows every storage and every relay.
 
+mod cors;
 mod endpoints;
+mod limits;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -16,12 +18,13 @@ use serde::Deserialize;
 use crate::access::{
     AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
 };
-use crate::http::Endpoints;
-use crate::hub::MAX_CHANNELS;
+use crate::http::{Cors, Endpoints, Limits};
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
 
+pub use cors::CorsSettings;
 pub use endpoints::EndpointSettings;
+pub use limits::RequestLimitsSettings;
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
 ///
@@ -98,6 +101,14 @@ pub struct Settings {
     #[arg(skip)]
     pub default_endpoints: Option<bool>,
 
+    /// Which pages of other origins may read streams. Only in the file.
+    #[arg(skip)]
+    pub cors: Option<CorsSettings>,
+
+    /// How large requests may be. Only in the file.
+    #[arg(skip)]
+    pub request_limits: Option<RequestLimitsSettings>,
+
     /// A TOML file with more settings
     #[arg(long, env = "SSE_SERVER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -132,6 +143,10 @@ pub struct Config {
     pub max_event_size: usize,
     /// Where streams are.
     pub endpoints: Endpoints,
+    /// Which pages of other origins may read streams. None: no others.
+    pub cors: Option<Cors>,
+    /// How large requests may be.
+    pub limits: Limits,
     /// What to log, as `tracing` filter directives.
     pub log: String,
 }
@@ -212,6 +227,7 @@ impl Settings {
                            or rules to the file of --config";
             return Err(ConfigError::new("--listen", problem));
         }
+        let limits = self.request_limits.clone().unwrap_or_default().limits()?;
         if self.publish_token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             let problem =
                 "the token is empty, so everyone could publish; leave it out for a random one";
@@ -251,8 +267,10 @@ impl Settings {
             endpoints: endpoints::endpoints(
                 &self.endpoint,
                 self.default_endpoints.unwrap_or(true),
-                MAX_CHANNELS,
+                limits.most_channels(),
             )?,
+            cors: self.cors.as_ref().map(CorsSettings::cors).transpose()?,
+            limits,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
         })
     }
@@ -284,6 +302,8 @@ impl Settings {
             },
             publish_tokens: [self.publish_tokens, other.publish_tokens].concat(),
             endpoint: [self.endpoint, other.endpoint].concat(),
+            cors: self.cors.or(other.cors),
+            request_limits: self.request_limits.or(other.request_limits),
             default_endpoints: self.default_endpoints.or(other.default_endpoints),
             log: self.log.or(other.log),
             config: self.config.or(other.config),

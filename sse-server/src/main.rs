@@ -87,7 +87,10 @@ async fn run(config: Config) -> Result<(), Error> {
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
     let mut http =
         HttpConfig::new(token).keep_alive(config.keep_alive).max_event_len(config.max_event_size);
-    http = http.endpoints(config.endpoints);
+    http = http.endpoints(config.endpoints).limits(config.limits);
+    if let Some(cors) = config.cors {
+        http = http.cors(cors);
+    }
     for token in config.publishers {
         http = http.publish_token(token);
     }

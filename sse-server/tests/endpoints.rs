@@ -195,3 +195,22 @@ async fn an_endpoint_that_cannot_be_ends_the_start_with_one_line() {
         assert_eq!(String::from_utf8_lossy(&output.expect("it starts").stderr), line);
     }
 }
+
+/// No address can be listened on, which is how far the check has to come.
+#[tokio::test]
+async fn the_examples_of_the_protocols_description_are_settings() {
+    let text = include_str!("../../docs/protocol.md");
+    let examples: Vec<_> = text.split("```toml\n").skip(1).collect();
+    assert_eq!(examples.len(), 3);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("settings.toml");
+    for example in examples {
+        let (example, _) = example.split_once("```").expect("an end");
+        std::fs::write(&path, example).expect("writable");
+        let mut command = binary();
+        command.args(["--listen", "192.0.2.1:9", "--storage", "memory", "--open-access"]);
+        let output = within("an end", command.arg("--config").arg(&path).output()).await;
+        let stderr = String::from_utf8_lossy(&output.expect("it starts").stderr).into_owned();
+        assert!(stderr.contains("cannot listen on 192.0.2.1:9"), "{example}\n{stderr}");
+    }
+}

@@ -18,7 +18,6 @@ use super::page;
 use super::stream::OpenStream;
 use super::{App, MAX_CHANNEL_NAME, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
-use crate::hub::MAX_CHANNELS;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -38,7 +37,8 @@ pub(super) async fn answer(
     };
     let parameters: Vec<(&str, &str)> = parameters.iter().collect();
     let query = uri.query().unwrap_or_default();
-    let named = endpoint.channels_of(&parameters, values(query, "channel"), MAX_CHANNELS);
+    let most = app.config.limits.most_channels();
+    let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
         Wanted::Stream => {}
         Wanted::Page => return page::answer(uri.path(), &named),
@@ -89,7 +89,7 @@ async fn open(app: &App, request: AccessRequest<'_>) -> Result<OpenStream, NotOp
     if channels.is_empty() {
         return Err(bad_request("No channels specified."));
     }
-    if channels.len() > MAX_CHANNELS {
+    if channels.len() > app.config.limits.most_channels() {
         return Err(bad_request("Channel limit exceeded."));
     }
     if channels.iter().any(|name| name.chars().count() > MAX_CHANNEL_NAME) {

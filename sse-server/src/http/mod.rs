@@ -4,11 +4,13 @@
 //! of the stream are django-eventstream's; `docs/protocol.md` describes them.
 
 mod accept;
+mod cors;
 mod endpoint;
 mod error;
 mod events;
 mod health;
 mod json;
+mod limits;
 mod page;
 mod permissions;
 mod publish;
@@ -22,14 +24,17 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, OriginalUri, RawPathParams, Request, State};
 use axum::http::HeaderMap;
 use axum::http::{Method, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 
 use crate::access::{Access, PublishToken, Publishers};
 use crate::hub::Hub;
+pub use cors::{Cors, CorsError};
 pub use endpoint::{Endpoint, EndpointError, Endpoints};
 use error::Refusal;
+pub use limits::Limits;
 pub use serve::{Peer, serve};
 
 /// The longest channel name, in characters.
@@ -48,6 +53,8 @@ pub struct HttpConfig {
     keep_alive: Duration,
     max_event_len: usize,
     endpoints: Endpoints,
+    cors: Option<Arc<Cors>>,
+    limits: Limits,
 }
 
 impl HttpConfig {
@@ -60,7 +67,21 @@ impl HttpConfig {
             keep_alive: Duration::from_secs(20),
             max_event_len: 1 << 20,
             endpoints: Endpoints::default(),
+            cors: None,
+            limits: Limits::default(),
         }
+    }
+
+    /// Which pages of other origins may read streams. Default: none, only those of the server's own.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(Arc::new(cors));
+        self
+    }
+
+    /// How large requests may be. Default: that of [`Limits`].
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     /// Where streams are. Default: at `/events/` and `/events/{channel}/`.
@@ -120,15 +141,30 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         let to_events = get(|| async { Redirect::temporary("/events/") });
         streams = streams.route("/", to_events.fallback(only("GET, HEAD")));
     }
-    Router::new()
+    let publishing = Router::new()
         .route("/publish", any(with_slash))
-        .route("/publish/", post(publish::publish).fallback(only("POST")))
+        .route("/publish/", post(publish::publish).fallback(only("POST")));
+    let others = Router::new()
         .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))
         .route("/permissions/changed/", post(permissions::changed).fallback(only("POST")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
-        .fallback(unknown_path)
+        .fallback(unknown_path);
+    // What a page of another origin may read includes the refusals of a request that is too large.
+    let limited = middleware::from_fn_with_state(app.clone(), limits::check);
+    let (mut streams, mut publishing) =
+        (streams.layer(limited.clone()), publishing.layer(limited.clone()));
+    if let Some(cors) = &app.config.cors {
+        let shared = |methods| middleware::from_fn_with_state((cors.clone(), methods), cors::apply);
+        streams = streams.layer(shared("GET, HEAD"));
+        if cors.has_publish() {
+            publishing = publishing.layer(shared("POST"));
+        }
+    }
+    others
+        .layer(limited)
         .merge(streams)
+        .merge(publishing)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(app)
 }

@@ -37,9 +37,6 @@ use publish::Request;
 use subscriber::Position;
 pub use subscriber::{Delivery, Subscriber};
 
-/// The most channels that one subscriber can have.
-pub const MAX_CHANNELS: usize = 10;
-
 /// How many events a subscriber of one channel reads at a time; with more channels each gets its
 /// share.
 pub const PAGE: usize = 100;

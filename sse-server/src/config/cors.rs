@@ -1,0 +1,84 @@
+//! What the file of settings says about pages of other origins.
+
+use axum::http::HeaderName;
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::access::OneOrMany;
+use crate::http::{Cors, CorsError};
+
+/// The table `cors`. Described in `docs/protocol.md`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[non_exhaustive]
+pub struct CorsSettings {
+    /// The origins whose pages may read streams, such as `https://example.com` or `https://*.example.com`.
+    pub origins: OneOrMany,
+    /// Whether they may send cookies. Default: no.
+    pub credentials: bool,
+    /// More headers that they may send.
+    pub headers: OneOrMany,
+    /// How long a browser may remember this. Default: 1 h.
+    pub max_age: Option<String>,
+    /// Whether they may publish. Default: no.
+    pub publish: bool,
+}
+
+impl CorsSettings {
+    pub(super) fn cors(&self) -> Result<Cors, ConfigError> {
+        let error =
+            |field: &str, problem: String| ConfigError::new(format!("cors.{field}"), problem);
+        let refused = |CorsError { field, problem }| error(field, problem);
+        let cors = Cors::new(self.origins.texts()).map_err(refused)?;
+        let mut cors = cors.credentials(self.credentials).map_err(refused)?.publish(self.publish);
+        for name in self.headers.texts() {
+            match HeaderName::try_from(name) {
+                Ok(name) if name.as_str() != "*" => cors = cors.headers([name]),
+                _ => return Err(error("headers", format!("{name:?} is no header's name"))),
+            }
+        }
+        if let Some(text) = &self.max_age {
+            let time = humantime::parse_duration(text).map_err(|problem| {
+                error("max-age", format!("{text:?}: {problem}; write for example 30s, 15m or 24h"))
+            })?;
+            cors = cors.max_age(time);
+        }
+        Ok(cors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_cannot_be_is_named_with_what_to_do() {
+        for (toml, expected) in [
+            ("", "cors.origins: the list is empty"),
+            ("origins = 'example.com'", "cors.origins: \"example.com\" is no origin; write"),
+            ("origins = 'null'", "cors.origins: \"null\" is no origin; write"),
+            ("origins = ['*', 'x']", "cors.origins: \"x\" is no origin; write"),
+            ("origins = '://x'", "cors.origins: \"://x\" is no origin; write"),
+            ("origins = 'https://a.b/'", "cors.origins: \"https://a.b/\" has more than a scheme"),
+            ("origins = 'https://u@a.b'", "cors.origins: \"https://u@a.b\" has more than"),
+            ("origins = 'https://a.b:x'", "cors.origins: \"https://a.b:x\" has the port \"x\""),
+            ("origins = 'https://'", "cors.origins: \"https://\" has the host \"\", which is none"),
+            ("origins = 'https://a b'", "cors.origins: \"https://a b\" has the host \"a b\""),
+            ("origins = 'https://*'", "cors.origins: \"https://*\" has a * where it would"),
+            ("origins = 'https://*a.b'", "cors.origins: \"https://*a.b\" has a * where it"),
+            ("origins = 'https://a.*'", "cors.origins: \"https://a.*\" has a * where it would"),
+            (
+                "origins = 'https://*.com'",
+                "cors.origins: \"https://*.com\" has everything below com",
+            ),
+            ("origins = '*'\ncredentials = true", "cors.credentials: every origin is allowed"),
+            ("origins = '*'\nheaders = 'a b'", "cors.headers: \"a b\" is no header's name"),
+            ("origins = '*'\nheaders = '*'", "cors.headers: \"*\" is no header's name"),
+            ("origins = '*'\nmax-age = 'long'", "cors.max-age: \"long\": "),
+        ] {
+            let settings: CorsSettings = toml::from_str(toml).expect(toml);
+            let error = settings.cors().expect_err(toml).to_string();
+            assert!(error.starts_with(expected), "{toml}\n{error}");
+        }
+    }
+}
