@@ -17,6 +17,8 @@ pub struct EndpointSettings {
     pub format_channels: Option<OneOrMany>,
     /// The channels.
     pub channels: Option<OneOrMany>,
+    /// The types of events that streams here have. Default: all, or those of the query.
+    pub messages_types: Option<OneOrMany>,
 }
 
 impl EndpointSettings {
@@ -27,6 +29,9 @@ impl EndpointSettings {
         }
         if let Some(names) = &self.channels {
             endpoint = endpoint.channels(names.texts())?;
+        }
+        if let Some(types) = &self.messages_types {
+            endpoint = endpoint.messages_types(types.texts())?;
         }
         Ok(endpoint)
     }
@@ -122,6 +127,7 @@ mod tests {
             ("path = '/r/'\nformat-channels = []", "format-channels: the list is empty"),
             ("path = '/r/'\nchannels = []", "channels: the list is empty"),
             ("path = '/r/'\nchannels = ['a', '']", "channels: \"\" is empty; name a channel"),
+            ("path = '/r/'\nmessages-types = ''", "messages-types: there is none, or it is empty"),
             (&format!("path = '/r/'\nchannels = '{long}'"), "channels: \"xxxxx"),
             (&format!("path = '/r/'\nformat-channels = '{long}'"), "format-channels: \"xxxxx"),
             (

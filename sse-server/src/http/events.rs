@@ -18,6 +18,10 @@ use super::page;
 use super::stream::OpenStream;
 use super::{App, MAX_CHANNEL_NAME, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
+use crate::hub::Types;
+
+/// The most types of events that a request can list.
+const MAX_TYPES: usize = 100;
 
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -52,7 +56,7 @@ pub(super) async fn answer(
     let request = AccessRequest::new(uri.path(), query, headers)
         .with_peer(peer.map(|Extension(Peer(address))| address))
         .with_channels(&named);
-    match open(app, request).await {
+    match open(app, endpoint, request).await {
         Ok(stream) => event_stream(Body::new(stream)),
         Err(NotOpened::Error(error)) => event_stream(Body::from(error.to_event().to_string())),
         Err(NotOpened::AfterError) => {
@@ -76,7 +80,11 @@ enum NotOpened {
     Unavailable(Refusal),
 }
 
-async fn open(app: &App, request: AccessRequest<'_>) -> Result<OpenStream, NotOpened> {
+async fn open(
+    app: &App,
+    endpoint: &Endpoint,
+    request: AccessRequest<'_>,
+) -> Result<OpenStream, NotOpened> {
     let bad_request = |text: &str| {
         let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
         NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
@@ -108,16 +116,20 @@ async fn open(app: &App, request: AccessRequest<'_>) -> Result<OpenStream, NotOp
             return Err(bad_request("Failed to parse Last-Event-ID or lastEventId."));
         }
     };
+    let types = types(endpoint, request.query()).map_err(|text| bad_request(&text))?;
     let guard = match access {
         Some(access) => Some(admit(access, principal, &channels, &request).await?),
         None => None,
     };
-    let subscriber = app.hub.subscribe(&channels, &resume).await.map_err(|error| {
+    let mut subscriber = app.hub.subscribe(&channels, &resume).await.map_err(|error| {
         warn!(%error, "a stream could not be opened");
         NotOpened::Unavailable(Refusal::unavailable(
             "the storage does not answer, so the stream cannot be placed; try again",
         ))
     })?;
+    if let Some(types) = types {
+        subscriber.only(types);
+    }
     let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
     Ok(OpenStream::new(subscriber, guard, knows_all, app.config.keep_alive))
@@ -209,6 +221,20 @@ fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
     header
         .filter(|id| !id.is_empty())
         .or_else(|| values(query, "lastEventId").filter(|id| !id.is_empty()).last().map(Into::into))
+}
+
+/// The types of events that are wanted: those of the endpoint, or `messages_types=a,b` in the query. None: all.
+fn types(endpoint: &Endpoint, query: &str) -> Result<Option<Types>, String> {
+    let values: Vec<String> = values(query, "messages_types").collect();
+    let named = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let named: Vec<&str> = named.filter(|name| !name.is_empty()).take(MAX_TYPES + 1).collect();
+    match endpoint.types() {
+        Some(_) if !named.is_empty() => Err("The messages_types are fixed here.".to_owned()),
+        Some(types) => Ok(Some(types.clone())),
+        None if named.is_empty() => Ok(None),
+        None if named.len() > MAX_TYPES => Err(format!("More than {MAX_TYPES} messages_types.")),
+        None => Ok(Some(named.into_iter().collect())),
+    }
 }
 
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {

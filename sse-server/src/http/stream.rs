@@ -90,17 +90,30 @@ impl OpenStream {
         if self.opening != Opening::Sent {
             out.extend_from_slice(OPENING);
         }
-        let delivered = self.subscriber.poll_deliver(cx, &mut out);
+        let delivered = loop {
+            let delivered = self.subscriber.poll_deliver(cx, &mut out);
+            // In the midst of history each page says how far it goes, or whoever is cut off while much of it
+            // is left out would begin again. Later the next event or keep-alive does.
+            if delivered.is_ready() && self.is_behind {
+                self.write_untold_position(&mut out);
+            }
+            if delivered != Poll::Ready(Delivery::LeftOut) || !out.is_empty() {
+                break delivered;
+            }
+        };
         // Also after the events were read: whoever is told that a permission is gone may publish at once,
         // and that must not be among them.
         if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
             return self.end(&ending);
         }
         match delivered {
-            Poll::Ready(Delivery::Events) => self.is_to_check = self.is_behind,
+            Poll::Ready(Delivery::Events | Delivery::LeftOut) => self.is_to_check = self.is_behind,
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
-                return Poll::Ready(None);
+                // So that it need not be looked for again where the client connects next.
+                self.write_untold_position(&mut out);
+                let has_more = self.opening == Opening::Sent && !out.is_empty();
+                return Poll::Ready(has_more.then(|| out.freeze()));
             }
             Poll::Pending => {
                 // The first page goes out together with the opening, so that it is waited for; but
@@ -111,16 +124,14 @@ impl OpenStream {
                     ready!(self.keep_alive.poll_unpin(cx));
                 }
                 if !is_opening {
+                    self.write_untold_position(&mut out);
                     out.extend_from_slice(KEEP_ALIVE);
                 } else if self.opening == Opening::WithPosition {
                     // A block without data is no event, but its id counts: whoever is cut off before
                     // the first event resumes from here, instead of from wherever the channel is
                     // then.
                     // Without a storage there is no position.
-                    let position = self.subscriber.cursor().to_string();
-                    if !position.is_empty() {
-                        out.extend_from_slice(format!("id: {position}\n\n").as_bytes());
-                    }
+                    write_position(&self.subscriber.cursor().to_string(), &mut out);
                 }
             }
         }
@@ -131,6 +142,13 @@ impl OpenStream {
 }
 
 impl OpenStream {
+    /// Tells the client where it is, if it cannot know because events were left out.
+    fn write_untold_position(&mut self, out: &mut BytesMut) {
+        if let Some(position) = self.subscriber.take_untold_position() {
+            write_position(&position, out);
+        }
+    }
+
     /// The last bytes of a stream that may not go on.
     fn end(&mut self, ending: &Ending) -> Poll<Option<Bytes>> {
         debug!(?ending, "a stream may not go on");
@@ -147,6 +165,15 @@ impl OpenStream {
             Ending::Expired => return Poll::Ready(Some(Bytes::from_static(EXPIRED))),
         };
         Poll::Ready(Some(error.to_event().to_string().into()))
+    }
+}
+
+/// A block without data: its id counts, and no event is dispatched.
+fn write_position(position: &str, out: &mut BytesMut) {
+    if !position.is_empty() {
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(position.as_bytes());
+        out.extend_from_slice(b"\n\n");
     }
 }
 

@@ -14,6 +14,7 @@
 //! May enter: storage, relay. May not: HTTP, SQL. What a subscriber hands out is the wire's bytes,
 //! because an event is encoded once, when it becomes visible.
 
+mod filter;
 mod follow;
 mod log;
 mod publish;
@@ -30,6 +31,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::relay::{Message, Relay, RelayError};
 use crate::storage::{NewEvent, Storage, StorageError};
+pub use filter::Types;
 use follow::Suspects;
 use log::Log;
 pub use publish::PublishError;

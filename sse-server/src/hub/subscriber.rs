@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use sse_proto::{Cursor, Rendered, stream_reset};
 use tracing::warn;
 
+use super::filter::Types;
 use super::log::{Log, Read, Signal};
 use super::publish::render;
 use super::{PAGE, Shared};
@@ -29,6 +30,10 @@ pub struct Subscriber {
     /// The logs it is a reader of, with its place in each.
     joined: Vec<(Arc<Log>, usize)>,
     positions: Vec<Position>,
+    /// The types of events that go out. None: all.
+    types: Option<Types>,
+    /// Events were left out since the positions last went out.
+    is_untold: bool,
     /// The round under way: every channel is asked once, then what was found goes out together.
     round: Round,
 }
@@ -76,6 +81,9 @@ type Reading = Pin<Box<dyn Future<Output = Vec<StoredEvent>> + Send>>;
 pub enum Delivery {
     /// Events have been written.
     Events,
+    /// There were events, and none of them is of a [type](Subscriber::only) that is wanted. The positions are
+    /// behind them now.
+    LeftOut,
     /// The hub was closed; nothing will follow.
     Closed,
 }
@@ -87,8 +95,25 @@ impl Subscriber {
             signal: Arc::default(),
             joined: Vec::with_capacity(channels.len()),
             positions: Vec::with_capacity(channels.len()),
+            types: None,
+            is_untold: false,
             round: Round::default(),
         }
+    }
+
+    /// Leaves out events of all other types from now on. Their numbers count: the position goes on past them.
+    pub fn only(&mut self, types: Types) {
+        self.types = Some(types);
+    }
+
+    /// The positions, in the form of an event's id, if events were left out since they went out last: as the
+    /// id of a block without data they tell a client where it is. None if nothing is stored.
+    ///
+    /// A client that is not told loses nothing. It resumes further back, and the same events are left out
+    /// again.
+    pub fn take_untold_position(&mut self) -> Option<String> {
+        let is_untold = std::mem::take(&mut self.is_untold);
+        is_untold.then(|| self.cursor().to_string()).filter(|id| !id.is_empty())
     }
 
     pub(super) fn join(&mut self, log: Arc<Log>) {
@@ -130,8 +155,11 @@ impl Subscriber {
             }
             self.round.asked = 0;
             if !self.round.found.is_empty() {
+                let len = out.len();
                 self.write_round(out);
-                return Poll::Ready(Delivery::Events);
+                let is_written = out.len() > len;
+                let delivery = if is_written { Delivery::Events } else { Delivery::LeftOut };
+                return Poll::Ready(delivery);
             }
             if !was_raised {
                 return Poll::Pending;
@@ -196,7 +224,10 @@ impl Subscriber {
             let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
             let reset = stream_reset(id.as_deref(), &lost);
             reset.expect("a cursor is percent-encoded").encode_into(out);
+            self.is_untold = false;
         }
+        let types = self.types.clone();
+        let is_wanted = |event: &Rendered| types.as_ref().is_none_or(|types| types.has(event));
         for (index, found) in &mut found {
             let events = match found {
                 Found::Events(events) => events,
@@ -204,7 +235,8 @@ impl Subscriber {
                     self.positions[*index].live_at += events.len() as u64;
                     // Beside channels that are stored, their positions.
                     let id = self.cursor().to_string();
-                    for event in events.drain(..) {
+                    for event in events.drain(..).filter(&is_wanted) {
+                        self.is_untold = false;
                         if id.is_empty() {
                             out.extend_from_slice(event.bytes());
                         } else {
@@ -217,6 +249,10 @@ impl Subscriber {
             };
             for event in events.drain(..) {
                 self.positions[*index].at += 1;
+                self.is_untold = !is_wanted(&event);
+                if self.is_untold {
+                    continue;
+                }
                 if self.positions.len() == 1 {
                     out.extend_from_slice(event.bytes());
                 } else {

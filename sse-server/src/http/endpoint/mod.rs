@@ -9,6 +9,7 @@ mod template;
 use std::sync::Arc;
 
 use super::MAX_CHANNEL_NAME;
+use crate::hub::Types;
 pub use set::Endpoints;
 use template::Template;
 
@@ -45,6 +46,7 @@ pub struct Endpoint {
     parameters: Vec<String>,
     format_channels: Vec<Template>,
     channels: Vec<Arc<str>>,
+    messages_types: Option<Types>,
 }
 
 /// An endpoint that cannot be: which of its fields, and what would do.
@@ -73,7 +75,13 @@ impl Endpoint {
         let path = path.into();
         let parameters = parameters(&path)
             .map_err(|problem| EndpointError::new("path", format!("{path:?} {problem}")))?;
-        Ok(Self { path, parameters, format_channels: Vec::new(), channels: Vec::new() })
+        Ok(Self {
+            path,
+            parameters,
+            format_channels: Vec::new(),
+            channels: Vec::new(),
+            messages_types: None,
+        })
     }
 
     /// Streams here have these channels, in which `{room}` stands for the path's parameter of that name.
@@ -120,6 +128,29 @@ impl Endpoint {
             return Err(error("the list is empty".to_owned()));
         }
         Ok(self)
+    }
+
+    /// Streams here have events of these types only, beside control events. A request cannot choose others.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty, or has an empty type.
+    pub fn messages_types<T: AsRef<str>>(
+        mut self,
+        types: impl IntoIterator<Item = T>,
+    ) -> Result<Self, EndpointError> {
+        let types: Vec<Box<str>> = types.into_iter().map(|it| it.as_ref().into()).collect();
+        if types.is_empty() || types.iter().any(|it| it.is_empty()) {
+            let problem = "there is none, or it is empty; name a type, such as message";
+            return Err(EndpointError::new("messages-types", problem));
+        }
+        self.messages_types = Some(types.into_iter().collect());
+        Ok(self)
+    }
+
+    /// The types that its streams have, if that is not up to the request.
+    pub(super) fn types(&self) -> Option<&Types> {
+        self.messages_types.as_ref()
     }
 
     /// The path, with its parameters.
