@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
 use sse_proto::{Cursor, Decoder, Frame};
-use sse_server::hub::{Delivery, Hub, Subscriber};
+use sse_server::hub::{Delivery, Hub, HubConfig, Subscriber};
 use sse_server::storage::{MemoryStorage, NewEvent, Storage};
 
 struct Fixture {
@@ -162,6 +162,34 @@ async fn history_that_expires_under_a_reader_is_a_reset() {
     fixture.fill("a", 3000).await;
     fixture.trim().await;
     assert_eq!(due(&mut subscriber).await, [r#"reset a:3000 {"channels": ["a"]}"#]);
+}
+
+/// A reader who comes from another instance may know events that this one has not heard of.
+#[tokio::test]
+async fn who_is_ahead_of_this_instance_is_not_reset_if_the_storage_knows_their_position() {
+    let fixture = Fixture::new();
+    // No relay, and it never looks: it hears nothing by itself.
+    let never = HubConfig::default().refresh(Duration::from_hours(1));
+    let deaf = Fixture { hub: Hub::with_config(fixture.storage.clone(), never), ..Fixture::new() };
+    fixture.publish("a", "1").await;
+    let mut here = deaf.subscribe(&["a"], "").await;
+    fixture.publish("a", "2").await;
+    fixture.publish("a", "3").await;
+    assert!(due(&mut here).await.is_empty());
+    let mut moved = deaf.subscribe(&["a"], "a:3").await;
+    assert!(due(&mut moved).await.is_empty(), "nothing is missing");
+    fixture.publish("a", "4").await;
+    assert_eq!(deaf.publish("a", "5").await, 5);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        tokio::task::yield_now().await;
+        seen.extend(due(&mut moved).await);
+    }
+    assert_eq!(seen, ["a:4 4", "a:5 5"]);
+    // What was heard by the question is told to those who were there.
+    assert_eq!(due(&mut here).await, ["a:2 2", "a:3 3", "a:4 4", "a:5 5"]);
+    let mut beyond = deaf.subscribe(&["a"], "a:6").await;
+    assert_eq!(due(&mut beyond).await, ["reset a:5 {\"channels\": [\"a\"]}"]);
 }
 
 #[tokio::test]

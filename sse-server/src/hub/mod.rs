@@ -198,13 +198,8 @@ impl Hub {
         let mut subscriber = Subscriber::new(self.shared.clone(), channels);
         for channel in channels {
             let log = self.shared.join(channel, &mut subscriber);
-            let head = match log.head() {
-                Some(head) => head,
-                None if !log.is_lasting() => log.learn_head(0),
-                None => log.learn_head(self.shared.storage.head(channel).await?),
-            };
-            let resume = resume.position(channel).filter(|_| log.is_lasting());
-            subscriber.start(Position::new(log, head, resume));
+            let position = self.shared.place(log, resume.position(channel)).await?;
+            subscriber.start(position);
         }
         Ok(subscriber)
     }
@@ -270,6 +265,24 @@ impl Shared {
             .or_insert_with(|| Arc::new(Log::new(channel.clone(), self.is_lasting(channel))));
         subscriber.join(log.clone());
         log.clone()
+    }
+
+    /// The position to start from in a log.
+    async fn place(&self, log: Arc<Log>, resume: Option<u64>) -> Result<Position, StorageError> {
+        if !log.is_lasting() {
+            log.learn_head(0);
+            return Ok(Position::new(log, None));
+        }
+        if log.head().is_none() {
+            log.learn_head(self.storage.head(log.name()).await?);
+        }
+        let mut position = Position::new(log, resume);
+        if position.is_unknown() {
+            // Perhaps another instance has shown them what this one has not heard of yet.
+            let head = self.storage.head(position.channel()).await?;
+            position.check(head, &self.suspects);
+        }
+        Ok(position)
     }
 
     /// Removes a subscriber from the readers of a channel. The last one takes the log with it.

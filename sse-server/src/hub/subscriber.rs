@@ -12,6 +12,7 @@ use sse_proto::{Cursor, Rendered, stream_reset};
 use tracing::warn;
 
 use super::filter::Types;
+use super::follow::Suspects;
 use super::log::{Log, Read, Signal};
 use super::publish::render;
 use super::{PAGE, Shared};
@@ -42,7 +43,7 @@ pub struct Subscriber {
 #[derive(Debug)]
 pub(super) struct Position {
     log: Arc<Log>,
-    /// The id of the last event that has gone out.
+    /// The id of the last event that has gone out, here or on another instance.
     at: u64,
     /// Whether the position is one that the channel does not know, so that nothing can be continued.
     is_unknown: bool,
@@ -267,15 +268,28 @@ impl Subscriber {
 }
 
 impl Position {
-    /// The position to start from in a log that ends at `head`.
-    pub(super) fn new(log: Arc<Log>, head: u64, resume: Option<u64>) -> Self {
-        Self {
-            at: resume.unwrap_or(head),
-            is_unknown: resume.is_some_and(|at| at > head),
-            generation: log.end().1,
-            live_at: log.live_head(),
-            log,
-        }
+    /// The position to resume from in a log; if there is none, the end.
+    pub(super) fn new(log: Arc<Log>, resume: Option<u64>) -> Self {
+        // Both in one look: if the log begins anew after it, the position is one of before.
+        let (head, generation) = log.end();
+        let at = resume.unwrap_or(head);
+        Self { at, is_unknown: at > head, generation, live_at: log.live_head(), log }
+    }
+
+    pub(super) fn channel(&self) -> &Arc<str> {
+        self.log.name()
+    }
+
+    /// Whether the log does not reach as far.
+    pub(super) const fn is_unknown(&self) -> bool {
+        self.is_unknown
+    }
+
+    /// Compares with where the channel ends in the storage. If that is beyond the log, the log has nothing
+    /// for this position until it has caught up, which it is told to do.
+    pub(super) fn check(&mut self, head: u64, suspects: &Suspects) {
+        self.is_unknown = self.at > head;
+        suspects.add(self.channel(), head, Some(head) < self.log.head());
     }
 
     /// What is found if nothing can be continued.
