@@ -1,6 +1,8 @@
 //! Redis, PostgreSQL and RabbitMQ for the tests that need them: started here, on free ports of the
 //! loopback address and in a throw-away folder, and stopped again however the tests end.
 
+mod rabbitmq;
+
 use std::env;
 use std::fs::{self, File};
 use std::io;
@@ -18,6 +20,7 @@ use signal_hook::iterator::Signals;
 use crate::process::{TICK, say};
 use crate::setup::{Programs, is_root};
 use crate::{Outcome, usage};
+use rabbitmq::Ports;
 
 /// How long all of them together may take to start. RabbitMQ takes longest, several seconds.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -26,13 +29,25 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What tests find them by: the address of each, and the programs for tests that need one to stop and
 /// start.
-pub(crate) const VARIABLES: [&str; 5] = [
+pub(crate) const VARIABLES: [&str; 7] = [
     "SSE_TEST_REDIS",
     "SSE_TEST_POSTGRES",
     "SSE_TEST_AMQP",
     "SSE_TEST_REDIS_SERVER",
     "SSE_TEST_POSTGRES_BIN",
+    "SSE_TEST_RABBITMQ_SERVER",
+    "SSE_TEST_EPMD",
 ];
+
+/// The programs, for tests that start their own.
+pub(crate) fn programs(programs: &Programs) -> [(&'static str, &Path); 4] {
+    [
+        ("SSE_TEST_REDIS_SERVER", &programs.redis),
+        ("SSE_TEST_POSTGRES_BIN", &programs.postgres),
+        ("SSE_TEST_RABBITMQ_SERVER", &programs.rabbitmq),
+        ("SSE_TEST_EPMD", &programs.epmd),
+    ]
+}
 
 /// The running services. Dropped, they end and leave nothing.
 #[derive(Debug)]
@@ -96,6 +111,8 @@ impl Services {
         this.redis(&programs.redis, &folder.join("redis")).map_err(cannot)?;
         this.postgres(&programs.postgres, &folder.join("postgres")).map_err(cannot)?;
         this.rabbitmq(programs, &folder.join("rabbitmq")).map_err(cannot)?;
+        let own = self::programs(programs).map(|(name, path)| (name, path.display().to_string()));
+        this.variables.extend(own);
         Ok(this)
     }
 
@@ -155,7 +172,6 @@ impl Services {
         command.arg(port.to_string()).arg("--dir").arg(folder);
         self.add("Redis", command, folder, "Ready to accept connections", End::KillGroup)?;
         self.variables.push(("SSE_TEST_REDIS", format!("redis://127.0.0.1:{port}")));
-        self.variables.push(("SSE_TEST_REDIS_SERVER", program.display().to_string()));
         Ok(())
     }
 
@@ -178,37 +194,17 @@ impl Services {
         self.add("PostgreSQL", command, folder, "is ready to accept connections", End::Quit)?;
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         self.variables.push(("SSE_TEST_POSTGRES", url));
-        self.variables.push(("SSE_TEST_POSTGRES_BIN", programs.display().to_string()));
         Ok(())
     }
 
     fn rabbitmq(&mut self, programs: &Programs, folder: &Path) -> io::Result<()> {
         fs::create_dir(folder)?;
-        let port = free_port()?;
-        let epmd_port = free_port()?;
+        let ports = Ports { amqp: free_port()?, nodes: free_port()?, epmd: free_port()? };
         let mut command = as_user("rabbitmq", folder)?;
-        command
-            .arg(&programs.rabbitmq)
-            .env("HOME", folder)
-            .env("RABBITMQ_NODENAME", format!("sse-{}@localhost", std::process::id()))
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODE_PORT", port.to_string())
-            .env("RABBITMQ_DIST_PORT", free_port()?.to_string())
-            .env("RABBITMQ_MNESIA_BASE", folder)
-            .env("RABBITMQ_LOG_BASE", folder)
-            .env("RABBITMQ_LOGS", "-")
-            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
-            .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"))
-            .env("RABBITMQ_CONFIG_FILE", folder.join("none"))
-            .env(
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1}",
-            )
-            .env("ERL_EPMD_PORT", epmd_port.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1");
-        lock(&self.running).epmd = Some((programs.epmd.clone(), epmd_port));
+        rabbitmq::configure(command.arg(&programs.rabbitmq), folder, ports);
+        lock(&self.running).epmd = Some((programs.epmd.clone(), ports.epmd));
         self.add("RabbitMQ", command, folder, "Server startup complete", End::KillGroup)?;
-        self.variables.push(("SSE_TEST_AMQP", format!("amqp://127.0.0.1:{port}")));
+        self.variables.push(("SSE_TEST_AMQP", format!("amqp://127.0.0.1:{}", ports.amqp)));
         Ok(())
     }
 

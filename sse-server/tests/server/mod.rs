@@ -36,6 +36,7 @@ pub struct Server {
     child: Child,
     pub address: SocketAddr,
     folder: TempDir,
+    storage: String,
     flags: Vec<String>,
 }
 
@@ -43,19 +44,29 @@ impl Server {
     /// Starts with a SQLite file in a folder of its own.
     pub async fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        let (child, address) = launch(binary(), "127.0.0.1:0", folder.path(), &flags).await;
-        Self { child, address, folder, flags }
+        let storage = file_in(folder.path());
+        Self::start_in(folder, binary(), storage, flags).await
+    }
+
+    /// Starts with a storage that it may share with others.
+    pub async fn start_on(storage: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, binary(), storage.to_owned(), flags).await
     }
 
     /// Starts by way of another command, which gets the server's as its last arguments.
     pub async fn start_under(mut wrapper: Command, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         wrapper.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
         wrapper.arg(env!("CARGO_BIN_EXE_sse-server"));
-        let (child, address) = launch(wrapper, "127.0.0.1:0", folder.path(), &flags).await;
-        Self { child, address, folder, flags }
+        let storage = file_in(folder.path());
+        Self::start_in(folder, wrapper, storage, flags).await
+    }
+
+    async fn start_in(folder: TempDir, command: Command, storage: String, flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+        let (child, address) = launch(command, "127.0.0.1:0", &storage, &flags).await;
+        Self { child, address, folder, storage, flags }
     }
 
     /// SIGKILL: no goodbye, no flush.
@@ -64,10 +75,10 @@ impl Server {
         self.child.wait().await.expect("it can be waited for");
     }
 
-    /// Starts again on the same file and port.
+    /// Starts again on the same storage and port.
     pub async fn restart(&mut self) {
         let address = self.address.to_string();
-        let (child, address) = launch(binary(), &address, self.folder.path(), &self.flags).await;
+        let (child, address) = launch(binary(), &address, &self.storage, &self.flags).await;
         (self.child, self.address) = (child, address);
     }
 
@@ -138,14 +149,17 @@ pub async fn send(address: SocketAddr, bytes: &[u8]) -> Response {
     .await
 }
 
+fn file_in(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("events.db").display())
+}
+
 async fn launch(
     mut command: Command,
     listen: &str,
-    folder: &Path,
+    storage: &str,
     flags: &[String],
 ) -> (Child, SocketAddr) {
-    command.args(["--listen", listen, "--publish-token", TOKEN, "--storage"]);
-    command.arg(format!("sqlite:{}", folder.join("events.db").display()));
+    command.args(["--listen", listen, "--publish-token", TOKEN, "--storage", storage]);
     let mut child = command.args(flags).spawn().expect("the server can be started");
     let stderr = child.stderr.take().expect("piped");
     let mut lines = BufReader::new(stderr).lines();

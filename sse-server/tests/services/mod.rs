@@ -2,6 +2,9 @@
 //! want one say so.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+#[path = "../../../xtask/src/services/rabbitmq.rs"]
+mod rabbitmq;
+
 use std::env;
 use std::io::{self, Write};
 use std::net::TcpListener;
@@ -11,7 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rabbitmq::Ports;
 use sqlx::{Connection, PgConnection};
+use sse_server::relay::AmqpRelay;
 
 /// The URL of a PostgreSQL database that is empty, and nobody else's.
 pub async fn postgres() -> Option<String> {
@@ -51,37 +56,46 @@ pub fn variable(name: &str) -> Option<String> {
     value
 }
 
-/// A service of a test's own, which may be stopped and started. Killed when dropped.
+/// A service of a test's own, which may be killed and started. Killed when dropped.
 pub struct Own {
     folder: tempfile::TempDir,
-    port: u16,
+    ports: Ports,
     kind: Kind,
     child: Option<Child>,
 }
 
 enum Kind {
-    Redis(String),
-    Postgres(String),
+    Redis { program: String },
+    Postgres { folder: String },
+    RabbitMq { program: String, epmd: String },
 }
 
 impl Own {
     /// A Redis server that keeps nothing when it is stopped.
     pub async fn redis() -> Option<Self> {
-        Self::new(Kind::Redis(variable("SSE_TEST_REDIS_SERVER")?)).await
+        Self::new(Kind::Redis { program: variable("SSE_TEST_REDIS_SERVER")? }).await
     }
 
     /// A PostgreSQL server.
     pub async fn postgres() -> Option<Self> {
-        Self::new(Kind::Postgres(variable("SSE_TEST_POSTGRES_BIN")?)).await
+        Self::new(Kind::Postgres { folder: variable("SSE_TEST_POSTGRES_BIN")? }).await
+    }
+
+    /// A RabbitMQ broker. Takes seconds to start.
+    pub async fn rabbitmq() -> Option<Self> {
+        let program = variable("SSE_TEST_RABBITMQ_SERVER")?;
+        Self::new(Kind::RabbitMq { program, epmd: variable("SSE_TEST_EPMD")? }).await
     }
 
     async fn new(kind: Kind) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-        let port = port.expect("a port").port();
-        let mut this = Self { folder, port, kind, child: None };
-        if let Kind::Postgres(programs) = &this.kind {
-            let mut initdb = this.as_user(&format!("{programs}/initdb"));
+        let free = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        // All at once, so that they differ.
+        let free = [free(), free(), free()];
+        let [amqp, nodes, epmd] = free.map(|it| it.local_addr().expect("it has an address").port());
+        let mut this = Self { folder, ports: Ports { amqp, nodes, epmd }, kind, child: None };
+        if let Kind::Postgres { folder } = &this.kind {
+            let mut initdb = this.as_user("postgres", &format!("{folder}/initdb"));
             initdb.arg("-D").arg(this.folder.path().join("data"));
             initdb.args(["-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]);
             assert!(initdb.stdout(Stdio::null()).status().expect("it starts").success());
@@ -91,42 +105,57 @@ impl Own {
     }
 
     pub fn url(&self) -> String {
+        let port = self.ports.amqp;
         match self.kind {
-            Kind::Redis(_) => format!("redis://127.0.0.1:{}", self.port),
-            Kind::Postgres(_) => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
+            Kind::Redis { .. } => format!("redis://127.0.0.1:{port}"),
+            Kind::Postgres { .. } => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            Kind::RabbitMq { .. } => format!("amqp://127.0.0.1:{port}"),
         }
     }
 
     /// Starts it, and waits until it answers.
     pub async fn start(&mut self) {
-        let port = self.port.to_string();
+        let port = self.ports.amqp.to_string();
+        let folder = self.folder.path();
         let mut command = match &self.kind {
-            Kind::Redis(program) => {
+            Kind::Redis { program } => {
                 let mut command = Command::new(program);
                 command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port]);
                 command
             }
-            Kind::Postgres(programs) => {
-                let mut command = self.as_user(&format!("{programs}/postgres"));
-                command.arg("-D").arg(self.folder.path().join("data")).args(["-p", &port]);
+            Kind::Postgres { folder: programs } => {
+                let mut command = self.as_user("postgres", &format!("{programs}/postgres"));
+                command.arg("-D").arg(folder.join("data")).args(["-p", &port]);
                 command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
-                let sockets = self.folder.path().display();
-                command.args(["-c", &format!("unix_socket_directories={sockets}")]);
+                command.args(["-c", &format!("unix_socket_directories={}", folder.display())]);
+                command
+            }
+            Kind::RabbitMq { program, .. } => {
+                let mut command = self.as_user("rabbitmq", program);
+                rabbitmq::configure(&mut command, folder, self.ports);
+                // Then the script makes way for the broker, which is to be killed.
+                command.env("RUNNING_UNDER_SYSTEMD", "true");
                 command
             }
         };
-        command.current_dir(self.folder.path());
+        command.current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("it starts"));
+        self.answers().await;
+    }
+
+    /// Waits until it answers.
+    pub async fn answers(&self) {
         let url = self.url();
         let answers = async {
             loop {
                 let answers = match self.kind {
-                    Kind::Redis(_) => {
+                    Kind::Redis { .. } => {
                         let client = redis::Client::open(&*url).expect("a URL");
                         client.get_multiplexed_async_connection().await.is_ok()
                     }
-                    Kind::Postgres(_) => PgConnection::connect(&url).await.is_ok(),
+                    Kind::Postgres { .. } => PgConnection::connect(&url).await.is_ok(),
+                    Kind::RabbitMq { .. } => AmqpRelay::open(&url).await.is_ok(),
                 };
                 if answers {
                     return;
@@ -137,24 +166,46 @@ impl Own {
         tokio::time::timeout(Duration::from_mins(1), answers).await.expect("it answers");
     }
 
-    /// Stops it at once, as a crash would; what PostgreSQL has committed is kept.
+    /// Stops it at once. It cannot say goodbye; what PostgreSQL has committed is kept.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        match self.kind {
-            Kind::Redis(_) => child.kill().expect("it is ours"),
-            // SIGQUIT is its "immediate shutdown": no goodbye, recovery at the next start. SIGKILL
-            // would leave processes behind.
-            Kind::Postgres(_) => {
-                let id = child.id().to_string();
-                let sent = Command::new("kill").args(["-QUIT", &id]).status();
-                assert!(sent.expect("kill is there").success());
-            }
+        if let (Kind::Postgres { .. }, Some(child)) = (&self.kind, &self.child) {
+            // Its "immediate shutdown", after which it has to recover.
+            signal("QUIT", &[child.id()]);
+            self.child.take().expect("just seen").wait().expect("it ends");
+        } else {
+            self.kill();
         }
-        child.wait().expect("it ends");
     }
 
-    /// As a user whom PostgreSQL accepts, and who gets the folder.
-    fn as_user(&self, program: &str) -> Command {
+    /// `kill -9`, for all of its processes.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        // PostgreSQL's others would go by themselves, but not at once, and it cannot start before that.
+        let others = children(child.id());
+        child.kill().expect("it is ours");
+        child.wait().expect("it ends");
+        signal("KILL", &others);
+        while others.iter().any(|&id| is_running(id)) {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// `kill -9` for one of the processes of PostgreSQL that serve connections, after which it ends all
+    /// others too, and recovers.
+    pub fn kill_one(&self) {
+        let child = self.child.as_ref().expect("it runs");
+        let serves = |id: &u32| {
+            let title = std::fs::read_to_string(format!("/proc/{id}/cmdline"));
+            title.is_ok_and(|title| title.contains("127.0.0.1"))
+        };
+        signal(
+            "KILL",
+            &children(child.id()).into_iter().find(serves).into_iter().collect::<Vec<_>>(),
+        );
+    }
+
+    /// As a user whom PostgreSQL or RabbitMQ accepts, and who gets the folder.
+    fn as_user(&self, user: &str, program: &str) -> Command {
         let owner = self.folder.path().metadata().expect("it is there").uid();
         let id = Command::new("id").arg("-u").output().expect("id is there");
         if id.stdout.trim_ascii() != b"0" {
@@ -162,18 +213,56 @@ impl Own {
         }
         if owner == 0 {
             let folder = self.folder.path();
-            let chown = Command::new("chown").arg("postgres").arg(folder).status();
+            let chown = Command::new("chown").arg(user).arg(folder).status();
             assert!(chown.expect("chown is there").success());
         }
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--"]);
+        command.args(["--reuid", user, "--regid", user, "--clear-groups", "--"]);
         command.arg(program);
         command
     }
 }
 
+/// std sends only SIGKILL, and only to children.
+fn signal(name: &str, processes: &[u32]) {
+    if processes.is_empty() {
+        return;
+    }
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name]).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
+    // It may be that they have ended meanwhile.
+    kill.status().expect("kill is there");
+}
+
+/// The processes that this one has started.
+fn children(of: u32) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let of = of.to_string();
+    ids.filter(|&id| stat(id).is_some_and(|(_, parent)| parent == of)).collect()
+}
+
+/// Not if it has ended, and only its parent has not taken note yet.
+fn is_running(id: u32) -> bool {
+    stat(id).is_some_and(|(state, _)| state != "Z")
+}
+
+/// The state of a process, and its parent's number.
+fn stat(id: u32) -> Option<(String, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name of the program is in parentheses, and may have some itself.
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    let mut fields = after_name.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
+}
+
 impl Drop for Own {
     fn drop(&mut self) {
-        self.stop();
+        self.kill();
+        if let Kind::RabbitMq { epmd, .. } = &self.kind {
+            let mut command = Command::new(epmd);
+            command.args(["-port", &self.ports.epmd.to_string(), "-kill"]).stdin(Stdio::null());
+            command.stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
+        }
     }
 }

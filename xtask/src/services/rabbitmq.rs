@@ -1,0 +1,36 @@
+//! What RabbitMQ has to be told so that it uses one folder and three ports of its own and nothing else.
+//!
+//! Also a part of the server's tests, which have one of their own to kill.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Free ports of the loopback address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    /// For clients.
+    pub(crate) amqp: u16,
+    /// For other nodes, of which there are none.
+    pub(crate) nodes: u16,
+    /// Of `epmd`, Erlang's name server, which is started too, and stays when RabbitMQ ends.
+    pub(crate) epmd: u16,
+}
+
+/// Adds the settings to a command that runs `rabbitmq-server`.
+pub(crate) fn configure(command: &mut Command, folder: &Path, ports: Ports) {
+    command
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", format!("sse-{}@localhost", ports.amqp))
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_PORT", ports.amqp.to_string())
+        .env("RABBITMQ_DIST_PORT", ports.nodes.to_string())
+        .env("RABBITMQ_MNESIA_BASE", folder)
+        .env("RABBITMQ_LOG_BASE", folder)
+        .env("RABBITMQ_LOGS", "-")
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
+        .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"))
+        .env("RABBITMQ_CONFIG_FILE", folder.join("none"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
+        .env("ERL_EPMD_PORT", ports.epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1");
+}
