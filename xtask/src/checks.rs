@@ -253,8 +253,8 @@ fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     let options = run.options;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if options.quick {
-        // How often the test kill9 kills the server.
-        tests.env("SSE_KILLS", "3");
+        // How often the tests kill9 and chaos kill something.
+        tests.env("SSE_KILLS", "3").env("SSE_ROUNDS", "1");
     }
     match Browser::find() {
         Ok(browser) if !options.no_browser => browser.hand_to(&mut tests),

@@ -37,6 +37,9 @@ cargo xtask services
     `cargo test` uses them. Ctrl-C ends them.
 cargo xtask proof --kills N [--seed S]
     Kills the server N times while it is written to, and checks that nothing is lost.
+cargo xtask proof --instances [--rounds 100] [--seed S] [--relay redis|postgres|amqp]
+    The same with three servers on one PostgreSQL, told by each relay in turn, or by one. Each round kills
+    one of them, the database or the relay, which are its own and disturb nobody.
 cargo xtask bench NAME [ARG…]
     Runs a bench and prints its tables, and a line `ratio …` for each comparison. Without a NAME it
     lists the benches and their arguments.

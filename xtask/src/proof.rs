@@ -1,33 +1,126 @@
-//! `cargo xtask proof`: the test that kills the server, alone and for as long as one likes.
+//! `cargo xtask proof`: the tests that kill servers, alone and for as long as one likes.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, exit_code};
-use crate::{Outcome, usage};
+use crate::setup::Programs;
+use crate::{Outcome, services, usage};
+
+/// How many rounds, if it is not said.
+const ROUNDS: u64 = 100;
+
+/// The relays, each with the word that finds its test.
+const RELAYS: [(&str, &str); 3] =
+    [("redis", "told_by_redis"), ("postgres", "told_by_postgres"), ("amqp", "told_by_rabbitmq")];
+
+/// What is to be killed.
+#[derive(Debug, PartialEq, Eq)]
+enum Proof {
+    /// One server, so many times.
+    OneServer { kills: u64 },
+    /// Several, and the services that they use. `filter`: only the test with this word in its name.
+    Instances { rounds: u64, filter: &'static str },
+}
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let mut kills = None;
-    let mut seed = None;
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let number = match arg.as_str() {
-            "--kills" => &mut kills,
-            "--seed" => &mut seed,
-            _ => return Ok(usage(&format!("proof knows no {arg:?}"))),
-        };
-        *number = args.next().and_then(|value| value.parse::<u64>().ok());
-        if number.is_none() {
-            return Ok(usage(&format!("{arg} needs a whole number")));
-        }
-    }
-    let Some(kills) = kills.filter(|kills| *kills > 0) else {
-        return Ok(usage("proof needs --kills N, at least 1"));
+    let (proof, seed) = match parse(args) {
+        Ok(parsed) => parsed,
+        Err(problem) => return Ok(usage(&problem)),
     };
-    let mut test = cargo(&["test", "-p", "sse-server", "--test", "kill9", "--", "--nocapture"]);
-    test.env("SSE_KILLS", kills.to_string());
+    let mut test = match proof {
+        Proof::OneServer { kills } => {
+            let mut test = cargo(&["test", "-p", "sse-server", "--test", "kill9"]);
+            test.env("SSE_KILLS", kills.to_string()).args(["--", "--nocapture"]);
+            test
+        }
+        Proof::Instances { rounds, filter } => {
+            let run = &mut |mut command: Command| command.status().is_ok_and(|it| it.success());
+            let programs = Programs::set_up(run)?;
+            let mut test = cargo(&["test", "-p", "sse-server", "--test", "chaos"]);
+            test.env("SSE_ROUNDS", rounds.to_string()).envs(services::programs(&programs));
+            test.args(["--", "--nocapture", "--test-threads=1", filter]);
+            test
+        }
+    };
     if let Some(seed) = seed {
         test.env("SSE_SEED", seed.to_string());
     }
     let status = test.status().map_err(|error| format!("cannot start cargo: {error}"))?;
     Ok(ExitCode::from(exit_code(status)))
+}
+
+/// What is to be proven, and the seed.
+fn parse(args: &[String]) -> Result<(Proof, Option<u64>), String> {
+    let mut of_instances = false;
+    let mut filter = None;
+    let [mut kills, mut rounds, mut seed] = [None; 3];
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let number = match arg.as_str() {
+            "--instances" => {
+                of_instances = true;
+                continue;
+            }
+            "--relay" => {
+                let relay = args.next().map_or("", String::as_str);
+                let known = RELAYS.iter().find(|(name, _)| *name == relay);
+                let names = RELAYS.map(|(name, _)| name).join(", ");
+                filter = Some(known.ok_or(format!("--relay needs one of {names}"))?.1);
+                continue;
+            }
+            "--kills" => &mut kills,
+            "--rounds" => &mut rounds,
+            "--seed" => &mut seed,
+            _ => return Err(format!("proof knows no {arg:?}")),
+        };
+        *number = args.next().and_then(|value| value.parse::<u64>().ok());
+        if number.is_none() {
+            return Err(format!("{arg} needs a whole number"));
+        }
+    }
+    let proof = match (of_instances, kills, rounds, filter) {
+        (true, None, rounds, filter) if rounds != Some(0) => {
+            // All have this in their names.
+            let filter = filter.unwrap_or("told_by");
+            Proof::Instances { rounds: rounds.unwrap_or(ROUNDS), filter }
+        }
+        (false, Some(kills), None, None) if kills > 0 => Proof::OneServer { kills },
+        _ => {
+            let needed = "proof needs --kills N, or --instances [--rounds N] [--relay RELAY], with an N of \
+                          at least 1";
+            return Err(needed.to_owned());
+        }
+    };
+    Ok((proof, seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_two_proofs_is_asked_for() {
+        let parse = |args: &str| {
+            let args: Vec<_> = args.split_whitespace().map(str::to_owned).collect();
+            parse(&args)
+        };
+        let instances = |rounds, filter| Proof::Instances { rounds, filter };
+        assert_eq!(parse("--kills 5 --seed 7"), Ok((Proof::OneServer { kills: 5 }, Some(7))));
+        assert_eq!(parse("--instances"), Ok((instances(100, "told_by"), None)));
+        let one = parse("--relay amqp --rounds 3 --instances");
+        assert_eq!(one, Ok((instances(3, "told_by_rabbitmq"), None)));
+        for nonsense in [
+            "",
+            "--kills 0",
+            "--kills x",
+            "--instances --rounds 0",
+            "--instances --relay pigeon",
+            "--instances --kills 1",
+            "--kills 1 --relay redis",
+            "--rounds 3",
+            "--x",
+        ] {
+            parse(nonsense).expect_err(nonsense);
+        }
+    }
 }

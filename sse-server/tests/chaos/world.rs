@@ -1,0 +1,149 @@
+//! Three instances on one database, with a relay between them, and what can happen to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use sqlx::{Connection, PgConnection};
+use sse_server::storage::{PostgresStorage, Storage};
+use tokio::time::sleep;
+
+use crate::server::Server;
+use crate::services::Own;
+use crate::traffic::{CHANNELS, Record};
+
+pub(crate) const INSTANCES: usize = 3;
+
+/// How instances tell each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relay {
+    Redis,
+    /// The database itself.
+    Postgres,
+    Amqp,
+}
+
+/// What happens. Everything is ended as by `kill -9`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The relay ends.
+    Relay,
+    /// What listens to the relay is cut off. What sends over it may not be.
+    Listeners,
+    /// The database ends.
+    Database,
+    /// One process of the database ends, after which it begins anew by itself.
+    DatabaseProcess,
+    /// An instance ends.
+    Instance(usize),
+}
+
+impl Relay {
+    /// What can happen, each kind once.
+    pub(crate) fn faults(self, random: &mut Rng) -> Vec<Fault> {
+        let instance = Fault::Instance(random.usize(..INSTANCES));
+        let mut faults = match self {
+            Self::Redis => vec![Fault::Relay, Fault::Listeners, Fault::Database, instance],
+            Self::Postgres => {
+                vec![Fault::Listeners, Fault::Database, Fault::DatabaseProcess, instance]
+            }
+            Self::Amqp => vec![Fault::Relay, Fault::Database, Fault::DatabaseProcess, instance],
+        };
+        random.shuffle(&mut faults);
+        faults
+    }
+}
+
+impl Fault {
+    /// Whether both strike the same.
+    pub(crate) fn is_of(self, other: Self) -> bool {
+        let is_database = |fault| matches!(fault, Self::Database | Self::DatabaseProcess);
+        self == other || (is_database(self) && is_database(other))
+    }
+}
+
+pub(crate) struct World {
+    kind: Relay,
+    /// None: it is the database.
+    relay: Option<Own>,
+    database: Own,
+    pub(crate) instances: Vec<Server>,
+    /// To see what is stored.
+    storage: PostgresStorage,
+    record: Arc<Record>,
+}
+
+impl World {
+    /// None if what is needed is not there.
+    pub(crate) async fn start(kind: Relay, record: Arc<Record>) -> Option<Self> {
+        let database = Own::postgres().await?;
+        let relay = match kind {
+            Relay::Redis => Some(Own::redis().await?),
+            Relay::Postgres => None,
+            Relay::Amqp => Some(Own::rabbitmq().await?),
+        };
+        let url = relay.as_ref().unwrap_or(&database).url();
+        let mut instances = Vec::new();
+        for _ in 0..INSTANCES {
+            let flags = ["--relay", &url, "--refresh", "1s"];
+            instances.push(Server::start_on(&database.url(), &flags).await);
+        }
+        let storage = PostgresStorage::open(&database.url()).await.expect("it answers");
+        Some(Self { kind, relay, database, instances, storage, record })
+    }
+
+    pub(crate) async fn strike(&mut self, fault: Fault) {
+        self.record.note(format!("strikes: {fault:?}"));
+        match fault {
+            Fault::Relay => self.relay.as_mut().expect("it has one").kill(),
+            Fault::Listeners => self.cut_listeners().await,
+            Fault::Database => self.database.kill(),
+            Fault::DatabaseProcess => self.database.kill_one(),
+            Fault::Instance(number) => self.instances[number].kill().await,
+        }
+        self.record.note(format!("has struck: {fault:?}"));
+    }
+
+    pub(crate) async fn mend(&mut self, fault: Fault) {
+        self.record.note(format!("is mended: {fault:?}"));
+        match fault {
+            Fault::Relay => self.relay.as_mut().expect("it has one").start().await,
+            Fault::Database => self.database.start().await,
+            Fault::DatabaseProcess => self.database.answers().await,
+            Fault::Instance(number) => self.instances[number].restart().await,
+            // They come back by themselves.
+            Fault::Listeners => {}
+        }
+        self.record.note(format!("is well: {fault:?}"));
+    }
+
+    /// Where channels end.
+    pub(crate) async fn ends(&self) -> Option<std::collections::HashMap<&'static str, u64>> {
+        let heads = self.storage.heads(&CHANNELS).await.ok()?;
+        Some(CHANNELS.into_iter().zip(heads).collect())
+    }
+
+    async fn cut_listeners(&self) {
+        let url = self.relay.as_ref().unwrap_or(&self.database).url();
+        match self.kind {
+            Relay::Redis => {
+                let client = redis::Client::open(&*url).expect("a URL");
+                // It may have been killed just now, which cuts them off as well.
+                if let Ok(mut connection) = client.get_multiplexed_async_connection().await {
+                    let mut kill = redis::cmd("CLIENT");
+                    kill.arg(&["KILL", "TYPE", "pubsub"]);
+                    kill.query_async::<i64>(&mut connection).await.ok();
+                }
+            }
+            Relay::Postgres => {
+                if let Ok(mut connection) = PgConnection::connect(&url).await {
+                    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                               WHERE query LIKE 'LISTEN %'";
+                    sqlx::query(cut).execute(&mut connection).await.ok();
+                }
+            }
+            Relay::Amqp => unreachable!("not among its faults"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
