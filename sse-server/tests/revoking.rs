@@ -44,7 +44,8 @@ struct World {
 
 impl World {
     async fn start(storage: &str, relay: &str, again: String) -> Arc<Self> {
-        let grants: Arc<Grants> = Arc::default();
+        let delay = Some(Duration::from_millis(20));
+        let grants = Arc::new(Grants { delay, ..Grants::default() });
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         let channels = ["a", "b"].map(|name| format!("{name}-{:x}", now.as_nanos()));
         for user in USERS {

@@ -106,6 +106,8 @@ pub struct Grants {
     pub granted: Mutex<HashSet<(Option<String>, String)>>,
     pub recheck: Option<Duration>,
     pub patience: Option<Duration>,
+    /// The longest time from an answer's being made up to its being given.
+    pub delay: Option<Duration>,
     /// How often it was asked about each channel.
     pub asked: Mutex<Vec<String>>,
     pub is_down: std::sync::atomic::AtomicBool,
@@ -141,7 +143,11 @@ impl ChannelManager for Grants {
             return Err(AccessError::Unavailable("down".to_owned()));
         }
         let entry = (principal.name().map(str::to_owned), channel.to_owned());
-        Ok(self.granted.lock().expect("no panic").contains(&entry))
+        let is_granted = self.granted.lock().expect("no panic").contains(&entry);
+        if let Some(delay) = self.delay {
+            tokio::time::sleep(delay.mul_f64(fastrand::f64())).await;
+        }
+        Ok(is_granted)
     }
 
     fn recheck(&self) -> Option<Duration> {
