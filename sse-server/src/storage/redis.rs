@@ -1,49 +1,98 @@
 //! Events in Redis, under django-eventstream's own keys.
 
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, RedisError, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{NewEvent, Retention, Storage, StorageError, StoredEvent};
 
+/// What a script begins with: in which log we are, and where a channel ends in it.
+///
+/// A Redis that has lost everything looks like a new one; but who has used it before knows the mark that
+/// is gone. Then ids go on from a floor, microseconds since 1970, that no id has reached before: ids are
+/// not used twice, and every position of before is one at which events are missing.
+///
+/// `ARGV`: the mark that is known, if any; what the mark begins with if there is none yet; the floor to set
+/// if everything was lost.
+const LOG: &str = "
+    local mark, floor = unpack(redis.call('HMGET', 'sse_server:log', 'mark', 'floor'))
+    if not mark then
+        mark, floor = ARGV[2] .. '-' .. ARGV[3], ARGV[1] == '' and '0' or ARGV[3]
+        redis.call('HSET', 'sse_server:log', 'mark', mark, 'floor', floor)
+    elseif ARGV[1] ~= '' and ARGV[1] ~= mark and floor == '0' then
+        -- Somebody has come after the loss who did not know of it.
+        floor = ARGV[3]
+        redis.call('HSET', 'sse_server:log', 'floor', floor)
+    end
+    floor = tonumber(floor)
+    local function counter(channel)
+        return 'event_counter:' .. channel
+    end
+    local function set(channel, head)
+        redis.call('SET', counter(channel), string.format('%.0f', head))
+    end
+    local function head(channel)
+        local head = tonumber(redis.call('GET', counter(channel)) or 0)
+        if not head or head >= floor then
+            return head
+        end
+        if head > 0 then
+            -- Django counts from 1 after a loss. What it has published is a gap, not nothing.
+            set(channel, floor + head)
+        end
+        return floor + head
+    end
+    local no_number = 'ERR a key event_counter:… holds no number'
+";
+
+/// Says where channels end. `ARGV`, from the fourth on: the channels.
+const HEADS: &str = "
+    local heads = {}
+    for i = 4, #ARGV do
+        local head = head(ARGV[i])
+        if not head then
+            return redis.error_reply(no_number)
+        end
+        heads[#heads + 1] = head
+    end
+    return {mark, heads}";
+
 /// Appends a batch: all of it or, if a counter is not a number, nothing. Redis runs a script as one
 /// step, so ids have no holes, and who sees a counter sees the events up to it.
 ///
-/// `ARGV`: milliseconds until an event expires; how many events a channel keeps, or 0 for all; then
-/// channel and value of each event.
+/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel keeps, or
+/// 0 for all; then channel and value of each event.
 const APPEND: &str = "
     local heads = {}
-    for i = 3, #ARGV, 2 do
+    for i = 6, #ARGV, 2 do
         local channel = ARGV[i]
+        heads[channel] = heads[channel] or head(channel)
         if not heads[channel] then
-            local head = tonumber(redis.call('GET', 'event_counter:' .. channel) or 0)
-            if not head then
-                return redis.error_reply('ERR a key event_counter:… holds no number')
-            end
-            heads[channel] = head
+            return redis.error_reply(no_number)
         end
     end
-    local keep = tonumber(ARGV[2])
+    local keep = tonumber(ARGV[5])
     local ids = {}
-    for i = 3, #ARGV, 2 do
+    for i = 6, #ARGV, 2 do
         local channel = ARGV[i]
         local id = heads[channel] + 1
         heads[channel] = id
         local key = 'event:' .. channel .. ':'
-        redis.call('SET', key .. string.format('%.0f', id), ARGV[i + 1], 'PX', ARGV[1])
+        redis.call('SET', key .. string.format('%.0f', id), ARGV[i + 1], 'PX', ARGV[4])
         if keep > 0 and id > keep then
             redis.call('UNLINK', key .. string.format('%.0f', id - keep))
         end
         ids[#ids + 1] = id
     end
     for channel, head in pairs(heads) do
-        redis.call('SET', 'event_counter:' .. channel, string.format('%.0f', head))
+        set(channel, head)
     end
-    return ids";
+    return {mark, ids}";
 
 /// The most events that are read at once, whatever is asked for.
 const MAX_PAGE: usize = 1000;
@@ -59,17 +108,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// gap. Redis expires events by itself: [`trim`](Storage::trim) has nothing to do.
 ///
 /// Events are as durable as Redis is configured to be: by default it loses the last seconds, or
-/// everything, when it ends. If a channel is then shorter than a reader has seen, the reader is told
-/// with a stream-reset. Not noticed is only what looks like a continuation: a reader who comes back
-/// after Redis has lost the channel *and* more events have been published since than it had seen.
+/// everything, when it ends. Who has seen what was lost is told with a stream-reset, and ids go on from
+/// a number that none has reached before: microseconds since 1970, if everything is gone. That needs an
+/// instance which has seen Redis before and after. Without one, and if only the last seconds are gone, ids
+/// are used again, and who comes back with an id that has been reached again is not told.
 /// Evicted events (`maxmemory-policy`) are gaps, and told.
 ///
 /// One Redis server, or one with replicas; not a Redis Cluster.
 pub struct RedisStorage {
     connection: ConnectionManager,
+    heads: Script,
     append: Script,
     retention: Retention,
+    /// The mark of the log that this one has found, and what its own begin with.
+    mark: Mutex<String>,
+    own_mark: String,
 }
+
+/// Its mark and floor.
+type Log = (Option<String>, Option<u64>);
+
+/// What scripts return: the mark of the log, and an id for each channel or event.
+type Ids = (String, Vec<u64>);
 
 /// The value of an event's key.
 #[derive(Serialize, Deserialize)]
@@ -94,7 +154,55 @@ impl RedisStorage {
             .set_response_timeout(Some(PATIENCE));
         let connection =
             ConnectionManager::new_with_config(client, config).await.map_err(failed("connect"))?;
-        Ok(Self { connection, append: Script::new(APPEND), retention })
+        let mut mark = [0; 16];
+        getrandom::fill(&mut mark)
+            .map_err(|error| StorageError::new("begin", error.to_string()))?;
+        let this = Self {
+            connection,
+            heads: Script::new(&[LOG, HEADS].concat()),
+            append: Script::new(&[LOG, APPEND].concat()),
+            retention,
+            mark: Mutex::default(),
+            own_mark: format!("{:032x}", u128::from_be_bytes(mark)),
+        };
+        this.ask_heads(&[]).await?;
+        Ok(this)
+    }
+
+    /// Begins a script's arguments with what [`LOG`] needs.
+    fn prepare<'a>(&self, script: &'a Script) -> ScriptInvocation<'a> {
+        let mut invocation = script.prepare_invoke();
+        let floor = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        invocation.arg(&*self.mark()).arg(&self.own_mark).arg(floor.to_string());
+        invocation
+    }
+
+    /// Asks where channels end, and settles in which log we are.
+    async fn ask_heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+        let mut heads = self.prepare(&self.heads);
+        for channel in channels {
+            heads.arg(channel);
+        }
+        let heads: Result<Ids, _> = heads.invoke_async(&mut self.connection.clone()).await;
+        let (mark, heads) = heads.map_err(failed("read where channels end"))?;
+        self.is_in(mark);
+        Ok(heads)
+    }
+
+    /// Takes note of the log that there is.
+    fn is_in(&self, mark: String) {
+        let mut known = self.mark();
+        if *known != mark {
+            if !known.is_empty() {
+                warn!("Redis has lost everything; ids go on from a number that none has reached");
+            }
+            *known = mark;
+        }
+    }
+
+    fn mark(&self) -> MutexGuard<'_, String> {
+        // A panic cannot leave half a mark.
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +212,7 @@ impl Storage for RedisStorage {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let mut append = self.append.prepare_invoke();
+        let mut append = self.prepare(&self.append);
         let expiry = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
         // What Redis takes for a time at most is far more than anyone waits for.
         append.arg(expiry.clamp(1, 1 << 50)).arg(self.retention.events.unwrap_or(0));
@@ -113,7 +221,10 @@ impl Storage for RedisStorage {
             append.arg(&*event.channel);
             append.arg(serde_json::to_string(&value).expect("two strings are JSON"));
         }
-        append.invoke_async(&mut self.connection.clone()).await.map_err(failed("append"))
+        let appended: Result<Ids, _> = append.invoke_async(&mut self.connection.clone()).await;
+        let (mark, ids) = appended.map_err(failed("append"))?;
+        self.is_in(mark);
+        Ok(ids)
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
@@ -124,14 +235,7 @@ impl Storage for RedisStorage {
         if channels.is_empty() {
             return Ok(Vec::new());
         }
-        let mut get = redis::cmd("MGET");
-        for channel in channels {
-            get.arg(format!("event_counter:{channel}"));
-        }
-        let heads: Result<Vec<Option<u64>>, _> =
-            get.query_async(&mut self.connection.clone()).await;
-        let heads = heads.map_err(failed("read where channels end"))?;
-        Ok(heads.into_iter().map(Option::unwrap_or_default).collect())
+        self.ask_heads(channels).await
     }
 
     async fn read(
@@ -146,16 +250,23 @@ impl Storage for RedisStorage {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
+        pipe.cmd("HMGET").arg("sse_server:log").arg("mark").arg("floor");
         // Before the events: what is there beyond it is left from a log that was lost.
         pipe.cmd("GET").arg(format!("event_counter:{channel}"));
         pipe.cmd("MGET");
         for id in &ids {
             pipe.arg(format!("event:{channel}:{id}"));
         }
-        let read: Result<(Option<u64>, Vec<Option<String>>), _> =
+        let read: Result<(Log, Option<u64>, Vec<Option<String>>), _> =
             pipe.query_async(&mut self.connection.clone()).await;
-        let (head, values) = read.map_err(failed("read events"))?;
-        let known = ids.into_iter().zip(values).take_while(|(id, _)| *id <= head.unwrap_or(0));
+        let ((mark, floor), head, values) = read.map_err(failed("read events"))?;
+        if mark.as_ref() != Some(&*self.mark()) {
+            // What was read may be of another log, which whoever asks would not notice.
+            self.ask_heads(&[]).await?;
+            return Ok(Vec::new());
+        }
+        let range = floor.unwrap_or(0) + 1..=head.unwrap_or(0);
+        let known = ids.into_iter().zip(values).filter(|(id, _)| range.contains(id));
         let present = known.filter_map(|(id, value)| value.map(|value| (id, value)));
         let event = |(id, value): (u64, String)| match serde_json::from_str(&value) {
             Ok(Value { event_type, data }) => Some(StoredEvent { id, event_type, data }),

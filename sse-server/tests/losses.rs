@@ -1,0 +1,155 @@
+//! Redis that loses everything: whoever has seen what is gone is told, on every instance, and no id is used
+//! a second time.
+
+mod instances;
+mod services;
+
+use std::time::Duration;
+
+use instances::{Instance, Reader, within};
+use serde_json::Value;
+use services::Own;
+
+/// So long that it is not the regular look which notices something.
+const NEVER: Duration = Duration::from_hours(1);
+
+/// The position in the channel `a` that a reader is reset to.
+async fn reset(reader: &mut Reader) -> u64 {
+    let (kind, id, data) = reader.next().await;
+    assert_eq!((&*kind, &*data), ("stream-reset", r#"{"channels": ["a"]}"#));
+    position(&id)
+}
+
+fn position(id: &str) -> u64 {
+    id.strip_prefix("a:").and_then(|id| id.parse().ok()).expect("a position in a")
+}
+
+async fn flush(redis: &Own) {
+    ask(redis, &["FLUSHALL"]).await;
+}
+
+async fn ask(redis: &Own, command: &[&str]) {
+    let client = redis::Client::open(redis.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it runs");
+    let mut asked = redis::cmd(command[0]);
+    asked.arg(&command[1..]).query_async::<redis::Value>(&mut connection).await.expect("done");
+}
+
+/// Redis without persistence forgets everything. Readers are told, and go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_are_told_that_redis_has_lost_its_events() {
+    let Some(mut redis) = Own::redis().await else { return };
+    let url = redis.url();
+    let instance = Instance::start(&url, "none", Duration::from_millis(100)).await;
+    let mut publisher = instance.publisher().await;
+    for n in 1..=5 {
+        assert_eq!(publisher.publish("a", n).await, format!("a:{n}"));
+    }
+    let mut reader = instance.reader("channel=a", "a:3").await;
+    reader.all("a", 4, 5).await;
+    redis.kill();
+    redis.start().await;
+    let at = reset(&mut reader).await;
+    assert!(at > 5, "{at} is no position of before");
+    assert_eq!(publisher.publish("a", "new").await, format!("a:{}", at + 1));
+    reader.all("a", at + 1, at + 1).await;
+    for seen in ["a:0", "a:3", "a:5"] {
+        let mut late = instance.reader("channel=a", seen).await;
+        assert_eq!(reset(&mut late).await, at + 1);
+    }
+    let mut late = instance.reader("channel=a", &format!("a:{at}")).await;
+    late.all("a", at + 1, at + 1).await;
+}
+
+/// The first event after the loss is what reveals it, not the next look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_log_is_noticed_when_it_is_appended_to() {
+    let Some(redis) = Own::redis().await else { return };
+    let instance = Instance::start(&redis.url(), "none", NEVER).await;
+    let mut publisher = instance.publisher().await;
+    let mut reader = instance.reader("channel=a", "").await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    reader.all("a", 1, 5).await;
+    flush(&redis).await;
+    let first = position(&publisher.publish("a", "x").await);
+    assert!(first > 5);
+    assert_eq!(reset(&mut reader).await, first);
+    publisher.publish("a", "y").await;
+    reader.all("a", first + 1, first + 1).await;
+}
+
+/// Others have published more than there was before anybody looks: it is not taken for what comes next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_lost_and_is_longer_again_is_no_continuation() {
+    let Some(redis) = Own::redis().await else { return };
+    let here = Instance::start(&redis.url(), "none", NEVER).await;
+    let there = Instance::start(&redis.url(), "none", NEVER).await;
+    let mut publisher = there.publisher().await;
+    let mut reader = here.reader("channel=a", "a:0").await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    let mut also = here.reader("channel=a", "a:5").await;
+    reader.all("a", 1, 5).await;
+    flush(&redis).await;
+    let data: Vec<Value> = (1..=20).map(Value::from).collect();
+    let (status, ids) = within("an answer", publisher.try_publish("a", &data)).await;
+    assert_eq!(status, 200);
+    assert!(position(&ids[0]) > 5, "{ids:?}: no id is used again");
+    // Its own event makes it look.
+    let own = position(&here.publisher().await.publish("a", "own").await);
+    assert_eq!(own, position(&ids[19]) + 1);
+    for reader in [&mut reader, &mut also] {
+        assert_eq!(reset(reader).await, own);
+    }
+    let mut moved = there.reader("channel=a", "a:5").await;
+    assert_eq!(reset(&mut moved).await, own);
+}
+
+/// It begins at 1, and those who know better raise it as soon as they look.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_starts_after_the_loss_does_not_begin_anew_for_long() {
+    let Some(redis) = Own::redis().await else { return };
+    let here = Instance::start(&redis.url(), "none", Duration::from_millis(100)).await;
+    let mut publisher = here.publisher().await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    let mut reader = here.reader("channel=a", "a:4").await;
+    reader.all("a", 5, 5).await;
+    let flushed_and_new = async {
+        flush(&redis).await;
+        Instance::start(&redis.url(), "none", Duration::from_millis(100)).await
+    };
+    let new = flushed_and_new.await;
+    let data: Vec<Value> = (1..=20).map(Value::from).collect();
+    let (_, ids) = within("an answer", new.publisher().await.try_publish("a", &data)).await;
+    let at = reset(&mut reader).await;
+    assert!(at > position(&ids[19]) || position(&ids[0]) > 5, "{ids:?}, {at}");
+    assert!(position(&publisher.publish("a", "own").await) > at.max(5));
+    let mut moved = new.reader("channel=a", "a:5").await;
+    assert!(reset(&mut moved).await > at);
+}
+
+/// Django's storage counts from 1 again. What it publishes is not passed over in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_django_publishes_after_the_loss_is_a_gap_or_arrives() {
+    let Some(redis) = Own::redis().await else { return };
+    let here = Instance::start(&redis.url(), "none", Duration::from_millis(100)).await;
+    let mut publisher = here.publisher().await;
+    publisher.publish("a", 1).await;
+    let mut reader = here.reader("channel=a", "a:0").await;
+    reader.all("a", 1, 1).await;
+    flush(&redis).await;
+    let at = reset(&mut reader).await;
+    ask(&redis, &["INCR", "event_counter:a"]).await;
+    ask(&redis, &["SET", "event:a:1", r#"{"type": "message", "data": "1"}"#]).await;
+    let after = reset(&mut reader).await;
+    assert_eq!(after, at + 1, "from now on Django counts on from there");
+    ask(&redis, &["SET", &format!("event:a:{}", after + 1), r#"{"type": "message", "data": "2"}"#])
+        .await;
+    ask(&redis, &["INCR", "event_counter:a"]).await;
+    reader.all("a", after + 1, after + 1).await;
+}
