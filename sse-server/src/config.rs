@@ -5,6 +5,7 @@
 mod cors;
 mod endpoints;
 mod limits;
+mod operations;
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -18,9 +19,10 @@ use serde::Deserialize;
 use crate::access::{
     AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
 };
-use crate::http::{Cors, Endpoints, Limits};
+use crate::http::{Cors, Endpoints, Limits, Operations};
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
+pub use operations::{LogFormat, OperationsSettings, raise_file_limit};
 
 pub use cors::CorsSettings;
 pub use endpoints::EndpointSettings;
@@ -80,6 +82,11 @@ pub struct Settings {
     /// What to log, such as `debug` or `warn,sse_server=debug` [default: info]
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+
+    /// Limits, time bounds, TLS, and what else concerns whoever runs it.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub operations: OperationsSettings,
 
     /// Who may read which channels. Only in the file.
     #[arg(skip)]
@@ -149,6 +156,13 @@ pub struct Config {
     pub limits: Limits,
     /// What to log, as `tracing` filter directives.
     pub log: String,
+    /// In which form.
+    pub log_format: LogFormat,
+    /// Limits, time bounds, TLS.
+    pub operations: Operations,
+    /// Other addresses to tell the metrics on; the first that works is taken. None: they are told on the
+    /// same one as everything else.
+    pub metrics_listen: Option<Vec<SocketAddr>>,
 }
 
 /// The storages that can be chosen.
@@ -215,7 +229,7 @@ impl Settings {
         if let Some(path) = self.config.take() {
             self = self.or(Self::of_file(&path)?);
         }
-        let listen = addresses(self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
+        let listen = addresses("--listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
         let is_public = listen.iter().any(|address| !address.ip().is_loopback());
         let rules = match &self.access {
             Some(access) => access.rules()?.map(Arc::new),
@@ -272,6 +286,9 @@ impl Settings {
             cors: self.cors.as_ref().map(CorsSettings::cors).transpose()?,
             limits,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
+            log_format: self.operations.log_format()?,
+            metrics_listen: self.operations.metrics_listen()?,
+            operations: self.operations.resolve()?,
         })
     }
 
@@ -294,6 +311,7 @@ impl Settings {
             keep_alive: self.keep_alive.or(other.keep_alive),
             max_event_size: self.max_event_size.or(other.max_event_size),
             open_access: self.open_access.or(other.open_access),
+            operations: self.operations.or(other.operations),
             access: self.access.or(other.access),
             unreliable: if self.unreliable.texts().is_empty() {
                 other.unreliable
@@ -311,9 +329,9 @@ impl Settings {
     }
 }
 
-fn addresses(text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
+fn addresses(setting: &str, text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
     let error = |problem: String| {
-        ConfigError::new("--listen", format!("{text:?} is no address and port: {problem}"))
+        ConfigError::new(setting, format!("{text:?} is no address and port: {problem}"))
     };
     let addresses: Vec<_> = text.to_socket_addrs().map_err(|e| error(e.to_string()))?.collect();
     if addresses.is_empty() {

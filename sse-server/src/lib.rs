@@ -2,12 +2,13 @@
 //!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
 //! clients and this crate's work with either server. Mostly it is used as a program; as a library it
-//! is five parts, each usable without the next:
+//! is six parts, each usable without the next:
 //!
 //! - [`storage`] keeps events and gives them ids.
 //! - [`relay`] lets several instances know of each other's events.
 //! - [`hub`] delivers them: publish, subscribe, resume.
 //! - [`access`] says who may read what.
+//! - [`metrics`] counts, for Prometheus.
 //! - [`http`] is the HTTP API, as an [`axum::Router`].
 //!
 //! ```no_run
@@ -30,5 +31,6 @@ pub mod access;
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod metrics;
 pub mod relay;
 pub mod storage;

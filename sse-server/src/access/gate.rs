@@ -23,6 +23,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an instance may take to check all streams that a change concerns.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How often it is looked whether a manager that wants no rechecks wants some now.
+const NO_RECHECK: Duration = Duration::from_secs(5);
+
 /// How often another instance hears of this one.
 pub(super) const HELLO: Duration = Duration::from_secs(1);
 
@@ -80,9 +83,7 @@ impl Access {
         let peers = Peers::new();
         let shared =
             Arc::new(Shared { manager, streams: Mutex::default(), hub: hub.clone(), peers });
-        if let Some(period) = shared.manager.recheck() {
-            start_rechecking(&shared, period);
-        }
+        start_rechecking(&shared);
         if hub.has_relay() {
             start_listening(&shared);
         }
@@ -123,6 +124,13 @@ impl Access {
             "permission changed"
         );
         Ok(changed)
+    }
+
+    /// Asks the manager again for every open stream here, and closes those that may not be read any more:
+    /// for when its rules have changed.
+    pub async fn check_all(&self) {
+        self.shared.manager.changes_missed().await;
+        self.shared.check_all(|watch| !watch.is_ended()).await;
     }
 
     /// Tells other instances that this one is going, so that nobody waits for it.
@@ -285,16 +293,21 @@ impl Shared {
 }
 
 /// Starts the task that checks all streams now and then. It ends when the access is gone.
-fn start_rechecking(shared: &Arc<Shared>, period: Duration) {
+fn start_rechecking(shared: &Arc<Shared>) {
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {
-        // Ten times a period, so that a stream is late by a tenth at most.
-        let mut ticks = tokio::time::interval((period / 10).max(Duration::from_millis(10)));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            // Looked at each time, for the manager may get other rules.
+            let Some(period) = shared.upgrade().map(|shared| shared.manager.recheck()) else {
+                return;
+            };
+            // Ten times a period, so that a stream is late by a tenth at most.
+            let pause = period.map_or(NO_RECHECK, |period| period / 10);
+            tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
             let Some(shared) = shared.upgrade() else { return };
-            shared.check_all(|watch| watch.is_due(period)).await;
+            if let Some(period) = period {
+                shared.check_all(|watch| watch.is_due(period)).await;
+            }
         }
     });
 }

@@ -1,13 +1,15 @@
 //! Who may publish to which channels, and who may say that permissions have changed.
 
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Pattern;
 
-/// The tokens with which one may publish.
+/// The tokens with which one may publish. Cloning gives another handle to the same ones.
 #[derive(Clone, Debug)]
-pub(crate) struct Publishers {
-    tokens: Vec<PublishToken>,
+pub struct Publishers {
+    tokens: Arc<RwLock<Vec<Arc<PublishToken>>>>,
 }
 
 /// A token, and what whoever has it may do.
@@ -40,6 +42,11 @@ impl PublishToken {
         self.channels.iter().any(|pattern| pattern.matches(channel, |_| None))
     }
 
+    /// Whether it is for all channels.
+    pub(crate) fn is_for_all(&self) -> bool {
+        self.channels.contains(&Pattern::without_claims("*"))
+    }
+
     pub(crate) fn may_change(&self, channel: &str) -> bool {
         self.changes_permissions && self.may_publish_to(channel)
     }
@@ -47,27 +54,37 @@ impl PublishToken {
 
 impl Publishers {
     /// These tokens.
-    pub(crate) const fn new(tokens: Vec<PublishToken>) -> Self {
-        Self { tokens }
+    pub(crate) fn new(tokens: Vec<PublishToken>) -> Self {
+        let tokens = tokens.into_iter().map(Arc::new).collect();
+        Self { tokens: Arc::new(RwLock::new(tokens)) }
+    }
+
+    /// From now on these tokens are good, and no others. Requests that were let in are finished.
+    pub fn replace(&self, tokens: Vec<PublishToken>) {
+        *self.write() = tokens.into_iter().map(Arc::new).collect();
     }
 
     /// Adds a token.
-    pub(crate) fn push(&mut self, token: PublishToken) {
-        self.tokens.push(token);
+    pub(crate) fn push(&self, token: PublishToken) {
+        self.write().push(Arc::new(token));
     }
 
     /// The token that was given, if it is one.
-    pub(crate) fn find(&self, given: &[u8]) -> Option<&PublishToken> {
+    pub(crate) fn find(&self, given: &[u8]) -> Option<Arc<PublishToken>> {
         // All are compared, each in constant time, so that answers do not tell how much of a guess was
         // right, nor about which.
         let mut found = None;
-        for token in &self.tokens {
+        for token in self.tokens.read().unwrap_or_else(PoisonError::into_inner).iter() {
             let is_same: Choice = token.token.ct_eq(given);
             if bool::from(is_same) {
-                found = Some(token);
+                found = Some(token.clone());
             }
         }
         found
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Arc<PublishToken>>> {
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,16 +1,23 @@
 //! Refusals: a status, a word for programs, and a sentence that says what to do.
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
 /// An answer that is not what was asked for: `{"error": "not-found", "message": "…"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
+    /// In seconds, if trying again may help.
+    retry_after: u32,
     body: Body,
 }
+
+/// The word of a refusal, or the condition of a stream-error: an extension of the response, for whoever
+/// counts them.
+#[derive(Clone, Debug)]
+pub(super) struct Word(pub(super) &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Body {
@@ -20,7 +27,7 @@ struct Body {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, error: &'static str, message: impl Into<String>) -> Self {
-        Self { status, body: Body { error, message: message.into() } }
+        Self { status, retry_after: 1, body: Body { error, message: message.into() } }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -35,6 +42,12 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
     }
 
+    /// The same refusal, of somebody who may come back after so many seconds.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = seconds;
+        self
+    }
+
     /// The same refusal, about one of several things.
     pub(crate) fn about(mut self, subject: impl std::fmt::Display) -> Self {
         self.body.message = format!("{subject}: {}", self.body.message);
@@ -44,14 +57,15 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.body)).into_response();
+        let word = Word(self.body.error);
+        let mut response = (self.status, Extension(word), Json(self.body)).into_response();
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(header::RETRY_AFTER, self.retry_after.into());
             }
             _ => {}
         }

@@ -12,10 +12,12 @@ use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
 use super::accept::Wanted;
+use super::compression::{self, Coding, Compressed, Encoder};
+use super::connection::Caller;
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::page;
-use super::stream::OpenStream;
+use super::stream::{OpenStream, Seat};
 use super::{App, MAX_CHANNEL_NAME, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
 use crate::hub::Types;
@@ -28,11 +30,11 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A request for a stream of this endpoint.
 pub(super) async fn answer(
-    app: &App,
+    app: &Arc<App>,
     endpoint: &Endpoint,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
     uri: &Uri,
-    peer: Option<Extension<Peer>>,
+    (peer, caller): (Option<Extension<Peer>>, Option<Extension<Caller>>),
     headers: &HeaderMap,
 ) -> Response {
     let Ok(parameters) = parameters else {
@@ -56,9 +58,13 @@ pub(super) async fn answer(
     let request = AccessRequest::new(uri.path(), query, headers)
         .with_peer(peer.map(|Extension(Peer(address))| address))
         .with_channels(&named);
-    match open(app, endpoint, request).await {
-        Ok(stream) => event_stream(Body::new(stream)),
-        Err(NotOpened::Error(error)) => event_stream(Body::from(error.to_event().to_string())),
+    let caller = caller.map(|Extension(caller)| caller);
+    match open(app, endpoint, request, caller).await {
+        Ok(stream) => compressible(stream, headers, app.config.operations.codings()),
+        Err(NotOpened::Error(error)) => {
+            app.config.operations.metrics().stream_error(&error.condition);
+            event_stream(Body::from(error.to_event().to_string()))
+        }
         Err(NotOpened::AfterError) => {
             let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
             let text = "Invalid request: Can't resume session after stream-error.\n";
@@ -81,10 +87,17 @@ enum NotOpened {
 }
 
 async fn open(
-    app: &App,
+    app: &Arc<App>,
     endpoint: &Endpoint,
     request: AccessRequest<'_>,
+    caller: Option<Caller>,
 ) -> Result<OpenStream, NotOpened> {
+    // First of all, so that those who come in crowds cost nothing more.
+    let client = caller.as_ref().map(|caller| caller.client);
+    let permit = app.config.operations.admit_stream(client).map_err(|limit| {
+        debug!(?client, %limit, "a stream is refused");
+        NotOpened::Unavailable(limit.into())
+    })?;
     let bad_request = |text: &str| {
         let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
         NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
@@ -132,7 +145,8 @@ async fn open(
     }
     let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
-    Ok(OpenStream::new(subscriber, guard, knows_all, app.config.keep_alive))
+    let seat = Seat { app: app.clone(), permit, link: caller.map(|caller| caller.link) };
+    Ok(OpenStream::new(seat, subscriber, guard, knows_all))
 }
 
 /// Who has sent a request, and the channels that they get.
@@ -240,6 +254,21 @@ fn types(endpoint: &Endpoint, query: &str) -> Result<Option<Types>, String> {
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let pairs = form_urlencoded::parse(query.as_bytes());
     pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// A stream, compressed if client and server want that.
+fn compressible(stream: OpenStream, headers: &HeaderMap, offered: &[Coding]) -> Response {
+    if offered.is_empty() {
+        return event_stream(Body::new(stream));
+    }
+    let encoder = compression::choose(headers, offered).and_then(Encoder::new);
+    let coding = encoder.as_ref().map(Encoder::coding);
+    let mut response = event_stream(match encoder {
+        Some(encoder) => Body::new(Compressed::new(stream, encoder)),
+        None => Body::new(stream),
+    });
+    compression::describe(&mut response, coding);
+    response
 }
 
 fn event_stream(body: Body) -> Response {

@@ -4,6 +4,9 @@
 //! of the stream are django-eventstream's; `docs/protocol.md` describes them.
 
 mod accept;
+mod admission;
+mod compression;
+mod connection;
 mod cors;
 mod endpoint;
 mod error;
@@ -11,11 +14,17 @@ mod events;
 mod health;
 mod json;
 mod limits;
+mod numbers;
+mod operations;
 mod page;
 mod permissions;
+mod presence;
+mod proxies;
 mod publish;
 mod serve;
 mod stream;
+mod tls;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +40,16 @@ use axum::{Extension, Router};
 
 use crate::access::{Access, PublishToken, Publishers};
 use crate::hub::Hub;
+pub use compression::Coding;
+use connection::Caller;
 pub use cors::{Cors, CorsError};
 pub use endpoint::{Endpoint, EndpointError, Endpoints};
 use error::Refusal;
 pub use limits::Limits;
-pub use serve::{Peer, serve};
+pub use numbers::numbers_router;
+pub use operations::Operations;
+pub use serve::{Peer, serve, serve_with};
+pub use tls::{Tls, TlsError};
 
 /// The longest channel name, in characters.
 const MAX_CHANNEL_NAME: usize = 255;
@@ -55,6 +69,8 @@ pub struct HttpConfig {
     endpoints: Endpoints,
     cors: Option<Arc<Cors>>,
     limits: Limits,
+    operations: Operations,
+    has_metrics: bool,
 }
 
 impl HttpConfig {
@@ -69,6 +85,8 @@ impl HttpConfig {
             endpoints: Endpoints::default(),
             cors: None,
             limits: Limits::default(),
+            operations: Operations::default(),
+            has_metrics: true,
         }
     }
 
@@ -91,14 +109,31 @@ impl HttpConfig {
     }
 
     /// Another token with which one may publish.
-    pub fn publish_token(mut self, token: PublishToken) -> Self {
+    pub fn publish_token(self, token: PublishToken) -> Self {
         self.publishers.push(token);
         self
+    }
+
+    /// The tokens with which one may publish, to exchange them later.
+    pub const fn publishers(&self) -> &Publishers {
+        &self.publishers
     }
 
     /// Who may read which channels. Default: everyone may read all.
     pub fn access(mut self, access: Access) -> Self {
         self.access = Some(access);
+        self
+    }
+
+    /// The limits for streams, and where requests are counted. Give the same to [`serve_with`].
+    pub fn operations(mut self, operations: Operations) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// No `/metrics`: they are told elsewhere, by [`numbers_router`].
+    pub const fn without_metrics(mut self) -> Self {
+        self.has_metrics = false;
         self
     }
 
@@ -144,9 +179,15 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
     let publishing = Router::new()
         .route("/publish", any(with_slash))
         .route("/publish/", post(publish::publish).fallback(only("POST")));
-    let others = Router::new()
+    let mut others = Router::new();
+    if app.config.has_metrics {
+        others = others.route("/metrics", get(numbers::metrics).fallback(only("GET, HEAD")));
+    }
+    let others = others
         .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))
         .route("/permissions/changed/", post(permissions::changed).fallback(only("POST")))
+        .route("/channels", any(with_slash))
+        .route("/channels/", get(presence::channels).fallback(only("GET, HEAD")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path);
@@ -166,6 +207,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .merge(streams)
         .merge(publishing)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
+        .layer(middleware::from_fn_with_state(app.clone(), numbers::count))
         .with_state(app)
 }
 
@@ -175,8 +217,9 @@ fn stream(endpoint: Arc<Endpoint>) -> MethodRouter<Arc<App>> {
                              parameters: Result<RawPathParams, RawPathParamsRejection>,
                              OriginalUri(uri): OriginalUri,
                              peer: Option<Extension<Peer>>,
+                             caller: Option<Extension<Caller>>,
                              headers: HeaderMap| {
-        events::answer(&app, &endpoint, parameters, &uri, peer, &headers).await
+        events::answer(&app, &endpoint, parameters, &uri, (peer, caller), &headers).await
     };
     get(answer).fallback(only("GET, HEAD"))
 }

@@ -79,6 +79,7 @@ pub(super) async fn publish(
             "the server is shutting down; whether this was published is not known",
         ),
     })?;
+    app.config.operations.metrics().published(ids.len());
     let published = channels
         .iter()
         .zip(&ids)
@@ -115,10 +116,10 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
 }
 
 /// The token that a request was sent with.
-pub(super) fn authorize<'a>(
+pub(super) fn authorize(
     headers: &HeaderMap,
-    publishers: &'a Publishers,
-) -> Result<&'a PublishToken, Refusal> {
+    publishers: &Publishers,
+) -> Result<Arc<PublishToken>, Refusal> {
     let unauthorized = |text| Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", text));
     let Some(given) = headers.get(header::AUTHORIZATION) else {
         return unauthorized("send the publish token as `Authorization: Bearer TOKEN`");

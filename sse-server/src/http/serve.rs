@@ -2,29 +2,21 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
+use super::connection::Connections;
+use super::operations::Operations;
 use crate::hub::Hub;
 
-/// How long a client may take to send a request's head, and so also how long a connection may be
-/// idle. Publishers keep theirs open, and lose a request if it is closed under them.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The most that is read ahead of a connection, which bounds a request's head too.
-const MAX_READ_BUFFER: usize = 128 << 10;
-
-/// How long requests that are under way may take to finish at shutdown.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many connections beyond the limit are told so at the same time. Others are closed at once.
+const MAX_REFUSALS: usize = 256;
 
 /// Pause after a failed accept: with no file descriptor free, the next try would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -34,18 +26,32 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves HTTP/1.1 and 1.0 until `shutdown` completes. Then no connection is accepted any more, the
-/// hub is closed, which ends every stream on an event's boundary, and other requests get a few
-/// seconds to finish.
+/// Serves HTTP/1 and HTTP/2 until `shutdown` completes, with the default [`Operations`]: see
+/// [`serve_with`].
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     hub: &Hub,
     shutdown: impl Future<Output = ()>,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_READ_BUFFER);
-    let connections = GracefulShutdown::new();
+    serve_with(listener, router, hub, &Operations::default(), shutdown).await;
+}
+
+/// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 until `shutdown` completes: by TLS if `operations` has a
+/// certificate, otherwise plain, where HTTP/2 is for those who know ("prior knowledge").
+///
+/// Then no connection is accepted any more, and the hub is closed, which ends every stream on an event's
+/// boundary, after it was told when to come back. Other requests get the drain time to finish.
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    hub: &Hub,
+    operations: &Operations,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Arc::new(Connections::new(router, operations.clone()));
+    let graceful = GracefulShutdown::new();
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -66,24 +72,28 @@ pub async fn serve(
                 continue;
             }
         };
-        // An event is written in one piece; there is nothing that waiting could be joined with.
-        socket.set_nodelay(true).ok();
-        let router = TowerToHyperService::new(router.clone());
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            router.call(request)
-        });
-        let connection = connections.watch(http.serve_connection(TokioIo::new(socket), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "a connection ended early");
+        let admission = match operations.admit_connection(peer.ip()) {
+            Ok(permit) => {
+                operations.metrics().connection();
+                Ok(permit)
             }
-        });
+            Err(limit) => {
+                debug!(%peer, %limit, "a connection is refused");
+                operations.metrics().refused(503, limit.name());
+                match refusals.clone().try_acquire_owned() {
+                    Ok(place) => Err((limit, place)),
+                    Err(_) => continue,
+                }
+            }
+        };
+        tokio::spawn(connections.clone().run(socket, peer, admission, graceful.watcher()));
     }
     drop(listener);
-    info!(connections = connections.count(), "shutting down");
+    let bound = operations.drain_time;
+    info!(connections = graceful.count(), "shutting down, within {bound:?}");
     hub.close();
-    if tokio::time::timeout(DRAIN_TIMEOUT, connections.shutdown()).await.is_err() {
-        warn!("some requests did not finish in {} s and were cut", DRAIN_TIMEOUT.as_secs());
+    connections.drain();
+    if tokio::time::timeout(bound, graceful.shutdown()).await.is_err() {
+        warn!("some connections did not finish within {bound:?} and are cut");
     }
 }

@@ -5,8 +5,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -15,18 +15,36 @@ use sse_proto::{KEEP_ALIVE, OPENING, StreamError};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
+use super::App;
+use super::admission::Permit;
 use super::events::forbidden;
+use super::watched::Link;
 use crate::access::{Ending, Guard};
-use crate::hub::{Delivery, Subscriber};
+use crate::hub::{Delivery, Subscriber, Tally};
+use crate::metrics::Metrics;
 
 /// The last words of a stream whose credentials have expired, for people.
 const EXPIRED: &[u8] = b":the credentials have expired\n\n";
+
+/// The last words of a stream that nobody has taken anything of for too long. No stream-error, which would
+/// be final: whoever was slow goes on from where they were.
+const TOO_SLOW: &[u8] = b":nothing could be written for too long (--write-timeout)\n\n";
+
+/// What a stream has from the server and from its connection.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) app: Arc<App>,
+    #[expect(dead_code, reason = "held as long as the stream is open")]
+    pub(super) permit: Permit,
+    /// None: whoever serves the connection does not watch it.
+    pub(super) link: Option<Arc<Link>>,
+}
 
 /// A stream to one client.
 #[derive(Debug)]
 pub(super) struct OpenStream {
     subscriber: Subscriber,
-    period: Duration,
+    seat: Seat,
     /// When the next keep-alive is due.
     keep_alive: Pin<Box<Sleep>>,
     opening: Opening,
@@ -51,16 +69,17 @@ impl OpenStream {
     /// A stream of what this subscriber gets. `knows_position`: the client has a last event ID for
     /// every channel.
     pub(super) fn new(
+        seat: Seat,
         subscriber: Subscriber,
         guard: Option<Guard>,
         knows_position: bool,
-        keep_alive: Duration,
     ) -> Self {
+        seat.metrics().stream();
         let opening = if knows_position { Opening::WithoutPosition } else { Opening::WithPosition };
         Self {
             subscriber,
-            period: keep_alive,
-            keep_alive: Box::pin(tokio::time::sleep(keep_alive)),
+            keep_alive: Box::pin(tokio::time::sleep(seat.app.config.keep_alive)),
+            seat,
             opening,
             guard,
             is_behind: true,
@@ -73,6 +92,13 @@ impl OpenStream {
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.is_ended {
             return Poll::Ready(None);
+        }
+        if let Some(link) = self.seat.link.as_ref().filter(|link| link.is_slow()) {
+            self.is_ended = true;
+            if link.close() {
+                self.seat.metrics().slow_consumer();
+            }
+            return Poll::Ready(Some(Bytes::from_static(TOO_SLOW)));
         }
         if let Some(guard) = &mut self.guard {
             if let Poll::Ready(ending) = guard.poll_ending(cx) {
@@ -107,13 +133,21 @@ impl OpenStream {
             return self.end(&ending);
         }
         match delivered {
-            Poll::Ready(Delivery::Events | Delivery::LeftOut) => self.is_to_check = self.is_behind,
+            Poll::Ready(Delivery::Events | Delivery::LeftOut) => {
+                let Tally { events, resets, lag } = self.subscriber.take_tally();
+                self.seat.metrics().delivered(events, resets, lag);
+                self.is_to_check = self.is_behind;
+            }
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
+                if self.opening != Opening::Sent {
+                    out.clear();
+                }
                 // So that it need not be looked for again where the client connects next.
                 self.write_untold_position(&mut out);
-                let has_more = self.opening == Opening::Sent && !out.is_empty();
-                return Poll::Ready(has_more.then(|| out.freeze()));
+                let wait = self.seat.app.config.operations.reconnection_time().as_millis();
+                out.extend_from_slice(format!("retry: {wait}\n\n").as_bytes());
+                return Poll::Ready(Some(out.freeze()));
             }
             Poll::Pending => {
                 // The first page goes out together with the opening, so that it is waited for; but
@@ -136,7 +170,7 @@ impl OpenStream {
             }
         }
         self.opening = Opening::Sent;
-        self.keep_alive.as_mut().reset(Instant::now() + self.period);
+        self.keep_alive.as_mut().reset(Instant::now() + self.seat.app.config.keep_alive);
         Poll::Ready(Some(out.freeze()))
     }
 }
@@ -164,7 +198,14 @@ impl OpenStream {
             // gets the status 401.
             Ending::Expired => return Poll::Ready(Some(Bytes::from_static(EXPIRED))),
         };
+        self.seat.metrics().stream_error(&error.condition);
         Poll::Ready(Some(error.to_event().to_string().into()))
+    }
+}
+
+impl Seat {
+    fn metrics(&self) -> &Metrics {
+        self.app.config.operations.metrics()
     }
 }
 
@@ -186,7 +227,10 @@ impl http_body::Body for OpenStream {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.get_mut().poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+        let this = self.get_mut();
+        let bytes = ready!(this.poll_bytes(cx));
+        this.seat.metrics().sent(bytes.as_ref().map_or(0, Bytes::len));
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
@@ -21,7 +22,12 @@ pub(super) struct Log {
     /// Its events are stored.
     is_lasting: bool,
     state: Mutex<State>,
+    /// When its last event became visible, in microseconds from [`START`]. 0: none did here.
+    grown: AtomicU64,
 }
+
+/// From when times are counted.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 #[derive(Default)]
 struct State {
@@ -65,7 +71,8 @@ pub(super) enum Read {
 
 impl Log {
     pub(super) fn new(name: Arc<str>, is_lasting: bool) -> Self {
-        Self { name, is_lasting, state: Mutex::default() }
+        LazyLock::force(&START);
+        Self { name, is_lasting, state: Mutex::default(), grown: AtomicU64::new(0) }
     }
 
     pub(super) const fn is_lasting(&self) -> bool {
@@ -133,6 +140,7 @@ impl Log {
         }
         state.head = Some(id);
         state.tail.push(event);
+        self.grows();
         state.wake_all();
         Appended::Visible
     }
@@ -142,7 +150,21 @@ impl Log {
         let mut state = self.state();
         state.live_head += 1;
         state.live.push(event);
+        self.grows();
         state.wake_all();
+    }
+
+    /// How long ago its last event became visible, if one did here.
+    pub(super) fn age(&self) -> Option<Duration> {
+        match self.grown.load(Ordering::Relaxed) {
+            0 => None,
+            grown => Some(START.elapsed().saturating_sub(Duration::from_micros(grown))),
+        }
+    }
+
+    fn grows(&self) {
+        let micros = u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.grown.store(micros.max(1), Ordering::Relaxed);
     }
 
     /// The events after a position, at most `limit`.
@@ -170,6 +192,11 @@ impl Log {
         let mut state = self.state();
         state.readers.remove(place);
         !state.readers.is_empty()
+    }
+
+    /// How many readers it has.
+    pub(super) fn readers(&self) -> usize {
+        self.state().readers.len()
     }
 
     pub(super) fn wake_all(&self) {

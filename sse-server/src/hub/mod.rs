@@ -37,6 +37,7 @@ use log::Log;
 pub use publish::PublishError;
 use publish::Request;
 use subscriber::Position;
+pub(crate) use subscriber::Tally;
 pub use subscriber::{Delivery, Subscriber};
 
 /// How many events a subscriber of one channel reads at a time; with more channels each gets its
@@ -207,6 +208,11 @@ impl Hub {
     /// How many channels are being read.
     pub fn channels(&self) -> usize {
         self.shared.logs().len()
+    }
+
+    /// The channels that are being read here, in no order, and by how many subscribers each.
+    pub fn readers(&self) -> Vec<(Arc<str>, usize)> {
+        self.shared.logs().values().map(|log| (log.name().clone(), log.readers())).collect()
     }
 
     /// Asks the storage a small question.

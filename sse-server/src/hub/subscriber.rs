@@ -37,6 +37,16 @@ pub struct Subscriber {
     is_untold: bool,
     /// The round under way: every channel is asked once, then what was found goes out together.
     round: Round,
+    tally: Tally,
+}
+
+/// What has gone out since it was asked last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) events: u64,
+    pub(crate) resets: u64,
+    /// How long the newest event of a channel had been there by then. None: there may be newer ones.
+    pub(crate) lag: Option<Duration>,
 }
 
 /// How far one channel has been read.
@@ -99,7 +109,13 @@ impl Subscriber {
             types: None,
             is_untold: false,
             round: Round::default(),
+            tally: Tally::default(),
         }
+    }
+
+    /// What has gone out since this was called last.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// Leaves out events of all other types from now on. Their numbers count: the position goes on past them.
@@ -222,6 +238,7 @@ impl Subscriber {
             }
         }
         if !lost.is_empty() {
+            self.tally.resets += 1;
             let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
             let reset = stream_reset(id.as_deref(), &lost);
             reset.expect("a cursor is percent-encoded").encode_into(out);
@@ -229,7 +246,13 @@ impl Subscriber {
         }
         let types = self.types.clone();
         let is_wanted = |event: &Rendered| types.as_ref().is_none_or(|types| types.has(event));
+        let page = (PAGE / self.positions.len()).max(1);
         for (index, found) in &mut found {
+            if let Found::Events(events) | Found::Live(events) = found {
+                if events.len() < page {
+                    self.tally.lag = self.positions[*index].log.age();
+                }
+            }
             let events = match found {
                 Found::Events(events) => events,
                 Found::Live(events) => {
@@ -237,6 +260,7 @@ impl Subscriber {
                     // Beside channels that are stored, their positions.
                     let id = self.cursor().to_string();
                     for event in events.drain(..).filter(&is_wanted) {
+                        self.tally.events += 1;
                         self.is_untold = false;
                         if id.is_empty() {
                             out.extend_from_slice(event.bytes());
@@ -254,6 +278,7 @@ impl Subscriber {
                 if self.is_untold {
                     continue;
                 }
+                self.tally.events += 1;
                 if self.positions.len() == 1 {
                     out.extend_from_slice(event.bytes());
                 } else {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,6 +20,16 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("timed out: {what}"))
+}
+
+/// Asks again and again until it is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 pub fn binary() -> Command {
@@ -38,7 +49,11 @@ pub struct Server {
     folder: TempDir,
     storage: String,
     flags: Vec<String>,
+    log: Log,
 }
+
+/// What a server has logged since it listens.
+type Log = Arc<Mutex<Vec<String>>>;
 
 impl Server {
     /// Starts with a SQLite file in a folder of its own.
@@ -65,8 +80,8 @@ impl Server {
 
     async fn start_in(folder: TempDir, command: Command, storage: String, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        let (child, address) = launch(command, "127.0.0.1:0", &storage, &flags).await;
-        Self { child, address, folder, storage, flags }
+        let (child, address, log) = launch(command, "127.0.0.1:0", &storage, &flags).await;
+        Self { child, address, folder, storage, flags, log }
     }
 
     /// SIGKILL: no goodbye, no flush.
@@ -78,8 +93,8 @@ impl Server {
     /// Starts again on the same storage and port.
     pub async fn restart(&mut self) {
         let address = self.address.to_string();
-        let (child, address) = launch(binary(), &address, &self.storage, &self.flags).await;
-        (self.child, self.address) = (child, address);
+        (self.child, self.address, self.log) =
+            launch(binary(), &address, &self.storage, &self.flags).await;
     }
 
     pub fn signal(&self, signal: &str) {
@@ -90,6 +105,28 @@ impl Server {
 
     pub async fn wait(&mut self) -> ExitStatus {
         within("the server to exit", self.child.wait()).await.expect("it can be waited for")
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it is running")
+    }
+
+    /// Everything that was logged since it listens.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic").join("\n")
+    }
+
+    /// Waits until this was logged.
+    pub async fn until_logged(&self, text: &str) {
+        until(&format!("{text:?} in the log"), async || self.log().contains(text)).await;
+    }
+
+    /// One of the numbers that `/metrics` tells, by its name and labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics", "").await.body().await;
+        let mut lines = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let found = lines.find(|(key, _)| *key == format!("sse_server_{name}"));
+        found.map_or(0.0, |(_, value)| value.parse().expect("a number"))
     }
 
     pub fn database(&self) -> PathBuf {
@@ -158,7 +195,7 @@ async fn launch(
     listen: &str,
     storage: &str,
     flags: &[String],
-) -> (Child, SocketAddr) {
+) -> (Child, SocketAddr, Log) {
     command.args(["--listen", listen, "--publish-token", TOKEN, "--storage", storage]);
     let mut child = command.args(flags).spawn().expect("the server can be started");
     let stderr = child.stderr.take().expect("piped");
@@ -166,7 +203,8 @@ async fn launch(
     let mut seen = String::new();
     let address = within("the server to listen", async {
         while let Some(line) = lines.next_line().await.expect("readable") {
-            if let Some((_, rest)) = line.split_once("listening on http://") {
+            if let Some((_, rest)) = line.split_once("listening on http") {
+                let (_, rest) = rest.split_once("://").expect("a URL");
                 let (address, _) = rest.split_once('/').expect("an address and a path");
                 return Some(address.parse().expect("an address"));
             }
@@ -177,14 +215,22 @@ async fn launch(
     .await;
     let address = address.unwrap_or_else(|| panic!("the server did not start: {seen}"));
     // What it logs later must go somewhere, or it would stand still once the pipe is full.
+    let log = Log::default();
+    let logged = log.clone();
     tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             if std::env::var_os("SSE_TEST_LOG").is_some() {
                 eprintln!("{line}");
             }
+            logged.lock().expect("no panic").push(line);
         }
     });
-    (child, address)
+    (child, address, log)
+}
+
+/// A connection, to send bytes over as they are.
+pub async fn connect(address: SocketAddr) -> TcpStream {
+    within("a connection", TcpStream::connect(address)).await.expect("it listens")
 }
 
 /// An answer whose body is read as it comes.
@@ -200,7 +246,7 @@ pub struct Response {
 }
 
 impl Response {
-    async fn read(mut socket: TcpStream) -> Self {
+    pub async fn read(mut socket: TcpStream) -> Self {
         let mut raw = Vec::new();
         let end = loop {
             if let Some(end) = find(&raw, b"\r\n\r\n") {

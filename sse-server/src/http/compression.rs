@@ -1,0 +1,204 @@
+//! Streams in fewer bytes, for those who ask for it, each event whole as soon as it is written.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::str::FromStr;
+use std::task::{Context, Poll, ready};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body::{Body, Frame};
+use zstd::stream::write::Encoder as ZstdEncoder;
+use zstd::zstd_safe::CParameter;
+
+use super::stream::OpenStream;
+
+/// How far back zstd looks for what it has seen, as a power of two: 64 kB. Its own default would cost each
+/// stream megabytes.
+const ZSTD_WINDOW: u32 = 16;
+
+/// A way to compress (RFC 9110, section 8.4.1; RFC 8878).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// Known to every client.
+    Gzip,
+    /// Smaller and cheaper, known to newer ones.
+    Zstd,
+}
+
+impl Coding {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl fmt::Display for Coding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Coding {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Gzip, Self::Zstd].into_iter().find(|coding| coding.name() == text).ok_or(())
+    }
+}
+
+/// Which of these codings a client wants most; of equals, the first.
+pub(super) fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    let wanted: Vec<(&str, f32)> = lines.flat_map(|line| line.split(',')).map(weighed).collect();
+    let weight = |coding: Coding| {
+        let is_it = |(name, _): &&(&str, f32)| name.eq_ignore_ascii_case(coding.name());
+        let any = |(name, _): &&(&str, f32)| *name == "*";
+        let found = wanted.iter().find(is_it).or_else(|| wanted.iter().find(any));
+        found.map_or(0.0, |(_, weight)| *weight)
+    };
+    let mut best = None;
+    for &coding in offered {
+        let weight = weight(coding);
+        if weight > 0.0 && best.is_none_or(|(_, most)| weight > most) {
+            best = Some((coding, weight));
+        }
+    }
+    best.map(|(coding, _)| coding)
+}
+
+/// `gzip;q=0.5`
+fn weighed(entry: &str) -> (&str, f32) {
+    let mut parts = entry.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+    // What is no number is no wish.
+    (name, weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+}
+
+/// Says in a response what was decided.
+pub(super) fn describe(response: &mut Response, coding: Option<Coding>) {
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Some(coding) = coding {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+}
+
+/// A stream, compressed.
+pub(super) struct Compressed {
+    stream: OpenStream,
+    /// None: the last bytes have been written.
+    encoder: Option<Encoder>,
+}
+
+/// Compresses one stream.
+pub(super) enum Encoder {
+    Gzip(GzEncoder<Vec<u8>>),
+    Zstd(ZstdEncoder<'static, Vec<u8>>),
+}
+
+impl Compressed {
+    pub(super) const fn new(stream: OpenStream, encoder: Encoder) -> Self {
+        Self { stream, encoder: Some(encoder) }
+    }
+}
+
+impl Encoder {
+    /// None: there is no memory for it.
+    pub(super) fn new(coding: Coding) -> Option<Self> {
+        Some(match coding {
+            Coding::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), Compression::fast())),
+            Coding::Zstd => {
+                let mut encoder = ZstdEncoder::new(Vec::new(), 1).ok()?;
+                encoder.set_parameter(CParameter::WindowLog(ZSTD_WINDOW)).ok()?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
+    pub(super) const fn coding(&self) -> Coding {
+        match self {
+            Self::Gzip(_) => Coding::Gzip,
+            Self::Zstd(_) => Coding::Zstd,
+        }
+    }
+
+    /// These bytes, and nothing kept back: whoever has the result can decode them all.
+    fn encode(&mut self, bytes: &[u8]) -> io::Result<Bytes> {
+        let encoded = match self {
+            Self::Gzip(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                std::mem::take(encoder.get_mut())
+            }
+            Self::Zstd(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                std::mem::take(encoder.get_mut())
+            }
+        };
+        Ok(encoded.into())
+    }
+
+    fn finish(self) -> io::Result<Bytes> {
+        let encoded = match self {
+            Self::Gzip(encoder) => encoder.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        };
+        encoded.map(Bytes::from)
+    }
+}
+
+impl Body for Compressed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        let Some(encoder) = &mut this.encoder else { return Poll::Ready(None) };
+        let chunk = match ready!(Pin::new(&mut this.stream).poll_frame(cx)) {
+            Some(frame) => {
+                let bytes = frame.unwrap_or_else(|never: Infallible| match never {});
+                let none = |_| Ok(Bytes::new());
+                bytes.into_data().map_or_else(none, |bytes| encoder.encode(&bytes))
+            }
+            None => this.encoder.take().map_or(Ok(Bytes::new()), Encoder::finish),
+        };
+        Poll::Ready(Some(chunk.map(Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_chooses_and_of_equals_the_server() {
+        let choose = |wanted: &str, offered: &[Coding]| {
+            let value = HeaderValue::try_from(wanted).expect("a value");
+            choose(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]), offered)
+        };
+        let both = [Coding::Zstd, Coding::Gzip];
+        assert_eq!(choose("gzip, deflate, br, zstd", &both), Some(Coding::Zstd));
+        assert_eq!(choose("gzip, deflate, br, zstd", &[Coding::Gzip]), Some(Coding::Gzip));
+        assert_eq!(choose("zstd;q=0.5, GZIP;q=0.8", &both), Some(Coding::Gzip));
+        assert_eq!(choose("*", &both), Some(Coding::Zstd));
+        assert_eq!(choose("*, zstd;q=0", &both), Some(Coding::Gzip));
+        for none in ["", "identity", "br", "gzip;q=0, zstd;q=0.0", "gzip;q=x"] {
+            assert_eq!(choose(none, &both), None, "{none}");
+        }
+        assert_eq!(choose("gzip", &[]), None);
+    }
+}

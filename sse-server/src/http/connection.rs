@@ -1,0 +1,200 @@
+//! One connection: which protocol it speaks, and its requests.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderValue, Version, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::Peer;
+use super::admission::{Limit, Permit};
+use super::error::Refusal;
+use super::operations::Operations;
+use super::watched::{Link, Watched};
+
+/// The most that is read ahead of a connection, which bounds a request's head too.
+const MAX_READ_BUFFER: usize = 128 << 10;
+
+/// The same for HTTP/2, where only the head counts.
+const MAX_HEAD: u32 = 64 << 10;
+
+/// How many requests one HTTP/2 connection can have open. Browsers share one among all tabs.
+const MAX_REQUESTS: u32 = 200;
+
+/// How many bytes of one HTTP/2 response wait to be taken.
+const MAX_SEND_BUFFER: usize = 64 << 10;
+
+/// How often the other end of an HTTP/2 connection has to show that it is there.
+const PING: Duration = Duration::from_secs(20);
+
+/// How long whoever is refused may take to listen.
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// What is known of whoever has sent a request: an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) client: IpAddr,
+    pub(super) link: Arc<Link>,
+}
+
+/// Whether a connection is within the limits. If it is not, it is told so, as one of those that are at
+/// the same time.
+pub(super) type Admission = Result<Permit, (Limit, OwnedSemaphorePermit)>;
+
+type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What the connections of a server have in common.
+pub(super) struct Connections {
+    router: TowerToHyperService<Router>,
+    operations: Operations,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    is_draining: watch::Sender<bool>,
+}
+
+impl Connections {
+    pub(super) fn new(router: Router, operations: Operations) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(operations.head_timeout)
+            .max_buf_size(MAX_READ_BUFFER);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEAD)
+            .max_concurrent_streams(MAX_REQUESTS)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING);
+        let router = TowerToHyperService::new(router);
+        Self { router, operations, http1, http2, is_draining: watch::Sender::new(false) }
+    }
+
+    /// From now on, connections that have not asked for anything are closed.
+    pub(super) fn drain(&self) {
+        self.is_draining.send_replace(true);
+    }
+
+    /// Serves a connection to its end.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        admission: Admission,
+        watcher: Watcher,
+    ) {
+        let link = Arc::new(Link::default());
+        let socket = Watched::new(socket, link.clone(), self.operations.write_timeout);
+        let limit = admission.as_ref().err().map(|(limit, _)| *limit);
+        let requests = Requests { common: self.clone(), peer, link: link.clone(), limit };
+        let ended = if limit.is_some() {
+            let refusing = Box::pin(self.start(socket, requests, watcher));
+            timeout(REFUSAL_TIME, refusing).await.unwrap_or(Ok(()))
+        } else {
+            self.start(socket, requests, watcher).await
+        };
+        if let Err(error) = ended {
+            let is_slow = link.is_slow();
+            debug!(%peer, error, is_slow, "a connection ended early");
+            if is_slow && link.close() {
+                self.operations.metrics().slow_consumer();
+            }
+        }
+        drop(admission);
+    }
+
+    /// Finds out which protocol is spoken, and speaks it.
+    async fn start(&self, mut socket: Watched, requests: Requests, watcher: Watcher) -> Ended {
+        let bound = self.operations.head_timeout;
+        let mut draining = self.is_draining.subscribe();
+        if let Some(tls) = &self.operations.tls {
+            let handshake = timeout(bound, tls.acceptor().accept(socket));
+            let socket = tokio::select! {
+                shaken = handshake => shaken.map_err(|_| "no handshake in time")??,
+                _ = draining.wait_for(|is_draining| *is_draining) => return Ok(()),
+            };
+            drop(draining);
+            let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+            return Box::pin(self.speak(socket, is_http2, requests, watcher)).await;
+        }
+        let is_http2 = tokio::select! {
+            begun = timeout(bound, socket.is_http2()) => begun.map_err(|_| "no request in time")??,
+            _ = draining.wait_for(|is_draining| *is_draining) => return Ok(()),
+        };
+        drop(draining);
+        self.speak(socket, is_http2, requests, watcher).await
+    }
+
+    async fn speak<I>(
+        &self,
+        socket: I,
+        is_http2: bool,
+        requests: Requests,
+        watcher: Watcher,
+    ) -> Ended
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let socket = TokioIo::new(socket);
+        if !is_http2 {
+            return Ok(watcher.watch(self.http1.serve_connection(socket, requests)).await?);
+        }
+        let link = requests.link.clone();
+        let connection = watcher.watch(self.http2.serve_connection(socket, requests));
+        let mut connection = Box::pin(connection);
+        // HTTP/1 sees to this itself.
+        if let Ok(ended) = timeout(self.operations.head_timeout, &mut connection).await {
+            return Ok(ended?);
+        }
+        if link.was_asked() { Ok(connection.await?) } else { Err("no request in time".into()) }
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    common: Arc<Connections>,
+    peer: SocketAddr,
+    link: Arc<Link>,
+    /// There is no room for the connection: all that it hears.
+    limit: Option<Limit>,
+}
+
+impl Service<hyper::Request<Incoming>> for Requests {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        self.link.ask();
+        if let Some(limit) = self.limit {
+            let mut answer = Refusal::from(limit).into_response();
+            if request.version() < Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            return Box::pin(ready(Ok(answer)));
+        }
+        let client = self.common.operations.client(self.peer.ip(), request.headers());
+        let extensions = request.extensions_mut();
+        extensions.insert(Peer(self.peer));
+        extensions.insert(Caller { client, link: self.link.clone() });
+        Box::pin(self.common.router.call(request))
+    }
+}

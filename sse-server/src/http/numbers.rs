@@ -1,0 +1,64 @@
+//! `GET /metrics`: what the server counts, for Prometheus.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::error::{Refusal, Word};
+use super::publish::authorize;
+use super::{App, HttpConfig, Peer, health, only, unknown_path};
+use crate::hub::Hub;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What proxies say of whom they speak for. With one of these, the other end is not who asks.
+const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
+/// The metrics and the state of health alone, for an address of their own: open to whoever can reach it.
+/// `config` must have the same [`Operations`](super::Operations) as the server's.
+pub fn numbers_router(hub: Hub, config: HttpConfig) -> Router {
+    Router::new()
+        .route("/metrics", get(all).fallback(only("GET, HEAD")))
+        .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
+        .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
+        .fallback(unknown_path)
+        .with_state(Arc::new(App { hub, config }))
+}
+
+/// For whoever asks from this machine itself, or has a token for all channels.
+pub(super) async fn metrics(
+    state: State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let is_local = peer.is_some_and(|Extension(Peer(peer))| peer.ip().to_canonical().is_loopback())
+        && !FORWARDING.iter().any(|name| headers.contains_key(*name));
+    if !is_local && !authorize(&headers, &state.config.publishers)?.is_for_all() {
+        let text = "only a token for all channels is good for this";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", text));
+    }
+    Ok(all(state).await)
+}
+
+async fn all(State(app): State<Arc<App>>) -> Response {
+    let operations = &app.config.operations;
+    let (connections, streams) = operations.open();
+    let text = operations.metrics().encode(connections, streams, app.hub.channels());
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+}
+
+/// Counts refusals.
+pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let word = response.extensions().get::<Word>().map_or("", |word| word.0);
+        app.config.operations.metrics().refused(status.as_u16(), word);
+    }
+    response
+}

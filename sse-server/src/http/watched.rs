@@ -1,0 +1,181 @@
+//! A socket that does not wait for its peer for ever, and tells which protocol the peer speaks.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tracing::debug;
+
+/// How long a peer that has been too slow may take to hear so.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How every HTTP/2 connection begins, and no HTTP/1 request.
+const PREFACE: [u8; 3] = *b"PRI";
+
+/// What a connection and its streams tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    is_slow: AtomicBool,
+    was_closed: AtomicBool,
+    was_asked: AtomicBool,
+}
+
+impl Link {
+    /// Whether nothing could be written for too long, so that streams are to end.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the first time that it is closed for being slow.
+    pub(super) fn close(&self) -> bool {
+        !self.was_closed.swap(true, Ordering::Relaxed)
+    }
+
+    /// A request has come.
+    pub(super) fn ask(&self) {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.is_slow.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection's socket. A write that nobody takes anything of fails after a while; shortly before, the
+/// streams are told, so that they can say why they end.
+#[derive(Debug)]
+pub(super) struct Watched {
+    socket: TcpStream,
+    link: Arc<Link>,
+    bound: Duration,
+    /// Since the socket takes no more: when that has been for too long.
+    stall: Option<Pin<Box<Sleep>>>,
+    is_grace: bool,
+    /// What was read of the beginning, and how much of that has been read again.
+    start: [u8; PREFACE.len()],
+    start_len: u8,
+    start_read: u8,
+}
+
+impl Watched {
+    pub(super) fn new(socket: TcpStream, link: Arc<Link>, bound: Duration) -> Self {
+        // An event is written in one piece; there is nothing that waiting could be joined with.
+        socket.set_nodelay(true).ok();
+        // A peer that is gone without a word is noticed in the same time.
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
+        Self {
+            socket,
+            link,
+            bound,
+            stall: None,
+            is_grace: false,
+            start: [0; PREFACE.len()],
+            start_len: 0,
+            start_read: 0,
+        }
+    }
+
+    /// Waits for the first bytes, and tells whether they are HTTP/2. They can be read afterwards.
+    pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let len = usize::from(self.start_len);
+            if self.start[..len] != PREFACE[..len] {
+                return Ok(false);
+            }
+            if len == PREFACE.len() {
+                return Ok(true);
+            }
+            match self.socket.read(&mut self.start[len..]).await? {
+                0 => return Ok(false),
+                read => self.start_len += u8::try_from(read).expect("three at most"),
+            }
+        }
+    }
+
+    /// What came of a write; an error if nothing has come of any for too long.
+    fn poll_written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            self.is_grace = false;
+            return written;
+        }
+        let bound = self.bound;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(bound)));
+        ready!(stall.poll_unpin(cx));
+        if self.is_grace {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        debug!(?bound, "a client takes nothing of what is written to it; the connection is to end");
+        self.is_grace = true;
+        self.link.is_slow.store(true, Ordering::Relaxed);
+        stall.as_mut().reset(Instant::now() + GRACE);
+        // The streams are asked once more, as long as there is room for what they have to say.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.start_read < this.start_len {
+            let left = &this.start[this.start_read.into()..this.start_len.into()];
+            let len = left.len().min(buffer.remaining());
+            buffer.put_slice(&left[..len]);
+            this.start_read += u8::try_from(len).expect("three at most");
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.poll_written(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        this.poll_written(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,104 @@
+//! The end: in good order, within a bound, or at once.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use crate::server::{Response, Server, TOKEN, connect, until, within};
+
+#[tokio::test]
+async fn streams_are_told_different_times_to_come_back_after() {
+    let mut server = Server::start(&["--reconnect-spread", "20s"]).await;
+    let mut streams = Vec::new();
+    for _ in 0..8 {
+        let mut stream = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+        stream.opening().await;
+        streams.push(stream);
+    }
+    server.signal("-TERM");
+    let mut times = HashSet::new();
+    for stream in &mut streams {
+        let last = stream.body().await;
+        let time = last.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
+        let time: u64 = time.unwrap_or_else(|| panic!("{last:?}")).parse().expect("a number");
+        assert!(time <= 20_000);
+        times.insert(time);
+    }
+    assert!(times.len() > 1, "all at the same time: {times:?}");
+    assert!(server.wait().await.success());
+}
+
+#[tokio::test]
+async fn requests_under_way_are_finished_and_nobody_else_is_let_in() {
+    let mut server = Server::start(&[]).await;
+    let mut stream = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+    stream.opening().await;
+    // One request whose body is still to come, one whose head is.
+    let mut publisher = connect(server.address).await;
+    let event = r#"{"channel":"a","data":1}"#;
+    let head = format!(
+        "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        event.len()
+    );
+    publisher.write_all(head.as_bytes()).await.expect("it reads");
+    let mut go_on = [0; 25];
+    let reading = tokio::io::AsyncReadExt::read_exact(&mut publisher, &mut go_on);
+    within("the server to want the body", reading).await.expect("it goes on");
+    let mut health = connect(server.address).await;
+    health.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n").await.expect("it reads");
+    until("both are there", async || server.metric("connections").await >= 4.0).await;
+    // And one that has not asked for anything, which nobody waits for.
+    let idle = connect(server.address).await;
+    server.signal("-TERM");
+    stream.until("retry: ").await;
+    until("it listens no more", async || {
+        tokio::net::TcpStream::connect(server.address).await.is_err()
+    })
+    .await;
+    health.write_all(b"\r\n").await.expect("it reads");
+    let mut health = within("an answer", Response::read(health)).await;
+    assert_eq!(health.status, 503);
+    let body: Value = serde_json::from_str(&health.body().await).expect("JSON");
+    assert_eq!(body["message"], "the server is shutting down");
+    publisher.write_all(event.as_bytes()).await.expect("it reads");
+    let mut answer = within("an answer", Response::read(publisher)).await;
+    assert_eq!((answer.status, &*answer.body().await), (200, r#"{"id":"a:1"}"#));
+    assert!(server.wait().await.success());
+    drop(idle);
+    server.restart().await;
+    let mut stream = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+    stream.until("id: a:1\ndata: 1\n\n").await;
+}
+
+/// A server with a request that never finishes.
+async fn busy(flags: &[&str]) -> (Server, tokio::net::TcpStream) {
+    let server = Server::start(flags).await;
+    let mut socket = connect(server.address).await;
+    let head = format!(
+        "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Length: 100\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("it reads");
+    until("it is there", async || server.metric("connections").await >= 2.0).await;
+    (server, socket)
+}
+
+#[tokio::test]
+async fn what_does_not_finish_within_the_drain_time_is_cut() {
+    let (mut server, _socket) = busy(&["--drain-time", "300ms"]).await;
+    server.signal("-TERM");
+    assert!(server.wait().await.success());
+    server.until_logged("did not finish within 300ms").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once() {
+    let (mut server, _socket) = busy(&["--drain-time", "1h"]).await;
+    server.signal("-TERM");
+    server.until_logged("shutting down, within").await;
+    server.signal("-INT");
+    assert_eq!(server.wait().await.code(), Some(1));
+    server.until_logged("ended at once by a second signal").await;
+}

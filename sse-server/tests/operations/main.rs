@@ -1,0 +1,13 @@
+//! What whoever runs a server relies on: limits, slow readers, ends, numbers, TLS, the log.
+
+#[path = "../server/mod.rs"]
+mod server;
+
+mod compression;
+mod drain;
+mod http2;
+mod limits;
+mod log;
+mod metrics;
+mod reload;
+mod slow;

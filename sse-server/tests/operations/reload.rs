@@ -1,0 +1,82 @@
+//! SIGHUP: the settings are read again.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::metrics::configured;
+use crate::server::{Server, TOKEN, until};
+
+const OPEN: &str = "[[publish-tokens]]\ntoken = \"old\"\nchannel = \"*\"\n\
+                    [[access.rules]]\nchannel = \"*\"\nallow = \"public\"\n";
+
+const CLOSED: &str = "[[publish-tokens]]\ntoken = \"new\"\nchannel = \"*\"\n\
+                      [[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n";
+
+async fn reload(server: &Server, folder: &Path, toml: &str, outcome: &str) {
+    std::fs::write(folder.join("settings.toml"), toml).expect("writable");
+    let before = server.log().matches(outcome).count();
+    server.signal("-HUP");
+    until(outcome, async || server.log().matches(outcome).count() > before).await;
+}
+
+async fn status(server: &Server, token: &str) -> u16 {
+    let body = json!({"channel": "news", "data": 1}).to_string();
+    server.post(&body, &format!("Authorization: Bearer {token}\r\n")).await.status
+}
+
+#[tokio::test]
+async fn new_rules_and_tokens_are_in_force_after_a_hangup() {
+    let (server, folder) = configured(OPEN, &[]).await;
+    let mut news = server.get("/events/?channel=news", "").await;
+    news.opening().await;
+    let mut secret = server.get("/events/?channel=secret", "").await;
+    secret.opening().await;
+    assert_eq!((status(&server, "old").await, status(&server, "new").await), (200, 401));
+    reload(&server, folder.path(), CLOSED, "were read again").await;
+    let end = secret.until("\"channels\": [\"secret\"]}\n\n").await;
+    assert!(end.contains("event: stream-error\nid: error\n"), "{end}");
+    assert_eq!(secret.body().await, "");
+    let mut refused = server.get("/events/?channel=secret", "").await;
+    refused.until("Permission denied to channels: secret").await;
+    assert_eq!((status(&server, "old").await, status(&server, "new").await), (401, 200));
+    assert_eq!(status(&server, TOKEN).await, 200, "that of the flag stays");
+    news.until("id: news:3\n").await;
+    // And back, without any rules at all.
+    reload(&server, folder.path(), "", "were read again").await;
+    server.get("/events/?channel=secret", "").await.opening().await;
+}
+
+#[tokio::test]
+async fn rules_can_be_added_where_there_were_none() {
+    let (server, folder) = configured("", &[]).await;
+    let mut secret = server.get("/events/?channel=secret", "").await;
+    secret.opening().await;
+    reload(&server, folder.path(), CLOSED, "were read again").await;
+    secret.until("Permission denied to channels: secret").await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
+    let (server, folder) = configured(CLOSED, &[]).await;
+    let mut news = server.get("/events/?channel=news", "").await;
+    news.opening().await;
+    let bad_rule = format!("{OPEN}[[access.rules]]\nchannel = \"a\"\nallow = \"everybody\"\n");
+    for (toml, problem) in [
+        ("nonsense", "settings.toml"),
+        (&*format!("keep-alife = \"1s\"\n{OPEN}"), "unknown field `keep-alife`"),
+        (&*bad_rule, "access.rules[1].allow"),
+        (
+            &*format!("{OPEN}[access.jwt]\nsecret-file = \"/nonexistent\"\n"),
+            "access.jwt.secret-file",
+        ),
+    ] {
+        reload(&server, folder.path(), toml, problem).await;
+        assert!(server.log().contains("not taken over; all stays as it was"));
+        assert_eq!((status(&server, "old").await, status(&server, "new").await), (401, 200));
+        let mut refused = server.get("/events/?channel=secret", "").await;
+        refused.until("Permission denied to channels: secret").await;
+    }
+    news.until("id: news:4\n").await;
+    assert!(!news.is_ended());
+}
