@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use super::Peer;
@@ -122,24 +123,38 @@ impl Connections {
 
     /// Finds out which protocol is spoken, and speaks it.
     async fn start(&self, mut socket: Watched, requests: Requests, watcher: Watcher) -> Ended {
-        let bound = self.operations.head_timeout;
-        let mut draining = self.is_draining.subscribe();
         if let Some(tls) = &self.operations.tls {
-            let handshake = timeout(bound, tls.acceptor().accept(socket));
-            let socket = tokio::select! {
-                shaken = handshake => shaken.map_err(|_| "no handshake in time")??,
-                _ = draining.wait_for(|is_draining| *is_draining) => return Ok(()),
-            };
-            drop(draining);
-            let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-            return Box::pin(self.speak(socket, is_http2, requests, watcher)).await;
+            // Apart, because it is large, and plain connections are many.
+            let connection = self.start_tls(tls.acceptor(), socket, requests, watcher);
+            return Box::pin(connection).await;
         }
+        let begun = timeout(self.operations.head_timeout, socket.is_http2());
         let is_http2 = tokio::select! {
-            begun = timeout(bound, socket.is_http2()) => begun.map_err(|_| "no request in time")??,
-            _ = draining.wait_for(|is_draining| *is_draining) => return Ok(()),
+            begun = begun => begun.map_err(|_| "no request in time")??,
+            () = self.draining() => return Ok(()),
         };
-        drop(draining);
         self.speak(socket, is_http2, requests, watcher).await
+    }
+
+    async fn start_tls(
+        &self,
+        acceptor: TlsAcceptor,
+        socket: Watched,
+        requests: Requests,
+        watcher: Watcher,
+    ) -> Ended {
+        let shaken = timeout(self.operations.head_timeout, acceptor.accept(socket));
+        let socket = tokio::select! {
+            shaken = shaken => shaken.map_err(|_| "no handshake in time")??,
+            () = self.draining() => return Ok(()),
+        };
+        let is_http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.speak(socket, is_http2, requests, watcher).await
+    }
+
+    async fn draining(&self) {
+        // The sender is here.
+        self.is_draining.subscribe().wait_for(|is_draining| *is_draining).await.ok();
     }
 
     async fn speak<I>(
