@@ -248,10 +248,10 @@ impl Subscriber {
         let is_wanted = |event: &Rendered| types.as_ref().is_none_or(|types| types.has(event));
         let page = (PAGE / self.positions.len()).max(1);
         for (index, found) in &mut found {
-            if let Found::Events(events) | Found::Live(events) = found {
-                if events.len() < page {
-                    self.tally.lag = self.positions[*index].log.age();
-                }
+            if let Found::Events(events) | Found::Live(events) = found
+                && events.len() < page
+            {
+                self.tally.lag = self.positions[*index].log.age();
             }
             let events = match found {
                 Found::Events(events) => events,
