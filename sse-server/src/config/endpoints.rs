@@ -116,6 +116,10 @@ mod tests {
                 "path: \"/health/{x}\" is the server's own; choose a path that",
             ),
             (
+                "path = '/channels/'",
+                "path: \"/channels/\" is the server's own; choose a path that begins",
+            ),
+            (
                 "path = '/metrics'",
                 "path: \"/metrics\" is the server's own; choose a path that begins",
             ),

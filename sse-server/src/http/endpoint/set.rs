@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{CHANNEL, Endpoint, EndpointError};
 
 /// What begins like this is the server's own.
-const RESERVED: [&str; 4] = ["publish", "permissions", "health", "metrics"];
+const RESERVED: [&str; 5] = ["publish", "permissions", "channels", "health", "metrics"];
 
 /// Where the streams of a server are. Default: at `/events/` and `/events/{channel}/`.
 #[derive(Clone, Debug)]
