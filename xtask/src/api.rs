@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::process::{cargo, say};
-use crate::{Outcome, usage};
+use crate::{Outcome, setup, usage};
 
 const FILE: &str = "sse-proto/api.txt";
 
@@ -48,13 +48,7 @@ fn public_api() -> Result<String, String> {
                     cargo install cargo-public-api --locked"
             .to_owned());
     }
-    let mut nightly = Command::new("rustup");
-    nightly.args(["run", "nightly", "rustc", "--version"]);
-    if !succeeds(nightly) {
-        return Err("a nightly toolchain is missing; get it with\n    \
-                    rustup toolchain install nightly --profile minimal"
-            .to_owned());
-    }
+    setup::nightly()?;
     // What a blanket implementation gives to every type says nothing about this crate.
     let flags = ["--all-features", "--omit", "blanket-impls", "--color", "never"];
     let mut command = Command::new("cargo");

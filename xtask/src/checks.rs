@@ -152,8 +152,11 @@ fn wasm(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
 
 fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let workspace = succeeds(progress, cargo(&["fmt", "--all", "--check"]));
-    let check = ["fmt", "--check", "--manifest-path", NO_STD_CHECK];
-    workspace.and(succeeds(progress, cargo(&check)))
+    // What is no part of the workspace.
+    [NO_STD_CHECK, FUZZ_TARGETS].iter().fold(workspace, |others, manifest| {
+        let check = ["fmt", "--check", "--manifest-path", *manifest];
+        others.and(succeeds(progress, cargo(&check)))
+    })
 }
 
 fn build(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
@@ -184,6 +187,7 @@ fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 }
 
 const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
+const FUZZ_TARGETS: &str = "fuzz/targets/Cargo.toml";
 
 /// Links sse-proto into a program without std, and runs it.
 fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), String> {

@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod checks;
 mod demo;
+mod fuzz;
 mod health;
 mod kept;
 mod oracle;
@@ -46,6 +47,9 @@ cargo xtask bench NAME [ARG…]
 cargo xtask oracle --cases N [--seed S]
     Reads N random event streams, each in three chunkings, with the decoder and with the standard
     written down as code, and prints the first that they read differently.
+cargo xtask fuzz [TARGET…] [--time SECONDS]
+    Runs the fuzz targets, or these, with libFuzzer for 60 seconds each, or as long as is said, and
+    prints how to see again what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
 cargo xtask wasm
     Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
     compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(args),
         "demo" => demo::run(args),
         "test" => Ok(checks::run(args)),
+        "fuzz" => fuzz::run(args),
         "proof" => proof::run(args),
         "oracle" => oracle::run(args),
         "services" => services::run(args),

@@ -17,6 +17,18 @@ pub(crate) fn components() -> Result<(), String> {
     Err("cargo fmt or cargo clippy is missing; get them with\n    rustup component add rustfmt clippy".to_owned())
 }
 
+/// A nightly toolchain, which a few commands need that no test needs.
+pub(crate) fn nightly() -> Result<(), String> {
+    let mut nightly = Command::new("rustup");
+    nightly.args(["run", "nightly", "rustc", "--version"]).stdin(Stdio::null());
+    if nightly.output().is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    Err("a nightly toolchain is missing; get it with\n    \
+         rustup toolchain install nightly --profile minimal"
+        .to_owned())
+}
+
 /// A C compiler, which the server's database is built with. It is installed if that can be done without asking.
 /// `run` runs a command and shows what it prints.
 pub(crate) fn c_compiler(run: &mut dyn FnMut(Command) -> bool) -> Result<(), String> {

@@ -118,8 +118,12 @@ impl Step {
 
 /// All cases of all files.
 pub(crate) fn all() -> Vec<Case> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
-    let mut paths: Vec<_> = fs::read_dir(&folder)
+    all_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors"))
+}
+
+/// All cases of all files of a folder.
+pub(crate) fn all_in(folder: &Path) -> Vec<Case> {
+    let mut paths: Vec<_> = fs::read_dir(folder)
         .expect("the vectors are beside the tests")
         .map(|entry| entry.expect("the folder can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))

@@ -8,6 +8,8 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(all(feature = "fuzzing", any(feature = "amqp", feature = "postgres", feature = "redis")))]
+pub mod fuzzing;
 #[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 mod message;
 #[cfg(feature = "postgres")]

@@ -18,7 +18,7 @@ use crate::{
     strategy,
 };
 
-fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
+pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let run = || {
         let chunks = chunks.iter().map(|chunk| Ok::<_, std::convert::Infallible>(*chunk));
         let mut events = EventStream::new(stream::iter(chunks));
@@ -38,7 +38,7 @@ fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Difference {
+pub(crate) enum Difference {
     /// "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any."
     /// It strips one byte of the three, which panics.
     LeadingBom,
@@ -69,7 +69,7 @@ enum Difference {
     SeedForgotten,
 }
 
-fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
+pub(crate) fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     let mut explanation = Explanation::new(oracle::parse(bytes, seed));
     if bytes.starts_with("\u{FEFF}".as_bytes()) {
         explanation.apply(Difference::LeadingBom, Outcome::Panicked);

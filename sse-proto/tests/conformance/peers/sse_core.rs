@@ -12,7 +12,7 @@ use crate::{
     strategy,
 };
 
-fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
+pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let mut decoder = SseDecoder::new();
     decoder.reconnect_with_id(Some(seed.into()));
     let mut items = Vec::new();
@@ -32,14 +32,14 @@ fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Difference {
+pub(crate) enum Difference {
     /// "If the field value consists of only ASCII digits, then interpret the field value as an
     /// integer in base ten, and set the event stream's reconnection time to that integer."
     /// It ignores a number that needs more than 32 bits.
     RetryAbove32Bits,
 }
 
-fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
+pub(crate) fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     let mut explanation = Explanation::new(oracle::parse(bytes, seed));
 
     let stream = map_lines(&String::from_utf8_lossy(bytes), |line| match retry_value(line) {

@@ -6,8 +6,8 @@
 //! letter. A difference without a name is a bug in the peer that nobody knows yet, or in the
 //! oracle, and fails the test.
 
-mod eventsource_stream;
-mod sse_core;
+pub(crate) mod eventsource_stream;
+pub(crate) mod sse_core;
 
 use std::fmt::Debug;
 
@@ -15,7 +15,7 @@ use crate::{oracle::Item, vectors};
 
 /// What a decoder makes of a whole stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     /// All that was delivered, and the committed last event ID at the end.
     Delivered(Vec<Item>, String),
     Panicked,
@@ -28,8 +28,8 @@ impl From<(Vec<Item>, String)> for Outcome {
 }
 
 /// The ways in which a peer misreads one stream, and what they lead to.
-struct Explanation<Difference> {
-    outcome: Outcome,
+pub(crate) struct Explanation<Difference> {
+    pub outcome: Outcome,
     differences: Vec<Difference>,
 }
 

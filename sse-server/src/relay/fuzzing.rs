@@ -1,0 +1,18 @@
+//! The messages of a relay as text, for fuzz targets: whoever can write to the broker can send anything.
+
+use super::message::Origin;
+use super::{Message, News};
+
+/// What an instance makes of a text that arrives.
+///
+/// # Errors
+///
+/// If it is no message and no notice.
+pub fn decode(text: &[u8]) -> Result<Option<News>, serde_json::Error> {
+    Origin::new().decode_any(text)
+}
+
+/// A message as another instance sends it.
+pub fn encode(message: &Message) -> String {
+    Origin::new().encode(message)
+}

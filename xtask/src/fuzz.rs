@@ -1,0 +1,190 @@
+//! `cargo xtask fuzz`: the fuzz targets with libFuzzer, which lets coverage lead it.
+//!
+//! No step of `cargo xtask test`: it needs a nightly compiler, and all dependencies are built once more for
+//! it. The same targets run there with their seeds and a few random inputs (`fuzz/bodies/tests/few.rs`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::process::{cargo, exit_code, say, target};
+use crate::{Outcome, setup, usage};
+
+/// The package of cargo-fuzz.
+const FOLDER: &str = "fuzz/targets";
+
+/// How long each target runs, in seconds, if nobody says otherwise. Nine minutes for all of them.
+const TIME: u64 = 60;
+
+/// One input may take this many seconds.
+const TIMEOUT: u64 = 20;
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let all = targets()?;
+    let mut chosen = Vec::new();
+    let mut time = TIME;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--time" => match args.next().and_then(|value| value.parse().ok()) {
+                Some(seconds) if seconds > 0 => time = seconds,
+                _ => return Ok(usage("--time needs a whole number of seconds, at least 1")),
+            },
+            name if all.iter().any(|target| target == name) => chosen.push(name.to_owned()),
+            stray => {
+                let names = all.join(", ");
+                return Ok(usage(&format!("fuzz knows no {stray:?}; the targets are {names}")));
+            }
+        }
+    }
+    if chosen.is_empty() {
+        chosen = all;
+    }
+    setup::nightly()?;
+    let place = Place::new(&target().join("fuzz"))?;
+    let tool = cargo_fuzz(&place.0.join("tools"))?;
+    let mut write = cargo(&["run", "--quiet", "-p", "sse-fuzz-bodies", "--", "seeds"]);
+    succeeds(write.arg(place.0.join("seeds")), "the seeds cannot be written")?;
+    for name in &chosen {
+        let mut build = place.command(&tool, "build");
+        succeeds(build.arg(name), "the targets cannot be built; the compiler says above why")?;
+    }
+    let mut findings = Vec::new();
+    for name in &chosen {
+        say(&format!("\n{name}: {time} s"));
+        if let Some(finding) = place.fuzz(&tool, name, time)? {
+            findings.push(finding);
+        }
+    }
+    say("");
+    for finding in &findings {
+        say(finding);
+    }
+    if findings.is_empty() {
+        say(&format!("nothing found by {} in {time} s each", chosen.join(", ")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+/// The names of the binaries.
+fn targets() -> Result<Vec<String>, String> {
+    let path = Path::new(FOLDER).join("Cargo.toml");
+    let manifest = fs::read_to_string(&path);
+    let manifest = manifest.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(binaries(&manifest))
+}
+
+fn binaries(manifest: &str) -> Vec<String> {
+    let mut lines = manifest.lines();
+    let mut names = Vec::new();
+    while lines.any(|line| line == "[[bin]]") {
+        let name = lines.next().and_then(|line| line.strip_prefix("name = \""));
+        names.extend(name.and_then(|name| name.strip_suffix('"')).map(str::to_owned));
+    }
+    names
+}
+
+/// Where everything goes: what is built, the corpora, the findings. All of it may be deleted.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(folder: &Path) -> Result<Self, String> {
+        fs::create_dir_all(folder.join("findings"))
+            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        // libFuzzer is started elsewhere.
+        let folder = fs::canonicalize(folder);
+        folder.map(Self).map_err(|error| format!("cannot find the target folder: {error}"))
+    }
+
+    fn command(&self, tool: &Path, command: &str) -> Command {
+        let mut fuzz = Command::new(tool);
+        fuzz.args([command, "--fuzz-dir", FOLDER, "--target-dir"]).arg(self.0.join("build"));
+        // Not the cargo that runs this, which is of another toolchain, nor its place for what it builds.
+        fuzz.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
+        fuzz.stdin(Stdio::null());
+        fuzz
+    }
+
+    /// What it has found, if anything, and what to do about it.
+    fn fuzz(&self, tool: &Path, name: &str, time: u64) -> Result<Option<String>, String> {
+        let [corpus, seeds] = ["corpus", "seeds"].map(|folder| self.0.join(folder).join(name));
+        fs::create_dir_all(&corpus)
+            .map_err(|error| format!("cannot create {}: {error}", corpus.display()))?;
+        let before = self.findings(name);
+        let mut fuzz = self.command(tool, "run");
+        let dictionary = fs::canonicalize(Path::new(FOLDER).join("words.dict"));
+        let dictionary = dictionary.map_err(|error| format!("no dictionary: {error}"))?;
+        let findings = self.0.join("findings");
+        fuzz.arg(name).arg(&corpus).arg(&seeds).args([
+            "--".to_owned(),
+            format!("-max_total_time={time}"),
+            format!("-timeout={TIMEOUT}"),
+            format!("-dict={}", dictionary.display()),
+            format!("-artifact_prefix={}/{name}-", findings.display()),
+            "-print_final_stats=1".to_owned(),
+        ]);
+        let status = fuzz.status().map_err(|error| format!("cannot start cargo-fuzz: {error}"))?;
+        if status.success() {
+            return Ok(None);
+        }
+        let new = self.findings(name).into_iter().find(|path| !before.contains(path));
+        let Some(path) = new else {
+            return Err(format!("{name} has ended with {}", exit_code(status)));
+        };
+        let path = path.display();
+        Ok(Some(format!(
+            "{name} has found something. See it again, on any compiler, with\n    \
+             cargo run -p sse-fuzz-bodies -- run {name} {path}\n\
+             make the input smaller with\n    \
+             cargo +nightly fuzz tmin --fuzz-dir {FOLDER} {name} {path}\n\
+             and keep it for all later runs of the tests with\n    \
+             cp {path} {FOLDER}/seeds/{name}/"
+        )))
+    }
+
+    fn findings(&self, name: &str) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.0.join("findings")).into_iter().flatten().flatten();
+        let prefix = format!("{name}-");
+        let is_its = |path: &PathBuf| {
+            path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&prefix))
+        };
+        files.map(|file| file.path()).filter(is_its).collect()
+    }
+}
+
+/// cargo-fuzz: the one that is installed, or one of our own.
+fn cargo_fuzz(tools: &Path) -> Result<PathBuf, String> {
+    let starts = |program: &Path| {
+        let mut version = Command::new(program);
+        version.args(["fuzz", "--version"]).stdin(Stdio::null());
+        version.output().is_ok_and(|output| output.status.success())
+    };
+    let own = tools.join("bin/cargo-fuzz");
+    for program in [PathBuf::from("cargo-fuzz"), own.clone()] {
+        if starts(&program) {
+            return Ok(program);
+        }
+    }
+    say("cargo-fuzz is missing, and is built into the target folder");
+    let mut install = cargo(&["install", "cargo-fuzz", "--locked", "--root"]);
+    succeeds(install.arg(tools), "cargo-fuzz cannot be installed; cargo says above why")?;
+    Ok(own)
+}
+
+fn succeeds(command: &mut Command, problem: &str) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("{problem}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(problem.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_the_binaries() {
+        let manifest = "[package]\nname = \"x\"\n\n[[bin]]\nname = \"a\"\npath = \"a.rs\"\n\n\
+                        [[bin]]\nname = \"b\"\n";
+        assert_eq!(binaries(manifest), ["a", "b"]);
+    }
+}
