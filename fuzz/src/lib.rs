@@ -1,11 +1,15 @@
 //! What the command `sse-fuzz` is made of, as far as others' tests can use it: [`hostile`], a server
-//! that misbehaves on purpose, and [`probe`], which tests servers.
+//! that misbehaves on purpose, [`probe`], which tests servers, and [`campaign`], which sends them odd
+//! requests for as long as one likes.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod campaign;
+mod command;
 pub mod hostile;
 mod interruption;
 pub mod probe;
 mod report_file;
 mod verdict;
+mod wire;

@@ -9,7 +9,7 @@ mod decode;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sse_fuzz::{hostile, probe};
+use sse_fuzz::{campaign, hostile, probe};
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
@@ -23,15 +23,19 @@ struct Cli {
 #[allow(clippy::large_enum_variant, reason = "there is one of it, at the start")]
 enum Command {
     Decode(decode::Decode),
+    Fuzz(campaign::Command),
     Hostile(hostile::Command),
     Probe(probe::Command),
+    Replay(campaign::Replay),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Hostile(hostile) => hostile.run(),
         Command::Probe(probe) => probe.run(),
+        Command::Replay(replay) => replay.run(),
     };
     match result {
         Ok(code) => code,

@@ -99,7 +99,8 @@ impl Place {
 
     fn command(&self, tool: &Path, command: &str) -> Command {
         let mut fuzz = Command::new(tool);
-        fuzz.args([command, "--fuzz-dir", FOLDER, "--target-dir"]).arg(self.0.join("build"));
+        // Optimised; the manifest has it check overflows and debug assertions all the same.
+        fuzz.args([command, "-O", "--fuzz-dir", FOLDER, "--target-dir"]).arg(self.0.join("build"));
         // Not the cargo that runs this, which is of another toolchain, nor its place for what it builds.
         fuzz.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
         fuzz.stdin(Stdio::null());

@@ -13,6 +13,7 @@ use super::catalogue;
 use super::check::{self, Client, CommandError};
 use super::report;
 use super::serve::Server;
+use crate::command::{self, Problem};
 use crate::interruption::Interruption;
 use crate::report_file::{self, FileError};
 use crate::verdict::Summary;
@@ -68,6 +69,12 @@ enum Error {
     Io(#[from] io::Error),
 }
 
+impl Problem for Error {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 impl Command {
     /// Does it.
     ///
@@ -75,15 +82,7 @@ impl Command {
     ///
     /// If there is no runtime to be had. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        Ok(match runtime.block_on(self.run_here()) {
-            Ok(code) => code,
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("sse-fuzz: {error}");
-                ExitCode::from(2)
-            }
-        })
+        command::run(self.run_here())
     }
 
     async fn run_here(&self) -> Result<ExitCode, Error> {

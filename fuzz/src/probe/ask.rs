@@ -95,6 +95,6 @@ impl Ask {
     }
 }
 
-pub(super) fn user_agent() -> String {
+pub(crate) fn user_agent() -> String {
     format!("sse-fuzz/{}", env!("CARGO_PKG_VERSION"))
 }

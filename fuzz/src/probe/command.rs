@@ -15,6 +15,7 @@ use super::report::{self, Report, html, terminal};
 use super::run::{RunError, chosen, run};
 use super::settings::{Profile, Settings};
 use super::target::{Target, TargetError};
+use crate::command::{self, Problem, header};
 use crate::interruption::Interruption;
 use crate::report_file::{self, FileError};
 
@@ -113,17 +114,6 @@ pub struct Command {
     html: Option<PathBuf>,
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("it has the form `Name: value`")?;
-    let is_line = !text.contains(['\r', '\n', '\0']);
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_line && is_name {
-        Ok((name.to_owned(), value.trim().to_owned()))
-    } else {
-        Err("it is one line and has the form `Name: value`".to_owned())
-    }
-}
-
 /// Why it could not do its work.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -151,6 +141,12 @@ enum Error {
     Io(#[from] io::Error),
 }
 
+impl Problem for Error {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 impl Command {
     /// Does it.
     ///
@@ -158,18 +154,7 @@ impl Command {
     ///
     /// If there is no runtime to be had. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let code = match runtime.block_on(self.run_here()) {
-            Ok(code) => code,
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("sse-fuzz: {error}");
-                ExitCode::from(2)
-            }
-        };
-        // A name that is still being looked up is not waited for.
-        runtime.shutdown_background();
-        Ok(code)
+        command::run(self.run_here())
     }
 
     async fn run_here(&self) -> Result<ExitCode, Error> {

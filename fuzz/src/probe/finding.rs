@@ -137,7 +137,7 @@ pub(super) fn millis(time: Duration) -> u64 {
 }
 
 /// Bytes as text in which nothing is invisible, and not too much of it.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     let kept = &bytes[..bytes.len().min(SHOWN_LEN)];
     let mut text = String::new();
     for part in kept.utf8_chunks() {

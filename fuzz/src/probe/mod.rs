@@ -2,7 +2,7 @@
 //!
 //! The [catalogue](checks) is data: each [`Check`] has an id that never changes, the section of the
 //! standard that it rests on, and what it needs. [`run`] puts a server to the checks over connections
-//! of its own (`wire`), whose bytes and times it notes (`tape`); everything is judged by those notes,
+//! of its own, whose bytes and times it notes; everything is judged by those notes,
 //! and they are the evidence in the [`Report`]. What was not observed is not passed.
 //!
 //! The idea for resumption: a witness stays connected throughout. A second subscriber is cut and resumed
@@ -11,23 +11,22 @@
 //!
 //! Nothing here may know this project's server or clients.
 
-mod ask;
+pub(crate) mod ask;
 mod catalogue;
 mod checks;
 mod command;
 mod context;
 mod expected;
-mod finding;
+pub(crate) mod finding;
 mod lines;
-mod publish;
+pub(crate) mod publish;
 mod report;
 mod run;
 mod settings;
-mod tape;
-mod target;
-mod wire;
-mod witness;
 
+use crate::wire::{connection as wire, tape, target, witness};
+
+pub use crate::wire::target::{Target, TargetError};
 pub use catalogue::{Check, Needs, Severity, checks, table};
 pub use command::Command;
 pub use finding::{Exchange, Outcome};
@@ -35,6 +34,5 @@ pub use publish::{Hook, HookError};
 pub use report::Report;
 pub use run::{RunError, run};
 pub use settings::{Profile, Settings};
-pub use target::{Target, TargetError};
 
 pub use crate::verdict::{Summary, Verdict};

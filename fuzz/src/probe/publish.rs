@@ -52,10 +52,10 @@ pub enum HookError {
 
 /// Fields of an event. What is not set is left out.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields([Option<Vec<u8>>; 6]);
+pub(crate) struct Fields([Option<Vec<u8>>; 6]);
 
 impl Fields {
-    pub(super) fn with(mut self, field: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(mut self, field: &str, value: impl AsRef<[u8]>) -> Self {
         if let Some(index) = FIELDS.iter().position(|name| *name == field) {
             self.0[index] = Some(value.as_ref().to_vec());
         }
@@ -70,7 +70,7 @@ impl Fields {
 
 /// What the publisher said to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Published {
+pub(crate) enum Published {
     Accepted,
     /// It was refused, as far as one can see for the event's sake.
     Refused(String),
@@ -111,7 +111,7 @@ impl Hook {
         }
     }
 
-    pub(super) async fn publish(&self, fields: &Fields) -> io::Result<Published> {
+    pub(crate) async fn publish(&self, fields: &Fields) -> io::Result<Published> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "publishing took more than 8 s");
         match self {
             Self::Command(words) => timeout(DEADLINE, run(words, fields)).await.map_err(late)?,

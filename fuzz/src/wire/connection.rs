@@ -16,7 +16,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// What came of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     More,
     Ended,
     TimedOut,
@@ -24,20 +24,20 @@ pub(super) enum Progress {
 
 /// One connection, and what has been seen of it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     socket: TcpStream,
     start: Instant,
-    pub(super) tape: Tape,
+    pub(crate) tape: Tape,
 }
 
 impl Connection {
     /// Connects and sends a request.
-    pub(super) async fn open(target: &Target, request: Vec<u8>) -> io::Result<Self> {
+    pub(crate) async fn open(target: &Target, request: Vec<u8>) -> io::Result<Self> {
         Self::open_with(target, request, None).await
     }
 
     /// The same, where no more than so many bytes are buffered for a reader that does not read.
-    pub(super) async fn open_with(
+    pub(crate) async fn open_with(
         target: &Target,
         request: Vec<u8>,
         buffer: Option<u32>,
@@ -69,7 +69,7 @@ impl Connection {
     }
 
     /// Sends more bytes.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match timeout_at(Instant::now() + CONNECT, self.socket.write_all(bytes)).await {
             Ok(done) => done,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
@@ -77,7 +77,7 @@ impl Connection {
     }
 
     /// Reads once.
-    pub(super) async fn more(&mut self, deadline: Instant) -> Progress {
+    pub(crate) async fn more(&mut self, deadline: Instant) -> Progress {
         if self.tape.end.is_some() {
             return Progress::Ended;
         }
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Reads until something is there, or the end, or the deadline; whether it is there.
-    pub(super) async fn until(
+    pub(crate) async fn until(
         &mut self,
         deadline: Instant,
         is_there: impl Fn(&Tape) -> bool,
@@ -108,29 +108,29 @@ impl Connection {
     }
 
     /// Reads to the end of the message, or the deadline; whether it has ended.
-    pub(super) async fn read_message(&mut self, deadline: Instant) -> bool {
+    pub(crate) async fn read_message(&mut self, deadline: Instant) -> bool {
         self.until(deadline, |tape| tape.end.is_some()).await
     }
 
     /// Reads the answer's head.
-    pub(super) async fn read_head(&mut self, deadline: Instant) -> bool {
+    pub(crate) async fn read_head(&mut self, deadline: Instant) -> bool {
         self.until(deadline, |tape| tape.head.is_some()).await
     }
 
     /// Sends no more, but reads on.
-    pub(super) async fn half_close(&mut self) -> io::Result<()> {
+    pub(crate) async fn half_close(&mut self) -> io::Result<()> {
         self.socket.shutdown().await
     }
 
     /// Ends it with a TCP reset.
-    pub(super) fn reset(self) -> Tape {
+    pub(crate) fn reset(self) -> Tape {
         // If it cannot be, the connection is closed in order, and the server sees an end all the same.
         drop(self.socket.set_zero_linger());
         self.tape
     }
 
     /// How many more bytes come after the end of the message.
-    pub(super) async fn surplus(&mut self, deadline: Instant) -> usize {
+    pub(crate) async fn surplus(&mut self, deadline: Instant) -> usize {
         let mut surplus = self.tape.surplus().len();
         let mut buffer = vec![0; 4096];
         while surplus < 4096 {
@@ -143,12 +143,12 @@ impl Connection {
     }
 
     /// For someone who reads it to the end.
-    pub(super) fn into_parts(self) -> (TcpStream, Instant, Tape) {
+    pub(crate) fn into_parts(self) -> (TcpStream, Instant, Tape) {
         (self.socket, self.start, self.tape)
     }
 
     /// Ends it in order, and is seen to: a socket with something unread in it is reset when it is closed.
-    pub(super) async fn leave(mut self) -> Tape {
+    pub(crate) async fn leave(mut self) -> Tape {
         drop(self.socket.shutdown().await);
         let moment = Instant::now() + Duration::from_millis(20);
         let mut buffer = vec![0; 64 << 10];
@@ -157,7 +157,7 @@ impl Connection {
     }
 
     /// Ends it one way or the other.
-    pub(super) fn close(self) -> Tape {
+    pub(crate) fn close(self) -> Tape {
         self.tape
     }
 }

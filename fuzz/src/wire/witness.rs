@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::connection::Connection;
 use super::tape::Tape;
-use super::wire::Connection;
 
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(crate) struct Witness {
     tape: Arc<Mutex<Tape>>,
     changes: watch::Receiver<u64>,
     start: Instant,
@@ -20,7 +20,7 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Reads a connection from here on.
-    pub(super) fn of(connection: Connection) -> Self {
+    pub(crate) fn of(connection: Connection) -> Self {
         let (mut reader, start, tape) = connection.into_parts();
         let tape = Arc::new(Mutex::new(tape));
         let (change, changes) = watch::channel(0);
@@ -49,16 +49,16 @@ impl Witness {
         Self { tape, changes, start, task }
     }
 
-    pub(super) fn tape(&self) -> MutexGuard<'_, Tape> {
+    pub(crate) fn tape(&self) -> MutexGuard<'_, Tape> {
         lock(&self.tape)
     }
 
-    pub(super) const fn start(&self) -> Instant {
+    pub(crate) const fn start(&self) -> Instant {
         self.start
     }
 
     /// Waits until something is there; whether it came before the deadline.
-    pub(super) async fn until(&self, deadline: Instant, is_there: impl Fn(&Tape) -> bool) -> bool {
+    pub(crate) async fn until(&self, deadline: Instant, is_there: impl Fn(&Tape) -> bool) -> bool {
         let mut changes = self.changes.clone();
         loop {
             changes.borrow_and_update();

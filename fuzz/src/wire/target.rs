@@ -69,7 +69,7 @@ const HARMLESS_HEADERS: [&str; 42] = [
 ];
 
 /// What stands for a secret.
-pub(super) const REDACTED: &str = "[redacted]";
+pub(crate) const REDACTED: &str = "[redacted]";
 
 /// A server's stream.
 #[derive(Clone, Debug)]
@@ -107,25 +107,25 @@ impl Target {
     }
 
     /// Another URL at the same place.
-    pub(super) fn join(&self, reference: &str) -> Option<Self> {
+    pub(crate) fn join(&self, reference: &str) -> Option<Self> {
         Self::new(self.url.join(reference).ok()?.as_str()).ok()
     }
 
-    pub(super) fn is_https(&self) -> bool {
+    pub(crate) fn is_https(&self) -> bool {
         self.url.scheme() == "https"
     }
 
     /// The name to connect to, without the brackets of an IPv6 address.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    pub(super) const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
     /// The value of `Host`.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         match self.url.port() {
             Some(port) => format!("{}:{port}", self.host),
             None => self.host.clone(),
@@ -133,7 +133,7 @@ impl Target {
     }
 
     /// What stands in the request line.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         match self.url.query() {
             Some(query) => format!("{}?{query}", self.url.path()),
             None => self.url.path().to_owned(),
@@ -151,13 +151,13 @@ impl Target {
     }
 
     /// The first name of a secret in the query.
-    pub(super) fn secret_in_query(&self) -> Option<String> {
+    pub(crate) fn secret_in_query(&self) -> Option<String> {
         let mut names = self.url.query_pairs().map(|(name, _)| name.into_owned());
         names.find(|name| is_secret_name(name))
     }
 
     /// Values that must not be shown.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         let pairs = self.url.query_pairs().filter(|(name, _)| is_secret_name(name));
         let mut secrets: Vec<String> = pairs.map(|(_, value)| value.into_owned()).collect();
         secrets.extend(self.url.password().map(str::to_owned));
@@ -165,7 +165,7 @@ impl Target {
     }
 
     /// The channel's name, as django-eventstream and this project's server have it in the URL.
-    pub(super) fn channel(&self) -> Option<String> {
+    pub(crate) fn channel(&self) -> Option<String> {
         let of_query = self.url.query_pairs().find(|(name, _)| name == "channel");
         if let Some((_, channel)) = of_query {
             return Some(channel.into_owned());
@@ -181,13 +181,13 @@ impl Target {
     }
 }
 
-fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.contains(&name.as_str()) || name.ends_with("token") || name.ends_with("key")
 }
 
 /// A URL without user, password and the secrets of its query.
-pub(super) fn redacted_url(text: &str) -> String {
+pub(crate) fn redacted_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return redacted_path(text) };
     if !url.username().is_empty() {
         // Neither can fail for http and https.
@@ -211,7 +211,7 @@ fn redacted_path(text: &str) -> String {
 
 /// The head of a message as it may be shown: values of headers that are not known to be harmless are
 /// left out, and those of secrets in the request line.
-pub(super) fn redacted_head(head: &str) -> String {
+pub(crate) fn redacted_head(head: &str) -> String {
     let mut lines = head.split_inclusive('\n');
     let mut shown = String::new();
     if let Some(first) = lines.next() {
@@ -233,7 +233,7 @@ pub(super) fn redacted_head(head: &str) -> String {
     shown
 }
 
-pub(super) fn is_harmless(name: &str) -> bool {
+pub(crate) fn is_harmless(name: &str) -> bool {
     let name = name.trim().to_ascii_lowercase();
     // Those of the probe itself.
     HARMLESS_HEADERS.contains(&name.as_str()) || name == "location" || name.starts_with("x-probe")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sse_proto::{Decoder, DecoderConfig, Frame};
 
 /// How much of a body is kept, in bytes. What comes after is decoded, counted, and forgotten.
-pub(super) const MAX_BODY: usize = 4 << 20;
+pub(crate) const MAX_BODY: usize = 4 << 20;
 
 /// How many events of a connection are kept.
 const MAX_EVENTS: usize = 50_000;
@@ -17,26 +17,26 @@ const MAX_HEAD: usize = 256 << 10;
 
 /// An answer's status line and headers.
 #[derive(Clone, Debug)]
-pub(super) struct Head {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) text: String,
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) text: String,
 }
 
 impl Head {
     /// The value of a header, those of several joined by commas.
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let values = self.all(name);
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let named = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
     }
 
     /// Whether a header's list has this word.
-    pub(super) fn lists(&self, name: &str, word: &str) -> bool {
+    pub(crate) fn lists(&self, name: &str, word: &str) -> bool {
         let value = self.header(name).unwrap_or_default();
         value.split(',').any(|item| {
             let item = item.split(['=', ';']).next().unwrap_or_default();
@@ -45,12 +45,12 @@ impl Head {
     }
 
     /// The media type without its parameters, in lower case.
-    pub(super) fn essence(&self) -> String {
+    pub(crate) fn essence(&self) -> String {
         let value = self.all("content-type").first().copied().unwrap_or_default();
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     }
 
-    pub(super) fn is_event_stream(&self) -> bool {
+    pub(crate) fn is_event_stream(&self) -> bool {
         self.status == 200 && self.essence() == "text/event-stream"
     }
 }
@@ -66,7 +66,7 @@ enum Framing {
 
 /// How a connection, or the message on it, ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The message was complete.
     Complete,
     /// The connection was closed, and that is the end of a body without length.
@@ -81,38 +81,38 @@ pub(super) enum End {
 
 /// An event, and what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) at: Duration,
-    pub(super) event: String,
-    pub(super) data: String,
+pub(crate) struct Seen {
+    pub(crate) at: Duration,
+    pub(crate) event: String,
+    pub(crate) data: String,
     /// Its own id, not one that is still in force.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// The last event ID when it had been dispatched.
-    pub(super) last_id: String,
+    pub(crate) last_id: String,
 }
 
 /// Bytes that were read at once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    pub(super) at: Duration,
+pub(crate) struct Mark {
+    pub(crate) at: Duration,
     /// Where in the body they end.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Tape {
-    pub(super) request: Vec<u8>,
+pub(crate) struct Tape {
+    pub(crate) request: Vec<u8>,
     /// Since the connection was begun.
-    pub(super) headed: Option<Duration>,
-    pub(super) head: Option<Head>,
-    pub(super) body: Vec<u8>,
-    pub(super) marks: Vec<Mark>,
-    pub(super) total: u64,
+    pub(crate) headed: Option<Duration>,
+    pub(crate) head: Option<Head>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) total: u64,
     /// Sizes of HTTP chunks.
-    pub(super) chunks: Vec<usize>,
-    pub(super) events: Vec<Seen>,
-    pub(super) comments: Vec<(Duration, String)>,
-    pub(super) end: Option<(Duration, End)>,
+    pub(crate) chunks: Vec<usize>,
+    pub(crate) events: Vec<Seen>,
+    pub(crate) comments: Vec<(Duration, String)>,
+    pub(crate) end: Option<(Duration, End)>,
     framing: Framing,
     raw: Vec<u8>,
     /// What is left of the HTTP chunk that is being read, its line end included.
@@ -123,7 +123,7 @@ pub(super) struct Tape {
 }
 
 impl Tape {
-    pub(super) fn new(request: Vec<u8>) -> Self {
+    pub(crate) fn new(request: Vec<u8>) -> Self {
         Self {
             request,
             headed: None,
@@ -145,29 +145,29 @@ impl Tape {
     }
 
     /// The last event ID that a client has, which has read so far.
-    pub(super) fn last_id(&self) -> Option<&str> {
+    pub(crate) fn last_id(&self) -> Option<&str> {
         self.decoder.last_event_id().filter(|id| !id.is_empty())
     }
 
-    pub(super) fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         self.head.as_ref().map(|head| head.status)
     }
 
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         self.head.as_ref().is_some_and(Head::is_event_stream)
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Bytes that came after the end of the message.
-    pub(super) fn surplus(&self) -> &[u8] {
+    pub(crate) fn surplus(&self) -> &[u8] {
         &self.raw
     }
 
     /// Takes in what was read.
-    pub(super) fn put(&mut self, bytes: &[u8], at: Duration) {
+    pub(crate) fn put(&mut self, bytes: &[u8], at: Duration) {
         self.raw.extend_from_slice(bytes);
         while self.end.is_none() && self.step(at) {}
         if self.head.is_none() && self.raw.len() > MAX_HEAD {
@@ -176,7 +176,7 @@ impl Tape {
     }
 
     /// The connection has ended.
-    pub(super) fn close(&mut self, at: Duration, is_reset: bool) {
+    pub(crate) fn close(&mut self, at: Duration, is_reset: bool) {
         if self.end.is_some() {
             return;
         }
@@ -331,7 +331,7 @@ impl Tape {
     }
 
     /// Reads events out of bytes that are not compressed, or are so no longer.
-    pub(super) fn decode(&mut self, bytes: &[u8], at: Duration) {
+    pub(crate) fn decode(&mut self, bytes: &[u8], at: Duration) {
         let mut frames = self.decoder.decode(bytes);
         while let Some(frame) = frames.next_frame() {
             match frame {
