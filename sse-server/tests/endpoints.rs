@@ -3,9 +3,15 @@
 mod access;
 mod server;
 
+use std::sync::Arc;
+
 use access::{Answer, SECRET, answer, bearer, configured, no_credentials, refused, token};
 use serde_json::json;
-use server::{Server, TOKEN, binary, within};
+use server::{Server, TOKEN, binary, send, within};
+use sse_server::http::{self, Endpoint, Endpoints, HttpConfig};
+use sse_server::hub::Hub;
+use sse_server::storage::MemoryStorage;
+use tokio::net::TcpListener;
 
 const ENDPOINTS: &str = r#"
 [[endpoint]]
@@ -172,6 +178,46 @@ async fn a_browser_gets_a_page_that_knows_the_path_and_the_channels() {
     let meta = "<meta name=\"stream\" data-path=\"/rooms/%22%3E%3Cb%3E/events/\" \
                 data-channels=\"[&quot;room-\\&quot;&gt;&lt;b&gt;&quot;,&quot;lobby&quot;]\">";
     assert!(body.contains(meta), "{}", &body[..2000]);
+}
+
+#[tokio::test]
+async fn below_another_applications_path_everything_is_found_too() {
+    let rooms = Endpoint::new("/{room}/").expect("a path").format_channels(["r-{room}"]);
+    let endpoints = Endpoints::default().with(rooms.expect("a name")).expect("it is free");
+    let hub = Hub::new(Arc::new(MemoryStorage::new()));
+    let router = http::router(hub.clone(), HttpConfig::new(TOKEN).endpoints(endpoints));
+    let router = axum::Router::new().nest("/sse", router);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        http::serve(listener, router, &hub, std::future::pending()).await;
+    });
+    let get = async |path: &str, headers: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        send(address, request.as_bytes()).await
+    };
+    let mut page = get("/sse/7/", "Accept: text/html\r\n").await;
+    let body = page.body().await;
+    assert!(body.contains("data-path=\"/7/\" data-channels=\"[&quot;r-7&quot;]\""), "no path");
+    let mut stream = get("/sse/7/", "").await;
+    stream.opening().await;
+    stream.until("id: r-7:0\n\n").await;
+    for (path, target) in [
+        ("/sse/7?x=y", "/sse/7/?x=y"),
+        ("/sse/events/a", "/sse/events/a/"),
+        ("/sse/publish", "/sse/publish/"),
+    ] {
+        assert_eq!(get(path, "").await.header("location"), Some(target));
+    }
+}
+
+#[tokio::test]
+async fn no_path_leads_to_another_server() {
+    let (server, _folder) =
+        configured("default-endpoints = false\n[[endpoint]]\npath = \"/{room}/\"\n").await;
+    let answer = server.get("/\\evil.net", "").await;
+    assert_eq!((answer.status, answer.header("location")), (308, Some("/%5Cevil.net/")));
+    assert_eq!(server.get("//evil.net", "").await.status, 404);
 }
 
 #[tokio::test]

@@ -28,12 +28,13 @@ const MAX_TYPES: usize = 100;
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A request for a stream of this endpoint.
+/// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be below
+/// another one's path.
 pub(super) async fn answer(
     app: &Arc<App>,
     endpoint: &Endpoint,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
-    uri: &Uri,
+    (here, uri): (&Uri, &Uri),
     (peer, caller): (Option<Extension<Peer>>, Option<Extension<Caller>>),
     headers: &HeaderMap,
 ) -> Response {
@@ -47,7 +48,7 @@ pub(super) async fn answer(
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
         Wanted::Stream => {}
-        Wanted::Page => return page::answer(uri.path(), &named),
+        Wanted::Page => return page::answer(here.path(), &named),
         Wanted::Neither => {
             let text =
                 "what is here is text/event-stream, or text/html for people; accept one of them";

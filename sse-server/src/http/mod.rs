@@ -32,7 +32,7 @@ use std::time::Duration;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, OriginalUri, RawPathParams, Request, State};
 use axum::http::HeaderMap;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, any, get, post};
@@ -215,20 +215,23 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
 fn stream(endpoint: Arc<Endpoint>) -> MethodRouter<Arc<App>> {
     let answer = async move |State(app): State<Arc<App>>,
                              parameters: Result<RawPathParams, RawPathParamsRejection>,
+                             here: Uri,
                              OriginalUri(uri): OriginalUri,
                              peer: Option<Extension<Peer>>,
                              caller: Option<Extension<Caller>>,
                              headers: HeaderMap| {
-        events::answer(&app, &endpoint, parameters, &uri, (peer, caller), &headers).await
+        let uris = (&here, &uri);
+        events::answer(&app, &endpoint, parameters, uris, (peer, caller), &headers).await
     };
     get(answer).fallback(only("GET, HEAD"))
 }
 
 /// Leads from a path without its final slash to the one with it, method, body and query included.
-async fn with_slash(request: Request) -> Response {
-    let uri = request.uri();
+async fn with_slash(OriginalUri(uri): OriginalUri) -> Response {
+    // Browsers take a backslash for a slash, and two of these for another server.
+    let path = uri.path().replace('\\', "%5C");
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Redirect::permanent(&format!("{}/{query}", uri.path())).into_response()
+    Redirect::permanent(&format!("{path}/{query}")).into_response()
 }
 
 /// Answers the methods that a path does not have.
