@@ -140,7 +140,10 @@ impl AsyncRead for Watched {
             let len = left.len().min(buffer.remaining());
             buffer.put_slice(&left[..len]);
             this.start_read += u8::try_from(len).expect("three at most");
-            return Poll::Ready(Ok(()));
+            // With what follows, or else hyper, which has read so little, would get a larger buffer for
+            // the rest, and keep it.
+            let more = Pin::new(&mut this.socket).poll_read(cx, buffer);
+            return if more.is_pending() { Poll::Ready(Ok(())) } else { more };
         }
         Pin::new(&mut this.socket).poll_read(cx, buffer)
     }
