@@ -262,7 +262,14 @@ impl Drop for Own {
         if let Kind::RabbitMq { epmd, .. } = &self.kind {
             let mut command = Command::new(epmd);
             command.args(["-port", &self.ports.epmd.to_string(), "-kill"]).stdin(Stdio::null());
-            command.stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            // It refuses until it has noticed that the broker is gone.
+            for _ in 0..100 {
+                if command.status().is_ok_and(|status| status.success()) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }
