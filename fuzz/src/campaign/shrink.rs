@@ -32,7 +32,9 @@ pub(super) async fn shrink(
     for index in 0..cases.len() {
         loop {
             let mut is_smaller = false;
-            for smaller in smaller(&cases[index]) {
+            let case = cases[index].clone();
+            for step in steps(&case) {
+                let Some(smaller) = taken(&case, &step) else { continue };
                 if Instant::now() >= deadline {
                     return (cases, false);
                 }
@@ -52,77 +54,97 @@ pub(super) async fn shrink(
     (cases, true)
 }
 
-/// Cases that are a little smaller, those with the most left out first.
-fn smaller(case: &Case) -> Vec<Case> {
-    let mut all = Vec::new();
-    let mut put = |change: &dyn Fn(&mut Case)| {
-        let mut smaller = case.clone();
-        change(&mut smaller);
-        if smaller != *case {
-            all.push(smaller);
-        }
-    };
-    for index in 0..case.headers.len() {
-        put(&|case| drop(case.headers.remove(index)));
-    }
-    put(&|case| case.body = None);
-    put(&|case| case.path = None);
-    put(&|case| case.query = None);
-    put(&|case| case.method = None);
-    put(&|case| case.version = None);
-    put(&|case| case.cut = None);
-    put(&|case| case.pause = 0);
-    put(&|case| case.hold = 0);
-    put(&|case| case.reset = false);
-    for index in 0..case.headers.len() {
-        if let Some(value) = &case.headers[index].1 {
-            for shorter in shorter(value, b"") {
-                put(&|case| case.headers[index].1 = Some(shorter.clone()));
-            }
-        }
-    }
-    let pick: [fn(&mut Case) -> &mut Option<Raw>; 4] = [
-        |case| &mut case.path,
-        |case| &mut case.query,
-        |case| &mut case.body,
-        |case| &mut case.whole,
-    ];
-    for part in pick {
-        let mut same = case.clone();
-        if let Some(value) = part(&mut same) {
-            for shorter in shorter(value, b"/") {
-                put(&|case| *part(case) = Some(shorter.clone()));
-            }
-        }
-    }
-    all
+/// One way to make a case smaller. A request can be long, and there are many ways: none is tried out before it
+/// is its turn.
+#[derive(Clone, Copy)]
+enum Step {
+    Without(fn(&mut Case)),
+    WithoutHeader(usize),
+    /// Without some bytes of a value.
+    Shorter(Part, usize, usize),
+    /// With a letter that means nothing in this place of a value.
+    Plainer(Part, usize),
 }
 
-/// The value without some of it: halves, quarters … single bytes. Nothing before the first byte if that is
-/// what it has to begin with. At last, what is left is tried with letters that mean nothing.
-fn shorter(value: &Raw, beginning: &[u8]) -> Vec<Raw> {
-    let bytes = &value.0;
-    let from = usize::from(!beginning.is_empty() && bytes.starts_with(beginning));
-    let mut all = Vec::new();
-    let mut len = (bytes.len() - from).next_power_of_two();
-    while len > 0 {
-        for at in (from..bytes.len()).step_by(len) {
-            let end = (at + len).min(bytes.len());
-            all.push(Raw([&bytes[..at], &bytes[end..]].concat()));
+/// A value in a case.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header(usize),
+    Path,
+    Query,
+    Body,
+    Whole,
+}
+
+impl Part {
+    fn of(self, case: &mut Case) -> Option<&mut Raw> {
+        match self {
+            Self::Header(index) => case.headers.get_mut(index)?.1.as_mut(),
+            Self::Path => case.path.as_mut(),
+            Self::Query => case.query.as_mut(),
+            Self::Body => case.body.as_mut(),
+            Self::Whole => case.whole.as_mut(),
         }
-        len /= 2;
     }
-    // Long ones are shortened first; of a short one each byte may be what matters.
-    if bytes.len() <= 32 {
-        for at in from..bytes.len() {
-            if bytes[at].is_ascii_alphanumeric() && bytes[at] != b'a' {
-                let mut plain = bytes.clone();
-                plain[at] = b'a';
-                all.push(Raw(plain));
+}
+
+/// Longer values are not tried with plainer letters, only made shorter.
+const SHORT: usize = 32;
+
+/// The ways to make a case smaller, those that leave out most first.
+fn steps(case: &Case) -> impl Iterator<Item = Step> + use<> {
+    const WITHOUT: [fn(&mut Case); 9] = [
+        |case| case.body = None,
+        |case| case.path = None,
+        |case| case.query = None,
+        |case| case.method = None,
+        |case| case.version = None,
+        |case| case.cut = None,
+        |case| case.pause = 0,
+        |case| case.hold = 0,
+        |case| case.reset = false,
+    ];
+    let parts = (0..case.headers.len()).map(Part::Header);
+    let parts = parts.chain([Part::Path, Part::Query, Part::Body, Part::Whole]);
+    let mut case = case.clone();
+    let lens: Vec<_> =
+        parts.map(|part| (part, part.of(&mut case).map_or(0, |raw| raw.0.len()))).collect();
+    let shorter = lens.into_iter().flat_map(|(part, len)| {
+        let sizes = std::iter::successors(Some(len.next_power_of_two()), |size| Some(size / 2));
+        let sizes = sizes.take_while(|size| *size > 0);
+        let cuts = sizes.flat_map(move |size| {
+            (0..len).step_by(size).map(move |at| Step::Shorter(part, at, size))
+        });
+        let plain = (0..if len <= SHORT { len } else { 0 }).map(move |at| Step::Plainer(part, at));
+        cuts.chain(plain)
+    });
+    let headers = (0..case.headers.len()).map(Step::WithoutHeader);
+    headers.chain(WITHOUT.map(Step::Without)).chain(shorter)
+}
+
+/// The case after a step, if it changes anything and leaves what has to be.
+fn taken(case: &Case, step: &Step) -> Option<Case> {
+    let mut smaller = case.clone();
+    match *step {
+        Step::Without(clear) => clear(&mut smaller),
+        Step::WithoutHeader(index) => drop(smaller.headers.remove(index)),
+        Step::Shorter(part, at, len) => {
+            let value = &mut part.of(&mut smaller)?.0;
+            let end = value.len().min(at + len);
+            drop(value.drain(at..end));
+            if part == Part::Path && !value.starts_with(b"/") {
+                return None;
             }
         }
+        Step::Plainer(part, at) => {
+            let byte = part.of(&mut smaller)?.0.get_mut(at)?;
+            if !byte.is_ascii_alphanumeric() {
+                return None;
+            }
+            *byte = b'a';
+        }
     }
-    all
+    (smaller != *case).then_some(smaller)
 }
 
 #[cfg(test)]
@@ -137,12 +159,24 @@ mod tests {
             hold: 3,
             ..Case::default()
         };
-        let mut steps = 0;
-        while let Some(next) = smaller(&case).pop() {
+        let mut count = 0;
+        while let Some(next) = steps(&case).filter_map(|step| taken(&case, &step)).last() {
             case = next;
-            steps += 1;
-            assert!(steps < 100, "{case:?}");
+            count += 1;
+            assert!(count < 100, "{case:?}");
         }
+        // A path begins with a slash until it goes as a whole.
         assert_eq!(case, Case::default());
+    }
+
+    #[test]
+    fn a_long_value_is_made_smaller_in_little_memory() {
+        let long = Raw(vec![b'%'; 1 << 20]);
+        let case = Case { query: Some(long), ..Case::default() };
+        let mut cuts = steps(&case).filter(|step| matches!(step, Step::Shorter(..)));
+        let first = cuts.next().and_then(|step| taken(&case, &step)).expect("all of it goes");
+        assert_eq!(first.query, Some("".into()));
+        let half = cuts.next().and_then(|step| taken(&case, &step)).expect("half of it goes");
+        assert_eq!(half.query.map(|query| query.0.len()), Some(1 << 19));
     }
 }
