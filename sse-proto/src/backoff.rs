@@ -2,9 +2,11 @@
 
 use core::time::Duration;
 
-/// The longest that a server can make a client wait, by `retry` or `Retry-After`. A number beyond it
-/// is more often a mistake or malice than a wish.
-const MAX_ASKED_FOR: Duration = Duration::from_hours(1);
+use crate::session::nanos;
+
+/// The longest that a server can make a client wait, by `retry` or `Retry-After`, in nanoseconds: an
+/// hour. A number beyond it is more often a mistake or malice than a wish.
+const MAX_ASKED_FOR: u64 = 3_600_000_000_000;
 
 /// Delays that grow with each failure in a row: a floor that is always waited, and on top of it a
 /// random part ("full jitter") out of a range that doubles up to a cap.
@@ -16,20 +18,16 @@ const MAX_ASKED_FOR: Duration = Duration::from_hours(1);
 #[non_exhaustive]
 #[must_use]
 pub struct Backoff {
-    initial: Duration,
-    max: Duration,
-    min: Duration,
+    /// In nanoseconds, as the next two.
+    initial: u64,
+    max: u64,
+    min: u64,
     jitter: u8,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            max: Duration::from_secs(30),
-            min: Duration::from_millis(250),
-            jitter: 100,
-        }
+        Self { initial: 1_000_000_000, max: 30_000_000_000, min: 250_000_000, jitter: 100 }
     }
 }
 
@@ -37,21 +35,21 @@ impl Backoff {
     /// The range of the random part after the first failure. Default: 1 s. Shorter recovers faster
     /// from a hiccup; longer spreads the load after a restart better.
     pub const fn initial(mut self, range: Duration) -> Self {
-        self.initial = range;
+        self.initial = nanos(range);
         self
     }
 
     /// What the range of the random part grows to. Default: 30 s. It is about twice the time that a
     /// client needs, on average, to notice that a long outage is over.
     pub const fn max(mut self, range: Duration) -> Self {
-        self.max = range;
+        self.max = nanos(range);
         self
     }
 
     /// The floor: the least to wait, also if the server sends `retry: 0`. Default: 250 ms. Do not set
     /// it to zero unless the server is yours.
     pub const fn min(mut self, delay: Duration) -> Self {
-        self.min = delay;
+        self.min = nanos(delay);
         self
     }
 
@@ -63,7 +61,7 @@ impl Backoff {
         self
     }
 
-    pub(crate) const fn floor(&self) -> Duration {
+    pub(crate) const fn floor(&self) -> u64 {
         self.min
     }
 
@@ -71,13 +69,18 @@ impl Backoff {
     /// server asks to be left alone, if it does; it raises the floor, up to an hour. `random` is any
     /// number, every time another.
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
+        let asked_for = nanos(asked_for.unwrap_or_default());
+        Duration::from_nanos(self.delay_nanos(failures, asked_for, random))
+    }
+
+    pub(crate) fn delay_nanos(&self, failures: u32, asked_for: u64, random: u64) -> u64 {
         let doublings = failures.saturating_sub(1).min(31);
-        let range = self.initial.saturating_mul(1 << doublings).min(self.max);
-        let [high, low, ..] = random.to_be_bytes();
-        let random = range / 100 * u32::from(self.jitter);
-        let jitter = random / (1 << 16) * u32::from(u16::from_be_bytes([high, low]));
-        let floor = asked_for.unwrap_or_default().min(MAX_ASKED_FOR).max(self.min);
-        floor.saturating_add(range.saturating_sub(random)).saturating_add(jitter)
+        let is_at_cap = self.initial > self.max >> doublings;
+        let range = if is_at_cap { self.max } else { self.initial << doublings };
+        let by_chance = range / 100 * u64::from(self.jitter);
+        let jitter = by_chance / (1 << 16) * (random >> 48);
+        let floor = asked_for.min(MAX_ASKED_FOR).max(self.min);
+        floor.saturating_add(range - by_chance).saturating_add(jitter)
     }
 }
 

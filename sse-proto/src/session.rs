@@ -18,6 +18,7 @@
 
 mod config;
 mod outcome;
+mod rules;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,7 +26,8 @@ use core::time::Duration;
 
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
-use crate::backoff::Jitter;
+pub(crate) use self::rules::nanos;
+use self::rules::{Phase, Reader, Rules, Todo, limit};
 use crate::control::{ERROR_ID, StreamError};
 use crate::decoder::{DecodeError, Decoder, Fields, Found, Frames};
 use crate::event::Event;
@@ -117,170 +119,120 @@ pub enum State {
 
 /// The state machine of one client connection. See [`Step`] for how to drive it.
 #[derive(Debug)]
-pub struct Session {
-    config: SessionConfig,
+pub struct Session(Rules<Text>);
+
+/// Events as text, with all that can be asked of a stream.
+#[derive(Debug)]
+struct Text {
     decoder: Decoder,
-    jitter: Jitter,
-    phase: Phase,
-    /// Failures since the last progress.
-    failures: u32,
-    /// When the first of them happened.
-    failing_since: Duration,
-    /// The last 401 has not been followed by an open stream.
-    was_unauthorized: bool,
-    /// When the last try was made, if one was.
-    last_try: Option<Duration>,
-    /// The reconnection time, if a `retry` field has set one.
-    reconnection_time: Option<Duration>,
+    config: SessionConfig,
 }
 
-#[derive(Debug)]
-enum Phase {
-    Due,
-    Connecting { deadline: Duration },
-    Open { deadline: Option<Duration> },
-    Waiting { until: Duration, failure: Failure },
-    Closed(Closed),
+impl Reader for Text {
+    type Closed = Closed;
+
+    fn end_of_stream(&mut self) {
+        self.decoder.end_of_stream();
+    }
+
+    fn last_event_id(&self) -> Option<&[u8]> {
+        self.decoder.last_event_id().map(str::as_bytes)
+    }
+
+    fn judge(&self, outcome: &Outcome) -> Decision {
+        self.config.judge(outcome)
+    }
 }
 
 impl Session {
     /// A session that has not connected yet. `seed` makes its jitter differ from that of others; any
     /// random number will do.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
-        Self {
-            decoder: Decoder::with_config(config.decoder.clone()),
-            config,
-            jitter: Jitter(seed),
-            phase: Phase::Due,
-            failures: 0,
-            failing_since: Duration::ZERO,
-            was_unauthorized: false,
-            last_try: None,
-            reconnection_time: None,
-        }
+        let decoder = Decoder::with_config(config.decoder.clone());
+        Self(Rules::new(config.terms(), Text { decoder, config }, seed))
     }
 
     /// Continues from an id that was stored when the program last ran. To be called before the first
     /// [`poll`](Self::poll).
     pub fn set_last_event_id(&mut self, id: Option<String>) {
-        self.decoder.set_last_event_id(id);
+        self.0.reader.decoder.set_last_event_id(id);
     }
 
     /// The last event ID that the stream has committed. The id of a `stream-error` does not count:
     /// who resumed from it would be refused for ever.
     pub fn last_event_id(&self) -> Option<&str> {
-        self.decoder.last_event_id()
+        self.0.reader.decoder.last_event_id()
     }
 
     /// Where the session stands.
     pub fn state(&self) -> State {
-        match &self.phase {
-            Phase::Due | Phase::Connecting { .. } => State::Connecting,
-            Phase::Open { .. } => State::Open,
-            &Phase::Waiting { until, failure } => State::Waiting { until, failure },
+        match &self.0.phase {
+            Phase::Due | Phase::Connecting => State::Connecting,
+            Phase::Open => State::Open,
+            &Phase::Waiting(failure) => {
+                State::Waiting { until: Duration::from_nanos(self.0.until), failure }
+            }
             Phase::Closed(closed) => State::Closed(closed.clone()),
         }
     }
 
     /// The reconnection time that the server has set by a `retry` field, if it has.
-    pub const fn reconnection_time(&self) -> Option<Duration> {
-        self.reconnection_time
+    pub fn reconnection_time(&self) -> Option<Duration> {
+        self.0.reconnection_time.map(Duration::from_millis)
     }
 
     /// Whether the stream is open: [`State::Open`].
     pub const fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. })
+        self.0.is_open()
     }
 
     /// Between two tries, what ended the last one: [`State::Waiting`].
     pub const fn failure(&self) -> Option<Failure> {
-        match self.phase {
-            Phase::Waiting { failure, .. } => Some(failure),
-            _ => None,
-        }
+        self.0.failure()
     }
 
     /// Why it is over, if it is: [`State::Closed`].
     pub const fn closed(&self) -> Option<&Closed> {
-        match &self.phase {
-            Phase::Closed(closed) => Some(closed),
-            _ => None,
-        }
+        self.0.closed()
     }
 
     /// What to do now.
     pub fn poll(&mut self, now: Duration) -> Step<'_> {
-        match self.phase {
-            Phase::Connecting { deadline } if now >= deadline => {
-                self.fail(now, Failure::ConnectTimeout, Stage::Sent, None);
+        match self.0.poll(nanos(now)) {
+            Todo::Connect => Step::Connect(self.request()),
+            Todo::Read => Step::Read { until: limit(self.0.until) },
+            Todo::Sleep => Step::Sleep { until: Duration::from_nanos(self.0.until) },
+            Todo::Stop => {
+                Step::Stop(self.closed().expect("there is nothing to do when it is over"))
             }
-            Phase::Open { deadline: Some(deadline) } if now >= deadline => {
-                self.fail(now, Failure::IdleTimeout, Stage::Open, None);
-            }
-            Phase::Waiting { until, .. } if now >= until => self.phase = Phase::Due,
-            _ => {}
-        }
-        if matches!(self.phase, Phase::Due) {
-            let deadline = now.saturating_add(self.config.timeouts.connect);
-            self.phase = Phase::Connecting { deadline };
-            self.last_try = Some(now);
-            return Step::Connect(self.request());
-        }
-        match &self.phase {
-            Phase::Closed(closed) => Step::Stop(closed),
-            &Phase::Waiting { until, .. } => Step::Sleep { until },
-            &Phase::Open { deadline } => Step::Read { until: deadline },
-            &Phase::Due => Step::Read { until: None },
-            &Phase::Connecting { deadline } => Step::Read { until: Some(deadline) },
         }
     }
 
     fn request(&self) -> Request<'_> {
-        let id = self.last_event_id().filter(|id| !id.is_empty());
-        let sendable = |id: &&str| !id.chars().any(char::is_control) && id.trim_ascii() == *id;
-        let last_event_id = id.filter(sendable);
+        let resume = self.0.resume();
         Request {
-            last_event_id,
-            id_withheld: last_event_id != id,
-            by_get: last_event_id.is_some() && self.config.effective_policy() == Policy::Resume,
-        }
-    }
-
-    /// Whether the policy lets the request be made again at all.
-    fn is_repeatable(&self) -> bool {
-        match self.config.effective_policy() {
-            Policy::Resilient | Policy::Strict => true,
-            Policy::Once => false,
-            Policy::Resume => self.request().by_get,
+            last_event_id: self.last_event_id().filter(|_| resume.has_id),
+            id_withheld: resume.is_withheld,
+            by_get: resume.by_get,
         }
     }
 
     /// The head of the response has arrived. Afterwards the session is open, waits, or is closed.
     pub fn handle_response(&mut self, now: Duration, head: &ResponseHead<'_>) {
-        if !matches!(self.phase, Phase::Connecting { .. }) {
-            return;
-        }
-        if head.status == 200 && is_event_stream(head.content_type) {
-            self.decoder.end_of_stream();
-            self.was_unauthorized = false;
-            self.phase = Phase::Open { deadline: self.idle_deadline(now) };
-            return;
-        }
-        let failure = match head.status {
-            200 => Failure::ContentType,
-            status => Failure::Status(status),
-        };
-        self.fail(now, failure, Stage::Sent, Some(head));
+        let content_type = head.content_type.map(str::as_bytes);
+        let retry_after = nanos(head.retry_after.unwrap_or_default());
+        self.0.handle_response(nanos(now), head.status, content_type, retry_after);
     }
 
     /// Bytes of the body have arrived. The items that they complete are read as they are asked for;
     /// ask until there is none.
     pub fn handle_bytes<'s, 'c>(&'s mut self, now: Duration, chunk: &'c [u8]) -> Items<'s, 'c> {
-        let is_open = matches!(self.phase, Phase::Open { .. });
+        let is_open = self.0.is_open();
         if is_open && !chunk.is_empty() {
-            self.phase = Phase::Open { deadline: self.idle_deadline(now) };
+            self.0.arrived(nanos(now));
         }
-        let Self { decoder, phase, failures, reconnection_time, config, .. } = self;
+        let Rules { phase, failures, reconnection_time, reader, .. } = &mut self.0;
+        let Text { decoder, config } = reader;
         let frames = decoder.decode(if is_open { chunk } else { &[] });
         let (mark, terminates_by_type) = match &config.terminator {
             Some(Terminator::Data(data)) => (Some(data.as_str()), false),
@@ -293,29 +245,19 @@ impl Session {
 
     /// The body has ended.
     pub fn handle_end(&mut self, now: Duration) {
-        if matches!(self.phase, Phase::Open { .. }) {
-            let is_early = self.config.must_complete;
-            let failure = if is_early { Failure::Incomplete } else { Failure::Ended };
-            self.fail(now, failure, Stage::Open, None);
-        }
+        self.0.handle_end(nanos(now));
     }
 
     /// The request has failed, or the body has broken off. If it is certain that the server has seen
     /// nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
     pub fn handle_error(&mut self, now: Duration) {
-        match self.phase {
-            Phase::Connecting { .. } => self.fail(now, Failure::Network, Stage::Sent, None),
-            Phase::Open { .. } => self.fail(now, Failure::Network, Stage::Open, None),
-            _ => {}
-        }
+        self.0.handle_error(nanos(now));
     }
 
     /// The request could not be sent, for this reason: [`Failure::Network`] if there is no connection,
     /// [`Failure::Headers`] if the caller had nothing to send on it.
     pub fn handle_unsent(&mut self, now: Duration, failure: Failure) {
-        if matches!(self.phase, Phase::Connecting { .. }) {
-            self.fail(now, failure, Stage::Unsent, None);
-        }
+        self.0.handle_unsent(nanos(now), failure);
     }
 
     /// Connects anew, without the delay that is due, for when the program knows more than the session:
@@ -326,94 +268,13 @@ impl Session {
     /// no other request ([`Policy::Once`]): then this does nothing. Nor does it while a request is on
     /// its way, or when the session is closed.
     pub fn reconnect(&mut self, now: Duration) {
-        let failure = match self.phase {
-            Phase::Waiting { failure, .. } => failure,
-            Phase::Open { .. } if self.is_repeatable() => Failure::ByCaller,
-            _ => return,
-        };
-        self.decoder.end_of_stream();
-        let earliest = self.last_try.map(|last| last.saturating_add(self.config.backoff.floor()));
-        self.phase = match earliest {
-            Some(until) if now < until => Phase::Waiting { until, failure },
-            _ => Phase::Due,
-        };
+        self.0.reconnect(nanos(now));
     }
 
     /// Ends the session. Nothing is delivered after this.
     pub fn close(&mut self) {
-        if !matches!(self.phase, Phase::Closed(_)) {
-            self.stop(Closed::ByCaller);
-        }
+        self.0.close();
     }
-
-    fn idle_deadline(&self, now: Duration) -> Option<Duration> {
-        self.config.timeouts.idle.map(|timeout| now.saturating_add(timeout))
-    }
-
-    fn fail(
-        &mut self,
-        now: Duration,
-        failure: Failure,
-        stage: Stage,
-        refusal: Option<&ResponseHead<'_>>,
-    ) {
-        self.decoder.end_of_stream();
-        if self.failures == 0 {
-            self.failing_since = now;
-        }
-        self.failures = self.failures.saturating_add(1);
-        let decision = if self.may_try_again(failure) { Decision::Retry } else { Decision::Stop };
-        if failure == Failure::Status(401) {
-            self.was_unauthorized = true;
-        }
-        let outcome = Outcome { failure, stage, failures: self.failures, decision };
-        if self.config.judge(&outcome) == Decision::Stop {
-            let content_type = refusal.and_then(|head| head.content_type);
-            return self.stop(Closed::after(failure, content_type));
-        }
-        let retry_after = refusal.and_then(|head| head.retry_after);
-        let asked_for = retry_after.max(self.reconnection_time);
-        let delay = self.config.backoff.delay(self.failures, asked_for, self.jitter.next());
-        let until = now.saturating_add(delay);
-        let is_late = |limit| until.saturating_sub(self.failing_since) > limit;
-        if self.config.max_failures.is_some_and(|max| self.failures >= max)
-            || self.config.give_up_after.is_some_and(is_late)
-        {
-            return self.stop(Closed::GaveUp(failure));
-        }
-        self.phase = Phase::Waiting { until, failure };
-    }
-
-    /// What the policy says of a failure.
-    fn may_try_again(&self, failure: Failure) -> bool {
-        match failure {
-            Failure::Status(401) if self.config.fresh_credentials => !self.was_unauthorized,
-            Failure::Status(status) => {
-                self.config.effective_policy() != Policy::Strict
-                    && may_pass(status)
-                    && self.is_repeatable()
-            }
-            Failure::ContentType => false,
-            _ => self.is_repeatable(),
-        }
-    }
-
-    fn stop(&mut self, closed: Closed) {
-        self.decoder.end_of_stream();
-        self.phase = Phase::Closed(closed);
-    }
-}
-
-/// "Content-Type is text/event-stream", whatever its parameters (section 9.2.3).
-fn is_event_stream(content_type: Option<&str>) -> bool {
-    let essence =
-        content_type.and_then(|value| value.as_bytes().split(|&byte| byte == b';').next());
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
-}
-
-/// Request Timeout, Too Early, Too Many Requests, and the server's own errors.
-const fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
 /// The items that a chunk completes, made by [`Session::handle_bytes`].
@@ -421,9 +282,10 @@ const fn may_pass(status: u16) -> bool {
 #[must_use = "items are read as they are asked for"]
 pub struct Items<'s, 'c> {
     frames: Frames<'s, 'c>,
-    phase: &'s mut Phase,
+    phase: &'s mut Phase<Closed>,
     failures: &'s mut u32,
-    reconnection_time: &'s mut Option<Duration>,
+    /// In milliseconds.
+    reconnection_time: &'s mut Option<u64>,
     config: &'s SessionConfig,
     /// The data that end the stream, if there are such.
     mark: Option<&'s str>,
@@ -480,7 +342,7 @@ impl<'c> Items<'_, 'c> {
     pub fn next_item(&mut self) -> Option<Result<Item<'_>, DecodeError>> {
         // Without a type it is no control event, and here nobody asks for its type either.
         if self.reads_by_data
-            && matches!(self.phase, Phase::Open { .. })
+            && matches!(self.phase, Phase::Open)
             && let Some(data) = self.frames.next_data_event()
         {
             *self.failures = 0;
@@ -547,12 +409,12 @@ impl<'c> Items<'_, 'c> {
     /// Reads up to the next thing that is not swallowed, and notes what follows from it, save for what
     /// a `stream-error` says.
     fn find(&mut self) -> Option<Result<Next<'c>, DecodeError>> {
-        while matches!(self.phase, Phase::Open { .. }) {
+        while matches!(self.phase, Phase::Open) {
             let fields = match self.frames.find()? {
                 Ok(Found::Event(fields)) => fields,
                 Ok(Found::Comment) => return Some(Ok(Next::Comment)),
                 Ok(Found::Retry(milliseconds)) => {
-                    *self.reconnection_time = Some(Duration::from_millis(milliseconds));
+                    *self.reconnection_time = Some(milliseconds);
                     continue;
                 }
                 Err(error) => return Some(Err(error)),

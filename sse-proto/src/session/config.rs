@@ -7,6 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::outcome::{Decision, Outcome};
+use super::rules::{NEVER, nanos};
 use crate::backoff::Backoff;
 use crate::decoder::DecoderConfig;
 
@@ -66,28 +67,39 @@ pub struct SessionConfig {
     policy: Option<Policy>,
     default_policy: Policy,
     decide: Option<Decide>,
-    pub(super) fresh_credentials: bool,
-    pub(super) backoff: Backoff,
-    pub(super) max_failures: Option<u32>,
-    pub(super) give_up_after: Option<Duration>,
-    pub(super) timeouts: Timeouts,
+    terms: Terms,
     pub(super) control_events: bool,
     pub(super) error_events: Vec<String>,
     pub(super) terminator: Option<Terminator>,
-    /// The end of the stream without the terminator is a failure.
-    pub(super) must_complete: bool,
     pub(super) decoder: DecoderConfig,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timeouts {
-    pub(super) connect: Duration,
-    pub(super) idle: Option<Duration>,
+/// What of it is for [`Rules`](super::rules::Rules). Times are in nanoseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) policy: Policy,
+    pub(super) fresh_credentials: bool,
+    pub(super) backoff: Backoff,
+    pub(super) max_failures: Option<u32>,
+    pub(super) give_up_after: u64,
+    pub(super) connect_timeout: u64,
+    pub(super) idle_timeout: u64,
+    /// The end of the stream without the terminator is a failure.
+    pub(super) must_complete: bool,
 }
 
-impl Default for Timeouts {
+impl Default for Terms {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(30), idle: Some(Duration::from_secs(45)) }
+        Self {
+            policy: Policy::Resilient,
+            fresh_credentials: false,
+            backoff: Backoff::default(),
+            max_failures: None,
+            give_up_after: NEVER,
+            connect_timeout: 30 * 1_000_000_000,
+            idle_timeout: 45 * 1_000_000_000,
+            must_complete: false,
+        }
     }
 }
 
@@ -140,13 +152,13 @@ impl SessionConfig {
     /// more request, whatever the policy; a second 401, without an open stream between them, is final.
     /// Default: no, the same credentials would be refused again.
     pub const fn fresh_credentials(mut self, fresh: bool) -> Self {
-        self.fresh_credentials = fresh;
+        self.terms.fresh_credentials = fresh;
         self
     }
 
     /// How long to wait between tries. Default: [`Backoff::default`].
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+        self.terms.backoff = backoff;
         self
     }
 
@@ -154,7 +166,7 @@ impl SessionConfig {
     /// never give up. Only an event (or a keep-alive) ends the row: a server that accepts every
     /// connection and says nothing has not helped anyone.
     pub const fn max_failures(mut self, failures: Option<u32>) -> Self {
-        self.max_failures = failures;
+        self.terms.max_failures = failures;
         self
     }
 
@@ -162,14 +174,14 @@ impl SessionConfig {
     /// them is not made. Default: `None`, never give up. It suits a program that has someone to tell;
     /// [`max_failures`](Self::max_failures) suits a test. A try that is under way is not cut short.
     pub const fn give_up_after(mut self, time: Option<Duration>) -> Self {
-        self.give_up_after = time;
+        self.terms.give_up_after = nanos_or_never(time);
         self
     }
 
     /// How long a try may take until the response's head has arrived. Default: 30 s. Shorter notices
     /// a dead server sooner; a model that thinks before it answers may need longer.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
+        self.terms.connect_timeout = nanos(timeout);
         self
     }
 
@@ -177,7 +189,7 @@ impl SessionConfig {
     /// 45 s, twice django-eventstream's keep-alive and some. With `None` a connection that was lost
     /// without a word (a sleeping laptop, a NAT that forgot) may never be noticed.
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.timeouts.idle = timeout;
+        self.terms.idle_timeout = nanos_or_never(timeout);
         self
     }
 
@@ -201,7 +213,7 @@ impl SessionConfig {
     /// none.
     pub fn until(mut self, terminator: impl Into<Terminator>) -> Self {
         self.terminator = Some(terminator.into());
-        self.must_complete = false;
+        self.terms.must_complete = false;
         self
     }
 
@@ -209,7 +221,7 @@ impl SessionConfig {
     /// [failed](super::Failure::Incomplete): half an answer is not taken for a whole one.
     pub fn must_end_with(mut self, terminator: impl Into<Terminator>) -> Self {
         self.terminator = Some(terminator.into());
-        self.must_complete = true;
+        self.terms.must_complete = true;
         self
     }
 
@@ -238,12 +250,19 @@ impl SessionConfig {
         self
     }
 
-    pub(super) fn effective_policy(&self) -> Policy {
-        self.policy.unwrap_or(self.default_policy)
+    pub(super) fn terms(&self) -> Terms {
+        Terms { policy: self.policy.unwrap_or(self.default_policy), ..self.terms.clone() }
     }
 
     /// The last word on a failure.
     pub(super) fn judge(&self, outcome: &Outcome) -> Decision {
         self.decide.as_ref().map_or(outcome.decision, |decide| (decide.0)(outcome))
+    }
+}
+
+const fn nanos_or_never(time: Option<Duration>) -> u64 {
+    match time {
+        Some(time) => nanos(time),
+        None => NEVER,
     }
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
+use super::rules::End;
 use crate::control::StreamError;
 
 /// Why a try did not last. It is followed by another one, unless that is too many or of no use.
@@ -112,15 +113,20 @@ impl Closed {
     pub const fn is_normal(&self) -> bool {
         matches!(self, Self::ByCaller | Self::Complete | Self::Ended)
     }
+}
 
-    /// What a failure becomes when it is final.
-    pub(super) fn after(failure: Failure, content_type: Option<&str>) -> Self {
-        match failure {
-            Failure::Ended => Self::Ended,
-            Failure::Status(204) => Self::NoContent,
-            Failure::Status(status) => Self::Status(status),
-            Failure::ContentType => Self::ContentType(content_type.map(Into::into)),
-            failure => Self::GaveUp(failure),
+/// What a failure becomes when it is final.
+impl From<End<'_>> for Closed {
+    fn from(end: End<'_>) -> Self {
+        match end {
+            End::ByCaller => Self::ByCaller,
+            End::After(Failure::Ended, _) => Self::Ended,
+            End::After(Failure::Status(204), _) => Self::NoContent,
+            End::After(Failure::Status(status), _) => Self::Status(status),
+            End::After(Failure::ContentType, found) => {
+                Self::ContentType(found.map(|found| String::from_utf8_lossy(found).into_owned()))
+            }
+            End::After(failure, _) | End::GaveUp(failure) => Self::GaveUp(failure),
         }
     }
 }
