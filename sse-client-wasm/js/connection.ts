@@ -2,8 +2,8 @@
 // here it is done. What has arrived is told before the time is: a page that stood still must not take
 // its own silence for the server's.
 
-import * as core from './core';
-import { Core } from './core';
+import * as is from './core';
+import { type Core, makeCore } from './core';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
@@ -34,6 +34,8 @@ export interface ConnectionOptions {
   connectTimeout?: number;
   /** What the random delay between tries grows to, in milliseconds. Default: 30,000. */
   max_retry_time?: number;
+  /** The greatest length of an event, and of a line, in bytes. What is longer is dropped. Default: 16 MiB. */
+  maxEventLength?: number;
   /** Replaces the browser's `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
 }
@@ -66,7 +68,7 @@ export const isNormal = (reason?: Reason) =>
 
 /** Who gets what comes out. */
 export interface Receiver {
-  row(kind: number, type: string, lastEventId: string, data: string, time: number): void;
+  row(type: string, lastEventId: string, data: string, time: number): void;
   status(status: Status): void;
   /** Waited for after each chunk. */
   drained?(): Promise<void> | undefined;
@@ -86,10 +88,10 @@ export interface Link {
 export interface Internal extends ConnectionOptions {
   flags?: number;
   terminator?: string;
+  /** Of a line alone. */
+  maxLineLength?: number;
 }
 
-/** A longer chunk is decoded piece by piece. */
-const PIECE = 1 << 16;
 /** When a time limit has passed, the connection is looked at once more after so many milliseconds. */
 const LOOK = 30;
 /** Of a refusal's body, how many characters are kept, and how long they are waited for. */
@@ -97,270 +99,241 @@ const BODY = 4096, BODY_WITHIN = 1000;
 
 const scope = globalThis as any;
 
-export class Connection implements Link {
-  url: string;
-  lastEventId: string;
-  /** Of the last response, after redirects. */
-  origin = '';
-  closed = false;
-  #options: Internal;
-  #to: Receiver;
-  #core?: Core;
-  #request?: AbortController;
-  #timer?: any;
-  #suspended = false;
-  /** How long this connection's clock has stood still, and since when. */
-  #lost = 0;
+/** Connects, and goes on until it is closed. */
+export const connect = (url: string, options: Internal, to: Receiver): Link => {
+  const { headers: given, policy = 'resilient', terminator = '', body } = options;
+  const { idleTimeout = 45000, maxEventLength = 1 << 24, maxLineLength = maxEventLength } = options;
+  const listening = new AbortController();
+  let core: Core | undefined;
+  let request: AbortController | undefined;
+  let timer: any;
+  let suspended = false;
+  /** How long this connection's clock has stood still. */
+  let lost = 0;
   /** By the wall clock, which goes on while the machine sleeps. */
-  #lastByte = 0;
-  #refusal: Pick<Status, 'body' | 'cause'> = {};
-  #unlisten: (() => void)[] = [];
+  let lastByte = 0;
+  let refusal: Pick<Status, 'body' | 'cause'> = {};
 
-  constructor(url: string, options: Internal, to: Receiver) {
-    this.url = url;
-    this.lastEventId = options.lastEventId ?? '';
-    this.#options = options;
-    this.#to = to;
-    this.#start();
-  }
+  const link = {
+    closed: false,
+    origin: '',
+    lastEventId: options.lastEventId ?? '',
+    get state() {
+      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0);
+    },
+    get reconnectionTime() {
+      return core?.calls.reconnection_time() ?? NaN;
+    },
+    reconnect() {
+      if (core && !link.closed) {
+        core.calls.reconnect(clock());
+        step();
+      }
+    },
+    close() {
+      if (!link.closed) {
+        core?.calls.close();
+        end();
+        to.status({ state: 'closed', reason: 'by-caller' });
+      }
+    },
+  };
 
-  get state(): number {
-    return this.closed ? core.CLOSED : (this.#core?.calls.state() ?? 0);
-  }
+  const clock = () => performance.now() - lost;
 
-  get reconnectionTime(): number {
-    return this.#core?.calls.reconnection_time() ?? NaN;
-  }
-
-  /** Connects anew, now. */
-  reconnect() {
-    if (this.#core && !this.closed) {
-      this.#core.calls.reconnect(this.#now());
-      this.#step();
-    }
-  }
-
-  /** Ends it. Nothing is delivered after this. */
-  close() {
-    if (!this.closed) {
-      this.#core?.calls.close();
-      this.#end();
-      this.#to.status({ state: 'closed', reason: 'by-caller' });
-    }
-  }
-
-  #now() {
-    return performance.now() - this.#lost;
-  }
-
-  async #start() {
-    const { headers, policy, lastEventId, terminator = '', ...options } = this.#options;
+  const start = async () => {
     try {
-      const made = await Core.make();
-      if (this.closed) return;
+      const made = await makeCore();
+      if (link.closed) return;
       const flags =
-        ['resilient', 'strict', 'once', 'resume'].indexOf(policy ?? 'resilient') |
-        (typeof headers === 'function' ? core.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
-      const id = lastEventId ? new TextEncoder().encode(lastEventId).length : -1;
-      const length = made.write((lastEventId ?? '') + terminator);
-      const { max_retry_time = 30000, idleTimeout = 45000, connectTimeout = 30000 } = options;
-      made.calls.start(Math.random(), flags, max_retry_time, idleTimeout, connectTimeout, id, length - Math.max(id, 0));
-      this.#core = made;
+        ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
+        (typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
+      const id = made.write(link.lastEventId);
+      made.calls.start(
+        Math.random(), flags, options.max_retry_time ?? 30000, idleTimeout, options.connectTimeout ?? 30000,
+        maxEventLength, maxLineLength, id, made.write(terminator, id),
+      );
+      core = made;
     } catch (cause) {
-      if (this.closed) return;
+      if (link.closed) return;
       // Without WebAssembly there is nothing to try again.
-      this.#end();
-      return this.#to.status({ state: 'closed', reason: 'network', cause });
+      end();
+      return to.status({ state: 'closed', reason: 'network', cause });
     }
-    this.#listen();
-    this.#step();
-  }
+    listen();
+    step();
+  };
 
   /** Does what the session says. */
-  #step() {
-    clearTimeout(this.#timer);
-    if (this.#suspended || this.closed) return;
-    const { calls } = this.#core!;
-    let step = calls.step(this.#now());
-    if ((step & 255) === core.CONNECT) {
-      const [id] = this.#core!.read();
-      this.#to.status({ state: 'connecting' });
-      if (this.closed) return;
-      this.#connect(id, !!(step & core.BY_GET));
-      step = calls.step(this.#now());
+  const step = () => {
+    clearTimeout(timer);
+    if (suspended || link.closed) return;
+    const { calls } = core!;
+    let next = calls.step(clock());
+    if ((next & 255) === is.CONNECT) {
+      to.status({ state: 'connecting' });
+      if (link.closed) return;
+      ask(next & is.SEND_ID ? link.lastEventId : '', !!(next & is.BY_GET));
+      next = calls.step(clock());
     }
     const until = calls.until();
     const reason = calls.reason();
-    const why = { reason: REASONS[reason & 255], code: reason >> 8 || undefined, ...this.#refusal };
-    if (step === core.STOP) {
-      this.#end();
-      return this.#to.status({ state: 'closed', ...why });
+    const why = { reason: REASONS[reason & 255], code: reason >> 8 || undefined, ...refusal };
+    if (next === is.STOP) {
+      end();
+      return to.status({ state: 'closed', ...why });
     }
-    if (until < Infinity) this.#wait(step, until, until - this.#now());
-    if (step === core.SLEEP && this.#request) {
-      this.#drop();
-      this.#to.status({ state: 'waiting', nextRetry: Date.now() + until - this.#now(), ...why });
+    if (until < Infinity) wait(until, until - clock(), next === is.READ);
+    if (next === is.SLEEP && request) {
+      drop();
+      to.status({ state: 'waiting', nextRetry: Date.now() + until - clock(), ...why });
     }
-  }
+  };
 
-  #wait(step: number, until: number, time: number, look = step === core.READ) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (look && this.#now() >= until) this.#wait(step, until, LOOK, false);
-      else this.#step();
+  const wait = (until: number, time: number, look: boolean) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (look && clock() >= until) wait(until, LOOK, false);
+      else step();
     }, Math.min(Math.max(Math.ceil(time), 0), 0x7fffffff));
-  }
+  };
 
-  #drop() {
-    const request = this.#request;
-    this.#request = undefined;
-    request?.abort();
-  }
+  const drop = () => {
+    const dropped = request;
+    request = undefined;
+    dropped?.abort();
+  };
 
-  #end() {
-    this.closed = true;
-    clearTimeout(this.#timer);
-    this.#drop();
-    for (const unlisten of this.#unlisten.splice(0)) unlisten();
-  }
+  const end = () => {
+    link.closed = true;
+    clearTimeout(timer);
+    drop();
+    listening.abort();
+  };
 
-  async #connect(id: string, byGet: boolean) {
-    this.#drop();
-    const request = (this.#request = new AbortController());
-    const { signal } = request;
-    const { headers: given, method, body, withCredentials } = this.#options;
-    const { calls } = this.#core!;
-    this.#refusal = {};
+  const ask = async (id: string, byGet: boolean) => {
+    drop();
+    const { signal } = (request = new AbortController());
+    const { calls, write } = core!;
+    refusal = {};
     try {
       let headers: Headers;
       try {
-        const attempt = { lastEventId: id };
-        headers = new Headers(typeof given === 'function' ? await given(attempt) : given);
+        headers = new Headers(typeof given === 'function' ? await given({ lastEventId: id }) : given);
       } catch (cause) {
         if (signal.aborted) return;
-        this.#refusal = { cause };
-        calls.unsent(this.#now());
-        return this.#step();
+        refusal = { cause };
+        calls.unsent(clock());
+        return step();
       }
       if (signal.aborted) return;
-      let { url } = this;
+      let target = url;
       if (!headers.has('Accept')) headers.set('Accept', 'text/event-stream');
       // Another origin would have to allow the header first, and most do not.
-      if (id && this.#isElsewhere()) url = withId(url, id);
+      if (id && isElsewhere()) target = withId(url, id);
       else if (id) headers.set('Last-Event-ID', String.fromCharCode(...new TextEncoder().encode(id)));
-      const response = await (this.#options.fetch ?? fetch)(url, {
-        method: byGet ? 'GET' : method,
+      const response = await (options.fetch ?? fetch)(target, {
+        method: byGet ? 'GET' : options.method,
         body: byGet ? null : body,
         headers,
         signal,
         cache: 'no-store',
-        credentials: withCredentials ? 'include' : 'same-origin',
+        credentials: options.withCredentials ? 'include' : 'same-origin',
       });
       if (signal.aborted) return;
-      if (response.url) this.origin = new URL(response.url).origin;
-      const type = response.headers.get('Content-Type');
-      const length = type === null ? -1 : this.#core!.write(type);
-      calls.response(this.#now(), response.status, retryAfter(response), length);
-      if (calls.state() === core.OPEN) {
-        this.#lastByte = Date.now();
-        this.#to.status({ state: 'open' });
-        this.#step();
+      if (response.url) link.origin = new URL(response.url).origin;
+      const type = write(response.headers.get('Content-Type') ?? '');
+      calls.response(clock(), response.status, retryAfter(response), type);
+      if (calls.state() === is.OPEN) {
+        lastByte = Date.now();
+        to.status({ state: 'open' });
+        step();
         const reader = response.body?.getReader();
         for (;;) {
           const chunk = await reader?.read();
           if (signal.aborted) return;
           if (!chunk || chunk.done) break;
-          this.#chunk(chunk.value, signal);
-          const drained = this.#to.drained?.();
-          if (drained) await this.#stand(drained);
+          take(chunk.value, signal);
+          const drained = to.drained?.();
+          if (drained) {
+            // Stands still until there is room, and the clock with it.
+            const since = performance.now();
+            clearTimeout(timer);
+            await drained;
+            lost += performance.now() - since;
+            step();
+          }
           if (signal.aborted) return;
         }
-        calls.end(this.#now());
+        calls.end(clock());
       } else {
-        clearTimeout(this.#timer);
-        this.#refusal = { body: await beginning(response) };
+        clearTimeout(timer);
+        refusal = { body: await beginning(response) };
         if (signal.aborted) return;
       }
     } catch (cause) {
       if (signal.aborted) return;
-      this.#refusal = { cause };
-      calls.error(this.#now());
+      refusal = { cause };
+      calls.error(clock());
     }
-    this.#step();
-  }
+    step();
+  };
 
-  /** Stands still until there is room, and the clock with it. */
-  async #stand(drained: Promise<void>) {
-    const since = performance.now();
-    clearTimeout(this.#timer);
-    await drained;
-    this.#lost += performance.now() - since;
-    this.#step();
-  }
-
-  #chunk(bytes: Uint8Array, signal: AbortSignal) {
-    this.#lastByte = Date.now();
-    const made = this.#core!;
-    const now = this.#now();
-    for (let at = 0; at < bytes.length; at += PIECE) {
-      made.calls.push(now, made.write(bytes.subarray(at, at + PIECE)));
-      const [text, table] = made.read();
-      const { length } = table;
-      let start = 0;
-      for (let row = 0; row + 4 <= length; row += 4) {
-        const kind = table[row], type = table[row + 1], id = table[row + 2], data = table[row + 3];
-        if (kind !== core.COMMENT && kind !== core.TOO_LONG) this.lastEventId = text.slice(type, id);
-        this.#to.row(kind, text.slice(start, type), this.lastEventId, text.slice(id, data), now);
-        start = data;
-        if (this.closed) return;
+  const take = (bytes: Uint8Array, signal: AbortSignal) => {
+    lastByte = Date.now();
+    const now = clock();
+    for (const rows of core!.push(now, bytes)) {
+      for (let row = 0; row + 3 < rows.length; row += 3) {
+        const type = rows[row + 1];
+        link.lastEventId = rows[row + 2];
+        if (type !== is.NOTE) to.row(type || 'message', link.lastEventId, rows[row], now);
+        else if (rows[row]) console.warn('An event was longer than the limit, and dropped');
+        if (link.closed) return;
       }
-      this.lastEventId = text.slice(start);
       // A listener has asked for a new connection: the rest comes again.
       if (signal.aborted) return;
     }
-    this.#step();
-  }
+    step();
+  };
 
-  #isElsewhere() {
+  const isElsewhere = () => {
     const { origin } = scope;
-    const target = this.origin || new URL(this.url).origin;
-    return origin !== undefined && (target !== origin || new URL(this.url).origin !== origin);
-  }
+    return origin && [new URL(url).origin, link.origin || origin].some((other) => other !== origin);
+  };
 
   /** Pages come and go, and networks too. */
-  #listen() {
-    if (this.#options.policy === 'once' || !scope.addEventListener) return;
-    const on = (target: EventTarget, type: string, then: () => void) => {
-      target.addEventListener(type, then);
-      this.#unlisten.push(() => target.removeEventListener(type, then));
-    };
+  const listen = () => {
+    if (policy === 'once' || !scope.addEventListener) return;
+    const on = (target: EventTarget, type: string, then: () => void) => target.addEventListener(type, then, listening);
+    // What is under way belongs to the network that was.
     const anew = () => {
-      // What is under way belongs to the network that was.
-      if (!this.state) this.#core!.calls.error(this.#now());
-      this.reconnect();
+      if (!link.state) core!.calls.error(clock());
+      link.reconnect();
     };
     on(scope, 'online', anew);
     if (!scope.document) return;
     on(scope, 'pagehide', () => {
-      this.#suspended = true;
-      clearTimeout(this.#timer);
-      this.#drop();
+      suspended = true;
+      clearTimeout(timer);
+      drop();
     });
     on(scope, 'pageshow', () => {
-      if (!this.#suspended) return;
-      this.#suspended = false;
-      this.#core!.calls.error(this.#now());
-      this.reconnect();
+      if (!suspended) return;
+      suspended = false;
+      core!.calls.error(clock());
+      link.reconnect();
     });
     on(scope.document, 'visibilitychange', () => {
-      if (scope.document.visibilityState !== 'visible' || this.#suspended) return;
-      const { idleTimeout = 45000 } = this.#options;
-      const stalled = this.state === core.OPEN && idleTimeout && Date.now() - this.#lastByte > idleTimeout;
+      if (scope.document.visibilityState !== 'visible' || suspended) return;
+      const stalled = link.state === is.OPEN && idleTimeout && Date.now() - lastByte > idleTimeout;
       // Hidden pages have slow timers.
-      if (stalled || (!this.state && !this.#request)) this.reconnect();
+      if (stalled || (!link.state && !request)) link.reconnect();
     });
-  }
-}
+  };
+
+  start();
+  return link;
+};
 
 /** The URL with the id in its query, in place of one that is there. */
 export const withId = (url: string, id: string) => {

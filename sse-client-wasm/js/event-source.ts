@@ -1,8 +1,8 @@
 // The surface: `EventSource` as pages know it, and `ReconnectingEventSource`.
 
-import { CONTROL_EVENTS, COMMENT, TOO_LONG } from './core';
+import { CONTROL_EVENTS } from './core';
 import {
-  Connection, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
+  connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection';
 
 const scope = globalThis as any;
@@ -87,7 +87,7 @@ export class SourceBase extends EventTarget {
   constructor(
     url: string | URL,
     options: Internal,
-    connect = (url: string, options: Internal, to: Receiver): Link => new Connection(url, options, to),
+    make: (url: string, options: Internal, to: Receiver) => Link = connect,
   ) {
     super();
     const base = scope.document?.baseURI ?? scope.location?.href;
@@ -97,10 +97,8 @@ export class SourceBase extends EventTarget {
       throw new DOMException(`"${url}" is not a URL`, 'SyntaxError');
     }
     this.withCredentials = !!options.withCredentials;
-    this.#connection = connect(this.url, { flags: CONTROL_EVENTS, ...options }, {
-      row: (kind, type, id, data, time) => {
-        if (kind !== COMMENT && kind !== TOO_LONG) this.#deliver(type, id, data, time);
-      },
+    this.#connection = make(this.url, { flags: CONTROL_EVENTS, ...options }, {
+      row: (type, id, data, time) => this.#deliver(type, id, data, time),
       status: (status) => this.#change(status),
     });
   }

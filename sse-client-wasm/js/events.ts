@@ -1,7 +1,7 @@
 // An event stream as an async iterator: for requests of any method, and for streams that end.
 
-import { COMMENT, MUST_COMPLETE, RESET, TOO_LONG, STREAM_ERROR } from './core';
-import { Connection, isNormal, type ConnectionOptions, type Status } from './connection';
+import { MUST_COMPLETE } from './core';
+import { connect, isNormal, type ConnectionOptions, type Status } from './connection';
 
 export interface ServerSentEvent {
   type: string;
@@ -51,16 +51,16 @@ export async function* events(
   let empty: (() => void) | undefined;
   let ended: Status | undefined;
   let failure: string | undefined;
-  const connection = new Connection(absolute.href, {
+  const connection = connect(absolute.href, {
     ...options,
     policy: policy ?? (isRead ? 'resilient' : 'once'),
     method: method ?? (isRead ? 'GET' : 'POST'),
     terminator: until,
     flags: mustComplete ? MUST_COMPLETE : 0,
   }, {
-    row(kind, type, lastEventId, data) {
-      if (kind === STREAM_ERROR) failure = data;
-      else if (kind !== COMMENT && kind !== TOO_LONG) queue.push({ type, data, lastEventId });
+    row(type, lastEventId, data) {
+      if (type === 'stream-error') failure = data;
+      else queue.push({ type, data, lastEventId });
     },
     status(status) {
       onstatus?.(status);
@@ -102,5 +102,3 @@ export async function* events(
     empty?.();
   }
 }
-
-export { RESET };

@@ -2,7 +2,7 @@
 // one. Who has the lock leads: it connects, and tells the others what comes. When it goes, the next one
 // gets the lock, and continues from what it has seen.
 
-import { Connection, type Internal, type Link, type Receiver, type Status } from './connection';
+import { connect, type Internal, type Link, type Receiver, type Status } from './connection';
 import { SourceBase, type SourceOptions } from './event-source';
 
 const scope = globalThis as any;
@@ -29,7 +29,7 @@ class Share implements Link {
   #status: Status = { state: 'connecting' };
   #channel!: BroadcastChannel;
   #wish!: AbortController;
-  #leading?: Connection;
+  #leading?: Link;
   #hide = () => this.#leave();
   #show = ({ persisted }: PageTransitionEvent) => persisted && this.#join();
 
@@ -87,7 +87,7 @@ class Share implements Link {
   /** Until it leaves. */
   #lead(signal: AbortSignal) {
     const options = { ...this.#options, lastEventId: this.lastEventId };
-    const connection = (this.#leading = new Connection(this.#url, options, {
+    const connection = (this.#leading = connect(this.#url, options, {
       row: (...row) => {
         const { origin, lastEventId } = connection;
         this.#say({ row, origin, lastEventId });

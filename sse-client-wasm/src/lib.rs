@@ -13,12 +13,12 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![deny(missing_docs)]
 
+#[cfg(any(target_arch = "wasm32", clippy))]
 extern crate alloc;
 
 // Elsewhere clippy alone looks at it.
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod abi;
 mod source;
-mod text;
 
-pub use source::{Settings, Source, flag, kind, reason, state, step};
+pub use source::{Settings, Source, flag, reason, state, step};

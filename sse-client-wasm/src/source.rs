@@ -1,18 +1,12 @@
 //! One event source: a session, and what its driver in JavaScript tells and asks it.
 
-use alloc::string::String;
 use core::time::Duration;
 
-use sse_proto::{
-    Backoff, Closed, Failure, Policy, RawItem, ResponseHead, Session, SessionConfig, Step,
-    Terminator,
-};
-
-use crate::text::Text;
+use sse_proto::{Backoff, Failure, Policy, RowClosed, RowConfig, RowSession, RowStep};
 
 /// What [`Source::step`] returns: what to do next, in the lowest byte, and flags above it.
 pub mod step {
-    /// Drop any response and send a request. The text is the last event ID, if there is one to send.
+    /// Drop any response and send a request.
     pub const CONNECT: u32 = 0;
     /// Go on reading, until [`until`](super::Source::until).
     pub const READ: u32 = 1;
@@ -20,8 +14,9 @@ pub mod step {
     pub const SLEEP: u32 = 2;
     /// It is over.
     pub const STOP: u32 = 3;
-    /// With [`CONNECT`]: there is a last event ID that HTTP cannot carry.
-    pub const ID_WITHHELD: u32 = 1 << 8;
+    /// With [`CONNECT`]: send the last event ID, which JavaScript has from the last row. If there is one
+    /// and it is not to be sent, HTTP cannot carry it.
+    pub const SEND_ID: u32 = 1 << 8;
     /// With [`CONNECT`]: send a `GET` without a body.
     pub const BY_GET: u32 = 1 << 9;
 }
@@ -34,20 +29,6 @@ pub mod state {
     pub const OPEN: u32 = 1;
     /// It is over.
     pub const CLOSED: u32 = 2;
-}
-
-/// What kind of row [`Source::push`] has written.
-pub mod kind {
-    /// An event.
-    pub const EVENT: u32 = 0;
-    /// A `stream-reset`: an event, and events before it are missing.
-    pub const RESET: u32 = 3;
-    /// A `stream-error`: an event, and the last one.
-    pub const STREAM_ERROR: u32 = 4;
-    /// A comment, in the place of the data.
-    pub const COMMENT: u32 = 1;
-    /// An event that was longer than the limit, and was dropped.
-    pub const TOO_LONG: u32 = 2;
 }
 
 /// What [`Source::reason`] returns: why the last try, or the source, has ended; of a status with the
@@ -89,8 +70,6 @@ pub mod flag {
     pub const CONTROL_EVENTS: u32 = 1 << 3;
     /// A stream that ends without its last event has failed.
     pub const MUST_COMPLETE: u32 = 1 << 4;
-    /// Comments are delivered.
-    pub const COMMENTS: u32 = 1 << 5;
 }
 
 /// How a source behaves. Times are in milliseconds.
@@ -106,65 +85,57 @@ pub struct Settings {
     pub idle_timeout: f64,
     /// How long a response may take.
     pub connect_timeout: f64,
+    /// The greatest length of an event in bytes.
+    pub max_event_len: usize,
+    /// The greatest length of a line in bytes.
+    pub max_line_len: usize,
 }
 
 /// One event source. Its driver in JavaScript owns the clock (in milliseconds) and the connection.
 #[derive(Debug)]
 pub struct Source {
-    session: Session,
-    output: Text,
+    session: RowSession,
     until: f64,
 }
 
 impl Source {
-    /// A source that has not connected yet, and continues from this last event ID, if there is one. An
-    /// event with the data `terminator` completes the stream, unless that is empty.
-    pub fn new(settings: Settings, id: Option<&[u8]>, terminator: &[u8]) -> Self {
-        let Settings { seed, flags, .. } = settings;
+    /// A source that has not connected yet, and continues from this last event ID, if it is not empty.
+    /// An event with the data `terminator` completes the stream, unless that is empty.
+    pub fn new(settings: &Settings, id: &[u8], terminator: &[u8]) -> Self {
+        let flags = settings.flags;
         let longest = duration(settings.max_retry);
-        let backoff = Backoff::default();
-        let first = Duration::from_secs(1).min(longest);
-        let idle = (settings.idle_timeout > 0.0).then(|| duration(settings.idle_timeout));
-        let mut config = SessionConfig::default()
-            .policy(match flags & flag::POLICY {
+        let config = RowConfig {
+            policy: match flags & flag::POLICY {
                 0 => Policy::Resilient,
                 1 => Policy::Strict,
                 2 => Policy::Once,
                 _ => Policy::Resume,
-            })
-            .fresh_credentials(flags & flag::FRESH_CREDENTIALS != 0)
-            .control_events(flags & flag::CONTROL_EVENTS != 0)
-            .comments(flags & flag::COMMENTS != 0)
-            .backoff(backoff.initial(first).max(longest))
-            .idle_timeout(idle)
-            .connect_timeout(duration(settings.connect_timeout));
-        if !terminator.is_empty() {
-            let terminator = Terminator::Data(owned(terminator));
-            let must_complete = flags & flag::MUST_COMPLETE != 0;
-            config = if must_complete {
-                config.must_end_with(terminator)
-            } else {
-                config.until(terminator)
-            };
-        }
-        let mut session = Session::new(config, seed.to_bits());
-        session.set_last_event_id(id.map(owned));
-        Self { session, output: Text::default(), until: f64::INFINITY }
+            },
+            fresh_credentials: flags & flag::FRESH_CREDENTIALS != 0,
+            backoff: Backoff::default().initial(Duration::from_secs(1).min(longest)).max(longest),
+            connect_timeout: duration(settings.connect_timeout),
+            idle_timeout: (settings.idle_timeout > 0.0).then(|| duration(settings.idle_timeout)),
+            control_events: flags & flag::CONTROL_EVENTS != 0,
+            terminator: terminator.into(),
+            must_complete: flags & flag::MUST_COMPLETE != 0,
+            max_event_len: settings.max_event_len,
+            max_line_len: settings.max_line_len,
+            last_event_id: id.into(),
+        };
+        Self { session: RowSession::new(config, settings.seed.to_bits()), until: f64::INFINITY }
     }
 
     /// What to do now; see [`step`].
     pub fn step(&mut self, now: f64) -> u32 {
-        self.output.clear();
         let (step, until) = match self.session.poll(duration(now)) {
-            Step::Connect(request) => {
-                self.output.push(request.last_event_id.unwrap_or_default());
-                let withheld = if request.id_withheld { step::ID_WITHHELD } else { 0 };
-                let by_get = if request.by_get { step::BY_GET } else { 0 };
-                (step::CONNECT | withheld | by_get, None)
+            RowStep::Connect { sends_id, by_get } => {
+                let send_id = if sends_id { step::SEND_ID } else { 0 };
+                let by_get = if by_get { step::BY_GET } else { 0 };
+                (step::CONNECT | send_id | by_get, None)
             }
-            Step::Read { until } => (step::READ, until),
-            Step::Sleep { until } => (step::SLEEP, Some(until)),
-            Step::Stop(_) => (step::STOP, None),
+            RowStep::Read { until } => (step::READ, until),
+            RowStep::Sleep { until } => (step::SLEEP, Some(until)),
+            RowStep::Stop => (step::STOP, None),
         };
         self.until = until.map_or(f64::INFINITY, milliseconds);
         step
@@ -177,52 +148,16 @@ impl Source {
 
     /// The head of a response: its status, how long it asks to wait (not a number: it does not), and
     /// its content type.
-    pub fn response(
-        &mut self,
-        now: f64,
-        status: u32,
-        retry_after: f64,
-        content_type: Option<&[u8]>,
-    ) {
-        let head = ResponseHead {
-            status: u16::try_from(status).unwrap_or_default(),
-            content_type: content_type.and_then(|bytes| str::from_utf8(bytes).ok()),
-            retry_after: (retry_after >= 0.0).then(|| duration(retry_after)),
-        };
-        self.session.handle_response(duration(now), &head);
+    pub fn response(&mut self, now: f64, status: u32, retry_after: f64, content_type: &[u8]) {
+        let status = u16::try_from(status).unwrap_or_default();
+        let retry_after = duration(retry_after);
+        self.session.handle_response(duration(now), status, Some(content_type), retry_after);
     }
 
-    /// Bytes of the body have arrived. Of what they complete there is a row in the [table](Self::table) for each: its [kind], and the ends of its type (empty: `message`), its
-    /// last event ID and its data in the [text](Self::text). After the last row is the end of the last
-    /// event ID of all.
-    pub fn push(&mut self, now: f64, chunk: &[u8]) {
-        let Self { session, output, .. } = self;
-        output.clear();
-        let mut items = session.handle_bytes(duration(now), chunk);
-        let mut row = |kind, event_type: &str, id: &str, data: &str| {
-            output.note(kind);
-            output.push(event_type);
-            output.push(id);
-            output.push(data);
-        };
-        while let Some(item) = items.next_raw_item() {
-            let (kind, event) = match &item {
-                Ok(RawItem::Event(event) | RawItem::Error(event)) => (kind::EVENT, event),
-                Ok(RawItem::Reset(event)) => (kind::RESET, event),
-                Ok(RawItem::StreamError(event)) => (kind::STREAM_ERROR, event),
-                Ok(RawItem::Comment(comment)) => {
-                    row(kind::COMMENT, "", "", comment);
-                    continue;
-                }
-                Ok(_) => continue,
-                Err(_) => {
-                    row(kind::TOO_LONG, "", "", "");
-                    continue;
-                }
-            };
-            row(kind, event.event_type(), event.last_event_id(), event.data());
-        }
-        output.push(session.last_event_id().unwrap_or_default());
+    /// Bytes of the body have arrived. Of what they complete there is a row each:
+    /// [`RowSession::handle_bytes`] says what is in it.
+    pub fn push(&mut self, now: f64, chunk: &[u8]) -> &[u8] {
+        self.session.handle_bytes(duration(now), chunk)
     }
 
     /// The body has ended.
@@ -261,18 +196,26 @@ impl Source {
 
     /// See [`reason`].
     pub fn reason(&self) -> u32 {
-        let Some(closed) = self.session.closed() else {
-            return self.session.failure().map_or(reason::NONE, of_failure);
+        let failure = match self.session.closed() {
+            Some(RowClosed::ByCaller) => return reason::BY_CALLER,
+            Some(RowClosed::Complete) => return reason::COMPLETE,
+            Some(RowClosed::StreamError) => return reason::STREAM_ERROR,
+            Some(RowClosed::Failed(failure)) => failure,
+            Some(_) => return reason::NETWORK,
+            None => match self.session.failure() {
+                Some(failure) => failure,
+                None => return reason::NONE,
+            },
         };
-        match closed {
-            Closed::ByCaller => reason::BY_CALLER,
-            Closed::Complete => reason::COMPLETE,
-            Closed::Ended => reason::ENDED,
-            Closed::NoContent => of_failure(Failure::Status(204)),
-            Closed::Status(status) => of_failure(Failure::Status(*status)),
-            Closed::ContentType(_) => reason::CONTENT_TYPE,
-            Closed::StreamError(_) => reason::STREAM_ERROR,
-            Closed::GaveUp(failure) => of_failure(*failure),
+        match failure {
+            Failure::Ended => reason::ENDED,
+            Failure::Incomplete => reason::INCOMPLETE,
+            Failure::Status(status) => reason::STATUS | u32::from(status) << 8,
+            Failure::ContentType => reason::CONTENT_TYPE,
+            Failure::ConnectTimeout => reason::CONNECT_TIMEOUT,
+            Failure::IdleTimeout => reason::IDLE_TIMEOUT,
+            Failure::Headers => reason::HEADERS,
+            Failure::ByCaller => reason::BY_CALLER,
             _ => reason::NETWORK,
         }
     }
@@ -281,35 +224,6 @@ impl Source {
     pub fn reconnection_time(&self) -> f64 {
         self.session.reconnection_time().map_or(f64::NAN, milliseconds)
     }
-
-    /// The text of the last call.
-    pub fn text(&self) -> &str {
-        self.output.text()
-    }
-
-    /// The table of the last call.
-    pub fn table(&self) -> &[u32] {
-        self.output.table()
-    }
-}
-
-const fn of_failure(failure: Failure) -> u32 {
-    match failure {
-        Failure::Ended => reason::ENDED,
-        Failure::Incomplete => reason::INCOMPLETE,
-        Failure::Status(status) => reason::STATUS | (status as u32) << 8,
-        Failure::ContentType => reason::CONTENT_TYPE,
-        Failure::ConnectTimeout => reason::CONNECT_TIMEOUT,
-        Failure::IdleTimeout => reason::IDLE_TIMEOUT,
-        Failure::Headers => reason::HEADERS,
-        Failure::ByCaller => reason::BY_CALLER,
-        _ => reason::NETWORK,
-    }
-}
-
-/// What JavaScript has encoded is UTF-8.
-fn owned(bytes: &[u8]) -> String {
-    str::from_utf8(bytes).unwrap_or_default().into()
 }
 
 /// Of milliseconds; what is no time is none.
@@ -333,53 +247,52 @@ mod tests {
         max_retry: 0.0,
         idle_timeout: 1000.0,
         connect_timeout: 500.0,
+        max_event_len: 100,
+        max_line_len: 100,
     };
 
     fn open(source: &mut Source) {
         assert_eq!(source.step(0.0) & 0xFF, step::CONNECT);
-        source.response(1.0, 200, f64::NAN, Some(b"text/event-stream"));
+        source.response(1.0, 200, f64::NAN, b"text/event-stream");
         assert_eq!(source.state(), state::OPEN);
     }
 
     #[test]
-    fn the_events_of_a_chunk_are_one_text_with_a_table() {
-        let mut source = Source::new(SETTINGS, None, b"");
+    fn the_events_of_a_chunk_are_rows() {
+        let mut source = Source::new(&SETTINGS, b"", b"");
         open(&mut source);
-        source.push(2.0, "id: 1\ndata: \u{e9}\n\nevent: x\ndata: 😀\n\ndata: cu".as_bytes());
-        assert_eq!(source.text(), "message1éx1😀1");
-        assert_eq!(source.table(), [kind::EVENT, 7, 8, 9, kind::EVENT, 10, 11, 13, 14]);
-        source.push(3.0, b"t\n\n");
-        assert_eq!(source.text(), "message1cut1");
-        assert_eq!(source.table(), [kind::EVENT, 7, 8, 11, 12]);
+        let rows = source.push(2.0, b"id: 1\ndata: a\n\nevent: x\ndata: b\ndata\n\ndata: cu");
+        assert_eq!(rows, b"a\r\r1\rb\n\rx\r1\r");
+        assert_eq!(source.push(3.0, b"t\n\n"), b"cut\r\r1\r");
+        let long = [b'a'; 101];
+        assert_eq!(source.push(4.0, &long), b"!\r\n\r1\r", "too long, and told at once");
+        assert_eq!(source.push(4.0, b"\n\nid\n\n"), b"\r\n\r\r", "only the id is another");
     }
 
     #[test]
     fn a_failure_is_told_with_the_time_of_the_next_try() {
-        let mut source = Source::new(SETTINGS, Some(b"7"), b"");
-        assert_eq!(source.step(0.0), step::CONNECT);
-        assert_eq!(source.text(), "7", "the id to send");
+        let mut source = Source::new(&SETTINGS, b"7", b"");
+        assert_eq!(source.step(0.0), step::CONNECT | step::SEND_ID);
         assert_eq!((source.step(0.0), source.until()), (step::READ, 500.0));
-        source.response(1.0, 503, 2000.0, None);
+        source.response(1.0, 503, 2000.0, b"");
         assert_eq!(source.step(1.0), step::SLEEP);
         assert!((source.until() - 2001.0).abs() < 0.01, "{}", source.until());
         assert_eq!(source.reason(), reason::STATUS | 503 << 8);
         source.reconnect(300.0);
-        assert_eq!(source.step(300.0), step::CONNECT);
-        source.response(301.0, 204, f64::NAN, None);
+        assert_eq!(source.step(300.0), step::CONNECT | step::SEND_ID);
+        source.response(301.0, 204, f64::NAN, b"");
         assert_eq!((source.step(301.0), source.state()), (step::STOP, state::CLOSED));
         assert_eq!(source.reason(), reason::STATUS | 204 << 8);
     }
 
     #[test]
-    fn control_events_are_rows_of_their_own_kinds() {
-        let mut source = Source::new(SETTINGS, None, b"");
+    fn control_events_are_rows_too() {
+        let mut source = Source::new(&SETTINGS, b"", b"");
         open(&mut source);
-        source.push(2.0, b"event: stream-reset\nid: a:3\ndata: {'channels': ['a']}\n\n");
-        assert_eq!(source.text(), "stream-reseta:3{'channels': ['a']}a:3");
-        assert_eq!(source.table()[0], kind::RESET);
-        source.push(3.0, b"event: stream-error\nid: error\ndata: no\n\ndata: late\n\n");
-        assert_eq!(source.text(), "stream-errora:3noa:3");
-        assert_eq!(source.table()[0], kind::STREAM_ERROR);
+        let rows = source.push(2.0, b"event: stream-reset\nid: a:3\ndata: {'channels': ['a']}\n\n");
+        assert_eq!(rows, b"{'channels': ['a']}\rstream-reset\ra:3\r");
+        let rows = source.push(3.0, b"event: stream-error\nid: error\ndata: no\n\ndata: late\n\n");
+        assert_eq!(rows, b"no\rstream-error\ra:3\r");
         assert_eq!((source.step(4.0), source.reason()), (step::STOP, reason::STREAM_ERROR));
     }
 
@@ -390,10 +303,9 @@ mod tests {
             (&b"data: a\n\ndata: [DONE]\n\n"[..], reason::COMPLETE),
             (b"data: a\n\n", reason::INCOMPLETE),
         ] {
-            let mut source = Source::new(settings, None, b"[DONE]");
+            let mut source = Source::new(&settings, b"", b"[DONE]");
             open(&mut source);
-            source.push(2.0, chunk);
-            assert_eq!(source.text(), "messagea");
+            assert!(source.push(2.0, chunk).starts_with(b"a\r\r\r"));
             source.end(3.0);
             assert_eq!((source.step(3.0), source.reason()), (step::STOP, reason));
         }

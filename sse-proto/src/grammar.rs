@@ -251,8 +251,9 @@ pub(crate) fn milliseconds(value: &[u8]) -> Option<u64> {
         return None;
     }
     value.iter().try_fold(0u64, |number, byte| {
-        byte.is_ascii_digit()
-            .then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+        let digit = u64::from(byte.is_ascii_digit().then(|| byte - b'0')?);
+        // `saturating_mul` is a function of its own where there are no 128 bits.
+        Some(if number > u64::MAX / 10 { u64::MAX } else { (number * 10).saturating_add(digit) })
     })
 }
 

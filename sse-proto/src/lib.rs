@@ -82,6 +82,6 @@ pub use decoder::{DecodeError, Decoder, DecoderConfig, Frame, Frames};
 pub use encoder::{Rendered, encode_comment, encode_retry};
 pub use event::{DEFAULT_EVENT_TYPE, Event, EventBuilder, InvalidField};
 pub use session::{
-    Closed, Decision, Failure, Item, Items, Outcome, Policy, RawItem, Request, ResponseHead,
-    Session, SessionConfig, Stage, State, Step, Terminator,
+    Closed, Decision, Failure, Item, Items, Outcome, Policy, Request, ResponseHead, RowClosed,
+    RowConfig, RowSession, RowStep, Session, SessionConfig, Stage, State, Step, Terminator,
 };

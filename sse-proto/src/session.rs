@@ -18,16 +18,19 @@
 
 mod config;
 mod outcome;
+mod rows;
 mod rules;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use self::config::nanos_or_never;
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
+pub use self::rows::{RowClosed, RowConfig, RowSession, RowStep};
 pub(crate) use self::rules::nanos;
-use self::rules::{Phase, Reader, Rules, Todo, limit};
+use self::rules::{Phase, Reader, Rules, limit};
 use crate::control::{ERROR_ID, StreamError};
 use crate::decoder::{DecodeError, Decoder, Fields, Found, Frames};
 use crate::event::Event;
@@ -198,13 +201,13 @@ impl Session {
 
     /// What to do now.
     pub fn poll(&mut self, now: Duration) -> Step<'_> {
-        match self.0.poll(nanos(now)) {
-            Todo::Connect => Step::Connect(self.request()),
-            Todo::Read => Step::Read { until: limit(self.0.until) },
-            Todo::Sleep => Step::Sleep { until: Duration::from_nanos(self.0.until) },
-            Todo::Stop => {
-                Step::Stop(self.closed().expect("there is nothing to do when it is over"))
-            }
+        if self.0.poll(nanos(now)) {
+            return Step::Connect(self.request());
+        }
+        match &self.0.phase {
+            Phase::Closed(closed) => Step::Stop(closed),
+            Phase::Waiting(_) => Step::Sleep { until: Duration::from_nanos(self.0.until) },
+            _ => Step::Read { until: limit(self.0.until) },
         }
     }
 
@@ -293,23 +296,6 @@ pub struct Items<'s, 'c> {
     reads_by_data: bool,
 }
 
-/// As [`Item`], with the data of control events as the server has sent them: for drivers that hand them
-/// on to someone who reads them himself. Reading them is more code than all the rest of a small program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RawItem<'a> {
-    /// [`Item::Event`]
-    Event(Event<'a>),
-    /// [`Item::Reset`]; the event's data name the channels.
-    Reset(Event<'a>),
-    /// A `stream-error`, which has [closed](Closed::StreamError) the session.
-    StreamError(Event<'a>),
-    /// [`Item::Error`]
-    Error(Event<'a>),
-    /// [`Item::Comment`]
-    Comment(&'a str),
-}
-
 /// What becomes of an event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -322,6 +308,35 @@ enum Fate {
     Error,
     Reset,
     StreamError,
+}
+
+/// Which control event a type means, or none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Open,
+    KeepAlive,
+    Reset,
+    Error,
+    Other,
+}
+
+impl Kind {
+    #[inline]
+    fn of(event_type: &[u8]) -> Self {
+        // Not patterns: these are compared byte by byte, in much code.
+        let is = |name: &[u8]| event_type == name;
+        if is(b"stream-open") {
+            Self::Open
+        } else if is(b"keep-alive") {
+            Self::KeepAlive
+        } else if is(b"stream-reset") {
+            Self::Reset
+        } else if is(b"stream-error") {
+            Self::Error
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// What has been found, and is to be looked at.
@@ -377,30 +392,6 @@ impl<'c> Items<'_, 'c> {
         }))
     }
 
-    /// As [`next_item`](Self::next_item), without reading the data of control events: the error that
-    /// [closes](Closed::StreamError) the session is then empty.
-    ///
-    /// # Errors
-    ///
-    /// As for [`next_item`](Self::next_item).
-    pub fn next_raw_item(&mut self) -> Option<Result<RawItem<'_>, DecodeError>> {
-        let (fate, fields) = match self.find()? {
-            Ok(Next::Event(fate, fields)) => (fate, fields),
-            Ok(Next::Comment) => return Some(Ok(RawItem::Comment(self.frames.comment()))),
-            Err(error) => return Some(Err(error)),
-        };
-        if fate == Fate::StreamError {
-            self.end_by_error(&fields, StreamError::default());
-        }
-        let event = self.frames.event(&fields);
-        Some(Ok(match fate {
-            Fate::Reset => RawItem::Reset(event),
-            Fate::StreamError => RawItem::StreamError(event),
-            Fate::Error => RawItem::Error(event),
-            _ => RawItem::Event(event),
-        }))
-    }
-
     /// The last event ID that the items so far have committed: see [`Session::last_event_id`].
     pub fn last_event_id(&self) -> Option<&str> {
         self.frames.last_event_id()
@@ -437,20 +428,13 @@ impl<'c> Items<'_, 'c> {
     /// What becomes of an event; whether it is progress is noted. Control events are told by the type
     /// alone, so that an event for the application is looked at only once, when it is delivered.
     fn fate(&mut self, fields: &Fields<'c>) -> Fate {
-        // Not patterns: these are compared byte by byte, in much code.
-        let event_type = self.frames.event_type(fields);
-        let is = |name: &[u8]| event_type == name;
-        let fate = if is(b"stream-open") {
+        let fate = match Kind::of(self.frames.event_type(fields)) {
             // The server is there, but has not helped anyone yet.
-            return self.fate_of_control();
-        } else if is(b"keep-alive") {
-            self.fate_of_control()
-        } else if is(b"stream-reset") {
-            Fate::Reset
-        } else if is(b"stream-error") {
-            Fate::StreamError
-        } else {
-            self.fate_of_message(fields)
+            Kind::Open => return self.fate_of_control(),
+            Kind::KeepAlive => self.fate_of_control(),
+            Kind::Reset => Fate::Reset,
+            Kind::Error => Fate::StreamError,
+            Kind::Other => self.fate_of_message(fields),
         };
         if fate != Fate::Error {
             *self.failures = 0;

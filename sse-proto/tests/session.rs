@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use sse_proto::{
-    Backoff, Closed, Decision, Event, Failure, Item, Outcome, Policy, RawItem, ResponseHead,
-    Session, SessionConfig, Stage, State, Step, StreamError, Terminator,
+    Backoff, Closed, Decision, Event, Failure, Item, Outcome, Policy, ResponseHead, Session,
+    SessionConfig, Stage, State, Step, Terminator,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -224,26 +224,6 @@ fn the_id_of_a_stream_error_is_no_place_to_resume_from() {
     let mut session = open(SessionConfig::default());
     feed(&mut session, SECOND, "id: 5\ndata: x\n\nevent: stream-error\ndata: {}\n\n");
     assert_eq!(session.last_event_id(), Some("5"), "one without an id changes none");
-}
-
-#[test]
-fn raw_items_leave_the_data_of_control_events_unread_and_mean_the_same() {
-    let mut session = open(SessionConfig::default());
-    let body = "event: stream-reset\nid: a:3\ndata: {'channels': ['a']}\n\ndata: x\n\n\
-                event: stream-error\nid: error\ndata: no\n\ndata: y\n\n";
-    let mut items = session.handle_bytes(SECOND, body.as_bytes());
-    let mut found = Vec::new();
-    while let Some(item) = items.next_raw_item() {
-        found.push(match item.expect("no limit is passed") {
-            RawItem::Reset(event) => format!("reset {}", event.data()),
-            RawItem::StreamError(event) => format!("error {}", event.data()),
-            RawItem::Event(event) => event.data().to_owned(),
-            other => panic!("{other:?}"),
-        });
-    }
-    assert_eq!(items.last_event_id(), Some("a:3"));
-    assert_eq!(found, ["reset {'channels': ['a']}", "x", "error no"]);
-    assert_eq!(session.closed(), Some(&Closed::StreamError(StreamError::default())));
 }
 
 #[test]

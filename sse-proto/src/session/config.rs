@@ -260,7 +260,7 @@ impl SessionConfig {
     }
 }
 
-const fn nanos_or_never(time: Option<Duration>) -> u64 {
+pub(super) const fn nanos_or_never(time: Option<Duration>) -> u64 {
     match time {
         Some(time) => nanos(time),
         None => NEVER,

@@ -63,15 +63,6 @@ pub(super) enum Phase<C> {
     Closed(C),
 }
 
-/// What there is to do.
-#[derive(Clone, Copy)]
-pub(super) enum Todo {
-    Connect,
-    Read,
-    Sleep,
-    Stop,
-}
-
 /// What of the last event ID is sent.
 #[derive(Clone, Copy)]
 pub(super) struct Resume {
@@ -134,7 +125,8 @@ impl<R: Reader> Rules<R> {
         }
     }
 
-    pub(super) fn poll(&mut self, now: u64) -> Todo {
+    /// Whether to connect now.
+    pub(super) fn poll(&mut self, now: u64) -> bool {
         if now >= self.until {
             match self.phase {
                 Phase::Connecting => self.fail(now, Failure::ConnectTimeout, Stage::Sent, 0, None),
@@ -143,17 +135,13 @@ impl<R: Reader> Rules<R> {
                 _ => {}
             }
         }
-        match self.phase {
-            Phase::Due => {
-                self.phase = Phase::Connecting;
-                self.until = now.saturating_add(self.terms.connect_timeout);
-                self.earliest = now.saturating_add(self.terms.backoff.floor());
-                Todo::Connect
-            }
-            Phase::Connecting | Phase::Open => Todo::Read,
-            Phase::Waiting(_) => Todo::Sleep,
-            Phase::Closed(_) => Todo::Stop,
+        let is_due = matches!(self.phase, Phase::Due);
+        if is_due {
+            self.phase = Phase::Connecting;
+            self.until = now.saturating_add(self.terms.connect_timeout);
+            self.earliest = now.saturating_add(self.terms.backoff.floor());
         }
+        is_due
     }
 
     pub(super) fn resume(&self) -> Resume {

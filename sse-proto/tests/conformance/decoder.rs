@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sse_proto::{DecodeError, Decoder, DecoderConfig, Frame, ResponseHead, Session, SessionConfig};
+use sse_proto::{
+    DecodeError, Decoder, DecoderConfig, Frame, ResponseHead, RowConfig, RowSession, Session,
+    SessionConfig,
+};
 
 use crate::additions::{Delivery, Wanted};
 use crate::oracle::Item;
@@ -48,6 +51,62 @@ pub(crate) fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<D
         }
     }
     (delivered, session.last_event_id().unwrap_or_default().to_owned())
+}
+
+/// The same by way of a row session: the last reconnection time comes last, there are no comments, and
+/// either limit is one of lines.
+pub(crate) fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+    let [max_event_len, max_line_len] = limits(wanted);
+    let last_event_id = seed.into();
+    let config = RowConfig {
+        control_events: true,
+        max_event_len,
+        max_line_len,
+        last_event_id,
+        ..RowConfig::default()
+    };
+    let mut session = RowSession::new(config, 0);
+    let now = Duration::ZERO;
+    session.poll(now);
+    session.handle_response(now, 200, Some(b"text/event-stream"), Duration::ZERO);
+    let mut delivered = Vec::new();
+    let mut last_event_id = seed.to_owned();
+    for chunk in chunks {
+        let text = String::from_utf8_lossy(session.handle_bytes(now, chunk)).into_owned();
+        let parts: Vec<_> = text.split('\r').collect();
+        for &[data, event, id] in parts.as_chunks().0 {
+            last_event_id.replace_range(.., id);
+            delivered.extend(match (event, data) {
+                ("\n", "") => None,
+                ("\n", _) => Some(Delivery::LineTooLarge),
+                _ => Some(Delivery::Item(Item::Event {
+                    event: if event.is_empty() { "message" } else { event }.to_owned(),
+                    data: data.to_owned(),
+                    id: id.to_owned(),
+                })),
+            });
+        }
+    }
+    if let Some(time) = session.reconnection_time() {
+        let time = u64::try_from(time.as_millis()).expect("retry is read as a u64");
+        delivered.push(Delivery::Item(Item::Retry(time)));
+    }
+    (delivered, last_event_id)
+}
+
+/// What [`by_rows`] delivers of these deliveries.
+pub(crate) fn as_by_rows(deliveries: Vec<Delivery>) -> Vec<Delivery> {
+    let (mut retry, mut others) = (None, Vec::new());
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Comment(_) => {}
+            Delivery::EventTooLarge => others.push(Delivery::LineTooLarge),
+            Delivery::Item(Item::Retry(time)) => retry = Some(Delivery::Item(Item::Retry(time))),
+            other => others.push(other),
+        }
+    }
+    others.extend(retry);
+    others
 }
 
 fn config(wanted: Wanted) -> DecoderConfig {

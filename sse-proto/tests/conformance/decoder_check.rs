@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use sse_proto::{Decoder, Event};
 
 use crate::additions::{self, Delivery, Wanted};
-use crate::decoder::{decode, delivery};
+use crate::decoder::{as_by_rows, by_rows, decode, delivery};
 use crate::oracle::{self, Item};
 use crate::{strategy, vectors};
 
@@ -52,6 +52,14 @@ fn check(case: &vectors::Case, chunks: &[&[u8]]) {
     let (delivered, last_event_id) = decode(chunks, &case.last_event_id, case.wanted());
     assert_eq!(delivered, case.expect(), "{} as {chunks:?}", case.name);
     assert_eq!(last_event_id, case.final_last_event_id, "{} as {chunks:?}", case.name);
+
+    // It ends there.
+    let is_stream_error = |delivery: &Delivery| matches!(delivery, Delivery::Item(Item::Event { event, .. }) if event == "stream-error");
+    if !case.expect().iter().any(is_stream_error) {
+        let (delivered, last_event_id) = by_rows(chunks, &case.last_event_id, case.wanted());
+        assert_eq!(delivered, as_by_rows(case.expect()), "{} as {chunks:?}", case.name);
+        assert_eq!(last_event_id, case.final_last_event_id, "{} as {chunks:?}", case.name);
+    }
 }
 
 proptest! {
@@ -66,7 +74,9 @@ proptest! {
         let chunks = chunking.chunks(&bytes);
         let (items, last_event_id) = oracle::parse(&bytes, &seed);
         let expected: Vec<_> = items.into_iter().map(Delivery::Item).collect();
+        let rows = (as_by_rows(expected.clone()), last_event_id.clone());
         prop_assert_eq!(decode(&chunks, &seed, Wanted::default()), (expected, last_event_id));
+        prop_assert_eq!(by_rows(&chunks, &seed, Wanted::default()), rows);
     }
 
     #[test]
@@ -82,7 +92,10 @@ proptest! {
             line_limit: Some(line_limit),
         };
         let chunks = chunking.chunks(&bytes);
-        prop_assert_eq!(decode(&chunks, "", wanted), additions::parse(&bytes, "", wanted));
+        let (expected, last_event_id) = additions::parse(&bytes, "", wanted);
+        let rows = (as_by_rows(expected.clone()), last_event_id.clone());
+        prop_assert_eq!(decode(&chunks, "", wanted), (expected, last_event_id));
+        prop_assert_eq!(by_rows(&chunks, "", wanted), rows);
     }
 }
 
