@@ -119,20 +119,20 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     origin: '',
     lastEventId: options.lastEventId ?? '',
     get state() {
-      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0);
+      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 3;
     },
     get reconnectionTime() {
       return core?.calls.reconnection_time() ?? NaN;
     },
     reconnect() {
       if (core && !link.closed) {
-        core.calls.reconnect(clock());
+        core.calls.tell(clock(), is.RECONNECT);
         step();
       }
     },
     close() {
       if (!link.closed) {
-        core?.calls.close();
+        core?.calls.tell(0, is.CLOSE);
         end();
         to.status({ state: 'closed', reason: 'by-caller' });
       }
@@ -177,13 +177,13 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       next = calls.step(clock());
     }
     const until = calls.until();
-    const reason = calls.reason();
-    const why = { reason: REASONS[reason & 255], code: reason >> 8 || undefined, ...refusal };
+    const state = calls.state();
+    const why = { reason: REASONS[(state >> 2) & 63], code: state >> 8 || undefined, ...refusal };
     if (next === is.STOP) {
       end();
       return to.status({ state: 'closed', ...why });
     }
-    if (until < Infinity) wait(until, until - clock(), next === is.READ);
+    wait(until, until - clock(), next === is.READ);
     if (next === is.SLEEP && request) {
       drop();
       to.status({ state: 'waiting', nextRetry: Date.now() + until - clock(), ...why });
@@ -215,43 +215,40 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     drop();
     const { signal } = (request = new AbortController());
     const { calls, write } = core!;
+    // What comes after the request has been dropped is nobody's.
+    const live = async <T>(coming: T | Promise<T>): Promise<T> => {
+      const come = await coming;
+      signal.throwIfAborted();
+      return come;
+    };
+    let failure = is.UNSENT;
     refusal = {};
     try {
-      let headers: Headers;
-      try {
-        headers = new Headers(typeof given === 'function' ? await given({ lastEventId: id }) : given);
-      } catch (cause) {
-        if (signal.aborted) return;
-        refusal = { cause };
-        calls.unsent(clock());
-        return step();
-      }
-      if (signal.aborted) return;
+      const headers = new Headers(typeof given === 'function' ? await live(given({ lastEventId: id })) : given);
+      failure = is.ERROR;
       let target = url;
       if (!headers.has('Accept')) headers.set('Accept', 'text/event-stream');
       // Another origin would have to allow the header first, and most do not.
       if (id && isElsewhere()) target = withId(url, id);
       else if (id) headers.set('Last-Event-ID', String.fromCharCode(...new TextEncoder().encode(id)));
-      const response = await (options.fetch ?? fetch)(target, {
+      const response = await live((options.fetch ?? fetch)(target, {
         method: byGet ? 'GET' : options.method,
         body: byGet ? null : body,
         headers,
         signal,
         cache: 'no-store',
         credentials: options.withCredentials ? 'include' : 'same-origin',
-      });
-      if (signal.aborted) return;
+      }));
       if (response.url) link.origin = new URL(response.url).origin;
       const type = write(response.headers.get('Content-Type') ?? '');
       calls.response(clock(), response.status, retryAfter(response), type);
-      if (calls.state() === is.OPEN) {
+      if (link.state === is.OPEN) {
         lastByte = Date.now();
         to.status({ state: 'open' });
         step();
         const reader = response.body?.getReader();
         for (;;) {
-          const chunk = await reader?.read();
-          if (signal.aborted) return;
+          const chunk = await live(reader?.read());
           if (!chunk || chunk.done) break;
           take(chunk.value, signal);
           const drained = to.drained?.();
@@ -263,18 +260,17 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
             lost += performance.now() - since;
             step();
           }
-          if (signal.aborted) return;
+          signal.throwIfAborted();
         }
-        calls.end(clock());
+        calls.tell(clock(), is.END);
       } else {
         clearTimeout(timer);
-        refusal = { body: await beginning(response) };
-        if (signal.aborted) return;
+        refusal = { body: await live(beginning(response)) };
       }
     } catch (cause) {
       if (signal.aborted) return;
       refusal = { cause };
-      calls.error(clock());
+      calls.tell(clock(), failure);
     }
     step();
   };
@@ -307,7 +303,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     const on = (target: EventTarget, type: string, then: () => void) => target.addEventListener(type, then, listening);
     // What is under way belongs to the network that was.
     const anew = () => {
-      if (!link.state) core!.calls.error(clock());
+      if (!link.state) core!.calls.tell(clock(), is.ERROR);
       link.reconnect();
     };
     on(scope, 'online', anew);
@@ -320,7 +316,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     on(scope, 'pageshow', () => {
       if (!suspended) return;
       suspended = false;
-      core!.calls.error(clock());
+      core!.calls.tell(clock(), is.ERROR);
       link.reconnect();
     });
     on(scope.document, 'visibilitychange', () => {
@@ -350,18 +346,13 @@ const retryAfter = ({ headers }: Response) => {
   return /^\d+$/.test(value) ? +value * 1000 : Math.max(Date.parse(value) - Date.now(), 0);
 };
 
-const beginning = async (response: Response) => {
-  const reader = response.body?.getReader();
-  const decoder = new TextDecoder();
+const beginning = async ({ body }: Response) => {
+  const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   const read = async () => {
-    while (text.length < BODY) {
-      const { done, value } = (await reader?.read()) ?? { done: true };
-      if (done) break;
-      text += decoder.decode(value, { stream: true });
-    }
+    let piece;
+    while (text.length < BODY && (piece = (await reader?.read())?.value)) text += piece;
   };
-  const late = new Promise((resolve) => setTimeout(resolve, BODY_WITHIN));
-  await Promise.race([read().catch(() => {}), late]);
+  await Promise.race([read().catch(() => {}), new Promise((late) => setTimeout(late, BODY_WITHIN))]);
   return text.slice(0, BODY);
 };

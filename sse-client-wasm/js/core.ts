@@ -4,8 +4,10 @@
 export const CONNECT = 0, READ = 1, SLEEP = 2, STOP = 3;
 /** What `step` returns above it. */
 export const SEND_ID = 1 << 8, BY_GET = 1 << 9;
-/** What `state` returns. */
+/** What `state` returns in its lowest two bits. */
 export const OPEN = 1, CLOSED = 2;
+/** What is told with `tell`. */
+export const END = 0, ERROR = 1, UNSENT = 2, RECONNECT = 3, CLOSE = 4;
 /** Flags of `start`. */
 export const FRESH_CREDENTIALS = 1 << 2, CONTROL_EVENTS = 1 << 3, MUST_COMPLETE = 1 << 4;
 /** The type of a row that is no event. */
@@ -26,13 +28,8 @@ interface Calls {
   until(): number;
   response(now: number, status: number, retryAfter: number, contentType: number): void;
   push(now: number, length: number): number;
-  end(now: number): void;
-  error(now: number): void;
-  unsent(now: number): void;
-  reconnect(now: number): void;
-  close(): void;
+  tell(now: number, happening: number): void;
   state(): number;
-  reason(): number;
   reconnection_time(): number;
 }
 

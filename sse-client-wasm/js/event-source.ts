@@ -8,9 +8,16 @@ import {
 const scope = globalThis as any;
 
 /** Told like any exception that nobody catches, and nobody else suffers. */
-const report = (error: unknown) => {
-  if (scope.reportError) scope.reportError(error);
-  else queueMicrotask(() => { throw error; });
+const report: (error: unknown) => void =
+  scope.reportError ?? ((error: unknown) => queueMicrotask(() => { throw error; }));
+
+/** Runs what is not ours. */
+const run = (foreign: () => void) => {
+  try {
+    foreign();
+  } catch (error) {
+    report(error);
+  }
 };
 
 /**
@@ -19,13 +26,14 @@ const report = (error: unknown) => {
  * can tell them apart.
  */
 class ServerEvent {
+  // Fields of its own: what it inherits cannot be set.
   readonly type: string;
   readonly data: string;
   readonly lastEventId: string;
   readonly origin: string;
   readonly target: EventTarget;
   readonly timeStamp: number;
-  stopped = false;
+  declare stopped?: boolean;
 
   constructor(type: string, data: string, lastEventId: string, origin: string, target: EventTarget, time: number) {
     this.type = type;
@@ -63,9 +71,9 @@ type Handler = ((this: SourceBase, event: any) => void) | null;
 
 /** What both kinds of sources have in common. */
 export class SourceBase extends EventTarget {
-  static readonly CONNECTING = 0;
-  static readonly OPEN = 1;
-  static readonly CLOSED = 2;
+  declare static readonly CONNECTING: 0;
+  declare static readonly OPEN: 1;
+  declare static readonly CLOSED: 2;
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
   declare readonly CLOSED: 2;
@@ -76,8 +84,8 @@ export class SourceBase extends EventTarget {
   onevent: Handler = null;
   /** Is told when the state changes, and why. */
   onstatus: ((status: Status) => void) | null = null;
-  readonly url: string;
-  readonly withCredentials: boolean;
+  declare readonly url: string;
+  declare readonly withCredentials: boolean;
   /** Where it stands, and why. */
   status: Status = { state: 'connecting' };
   #connection: Link;
@@ -163,12 +171,7 @@ export class SourceBase extends EventTarget {
       if (one.gone) continue;
       if (one.once) this.#remove(type, (other) => other === one);
       const { callback } = one;
-      try {
-        if (typeof callback === 'function') callback.call(this, event);
-        else callback.handleEvent(event);
-      } catch (error) {
-        report(error);
-      }
+      run(() => (typeof callback === 'function' ? callback.call(this, event) : callback.handleEvent(event)));
       // After `close` nothing is delivered, not even the rest of this.
       if (event.stopped || (this.#connection.closed && event instanceof ServerEvent)) break;
     }
@@ -177,23 +180,13 @@ export class SourceBase extends EventTarget {
   #deliver(type: string, id: string, data: string, time: number) {
     if (!this.onevent && !this.#listeners.get(type)?.length) return;
     const event = new ServerEvent(type, data, id, this.#connection.origin, this, time);
-    if (this.onevent) {
-      try {
-        this.onevent(event);
-      } catch (error) {
-        report(error);
-      }
-    }
+    run(() => this.onevent?.(event));
     if (!this.#connection.closed) this.#fire(event);
   }
 
   #change(status: Status) {
     const { state } = (this.status = status);
-    try {
-      this.onstatus?.(status);
-    } catch (error) {
-      report(error);
-    }
+    run(() => this.onstatus?.(status));
     // Who closes needs no telling.
     if (state === 'connecting' || status.reason === 'by-caller') return;
     const event = new Event(state === 'open' ? 'open' : 'error');

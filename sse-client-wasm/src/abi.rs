@@ -7,8 +7,8 @@
 
 #![expect(unsafe_code, reason = "functions that are called from outside, and what they share")]
 
-use alloc::boxed::Box;
 use core::cell::UnsafeCell;
+use core::mem;
 
 use crate::source::{Settings, Source};
 
@@ -33,7 +33,7 @@ const INPUT: usize = 1 << 16;
 /// What is shared with JavaScript.
 struct Shared {
     /// Lives as long as the instance does: JavaScript drops both together.
-    source: Option<&'static mut Source>,
+    source: Option<Source>,
     /// Where the rows of the last chunk are.
     rows: *const u8,
     /// What JavaScript writes for the next call.
@@ -95,7 +95,8 @@ extern "C" fn start(
         max_line_len,
     };
     let terminator = rest.get(..terminator).unwrap_or_default();
-    *source = Some(Box::leak(Box::new(Source::new(&settings, id, terminator))));
+    // There was none, and dropping it would be code.
+    mem::forget(source.replace(Source::new(&settings, id, terminator)));
 }
 
 #[unsafe(no_mangle)]
@@ -125,38 +126,13 @@ extern "C" fn push(now: f64, len: usize) -> usize {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn end(now: f64) {
-    source().end(now);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn error(now: f64) {
-    source().error(now);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn unsent(now: f64) {
-    source().unsent(now);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn reconnect(now: f64) {
-    source().reconnect(now);
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn close() {
-    source().close();
+extern "C" fn tell(now: f64, happening: u32) {
+    source().tell(now, happening);
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn state() -> u32 {
     source().state()
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn reason() -> u32 {
-    source().reason()
 }
 
 #[unsafe(no_mangle)]

@@ -13,7 +13,6 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![deny(missing_docs)]
 
-#[cfg(any(target_arch = "wasm32", clippy))]
 extern crate alloc;
 
 // Elsewhere clippy alone looks at it.
@@ -21,4 +20,4 @@ extern crate alloc;
 mod abi;
 mod source;
 
-pub use source::{Settings, Source, flag, reason, state, step};
+pub use source::{Settings, Source, flag, happening, reason, state, step};

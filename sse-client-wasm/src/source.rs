@@ -1,8 +1,8 @@
 //! One event source: a session, and what its driver in JavaScript tells and asks it.
 
-use core::time::Duration;
+use alloc::vec::Vec;
 
-use sse_proto::{Backoff, Failure, Policy, RowClosed, RowConfig, RowSession, RowStep};
+use sse_proto::{Failure, Policy, RowClosed, RowConfig, RowSession, RowStep};
 
 /// What [`Source::step`] returns: what to do next, in the lowest byte, and flags above it.
 pub mod step {
@@ -21,7 +21,21 @@ pub mod step {
     pub const BY_GET: u32 = 1 << 9;
 }
 
-/// What [`Source::state`] returns: `readyState`.
+/// What [`Source::tell`] is told.
+pub mod happening {
+    /// The body has ended.
+    pub const END: u32 = 0;
+    /// The request has failed, or the body has broken off.
+    pub const ERROR: u32 = 1;
+    /// The caller had no headers to send.
+    pub const UNSENT: u32 = 2;
+    /// The caller wants a new connection, now.
+    pub const RECONNECT: u32 = 3;
+    /// The caller wants no more.
+    pub const CLOSE: u32 = 4;
+}
+
+/// What [`Source::state`] returns in its lowest two bits: `readyState`.
 pub mod state {
     /// A request is under way, or will be.
     pub const CONNECTING: u32 = 0;
@@ -31,8 +45,8 @@ pub mod state {
     pub const CLOSED: u32 = 2;
 }
 
-/// What [`Source::reason`] returns: why the last try, or the source, has ended; of a status with the
-/// status above the lowest byte.
+/// What [`Source::state`] returns above the [`state`]: why the last try, or the source, has ended; of a
+/// status with the status above six bits.
 pub mod reason {
     /// Nothing has ended.
     pub const NONE: u32 = 0;
@@ -95,7 +109,6 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Source {
     session: RowSession,
-    until: f64,
 }
 
 impl Source {
@@ -103,7 +116,6 @@ impl Source {
     /// An event with the data `terminator` completes the stream, unless that is empty.
     pub fn new(settings: &Settings, id: &[u8], terminator: &[u8]) -> Self {
         let flags = settings.flags;
-        let longest = duration(settings.max_retry);
         let config = RowConfig {
             policy: match flags & flag::POLICY {
                 0 => Policy::Resilient,
@@ -112,129 +124,120 @@ impl Source {
                 _ => Policy::Resume,
             },
             fresh_credentials: flags & flag::FRESH_CREDENTIALS != 0,
-            backoff: Backoff::default().initial(Duration::from_secs(1).min(longest)).max(longest),
-            connect_timeout: duration(settings.connect_timeout),
-            idle_timeout: (settings.idle_timeout > 0.0).then(|| duration(settings.idle_timeout)),
+            max_delay: nanos(settings.max_retry),
+            connect_timeout: nanos(settings.connect_timeout),
+            idle_timeout: match nanos(settings.idle_timeout) {
+                0 => u64::MAX,
+                timeout => timeout,
+            },
             control_events: flags & flag::CONTROL_EVENTS != 0,
-            terminator: terminator.into(),
+            terminator: owned(terminator),
             must_complete: flags & flag::MUST_COMPLETE != 0,
             max_event_len: settings.max_event_len,
             max_line_len: settings.max_line_len,
-            last_event_id: id.into(),
+            last_event_id: owned(id),
         };
-        Self { session: RowSession::new(config, settings.seed.to_bits()), until: f64::INFINITY }
+        Self { session: RowSession::new(config, settings.seed.to_bits()) }
     }
 
     /// What to do now; see [`step`].
     pub fn step(&mut self, now: f64) -> u32 {
-        let (step, until) = match self.session.poll(duration(now)) {
+        match self.session.poll(nanos(now)) {
             RowStep::Connect { sends_id, by_get } => {
-                let send_id = if sends_id { step::SEND_ID } else { 0 };
-                let by_get = if by_get { step::BY_GET } else { 0 };
-                (step::CONNECT | send_id | by_get, None)
+                step::CONNECT | u32::from(sends_id) << 8 | u32::from(by_get) << 9
             }
-            RowStep::Read { until } => (step::READ, until),
-            RowStep::Sleep { until } => (step::SLEEP, Some(until)),
-            RowStep::Stop => (step::STOP, None),
-        };
-        self.until = until.map_or(f64::INFINITY, milliseconds);
-        step
+            RowStep::Read => step::READ,
+            RowStep::Sleep => step::SLEEP,
+            RowStep::Stop => step::STOP,
+        }
     }
 
-    /// When to ask for the next step, unless something happens before: of the last step.
+    /// When to ask for the next step, unless something happens before. Without a time limit it is
+    /// centuries away.
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds are more than JavaScript knows")]
     pub const fn until(&self) -> f64 {
-        self.until
+        self.session.until() as f64 / 1e6
     }
 
     /// The head of a response: its status, how long it asks to wait (not a number: it does not), and
     /// its content type.
     pub fn response(&mut self, now: f64, status: u32, retry_after: f64, content_type: &[u8]) {
         let status = u16::try_from(status).unwrap_or_default();
-        let retry_after = duration(retry_after);
-        self.session.handle_response(duration(now), status, Some(content_type), retry_after);
+        let retry_after = nanos(retry_after);
+        self.session.handle_response(nanos(now), status, Some(content_type), retry_after);
     }
 
     /// Bytes of the body have arrived. Of what they complete there is a row each:
     /// [`RowSession::handle_bytes`] says what is in it.
     pub fn push(&mut self, now: f64, chunk: &[u8]) -> &[u8] {
-        self.session.handle_bytes(duration(now), chunk)
+        self.session.handle_bytes(nanos(now), chunk)
     }
 
-    /// The body has ended.
-    pub fn end(&mut self, now: f64) {
-        self.session.handle_end(duration(now));
+    /// Something has happened; see [`happening`].
+    pub fn tell(&mut self, now: f64, happening: u32) {
+        let now = nanos(now);
+        match happening {
+            happening::END => self.session.handle_end(now),
+            happening::ERROR => self.session.handle_error(now),
+            happening::UNSENT => self.session.handle_unsent(now, Failure::Headers),
+            happening::RECONNECT => self.session.reconnect(now),
+            _ => self.session.close(),
+        }
     }
 
-    /// The request has failed, or the body has broken off.
-    pub fn error(&mut self, now: f64) {
-        self.session.handle_error(duration(now));
-    }
-
-    /// The caller had no headers to send.
-    pub fn unsent(&mut self, now: f64) {
-        self.session.handle_unsent(duration(now), Failure::Headers);
-    }
-
-    /// The caller wants a new connection, now.
-    pub fn reconnect(&mut self, now: f64) {
-        self.session.reconnect(duration(now));
-    }
-
-    /// The caller wants no more.
-    pub fn close(&mut self) {
-        self.session.close();
-    }
-
-    /// See [`state`].
+    /// See [`state`]; in the bits above it is the [`reason`].
     pub fn state(&self) -> u32 {
-        match self.session.closed() {
-            Some(_) => state::CLOSED,
-            None if self.session.is_open() => state::OPEN,
-            None => state::CONNECTING,
-        }
-    }
-
-    /// See [`reason`].
-    pub fn reason(&self) -> u32 {
-        let failure = match self.session.closed() {
-            Some(RowClosed::ByCaller) => return reason::BY_CALLER,
-            Some(RowClosed::Complete) => return reason::COMPLETE,
-            Some(RowClosed::StreamError) => return reason::STREAM_ERROR,
-            Some(RowClosed::Failed(failure)) => failure,
-            Some(_) => return reason::NETWORK,
-            None => match self.session.failure() {
-                Some(failure) => failure,
-                None => return reason::NONE,
-            },
+        let (state, reason) = match self.session.closed() {
+            Some(RowClosed::Failed(failure)) => (state::CLOSED, of_failure(failure)),
+            Some(RowClosed::Complete) => (state::CLOSED, reason::COMPLETE),
+            Some(RowClosed::StreamError) => (state::CLOSED, reason::STREAM_ERROR),
+            Some(_) => (state::CLOSED, reason::BY_CALLER),
+            None => {
+                let reason = self.session.failure().map_or(reason::NONE, of_failure);
+                (u32::from(self.session.is_open()), reason)
+            }
         };
-        match failure {
-            Failure::Ended => reason::ENDED,
-            Failure::Incomplete => reason::INCOMPLETE,
-            Failure::Status(status) => reason::STATUS | u32::from(status) << 8,
-            Failure::ContentType => reason::CONTENT_TYPE,
-            Failure::ConnectTimeout => reason::CONNECT_TIMEOUT,
-            Failure::IdleTimeout => reason::IDLE_TIMEOUT,
-            Failure::Headers => reason::HEADERS,
-            Failure::ByCaller => reason::BY_CALLER,
-            _ => reason::NETWORK,
-        }
+        state | reason << 2
     }
 
     /// The reconnection time that the server has set; not a number: it has not.
+    #[expect(clippy::cast_precision_loss, reason = "so much time is none")]
     pub fn reconnection_time(&self) -> f64 {
-        self.session.reconnection_time().map_or(f64::NAN, milliseconds)
+        self.session.reconnection_time().map_or(f64::NAN, |time| time as f64)
     }
+}
+
+fn of_failure(failure: Failure) -> u32 {
+    let status = match failure {
+        Failure::Status(status) => u32::from(status),
+        _ => 0,
+    };
+    // In an order that makes it one addition.
+    let reason = match failure {
+        Failure::Ended => reason::ENDED,
+        Failure::Incomplete => reason::INCOMPLETE,
+        Failure::Status(_) => reason::STATUS,
+        Failure::ContentType => reason::CONTENT_TYPE,
+        Failure::ConnectTimeout => reason::CONNECT_TIMEOUT,
+        Failure::IdleTimeout => reason::IDLE_TIMEOUT,
+        Failure::Headers => reason::HEADERS,
+        Failure::ByCaller => reason::BY_CALLER,
+        _ => reason::NETWORK,
+    };
+    reason | status << 6
+}
+
+/// The session takes these for its own. Not `into`, which would be code for this alone.
+fn owned(bytes: &[u8]) -> Vec<u8> {
+    let mut owned = Vec::new();
+    owned.extend_from_slice(bytes);
+    owned
 }
 
 /// Of milliseconds; what is no time is none.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-#[inline(never)]
-const fn duration(milliseconds: f64) -> Duration {
-    Duration::from_micros((milliseconds * 1000.0) as u64)
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+const fn nanos(milliseconds: f64) -> u64 {
+    (milliseconds * 1e6) as u64
 }
 
 #[cfg(test)]
@@ -254,7 +257,7 @@ mod tests {
     fn open(source: &mut Source) {
         assert_eq!(source.step(0.0) & 0xFF, step::CONNECT);
         source.response(1.0, 200, f64::NAN, b"text/event-stream");
-        assert_eq!(source.state(), state::OPEN);
+        assert_eq!(source.state() & 3, state::OPEN);
     }
 
     #[test]
@@ -277,12 +280,14 @@ mod tests {
         source.response(1.0, 503, 2000.0, b"");
         assert_eq!(source.step(1.0), step::SLEEP);
         assert!((source.until() - 2001.0).abs() < 0.01, "{}", source.until());
-        assert_eq!(source.reason(), reason::STATUS | 503 << 8);
-        source.reconnect(300.0);
+        assert_eq!(source.state() >> 2, reason::STATUS | 503 << 6);
+        source.tell(300.0, happening::RECONNECT);
         assert_eq!(source.step(300.0), step::CONNECT | step::SEND_ID);
         source.response(301.0, 204, f64::NAN, b"");
-        assert_eq!((source.step(301.0), source.state()), (step::STOP, state::CLOSED));
-        assert_eq!(source.reason(), reason::STATUS | 204 << 8);
+        assert_eq!(
+            (source.step(301.0), source.state()),
+            (step::STOP, state::CLOSED | (reason::STATUS | 204 << 6) << 2)
+        );
     }
 
     #[test]
@@ -293,7 +298,7 @@ mod tests {
         assert_eq!(rows, b"{'channels': ['a']}\rstream-reset\ra:3\r");
         let rows = source.push(3.0, b"event: stream-error\nid: error\ndata: no\n\ndata: late\n\n");
         assert_eq!(rows, b"no\rstream-error\ra:3\r");
-        assert_eq!((source.step(4.0), source.reason()), (step::STOP, reason::STREAM_ERROR));
+        assert_eq!((source.step(4.0), source.state() >> 2), (step::STOP, reason::STREAM_ERROR));
     }
 
     #[test]
@@ -306,8 +311,8 @@ mod tests {
             let mut source = Source::new(&settings, b"", b"[DONE]");
             open(&mut source);
             assert!(source.push(2.0, chunk).starts_with(b"a\r\r\r"));
-            source.end(3.0);
-            assert_eq!((source.step(3.0), source.reason()), (step::STOP, reason));
+            source.tell(3.0, happening::END);
+            assert_eq!((source.step(3.0), source.state() >> 2), (step::STOP, reason));
         }
     }
 }

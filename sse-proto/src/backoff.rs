@@ -27,7 +27,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { initial: 1_000_000_000, max: 30_000_000_000, min: 250_000_000, jitter: 100 }
+        Self::up_to(30_000_000_000)
     }
 }
 
@@ -59,6 +59,11 @@ impl Backoff {
     pub const fn jitter(mut self, percent: u8) -> Self {
         self.jitter = if percent > 100 { 100 } else { percent };
         self
+    }
+
+    /// The default, save that the range grows to so many nanoseconds, and begins no higher.
+    pub(crate) fn up_to(max: u64) -> Self {
+        Self { initial: max.min(1_000_000_000), max, min: 250_000_000, jitter: 100 }
     }
 
     pub(crate) const fn floor(&self) -> u64 {

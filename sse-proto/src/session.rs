@@ -25,7 +25,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use self::config::nanos_or_never;
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 pub use self::rows::{RowClosed, RowConfig, RowSession, RowStep};

@@ -98,15 +98,21 @@ fn closed(closed: &Closed) -> RowClosed {
     }
 }
 
-fn step(step: &Step<'_>) -> RowStep {
+/// With when to ask again, where that is told.
+fn step(step: &Step<'_>, otherwise: u64) -> (RowStep, u64) {
     match step {
         Step::Connect(request) => {
-            RowStep::Connect { sends_id: request.last_event_id.is_some(), by_get: request.by_get }
+            let sends_id = request.last_event_id.is_some();
+            (RowStep::Connect { sends_id, by_get: request.by_get }, otherwise)
         }
-        Step::Read { until } => RowStep::Read { until: *until },
-        Step::Sleep { until } => RowStep::Sleep { until: *until },
-        Step::Stop(_) => RowStep::Stop,
+        Step::Read { until } => (RowStep::Read, until.map_or(u64::MAX, nanos)),
+        Step::Sleep { until } => (RowStep::Sleep, nanos(*until)),
+        Step::Stop(_) => (RowStep::Stop, otherwise),
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).expect("a short time")
 }
 
 proptest! {
@@ -145,13 +151,15 @@ proptest! {
         let mut now = Duration::ZERO;
         let mut last_event_id = id.to_owned();
         for happening in happenings {
-            prop_assert_eq!(rows.poll(now), step(&session.poll(now)));
+            let next = rows.poll(nanos(now));
+            prop_assert_eq!((next, rows.until()), step(&session.poll(now), rows.until()));
             match happening {
                 Happening::Response(status, retry_after, content_type) => {
                     let retry_after = retry_after.map(Duration::from_secs);
                     session.handle_response(now, &ResponseHead { status, content_type, retry_after });
                     let content_type = content_type.map(str::as_bytes);
-                    rows.handle_response(now, status, content_type, retry_after.unwrap_or_default());
+                    let retry_after = nanos(retry_after.unwrap_or_default());
+                    rows.handle_response(nanos(now), status, content_type, retry_after);
                 }
                 Happening::Bytes(bytes) => {
                     let mut told = vec![];
@@ -169,7 +177,7 @@ proptest! {
                         });
                     }
                     // What a session tells of control events, rows tell as they came.
-                    let by_rows = events(rows.handle_bytes(now, &bytes), &mut last_event_id);
+                    let by_rows = events(rows.handle_bytes(nanos(now), &bytes), &mut last_event_id);
                     let by_rows = by_rows.into_iter().filter_map(|told| match &told {
                         Told::Event { event_type, .. } if event_type == "stream-reset" => {
                             Some(Told::Reset)
@@ -180,19 +188,19 @@ proptest! {
                     prop_assert_eq!(by_rows.collect::<Vec<_>>(), told);
                     prop_assert_eq!(&last_event_id, session.last_event_id().unwrap_or_default());
                 }
-                Happening::End => { session.handle_end(now); rows.handle_end(now); }
-                Happening::Error => { session.handle_error(now); rows.handle_error(now); }
+                Happening::End => { session.handle_end(now); rows.handle_end(nanos(now)); }
+                Happening::Error => { session.handle_error(now); rows.handle_error(nanos(now)); }
                 Happening::Pause(milliseconds) => now += Duration::from_millis(milliseconds),
                 Happening::Close => { session.close(); rows.close(); }
-                Happening::Reconnect => { session.reconnect(now); rows.reconnect(now); }
+                Happening::Reconnect => { session.reconnect(now); rows.reconnect(nanos(now)); }
                 Happening::Unsent => {
                     session.handle_unsent(now, Failure::Headers);
-                    rows.handle_unsent(now, Failure::Headers);
+                    rows.handle_unsent(nanos(now), Failure::Headers);
                 }
             }
             prop_assert_eq!(rows.is_open(), session.is_open());
             prop_assert_eq!(rows.failure(), session.failure());
-            prop_assert_eq!(rows.reconnection_time(), session.reconnection_time());
+            prop_assert_eq!(rows.reconnection_time().map(Duration::from_millis), session.reconnection_time());
             prop_assert_eq!(rows.closed(), session.closed().map(closed));
         }
     }

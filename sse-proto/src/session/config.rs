@@ -260,7 +260,7 @@ impl SessionConfig {
     }
 }
 
-pub(super) const fn nanos_or_never(time: Option<Duration>) -> u64 {
+const fn nanos_or_never(time: Option<Duration>) -> u64 {
     match time {
         Some(time) => nanos(time),
         None => NEVER,

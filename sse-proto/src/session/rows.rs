@@ -8,26 +8,27 @@
 
 use alloc::vec::Vec;
 use core::mem;
-use core::time::Duration;
 
+use super::Kind;
 use super::config::{Policy, Terms};
 use super::outcome::Failure;
-use super::rules::{End, Phase, Reader, Rules, limit, nanos};
-use super::{Kind, nanos_or_never};
+use super::rules::{End, Phase, Reader, Rules};
 use crate::backoff::Backoff;
 use crate::control::ERROR_ID;
 use crate::grammar::{self, BOM};
 
 /// How a [`RowSession`] behaves; see the methods of [`SessionConfig`](super::SessionConfig) with the
-/// same names.
+/// same names. Times are in nanoseconds, and `u64::MAX` is for ever.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "they are described where the methods are")]
 pub struct RowConfig {
     pub policy: Policy,
     pub fresh_credentials: bool,
-    pub backoff: Backoff,
-    pub connect_timeout: Duration,
-    pub idle_timeout: Option<Duration>,
+    /// What the random part of the delay between tries grows to: see
+    /// [`Backoff::max`](crate::Backoff::max).
+    pub max_delay: u64,
+    pub connect_timeout: u64,
+    pub idle_timeout: u64,
     pub control_events: bool,
     /// The data that complete the stream, as [`Terminator::Data`](super::Terminator::Data). None if
     /// empty, which is the default.
@@ -45,13 +46,13 @@ impl Default for RowConfig {
         let terms = Terms::default();
         Self {
             policy: terms.policy,
-            fresh_credentials: false,
-            backoff: terms.backoff,
-            connect_timeout: Duration::from_nanos(terms.connect_timeout),
-            idle_timeout: limit(terms.idle_timeout),
+            fresh_credentials: terms.fresh_credentials,
+            max_delay: 30_000_000_000,
+            connect_timeout: terms.connect_timeout,
+            idle_timeout: terms.idle_timeout,
             control_events: false,
             terminator: Vec::new(),
-            must_complete: false,
+            must_complete: terms.must_complete,
             max_event_len: 16 << 20,
             max_line_len: 16 << 20,
             last_event_id: Vec::new(),
@@ -59,7 +60,8 @@ impl Default for RowConfig {
     }
 }
 
-/// What the driver of a [`RowSession`] shall do next, as [`Step`](super::Step) says.
+/// What the driver of a [`RowSession`] shall do next, as [`Step`](super::Step) says. When to ask again
+/// is [`RowSession::until`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are described in `Step` and `Request`")]
 pub enum RowStep {
@@ -68,12 +70,8 @@ pub enum RowStep {
         sends_id: bool,
         by_get: bool,
     },
-    Read {
-        until: Option<Duration>,
-    },
-    Sleep {
-        until: Duration,
-    },
+    Read,
+    Sleep,
     Stop,
 }
 
@@ -81,14 +79,14 @@ pub enum RowStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowClosed {
-    /// [`RowSession::close`] was called.
-    ByCaller,
+    /// After this failure there is no other try.
+    Failed(Failure),
     /// The terminator came.
     Complete,
     /// The server said so in the stream (`stream-error`). It is the last row.
     StreamError,
-    /// After this failure there is no other try.
-    Failed(Failure),
+    /// [`RowSession::close`] was called.
+    ByCaller,
 }
 
 impl From<End<'_>> for RowClosed {
@@ -104,7 +102,8 @@ impl From<End<'_>> for RowClosed {
 /// the code. What [`handle_bytes`](Self::handle_bytes) tells is to be decoded as UTF-8, with U+FFFD for
 /// what is none, and to be split.
 ///
-/// Memory that a large event has needed is kept for the next one.
+/// Time is a number of nanoseconds since any moment that stays the same. Memory that a large event has
+/// needed is kept for the next one.
 #[derive(Debug)]
 pub struct RowSession(Rules<Rows>);
 
@@ -158,9 +157,9 @@ impl RowSession {
         let terms = Terms {
             policy: config.policy,
             fresh_credentials: config.fresh_credentials,
-            backoff: config.backoff,
-            connect_timeout: nanos(config.connect_timeout),
-            idle_timeout: nanos_or_never(config.idle_timeout),
+            backoff: Backoff::up_to(config.max_delay),
+            connect_timeout: config.connect_timeout,
+            idle_timeout: config.idle_timeout,
             must_complete: config.must_complete,
             ..Terms::default()
         };
@@ -185,16 +184,21 @@ impl RowSession {
     }
 
     /// See [`Session::poll`](super::Session::poll).
-    pub fn poll(&mut self, now: Duration) -> RowStep {
-        if self.0.poll(nanos(now)) {
+    pub fn poll(&mut self, now: u64) -> RowStep {
+        if self.0.poll(now) {
             let resume = self.0.resume();
             return RowStep::Connect { sends_id: resume.has_id, by_get: resume.by_get };
         }
         match self.0.phase {
             Phase::Closed(_) => RowStep::Stop,
-            Phase::Waiting(_) => RowStep::Sleep { until: Duration::from_nanos(self.0.until) },
-            _ => RowStep::Read { until: limit(self.0.until) },
+            Phase::Waiting(_) => RowStep::Sleep,
+            _ => RowStep::Read,
         }
+    }
+
+    /// When to poll again, unless something happens before; `u64::MAX`: there is no time limit.
+    pub const fn until(&self) -> u64 {
+        self.0.until
     }
 
     /// See [`Session::is_open`](super::Session::is_open).
@@ -212,40 +216,40 @@ impl RowSession {
         self.0.closed().copied()
     }
 
-    /// See [`Session::reconnection_time`](super::Session::reconnection_time).
-    pub fn reconnection_time(&self) -> Option<Duration> {
-        self.0.reconnection_time.map(Duration::from_millis)
+    /// The reconnection time in milliseconds that the server has set, if it has.
+    pub const fn reconnection_time(&self) -> Option<u64> {
+        self.0.reconnection_time
     }
 
     /// See [`Session::handle_response`](super::Session::handle_response).
     pub fn handle_response(
         &mut self,
-        now: Duration,
+        now: u64,
         status: u16,
         content_type: Option<&[u8]>,
-        retry_after: Duration,
+        retry_after: u64,
     ) {
-        self.0.handle_response(nanos(now), status, content_type, nanos(retry_after));
+        self.0.handle_response(now, status, content_type, retry_after);
     }
 
     /// See [`Session::handle_end`](super::Session::handle_end).
-    pub fn handle_end(&mut self, now: Duration) {
-        self.0.handle_end(nanos(now));
+    pub fn handle_end(&mut self, now: u64) {
+        self.0.handle_end(now);
     }
 
     /// See [`Session::handle_error`](super::Session::handle_error).
-    pub fn handle_error(&mut self, now: Duration) {
-        self.0.handle_error(nanos(now));
+    pub fn handle_error(&mut self, now: u64) {
+        self.0.handle_error(now);
     }
 
     /// See [`Session::handle_unsent`](super::Session::handle_unsent).
-    pub fn handle_unsent(&mut self, now: Duration, failure: Failure) {
-        self.0.handle_unsent(nanos(now), failure);
+    pub fn handle_unsent(&mut self, now: u64, failure: Failure) {
+        self.0.handle_unsent(now, failure);
     }
 
     /// See [`Session::reconnect`](super::Session::reconnect).
-    pub fn reconnect(&mut self, now: Duration) {
-        self.0.reconnect(nanos(now));
+    pub fn reconnect(&mut self, now: u64) {
+        self.0.reconnect(now);
     }
 
     /// See [`Session::close`](super::Session::close).
@@ -259,13 +263,13 @@ impl RowSession {
     ///
     /// A row whose type is an LF is no event. Without data, it tells that the last event ID is another
     /// one; with data, that an event was dropped because it was longer than the limits.
-    pub fn handle_bytes(&mut self, now: Duration, chunk: &[u8]) -> &[u8] {
+    pub fn handle_bytes(&mut self, now: u64, chunk: &[u8]) -> &[u8] {
         let rows = &mut self.0.reader;
         rows.text.copy_within(rows.complete.., 0);
         rows.text.truncate(rows.text.len() - rows.complete);
         rows.complete = 0;
         if self.0.is_open() && !chunk.is_empty() {
-            self.0.arrived(nanos(now));
+            self.0.arrived(now);
         }
         let mut rest = chunk;
         while let [first, after_first @ ..] = rest
@@ -331,7 +335,7 @@ impl RowSession {
         // Not a pattern: these are compared byte by byte, in much code.
         if name == b"data" {
             if mem::replace(&mut rows.has_data, true) {
-                rows.text.push(b'\n');
+                rows.text.extend_from_slice(b"\n");
             }
             rows.text.extend_from_slice(value);
         } else if name == b"event" {
@@ -363,7 +367,7 @@ impl RowSession {
         }
         if !rows.has_data {
             if rows.has_id {
-                rows.note();
+                rows.note(&[]);
             }
             return rows.forget_event();
         }
@@ -389,38 +393,35 @@ impl RowSession {
             }
             Kind::Reset | Kind::Other => true,
         };
-        if is_delivered { rows.end_row() } else { rows.note() }
+        if is_delivered { rows.end_row() } else { rows.note(&[]) }
     }
 }
 
 impl Rows {
     /// Makes the data a row.
     fn end_row(&mut self) {
-        self.text.push(b'\r');
+        self.text.extend_from_slice(b"\r");
         self.text.extend_from_slice(&self.event_type);
-        self.text.push(b'\r');
+        self.text.extend_from_slice(b"\r");
         self.text.extend_from_slice(&self.last_event_id);
-        self.text.push(b'\r');
+        self.text.extend_from_slice(b"\r");
         self.complete = self.text.len();
         self.forget_event();
     }
 
     /// A row that is no event, in place of the event.
-    fn note(&mut self) {
+    fn note(&mut self, data: &[u8]) {
         self.text.truncate(self.complete);
+        self.text.extend_from_slice(data);
         self.event_type.clear();
-        self.event_type.push(b'\n');
+        self.event_type.extend_from_slice(b"\n");
         self.end_row();
     }
 
     /// Starts to drop the event that is being read.
     fn drop_event(&mut self) {
         self.is_dropping = true;
-        self.text.truncate(self.complete);
-        self.text.push(b'!');
-        self.event_type.clear();
-        self.event_type.push(b'\n');
-        self.end_row();
+        self.note(b"!");
     }
 
     fn forget_event(&mut self) {

@@ -302,8 +302,17 @@ fn is_sendable(id: &[u8]) -> bool {
 
 /// "Content-Type is text/event-stream", whatever its parameters (section 9.2.3).
 fn is_event_stream(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&byte| byte == b';').next();
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    let wanted = b"text/event-stream";
+    let mut found = 0;
+    for byte in content_type {
+        match byte {
+            b';' => break,
+            b' ' | b'\t' if found == 0 || found == wanted.len() => {}
+            _ if wanted.get(found) == Some(&byte.to_ascii_lowercase()) => found += 1,
+            _ => return false,
+        }
+    }
+    found == wanted.len()
 }
 
 /// Request Timeout, Too Early, Too Many Requests, and the server's own errors.
