@@ -79,6 +79,10 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true")]
     pub open_access: Option<bool>,
 
+    /// The npm package's `inline.js`, with which the live page then reads [default: it reads by itself]
+    #[arg(long, env = "SSE_SERVER_PAGE_CLIENT", value_name = "FILE")]
+    pub page_client: Option<PathBuf>,
+
     /// What to log, such as `debug` or `warn,sse_server=debug` [default: info]
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -154,6 +158,8 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// How large requests may be.
     pub limits: Limits,
+    /// The script with which the live page reads, if it does not by itself.
+    pub page_client: Option<String>,
     /// What to log, as `tracing` filter directives.
     pub log: String,
     /// In which form.
@@ -285,6 +291,7 @@ impl Settings {
             )?,
             cors: self.cors.as_ref().map(CorsSettings::cors).transpose()?,
             limits,
+            page_client: self.page_client.as_deref().map(page_client).transpose()?,
             log: self.log.unwrap_or_else(|| "info".to_owned()),
             log_format: self.operations.log_format()?,
             metrics_listen: self.operations.metrics_listen()?,
@@ -323,10 +330,17 @@ impl Settings {
             cors: self.cors.or(other.cors),
             request_limits: self.request_limits.or(other.request_limits),
             default_endpoints: self.default_endpoints.or(other.default_endpoints),
+            page_client: self.page_client.or(other.page_client),
             log: self.log.or(other.log),
             config: self.config.or(other.config),
         }
     }
+}
+
+fn page_client(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|problem| {
+        ConfigError::new("--page-client", format!("cannot read {}: {problem}", path.display()))
+    })
 }
 
 fn addresses(setting: &str, text: &str) -> Result<Vec<SocketAddr>, ConfigError> {

@@ -3,6 +3,8 @@
 mod browser;
 mod server;
 
+use std::env;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -18,6 +20,16 @@ fn entry(kind: &str, data: &str, number: u64) -> Entry {
 async fn publish_numbers(server: &Server, channel: &str, numbers: RangeInclusive<u64>) {
     let events = numbers.map(|n| json!({"channel": channel, "data": n})).collect::<Vec<_>>();
     server.publish(&Value::from(events).to_string()).await;
+}
+
+/// The flag for a page that reads with sse-client-wasm, which `cargo xtask test` has built.
+fn with_client() -> Option<String> {
+    let package = env::var("SSE_WASM_PACKAGE").ok().filter(|path| !path.is_empty());
+    if package.is_none() {
+        // Past the test harness, which keeps what tests print to itself.
+        let _ = writeln!(io::stderr(), "left out: the page with the npm package");
+    }
+    package.map(|package| format!("--page-client={package}/inline.js"))
 }
 
 /// Takes its events from a server that does not run.
@@ -95,8 +107,18 @@ async fn a_wrong_token_shows_the_servers_message_and_focuses_the_token() {
 
 #[tokio::test]
 async fn after_kill_9_the_page_comes_back_and_shows_every_event_once() {
+    comes_back(&[]).await;
+}
+
+#[tokio::test]
+async fn with_the_client_it_comes_back_after_kill_9_too() {
+    let Some(client) = with_client() else { return };
+    comes_back(&[&client]).await;
+}
+
+async fn comes_back(flags: &[&str]) {
     let Some(browser) = Browser::start().await else { return };
-    let mut server = Server::start(&[]).await;
+    let mut server = Server::start(flags).await;
     browser.open(&server.url("/events/?channel=test")).await;
     publish_numbers(&server, "test", 1..=3).await;
     browser.entries(3).await;
@@ -113,6 +135,44 @@ async fn after_kill_9_the_page_comes_back_and_shows_every_event_once() {
     assert_eq!(browser.entries(360).await, expected);
     browser.until_shown("#reason", "resumed after test:").await;
     browser.until_shown("#n-resets", "0").await;
+}
+
+#[tokio::test]
+async fn with_the_client_two_tabs_share_a_connection_and_lose_nothing_when_it_is_cut() {
+    let Some(client) = with_client() else { return };
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[&client]).await;
+    browser.open(&server.url("/events/?channel=test")).await;
+    browser.until_shown("#reader", "sse-client-wasm").await;
+    browser.click("#share").await;
+    browser.until_shown("#holder", "held by this tab").await;
+    // A window of its own: the first one would be hidden, and draw nothing.
+    browser.run("window.tab = open(location.href, '', 'popup')").await;
+    let other = |css: &str| {
+        format!(
+            "return tab.document?.querySelector('{css}')?.textContent?.replace(/\\s+/g, ' ') ?? ''"
+        )
+    };
+    browser.until_told(&other("#holder"), "held by another tab").await;
+    publish_numbers(&server, "test", 1..=1).await;
+    browser.entries(1).await;
+    browser.until_told(&other("#last-id"), "test:1").await;
+    browser.click("#cut").await;
+    publish_numbers(&server, "test", 2..=2).await;
+    browser.until_shown("#n-reconnects", "1").await;
+    browser.until_shown("#reason", "resumed after test:1").await;
+    publish_numbers(&server, "test", 3..=3).await;
+    let expected = (1..=3).map(|n| entry("message", &n.to_string(), n)).collect::<Vec<_>>();
+    assert_eq!(browser.entries(3).await, expected);
+    browser.until_told(&other("#last-id"), "test:3").await;
+    browser.until_told(&other("#n-events"), "3").await;
+    // Who leads goes: the other one goes on, and with what it has seen.
+    browser.click("#connect").await;
+    browser.until_told(&other("#holder"), "held by this tab").await;
+    publish_numbers(&server, "test", 4..=4).await;
+    browser.until_told(&other("#n-events"), "4").await;
+    browser.until_told(&other("#n-resets"), "0").await;
+    assert_eq!(browser.complaints().await, [""; 0]);
 }
 
 #[tokio::test]
@@ -142,8 +202,18 @@ async fn a_stream_reset_stands_out_and_names_the_channel() {
 
 #[tokio::test]
 async fn after_a_stream_error_the_page_says_why_and_stops_trying() {
+    stops_trying(&[]).await;
+}
+
+#[tokio::test]
+async fn with_the_client_it_says_why_and_stops_too() {
+    let Some(client) = with_client() else { return };
+    stops_trying(&[&client]).await;
+}
+
+async fn stops_trying(flags: &[&str]) {
     let Some(browser) = Browser::start().await else { return };
-    let server = Server::start(&[]).await;
+    let server = Server::start(flags).await;
     browser.hurry(10).await;
     let many = (1..=11).map(|n| format!("channel={n}")).collect::<Vec<_>>().join("&");
     for (query, why) in [
@@ -156,7 +226,8 @@ async fn after_a_stream_error_the_page_says_why_and_stops_trying() {
         browser.until_shown("#events .error", why).await;
         // More than any wait between two attempts.
         browser.let_pass(Duration::from_secs(15)).await;
-        let asked = "return performance.getEntriesByType('resource').length";
+        let asked = "return performance.getEntriesByType('resource')
+            .filter(({name}) => name.includes('/events/')).length";
         assert_eq!(browser.run(asked).await, 1);
         browser.until_shown("#state", "Closed").await;
     }

@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the server on a file, kept alive, with all that is needed to try it.
 
+mod doorkeeper;
+
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -7,9 +9,10 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::doorkeeper::CHANNEL;
 use crate::health::is_ready;
 use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, target};
-use crate::{Outcome, kept, setup, usage};
+use crate::{Outcome, kept, setup, usage, wasm};
 
 /// How long the server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -54,6 +57,11 @@ struct Demo {
     listen: SocketAddr,
     storage: PathBuf,
     token: String,
+    /// What the live page reads with, if it could be built.
+    client: Option<PathBuf>,
+    /// Who says who may read what, and the settings that say so. On a public address there is none: the
+    /// server then asks whether everyone may read everything.
+    doorkeeper: Option<(SocketAddr, PathBuf)>,
     interrupts: Interrupts,
 }
 
@@ -69,11 +77,37 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if let Some(code) = build(&interrupts)? {
         return Ok(code);
     }
+    let client = client();
+    if interrupts.arrived() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = target().join("demo");
     let storage = kept::storage(&folder, options.fresh)?;
     let token = kept::token(&folder)?;
-    let demo = Demo { listen: options.listen, storage, token, interrupts };
+    let listen = options.listen;
+    let doorkeeper = if listen.ip().is_loopback() {
+        let error = |error: std::io::Error| error.to_string();
+        let address = doorkeeper::start(listen, &token).map_err(error)?;
+        let settings = folder.join("access.toml");
+        doorkeeper::settings(&settings, address).map_err(error)?;
+        Some((address, settings))
+    } else {
+        None
+    };
+    let demo = Demo { listen, storage, token, client, doorkeeper, interrupts };
     demo.supervise()
+}
+
+/// Without Node there is no client, and the page reads by itself.
+fn client() -> Option<PathBuf> {
+    let run = &mut |mut command: Command| command.status().is_ok_and(|status| status.success());
+    match wasm::build(run) {
+        Ok(package) => Some(package.single_file()),
+        Err(problem) => {
+            say(&format!("The live page reads by itself, without sse-client-wasm: {problem}"));
+            None
+        }
+    }
 }
 
 fn port_is_free(listen: SocketAddr) -> Result<(), String> {
@@ -164,6 +198,12 @@ impl Demo {
             .args(["--storage", &format!("sqlite:{}", self.storage.display())])
             .args(["--publish-token", &self.token])
             .stdin(Stdio::null());
+        if let Some((_, settings)) = &self.doorkeeper {
+            server.arg("--config").arg(settings);
+        }
+        if let Some(client) = &self.client {
+            server.arg("--page-client").arg(client);
+        }
         Running::start(&mut server).map_err(|error| error.to_string())
     }
 
@@ -213,6 +253,12 @@ impl Demo {
     fn invitation(&self, pid: u32) -> String {
         let url = format!("http://{}", self.reachable());
         let token = &self.token;
+        let revoking = self.doorkeeper.as_ref().map_or_else(String::new, |(doorkeeper, _)| {
+            format!(
+                "And take permission back: open {url}/events/?channel={CHANNEL}, then\n  \
+                 curl -X POST http://{doorkeeper}/revoke      (/grant gives it again)\n"
+            )
+        });
         format!(
             r#"
 The live page, for a browser:
@@ -224,8 +270,11 @@ Publish, from another terminal:
 Watch without a browser:
   curl -N '{url}/events/?channel=test'
 
-Try `kill -9 {pid}`, which is the server: it is started again on the same file and port, and the page
-misses nothing. Ctrl-C here ends the demo; its events are kept for the next one.
+Try, and see that the page misses nothing:
+  - "Cut" on the page breaks its connection as a lost network would
+  - `kill -9 {pid}` is the server, which is started again on the same file and port
+  - "One for all tabs" and a second tab: the server sees one connection, and it outlives either tab
+{revoking}Ctrl-C here ends the demo; its events are kept for the next one.
 "#
         )
     }

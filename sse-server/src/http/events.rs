@@ -16,7 +16,6 @@ use super::compression::{self, Coding, Compressed, Encoder};
 use super::connection::Caller;
 use super::endpoint::Endpoint;
 use super::error::Refusal;
-use super::page;
 use super::stream::{OpenStream, Seat};
 use super::{App, MAX_CHANNEL_NAME, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
@@ -48,7 +47,7 @@ pub(super) async fn answer(
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
         Wanted::Stream => {}
-        Wanted::Page => return page::answer(here.path(), &named),
+        Wanted::Page => return app.config.page.answer(here.path(), &named),
         Wanted::Neither => {
             let text =
                 "what is here is text/event-stream, or text/html for people; accept one of them";

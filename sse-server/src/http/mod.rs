@@ -48,6 +48,7 @@ use error::Refusal;
 pub use limits::Limits;
 pub use numbers::numbers_router;
 pub use operations::Operations;
+use page::Page;
 pub use serve::{Peer, serve, serve_with};
 pub use tls::{Tls, TlsError};
 
@@ -71,6 +72,7 @@ pub struct HttpConfig {
     limits: Limits,
     operations: Operations,
     has_metrics: bool,
+    page: Page,
 }
 
 impl HttpConfig {
@@ -87,6 +89,7 @@ impl HttpConfig {
             limits: Limits::default(),
             operations: Operations::default(),
             has_metrics: true,
+            page: Page::default(),
         }
     }
 
@@ -150,6 +153,14 @@ impl HttpConfig {
         self.max_event_len = bytes;
         self
     }
+
+    /// The `inline.js` of the npm package that is built from sse-client-wasm, for the live page to read
+    /// streams with. Default: none, and the page has a reader of its own, which is enough to watch a
+    /// stream but cannot share a connection between tabs.
+    pub fn page_client(mut self, script: impl Into<String>) -> Self {
+        self.page = Page::with_client(script);
+        self
+    }
 }
 
 /// What every handler has at hand.
@@ -188,6 +199,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .route("/permissions/changed/", post(permissions::changed).fallback(only("POST")))
         .route("/channels", any(with_slash))
         .route("/channels/", get(presence::channels).fallback(only("GET, HEAD")))
+        .route("/page/client.js", get(page::client).fallback(only("GET, HEAD")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path);

@@ -92,6 +92,19 @@ impl Browser {
         }
     }
 
+    /// Waits until a script returns this text, among others.
+    pub(crate) async fn until_told(&self, script: &str, text: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let told = self.run(script).await;
+            if told.as_str().is_some_and(|told| told.contains(text)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{script} returns {told}, and not {text:?}");
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     /// The list of events from the oldest on, once there are this many.
     pub(crate) async fn entries(&self, count: usize) -> Vec<Entry> {
         let script = "

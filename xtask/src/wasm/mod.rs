@@ -66,6 +66,11 @@ pub(crate) struct Package {
 }
 
 impl Package {
+    /// All of it in one module, with the WebAssembly in it.
+    pub(crate) fn single_file(&self) -> PathBuf {
+        self.folder.join("inline.js")
+    }
+
     /// Tells a command's tests about it.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.env(PACKAGE, &self.folder).env(TOOLS, &self.tools);
