@@ -34,7 +34,7 @@ export interface ConnectionOptions {
   connectTimeout?: number;
   /** What the random delay between tries grows to, in milliseconds. Default: 30,000. */
   max_retry_time?: number;
-  /** The greatest length of an event, and of a line, in bytes. What is longer is dropped. Default: 16 MiB. */
+  /** The greatest length of an event in bytes. A longer one is dropped, with a warning. Default: 16 MiB. */
   maxEventLength?: number;
   /** Replaces the browser's `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
@@ -88,7 +88,7 @@ export interface Link {
 export interface Internal extends ConnectionOptions {
   flags?: number;
   terminator?: string;
-  /** Of a line alone. */
+  /** Of a line, comments included. */
   maxLineLength?: number;
 }
 
@@ -102,7 +102,7 @@ const scope = globalThis as any;
 /** Connects, and goes on until it is closed. */
 export const connect = (url: string, options: Internal, to: Receiver): Link => {
   const { headers: given, policy = 'resilient', terminator = '', body } = options;
-  const { idleTimeout = 45000, maxEventLength = 1 << 24, maxLineLength = maxEventLength } = options;
+  const { idleTimeout = 45000, maxEventLength = 1 << 24 } = options;
   const listening = new AbortController();
   let core: Core | undefined;
   let request: AbortController | undefined;
@@ -151,7 +151,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       const id = made.write(link.lastEventId);
       made.calls.start(
         Math.random(), flags, options.max_retry_time ?? 30000, idleTimeout, options.connectTimeout ?? 30000,
-        maxEventLength, maxLineLength, id, made.write(terminator, id),
+        // A line has the name of its field, too.
+        maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), id, made.write(terminator, id),
       );
       core = made;
     } catch (cause) {

@@ -11,7 +11,7 @@ export class EventSource extends SourceBase {
   /** Reads a stream of bytes that someone else has opened. Its end is the end of the source. */
   static fromReadableStream(
     stream: ReadableStream<Uint8Array>,
-    options: Pick<SourceOptions, 'lastEventId' | 'idleTimeout'> = {},
+    options: Pick<SourceOptions, 'lastEventId' | 'idleTimeout' | 'maxEventLength'> = {},
   ): EventSource {
     const headers = { 'Content-Type': 'text/event-stream' };
     return new EventSource('about:blank', {

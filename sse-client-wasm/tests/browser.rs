@@ -106,3 +106,8 @@ async fn sources_behave_in_a_window() {
 async fn sources_behave_in_a_worker() {
     run("behaviour", "worker").await;
 }
+
+#[tokio::test]
+async fn the_package_works_in_script_tags_and_in_a_service_worker() {
+    run("places", "window").await;
+}

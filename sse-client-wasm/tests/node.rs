@@ -41,6 +41,8 @@ async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
     let faults = Faults::start(Vec::new()).await;
     let script = format!(
         "import {{ EventSource, ReconnectingEventSource, events }} from 'sse-client-wasm';
+         import {{ EventSource as External }} from 'sse-client-wasm/external';
+         if (External !== EventSource) throw new Error('in Node they are one');
          const origin = 'http://{}';
          const script = [
              {{ head: '200 OK\\r\\nContent-Type: text/event-stream', body: ['id: 1\\ndata: a\\n\\n'] }},
@@ -54,7 +56,7 @@ async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
          }});
          source.close();
          const stream = new Blob(['data: c\\n\\n']).stream();
-         const still = EventSource.fromReadableStream(stream);
+         const still = External.fromReadableStream(stream);
          await new Promise((resolve) => {{ still.onmessage = ({{ data }}) => resolve(found.push(data)); }});
          for await (const {{ data }} of events(`${{origin}}/s/node`)) {{ found.push(data); break; }}
          const log = await (await fetch(`${{origin}}/log/node`)).json();

@@ -268,17 +268,28 @@ test('a source that connects again for a day grows neither the heap nor its memo
     const isDelay = time > 100 && time < 5000;
     return wait(() => { if (isDelay) skipped += 30000; then(...rest); }, isDelay ? 0 : time);
   };
+  const { instantiate } = WebAssembly;
+  let memory;
+  WebAssembly.instantiate = async (...args) => {
+    const instance = await instantiate(...args);
+    memory = instance.exports.memory;
+    return instance;
+  };
   try {
     const es = keep(new ReconnectingEventSource('/never', { fetch: async () => body() }));
     await until('some tries', () => count > 100);
     const before = performance.memory?.usedJSHeapSize;
+    const { byteLength } = memory.buffer;
     await until('a day of tries', () => count > 2880, 50000);
     const after = performance.memory?.usedJSHeapSize;
     equal(es.lastEventId !== '', true);
+    equal(memory.buffer.byteLength, byteLength, 'the memory of the module');
+    ok(byteLength <= 4 << 16, `${byteLength} bytes of it`);
     if (before) ok(after < before + 30e6, `${before} bytes, then ${after}`);
   } finally {
     globalThis.setTimeout = wait;
     performance.now = now;
+    WebAssembly.instantiate = instantiate;
   }
 });
 
