@@ -3,7 +3,7 @@
 use sse_proto::{Decoder, DecoderConfig};
 
 use crate::additions::{self, Delivery, Wanted};
-use crate::decoder::{by_session, decode, delivery};
+use crate::decoder::{as_by_rows, by_rows, by_session, decode, delivery};
 use crate::oracle::{self, Item};
 
 /// The bytes before the stream: flags, two limits, three cuts.
@@ -45,6 +45,8 @@ pub(crate) fn run(data: &[u8]) {
     // A session acts on these, and keeps reconnection times to itself.
     let controls = [&b"stream-reset"[..], b"stream-error"];
     if !controls.iter().any(|name| stream.windows(name.len()).any(|part| part == *name)) {
+        let rows = (as_by_rows(expected.0.clone()), expected.1.clone());
+        assert_eq!(by_rows(&cut, seed, wanted), rows, "by rows");
         let (mut items, id) = expected;
         items.retain(|item| !matches!(item, Delivery::Item(Item::Retry(_))));
         assert_eq!(by_session(&cut, seed, wanted), (items, id), "by a session");
