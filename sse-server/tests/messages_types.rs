@@ -101,7 +101,7 @@ async fn the_position_goes_on_past_events_that_are_left_out() {
     server.signal("-TERM");
     let end = late.body().await;
     assert!(
-        end.ends_with("id: a:360\n\n") || end.contains("id: a:360\n\nevent: keep-alive"),
+        end.contains("id: a:360\n\nretry: ") || end.contains("id: a:360\n\nevent: keep-alive"),
         "{end}"
     );
     server.wait().await;
