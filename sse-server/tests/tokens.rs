@@ -156,7 +156,7 @@ async fn forged_tokens_get_nobody_in() {
         "..".to_owned(),
         "a.b.c".to_owned(),
         "\u{e9}\u{fffd}".to_owned(),
-        "x".repeat(60_000),
+        "x".repeat(30_000),
         format!("{},x", token(json!({"sub": "u1"}))),
     ];
     for token in &tokens {
