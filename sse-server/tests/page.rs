@@ -120,6 +120,7 @@ async fn comes_back(flags: &[&str]) {
     let Some(browser) = Browser::start().await else { return };
     let mut server = Server::start(flags).await;
     browser.open(&server.url("/events/?channel=test")).await;
+    browser.until_shown("#state", "Open").await;
     publish_numbers(&server, "test", 1..=3).await;
     browser.entries(3).await;
     // Of these the page gets as many as it can before the end.
