@@ -33,6 +33,7 @@ pub use limits::RequestLimitsSettings;
 /// Every flag can also be given as an environment variable (`SSE_SERVER_LISTEN`) or as a key of the
 /// file named by `--config` (`listen = "…"`). A flag beats the environment, which beats the file.
 #[derive(Clone, Debug, Default, Parser, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[command(name = "sse-server", version)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -214,6 +215,16 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Which: a flag, or a key of the file.
+    pub fn setting(&self) -> &str {
+        &self.setting
+    }
+
+    /// What is wrong with it, and what would do.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+
     fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { setting: setting.into(), problem: problem.into() }
     }
@@ -401,7 +412,7 @@ impl StorageChoice {
         // Not every build has a storage that wants to know.
         let _ = retention;
         match self {
-            Self::None => Ok(Arc::new(NoStorage)),
+            Self::None => Ok(Arc::new(NoStorage::new())),
             Self::Memory => Ok(Arc::new(MemoryStorage::new())),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?)),

@@ -81,7 +81,7 @@ async fn serve(
     let router = Router::new().route("/auth/", any(decide)).with_state(backend.clone());
     let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
-        let hub = Hub::new(Arc::new(NoStorage));
+        let hub = Hub::new(Arc::new(NoStorage::new()));
         http::serve(listener, router, &hub, async { drop(ended.await) }).await;
     });
     (address, shutdown)

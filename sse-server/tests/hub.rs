@@ -21,11 +21,7 @@ impl Fixture {
     }
 
     async fn publish(&self, channel: &str, data: impl ToString) -> u64 {
-        let event = NewEvent {
-            channel: channel.into(),
-            event_type: "message".to_owned(),
-            data: data.to_string(),
-        };
+        let event = NewEvent::new(channel, "message", data.to_string());
         self.hub.publish(vec![event]).await.expect("published")[0]
     }
 

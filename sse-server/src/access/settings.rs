@@ -33,6 +33,7 @@ const HOP_BY_HOP: [&str; 8] = [
 
 /// The table `access`. Described in `docs/auth.md`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct AccessSettings {
@@ -48,6 +49,7 @@ pub struct AccessSettings {
 
 /// One of `access.rules`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct RuleSettings {
@@ -59,6 +61,7 @@ pub struct RuleSettings {
 
 /// The table `access.jwt`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct JwtSettings {
@@ -90,6 +93,7 @@ pub struct JwtSettings {
 
 /// The table `access.es-meta`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct EsMetaSettings {
@@ -101,6 +105,7 @@ pub struct EsMetaSettings {
 
 /// The table `access.forward-auth`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct ForwardAuthSettings {
@@ -122,6 +127,7 @@ pub struct ForwardAuthSettings {
 
 /// One of `publish-tokens`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct PublishTokenSettings {
@@ -138,6 +144,7 @@ pub struct PublishTokenSettings {
 
 /// A text or a list of texts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// `"a"`
@@ -148,6 +155,7 @@ pub enum OneOrMany {
 
 /// A text that is not shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 

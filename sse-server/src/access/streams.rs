@@ -152,7 +152,7 @@ impl Guard {
         Self { shared, watch, key, expiry, checking: None }
     }
 
-    pub(super) fn principal(&self) -> &Principal {
+    pub(crate) fn principal(&self) -> &Principal {
         &self.watch.principal
     }
 

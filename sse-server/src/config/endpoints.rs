@@ -8,6 +8,7 @@ use crate::http::{Endpoint, EndpointError, Endpoints};
 
 /// One of `endpoint`. Described in `docs/protocol.md`.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct EndpointSettings {

@@ -9,6 +9,7 @@ use crate::http::Limits;
 
 /// The table `request-limits`. Described in `docs/protocol.md`.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct RequestLimitsSettings {

@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
 pub(super) struct Word(pub(super) &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Body {
+pub(super) struct Body {
     error: &'static str,
     message: String,
 }
@@ -46,6 +46,11 @@ impl Refusal {
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = seconds;
         self
+    }
+
+    /// What the answer says, without the status.
+    pub(super) fn into_body(self) -> Body {
+        self.body
     }
 
     /// The same refusal, about one of several things.

@@ -24,7 +24,7 @@ use crate::hub::Types;
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;
 
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be below
@@ -140,6 +140,10 @@ async fn open(
             "the storage does not answer, so the stream cannot be placed; try again",
         ))
     })?;
+    let user = guard.as_ref().and_then(|guard| guard.principal().name());
+    if let Some(user) = user {
+        subscriber.read_as(user);
+    }
     if let Some(types) = types {
         subscriber.only(types);
     }

@@ -14,6 +14,7 @@ mod events;
 mod health;
 mod json;
 mod limits;
+mod lines;
 mod numbers;
 mod operations;
 mod page;

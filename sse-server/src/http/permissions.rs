@@ -22,20 +22,28 @@ struct Change {
     channel: String,
 }
 
-/// A name, a number, or nobody's.
-fn user<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum User {
-        Name(String),
-        Number(i64),
+/// A name or a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum User {
+    Name(String),
+    Number(i64),
+}
+
+impl User {
+    pub(super) fn into_name(self) -> String {
+        match self {
+            Self::Name(name) => name,
+            Self::Number(number) => number.to_string(),
+        }
     }
+}
+
+/// A user, or nobody.
+fn user<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let user = Option::<User>::deserialize(input);
     let user = user.map_err(|_| D::Error::custom("`user` must be a name, a number or null"))?;
-    Ok(user.map(|user| match user {
-        User::Name(name) => name,
-        User::Number(number) => number.to_string(),
-    }))
+    Ok(user.map(User::into_name))
 }
 
 /// What was done.

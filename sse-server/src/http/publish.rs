@@ -6,8 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use sse_proto::{DEFAULT_EVENT_TYPE, Event, event_id};
@@ -16,13 +17,25 @@ use tracing::debug;
 
 use super::error::Refusal;
 use super::json::dumps;
+use super::lines;
+use super::permissions::User;
 use super::{App, MAX_CHANNEL_NAME, MAX_REQUEST};
 use crate::access::{PublishToken, Publishers};
 use crate::hub::PublishError;
-use crate::storage::NewEvent;
+use crate::storage::{NewEvent, RequestKey};
 
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Names a request, so that it can be sent again.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The longest such name, in bytes.
+const MAX_KEY: usize = 255;
+
+/// How many users one event may leave out, and how long their names are, in characters.
+const MAX_SKIPPED: usize = 100;
+const MAX_USER: usize = 255;
 
 /// Types that only the server itself may send: a reader acts on them.
 const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error", "keep-alive"];
@@ -30,17 +43,28 @@ const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error"
 /// One event, as the body describes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub(super) struct Message {
     channel: String,
     event: Option<String>,
     #[serde(default, deserialize_with = "present")]
     data: Option<Box<RawValue>>,
     text: Option<String>,
+    #[serde(default, deserialize_with = "users")]
+    skip_users: Vec<String>,
+    store: Option<bool>,
 }
 
 /// `null` is a value, not the absence of one.
 fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(input).map(Some)
+}
+
+/// Names and numbers.
+fn users<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    let users = Vec::<User>::deserialize(input);
+    let users =
+        users.map_err(|_| D::Error::custom("`skip_users` must be a list of names or numbers"))?;
+    Ok(users.into_iter().map(User::into_name).collect())
 }
 
 #[derive(Serialize)]
@@ -55,29 +79,25 @@ pub(super) async fn publish(
 ) -> Result<Response, Refusal> {
     // Before the body, so that only those who may publish can make the server hold megabytes.
     let token = authorize(request.headers(), &app.config.publishers)?;
-    let headers = request.headers().clone();
+    let key = key(request.headers())?;
+    if lines::are_in(request.headers()) {
+        let token = token.clone();
+        return Ok(lines::publish(app, token, key, request.into_body()));
+    }
     let body = body(request).await?;
-    let (events, is_batch) = read(&body, &headers, app.config.max_event_len)?;
+    let (events, is_batch) = read(&body, app.config.max_event_len)?;
+    let about = |index: usize, refusal: Refusal| {
+        if is_batch { refusal.about(format_args!("event {}", index + 1)) } else { refusal }
+    };
     if let Some(index) = events.iter().position(|event| !token.may_publish_to(&event.channel)) {
-        let channel = &events[index].channel;
-        let text = format!("this token may not publish to the channel {channel:?}");
-        let refusal = Refusal::new(StatusCode::FORBIDDEN, "forbidden", text);
-        let place = format_args!("event {}", index + 1);
-        return Err(if is_batch { refusal.about(place) } else { refusal });
+        return Err(about(index, forbidden(&events[index].channel)));
     }
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
-    let ids = app.hub.publish(events).await.map_err(|error| match error {
-        PublishError::Storage(_) => Refusal::unavailable(
-            "the storage failed; unless the connection to it broke just then, nothing was \
-             published; try again, and see the server's log",
-        ),
-        PublishError::Refused(index, why) => {
-            let refusal = Refusal::bad_request(format!("it cannot be stored: {why}"));
-            if is_batch { refusal.about(format_args!("event {}", index + 1)) } else { refusal }
-        }
-        PublishError::Closed => Refusal::unavailable(
-            "the server is shutting down; whether this was published is not known",
-        ),
+    let key = key.map(|name| RequestKey::new(name, &body));
+    let published = async { app.hub.submit(events, key).await?.await };
+    let ids = published.await.map_err(|error| match error {
+        PublishError::Refused(index, _) => about(index, refusal(error)),
+        error => refusal(error),
     })?;
     app.config.operations.metrics().published(ids.len());
     let published = channels
@@ -139,54 +159,80 @@ pub(super) fn authorize(
     )
 }
 
-/// The events of a request, and whether they came as a batch.
-fn read(
-    body: &[u8],
-    headers: &HeaderMap,
-    max_event_len: usize,
-) -> Result<(Vec<NewEvent>, bool), Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-    let is_lines = ["application/x-ndjson", "application/jsonl"]
-        .iter()
-        .any(|kind| essence.eq_ignore_ascii_case(kind));
-    let checked = |(index, message): (usize, Message)| {
-        check(message, max_event_len)
-            .map_err(|refusal| refusal.about(format_args!("event {}", index + 1)))
-    };
-    if is_lines {
-        let lines = body.split(|&byte| byte == b'\n').enumerate();
-        let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
-        let messages = lines.map(|(index, line)| {
-            let message = serde_json::from_slice::<Message>(line);
-            let message =
-                message.map_err(|error| not_json(&error).about(format_args!("line {}", index + 1)));
-            check(message?, max_event_len)
-                .map_err(|refusal| refusal.about(format_args!("line {}", index + 1)))
-        });
-        return Ok((messages.collect::<Result<_, _>>()?, true));
+/// Why events were not published.
+pub(super) fn refusal(error: PublishError) -> Refusal {
+    match error {
+        PublishError::Storage(_) => Refusal::unavailable(
+            "the storage failed; unless the connection to it broke just then, nothing was \
+             published; try again, and see the server's log",
+        ),
+        PublishError::Refused(_, why) => {
+            Refusal::bad_request(format!("it cannot be stored: {why}"))
+        }
+        PublishError::KeyReused => Refusal::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "key-reused",
+            "another request had this Idempotency-Key and another content; give each request its own",
+        ),
+        PublishError::Closed => Refusal::unavailable(
+            "the server is shutting down; whether this was published is not known",
+        ),
     }
+}
+
+pub(super) fn forbidden(channel: &str) -> Refusal {
+    let text = format!("this token may not publish to the channel {channel:?}");
+    Refusal::new(StatusCode::FORBIDDEN, "forbidden", text)
+}
+
+/// The name that the publisher gives the request, with or without quotes.
+fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default().trim();
+    let name = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_graphic());
+    if values.next().is_some() || !(1..=MAX_KEY).contains(&name.len()) || !is_name(name) {
+        let text = format!(
+            "`Idempotency-Key` must be there once, with 1 to {MAX_KEY} visible ASCII characters; \
+             a random UUID will do"
+        );
+        return Err(Refusal::bad_request(text));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// The media type, without parameters.
+pub(super) fn essence(headers: &HeaderMap) -> &str {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+}
+
+/// The events of a request, and whether they came as a batch.
+fn read(body: &[u8], max_event_len: usize) -> Result<(Vec<NewEvent>, bool), Refusal> {
     if body.trim_ascii().starts_with(b"[") {
         let messages: Vec<Message> =
             serde_json::from_slice(body).map_err(|error| not_json(&error))?;
-        return Ok((
-            messages.into_iter().enumerate().map(checked).collect::<Result<_, _>>()?,
-            true,
-        ));
+        let checked = |(index, message): (usize, Message)| {
+            check(message, max_event_len)
+                .map_err(|refusal| refusal.about(format_args!("event {}", index + 1)))
+        };
+        let events = messages.into_iter().enumerate().map(checked);
+        return Ok((events.collect::<Result<_, _>>()?, true));
     }
     let message = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
     Ok((vec![check(message, max_event_len)?], false))
 }
 
-fn not_json(error: &serde_json::Error) -> Refusal {
+pub(super) fn not_json(error: &serde_json::Error) -> Refusal {
     let needed = "the body must be {\"channel\": …, \"data\": …}, an array of these, or one a line with \
                   Content-Type application/x-ndjson";
     Refusal::bad_request(format!("{error}; {needed}"))
 }
 
 /// Checks a message and makes an event of it.
-fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
-    let Message { channel, event, data, text } = message;
+pub(super) fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
+    let Message { channel, event, data, text, skip_users, store } = message;
     if channel.is_empty() {
         return Err(Refusal::bad_request("`channel` is empty; name the channel to publish to"));
     }
@@ -218,5 +264,15 @@ fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
         let text = format!("the event has {len} bytes; the limit is {max_event_len}");
         return Err(Refusal::too_large(text));
     }
-    Ok(NewEvent { channel: channel.into(), event_type, data })
+    if skip_users.len() > MAX_SKIPPED {
+        let text =
+            format!("`skip_users` has more than {MAX_SKIPPED} users; use a channel of their own");
+        return Err(Refusal::bad_request(text));
+    }
+    if skip_users.iter().any(|user| user.chars().count() > MAX_USER || user.contains('\0')) {
+        let text = format!("`skip_users`: a name has more than {MAX_USER} characters, or U+0000");
+        return Err(Refusal::bad_request(text));
+    }
+    let event = NewEvent::new(channel, event_type, data).skip_users(skip_users);
+    Ok(event.store(store.unwrap_or(true)))
 }

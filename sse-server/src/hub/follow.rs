@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use super::log::{Appended, Log};
-use super::publish::{render, render_live};
+use super::publish::{render_live, render_stored};
 use super::{Heard, PAGE, Shared};
 use crate::relay::{Message, News, Relay};
 use crate::storage::StorageError;
@@ -140,7 +140,9 @@ impl Shared {
         match (message.id, message.event) {
             (Some(id), _) if log.is_lasting() => self.suspects.add(log.name(), id, false),
             // Not stored here or anywhere: now or never.
-            (_, Some((event_type, data))) => log.append_live(render_live(&event_type, &data)),
+            (_, Some((event_type, data))) => {
+                log.append_live(render_live(&event_type, &data, &message.skip_users));
+            }
             (_, None) => {}
         }
     }
@@ -215,8 +217,7 @@ impl Shared {
             let mut is_next = false;
             for (event, id) in dense {
                 is_next = true;
-                let event = render(name, id, &event.event_type, &event.data);
-                if log.append(id, event) == Appended::AfterOthers {
+                if log.append(id, render_stored(name, id, event)) == Appended::AfterOthers {
                     break;
                 }
             }

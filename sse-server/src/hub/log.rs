@@ -46,8 +46,34 @@ struct State {
 /// The last events of a log, within bounds.
 #[derive(Default)]
 struct Tail {
-    events: VecDeque<Rendered>,
+    events: VecDeque<Shown>,
     bytes: usize,
+}
+
+/// A visible event.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    rendered: Rendered,
+    /// The users who do not get it, if there are any.
+    skip_users: Option<Arc<[String]>>,
+    /// Of an event without an id: the head when it came, after which it belongs.
+    after: u64,
+}
+
+impl Shown {
+    pub(super) fn new(rendered: Rendered, skip_users: &[String]) -> Self {
+        let skip_users = (!skip_users.is_empty()).then(|| skip_users.into());
+        Self { rendered, skip_users, after: 0 }
+    }
+
+    pub(super) fn rendered(&self) -> &Rendered {
+        &self.rendered
+    }
+
+    /// Whether this user gets it.
+    pub(super) fn is_for(&self, user: &str) -> bool {
+        self.skip_users.as_ref().is_none_or(|skip| !skip.iter().any(|skipped| skipped == user))
+    }
 }
 
 /// What became of an event that was [appended](Log::append).
@@ -64,7 +90,7 @@ pub(super) enum Appended {
 /// What [`Log::read`] has found.
 pub(super) enum Read {
     /// The events after the position, in order; none if there are none yet.
-    Events(Vec<Rendered>),
+    Events(Vec<Shown>),
     /// The events after the position are no longer in memory.
     NotInMemory,
 }
@@ -122,14 +148,16 @@ impl Log {
     }
 
     /// Makes an event visible and wakes the readers, if it is the next one. It has been stored.
-    pub(super) fn append(&self, id: u64, event: Rendered) -> Appended {
+    pub(super) fn append(&self, id: u64, event: Shown) -> Appended {
         let mut state = self.state();
         match state.head {
             Some(head) if id <= head => {
                 let back = usize::try_from(head - id).unwrap_or(usize::MAX).saturating_add(1);
                 let known = state.tail.events.len().checked_sub(back);
                 return match known.map(|index| &state.tail.events[index]) {
-                    Some(known) if known.bytes() == event.bytes() => Appended::Visible,
+                    Some(known) if known.rendered.bytes() == event.rendered.bytes() => {
+                        Appended::Visible
+                    }
                     _ => Appended::Unclear,
                 };
             }
@@ -146,8 +174,9 @@ impl Log {
     }
 
     /// Makes an event visible that has no id, and that nobody gets who is not here.
-    pub(super) fn append_live(&self, event: Rendered) {
+    pub(super) fn append_live(&self, mut event: Shown) {
         let mut state = self.state();
+        event.after = state.head.unwrap_or_default();
         state.live_head += 1;
         state.live.push(event);
         self.grows();
@@ -176,10 +205,24 @@ impl Log {
         }
     }
 
-    /// The events without an id after this many of them.
-    pub(super) fn read_live(&self, position: u64, limit: usize) -> Read {
+    /// The events without an id after this many of them, as far as they belong before the next event
+    /// with one; and how many of those may be read before the next without.
+    pub(super) fn read_live(
+        &self,
+        live_position: u64,
+        position: u64,
+        limit: usize,
+    ) -> (Read, usize) {
         let state = self.state();
-        state.live.read(state.live_head, position, limit)
+        match state.live.read(state.live_head, live_position, limit) {
+            Read::Events(mut events) => {
+                let due = events.partition_point(|event| event.after <= position);
+                let ahead = events.get(due).map_or(u64::MAX, |next| next.after - position);
+                events.truncate(due);
+                (Read::Events(events), usize::try_from(ahead).unwrap_or(usize::MAX))
+            }
+            Read::NotInMemory => (Read::NotInMemory, limit),
+        }
     }
 
     /// Adds a reader to be woken, and returns its place.
@@ -222,13 +265,13 @@ impl State {
 }
 
 impl Tail {
-    fn push(&mut self, event: Rendered) {
-        self.bytes += event.bytes().len();
+    fn push(&mut self, event: Shown) {
+        self.bytes += event.rendered.bytes().len();
         self.events.push_back(event);
         while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1)
         {
             let dropped = self.events.pop_front().expect("longer than one");
-            self.bytes -= dropped.bytes().len();
+            self.bytes -= dropped.rendered.bytes().len();
         }
     }
 

@@ -27,15 +27,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sse_proto::Cursor;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::relay::{Message, Relay, RelayError};
-use crate::storage::{NewEvent, Storage, StorageError};
+use crate::storage::{NewEvent, RequestKey, Storage, StorageError};
 pub use filter::Types;
 use follow::Suspects;
 use log::Log;
-pub use publish::PublishError;
 use publish::Request;
+pub use publish::{PublishError, Submitted};
 use subscriber::Position;
 pub(crate) use subscriber::Tally;
 pub use subscriber::{Delivery, Subscriber};
@@ -67,6 +67,7 @@ struct Shared {
     /// The relay has been connected, once at least.
     was_connected: AtomicBool,
     is_closed: AtomicBool,
+    closing: Notify,
 }
 
 /// Tells by a channel's name whether its events are stored.
@@ -163,6 +164,7 @@ impl Hub {
             notices: broadcast::Sender::new(NOTICES),
             was_connected: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
+            closing: Notify::new(),
         });
         follow::start(&shared, config.relay, config.refresh);
         let requests = publish::start(shared.clone());
@@ -181,7 +183,24 @@ impl Hub {
     /// database, it can be that the answer was lost, not the events; they are then published.) Or if it
     /// refuses an event for good.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<u64>, PublishError> {
-        publish::send(&self.shared, &self.requests, events).await
+        self.submit(events, None).await?.await
+    }
+
+    /// As [`publish`](Self::publish), but returns once the events have their place in the order; the answer
+    /// comes later. Waits if too many are on their way already.
+    ///
+    /// With a key they are published once: if they were before, under the same key, on any instance that
+    /// has the same storage, the answer is that of the first time. Keys are kept as long as events.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish), now or later; and if the key is that of another request.
+    pub async fn submit(
+        &self,
+        events: Vec<NewEvent>,
+        key: Option<RequestKey>,
+    ) -> Result<Submitted, PublishError> {
+        publish::send(&self.shared, &self.requests, events, key).await
     }
 
     /// Subscribes to these channels, which must be distinct, from the positions in `resume`. A channel
@@ -246,7 +265,18 @@ impl Hub {
     /// Ends all subscriptions, present and future: each is told so when it asks for the next events.
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
+        self.shared.closing.notify_waiters();
         self.shared.logs().values().for_each(|log| log.wake_all());
+    }
+
+    /// Waits until [`close`](Self::close) is called.
+    pub async fn closed(&self) {
+        let mut closing = std::pin::pin!(self.shared.closing.notified());
+        // Before the look, so that nothing is missed between the two.
+        closing.as_mut().enable();
+        if !self.is_closed() {
+            closing.await;
+        }
     }
 
     /// Whether [`close`](Self::close) was called.

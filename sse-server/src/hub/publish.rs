@@ -6,17 +6,21 @@
 //! their ids.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use futures_util::FutureExt;
 use sse_proto::{Event, Rendered, event_id};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::Shared;
-use super::log::Appended;
+use super::log::{Appended, Shown};
 use crate::relay::Message;
-use crate::storage::{NewEvent, StorageError};
+use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StorageError, StoredEvent};
 
 /// The most requests that are stored together.
 const GROUP: usize = 1024;
@@ -28,7 +32,22 @@ const GROUP_EVENTS: usize = 8192;
 #[derive(Debug)]
 pub(super) struct Request {
     events: Vec<NewEvent>,
+    key: Option<RequestKey>,
     answer: oneshot::Sender<Result<Vec<u64>, PublishError>>,
+}
+
+/// Events that are on their way. A future of their ids, or of why they were not published; dropping it does
+/// not take them back.
+#[derive(Debug)]
+#[must_use]
+pub struct Submitted(oneshot::Receiver<Result<Vec<u64>, PublishError>>);
+
+impl Future for Submitted {
+    type Output = Result<Vec<u64>, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_unpin(cx).map(|answer| answer.unwrap_or(Err(PublishError::Closed)))
+    }
 }
 
 /// Events could not be published. None of them has been.
@@ -40,6 +59,9 @@ pub enum PublishError {
     /// The storage can never store one of them: which, counted from 0, and why.
     #[error("event {0} is refused: {1}")]
     Refused(usize, String),
+    /// Another request had the same key.
+    #[error("another request had the same key; give each its own")]
+    KeyReused,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Closed,
@@ -49,52 +71,98 @@ pub enum PublishError {
 pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let (sender, mut requests) = mpsc::channel::<Request>(GROUP);
     tokio::spawn(async move {
-        let mut group = Vec::new();
         let mut was_failing = false;
-        while let Some(first) = requests.recv().await {
-            let mut events = first.events.len();
-            group.push(first);
-            while group.len() < GROUP && events < GROUP_EVENTS {
-                let Ok(next) = requests.try_recv() else { break };
-                events += next.events.len();
-                group.push(next);
+        let mut next = None;
+        while let Some(first) = match next.take() {
+            Some(first) => Some(first),
+            None => requests.recv().await,
+        } {
+            let mut group = Group::default();
+            next = group.add(first);
+            while next.is_none() && !group.is_full() {
+                let Ok(request) = requests.try_recv() else { break };
+                next = group.add(request);
             }
-            let result = commit(&shared, &mut group).await;
+            let result = commit(&shared, group.requests).await;
             report(&result, &mut was_failing);
         }
     });
     sender
 }
 
+/// Requests that are stored together.
+#[derive(Default)]
+struct Group {
+    requests: Vec<Request>,
+    events: usize,
+    keys: HashSet<String>,
+}
+
+impl Group {
+    /// Adds a request. Returned is one that has to wait: another has its key, and is to be known by then.
+    fn add(&mut self, request: Request) -> Option<Request> {
+        if let Some(key) = &request.key
+            && !self.keys.insert(key.name().to_owned())
+        {
+            return Some(request);
+        }
+        self.events += request.events.len();
+        self.requests.push(request);
+        None
+    }
+
+    fn is_full(&self) -> bool {
+        self.requests.len() >= GROUP || self.events >= GROUP_EVENTS
+    }
+}
+
 pub(super) async fn send(
     shared: &Shared,
     requests: &mpsc::Sender<Request>,
     events: Vec<NewEvent>,
-) -> Result<Vec<u64>, PublishError> {
+    key: Option<RequestKey>,
+) -> Result<Submitted, PublishError> {
     // Now, because a group of requests succeeds or fails as one.
     let refuse = |(index, event)| Some((index, shared.storage.refuse(event)?));
     if let Some((index, why)) = events.iter().enumerate().find_map(refuse) {
         return Err(PublishError::Refused(index, why));
     }
     let (answer, answered) = oneshot::channel();
-    requests.send(Request { events, answer }).await.map_err(|_| PublishError::Closed)?;
-    answered.await.map_err(|_| PublishError::Closed)?
+    let request = Request { events, key, answer };
+    requests.send(request).await.map_err(|_| PublishError::Closed)?;
+    Ok(Submitted(answered))
 }
 
 /// Stores a group, makes it visible and answers.
-async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<StorageError>> {
-    let take = |request: &mut Request| std::mem::take(&mut request.events);
-    let sizes: Vec<usize> = group.iter().map(|request| request.events.len()).collect();
-    let events: Vec<NewEvent> = group.iter_mut().flat_map(take).collect();
-    let answers = group.drain(..).map(|request| request.answer);
+async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageError>> {
+    let mut all = Vec::new();
+    let mut parts = Vec::with_capacity(group.len());
+    for Request { mut events, key, answer } in group {
+        let start = all.len();
+        all.append(&mut events);
+        parts.push((Part { events: start..all.len(), key }, answer));
+    }
+    let (parts, answers): (Vec<Part>, Vec<_>) = parts.into_iter().unzip();
     // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
-    match append(shared, &events).await {
-        Ok(ids) => {
-            show(shared, &events, &ids);
-            tell(shared, &events, &ids);
-            let mut ids = ids.into_iter();
-            for (answer, size) in answers.zip(sizes) {
-                answer.send(Ok(ids.by_ref().take(size).collect())).ok();
+    match append(shared, &all, &parts).await {
+        Ok(outcomes) => {
+            let mut new = Vec::with_capacity(all.len());
+            for (part, outcome) in parts.iter().zip(&outcomes) {
+                let events = &all[part.events.clone()];
+                match outcome {
+                    Outcome::Appended(ids) => new.extend(events.iter().zip(ids.iter().copied())),
+                    Outcome::Known(ids) => remind(shared, events, ids),
+                    Outcome::Reused => {}
+                }
+            }
+            show(shared, &new);
+            tell(shared, &new);
+            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                let ids = match outcome {
+                    Outcome::Appended(ids) | Outcome::Known(ids) => Ok(ids),
+                    Outcome::Reused => Err(PublishError::KeyReused),
+                };
+                answer.send(ids).ok();
             }
             Ok(())
         }
@@ -108,28 +176,73 @@ async fn commit(shared: &Shared, group: &mut Vec<Request>) -> Result<(), Arc<Sto
     }
 }
 
+/// One request of a group: which of the events are its.
+struct Part {
+    events: Range<usize>,
+    key: Option<RequestKey>,
+}
+
 /// Stores what is to be stored. The id of the other events is 0.
-async fn append(shared: &Shared, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
-    if shared.reliable.is_none() {
-        return shared.storage.append(events).await;
+async fn append(
+    shared: &Shared,
+    all: &[NewEvent],
+    parts: &[Part],
+) -> Result<Vec<Outcome>, StorageError> {
+    let is_stored = |event: &NewEvent| event.store && shared.is_lasting(&event.channel);
+    let stored: Cow<'_, [NewEvent]> = if all.iter().all(is_stored) {
+        Cow::Borrowed(all)
+    } else {
+        Cow::Owned(all.iter().filter(|event| is_stored(event)).cloned().collect())
+    };
+    let mut rest = &*stored;
+    let mut batches = Vec::with_capacity(parts.len());
+    for part in parts {
+        let events = all[part.events.clone()].iter().filter(|event| is_stored(event)).count();
+        let (events, after) = rest.split_at(events);
+        batches.push(Batch { events, key: part.key.as_ref() });
+        rest = after;
     }
-    let is_stored = |event: &&NewEvent| shared.is_lasting(&event.channel);
-    let stored: Vec<NewEvent> = events.iter().filter(is_stored).cloned().collect();
-    let ids = if stored.is_empty() { Vec::new() } else { shared.storage.append(&stored).await? };
-    let mut ids = ids.into_iter();
-    let id = |event| if is_stored(&event) { ids.next().unwrap_or_default() } else { 0 };
-    Ok(events.iter().map(id).collect())
+    let outcomes = if batches.iter().any(|batch| batch.key.is_some()) {
+        shared.storage.append_once(&batches).await?
+    } else {
+        let ids =
+            if stored.is_empty() { Vec::new() } else { shared.storage.append(&stored).await? };
+        let mut ids = ids.into_iter();
+        let mut of = |batch: &Batch<'_>| ids.by_ref().take(batch.events.len()).collect();
+        batches.iter().map(|batch| Outcome::Appended(of(batch))).collect()
+    };
+    let whole = |(part, outcome): (&Part, Outcome)| {
+        let spread = |ids: Vec<u64>| {
+            let mut ids = ids.into_iter();
+            let id = |event| if is_stored(event) { ids.next().unwrap_or_default() } else { 0 };
+            all[part.events.clone()].iter().map(id).collect()
+        };
+        match outcome {
+            Outcome::Appended(ids) => Outcome::Appended(spread(ids)),
+            Outcome::Known(ids) => Outcome::Known(spread(ids)),
+            Outcome::Reused => Outcome::Reused,
+        }
+    };
+    Ok(parts.iter().zip(outcomes).map(whole).collect())
+}
+
+/// Has events looked for that were stored before: whoever did may have ended before telling.
+fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
+    for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
+        shared.suspects.add(&event.channel, id, false);
+    }
 }
 
 /// Makes events visible to readers here.
-fn show(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
-    for (event, &id) in events.iter().zip(ids) {
+fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
+    for &(event, id) in events {
         let Some(log) = shared.log(&event.channel) else { continue };
-        if !log.is_lasting() {
-            log.append_live(render_live(&event.event_type, &event.data));
+        let NewEvent { event_type, data, skip_users, .. } = event;
+        if id == 0 {
+            log.append_live(render_live(event_type, data, skip_users));
             continue;
         }
-        match log.append(id, render(&event.channel, id, &event.event_type, &event.data)) {
+        match log.append(id, render(&event.channel, id, event_type, data, skip_users)) {
             Appended::Visible => {}
             Appended::AfterOthers => shared.suspects.add(&event.channel, id, false),
             Appended::Unclear => shared.suspects.add(&event.channel, id, true),
@@ -138,27 +251,23 @@ fn show(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
 }
 
 /// Has other instances told.
-fn tell(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
+fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
     let Some(telling) = &shared.telling else { return };
+    if events.is_empty() {
+        return;
+    }
     // Ids begin at 1; an event without one is not stored.
-    let is_lasting = ids.iter().all(|&id| id > 0);
-    let whole = |(event, &id): (&NewEvent, &u64)| Message {
-        channel: event.channel.clone(),
-        id: (id > 0).then_some(id),
-        event: Some((event.event_type.clone(), event.data.clone())),
+    let is_lasting = events.iter().all(|&(_, id)| id > 0);
+    let whole = |(event, id): (&NewEvent, u64)| {
+        let NewEvent { channel, event_type, data, skip_users, .. } = event.clone();
+        Message::new(channel, (id > 0).then_some(id)).with_event(event_type, data, skip_users)
     };
     let messages: Vec<Message> = if telling.whole {
-        events.iter().zip(ids).map(whole).collect()
+        events.iter().copied().map(whole).collect()
     } else {
-        let (stored, others): (Vec<_>, Vec<_>) =
-            events.iter().zip(ids).partition(|(_, id)| **id > 0);
-        let lasts: HashMap<_, _> =
-            stored.iter().map(|(event, id)| (&event.channel, **id)).collect();
-        let last = |(channel, id): (&Arc<str>, u64)| Message {
-            channel: channel.clone(),
-            id: Some(id),
-            event: None,
-        };
+        let (stored, others): (Vec<_>, Vec<_>) = events.iter().partition(|(_, id)| *id > 0);
+        let lasts: HashMap<_, _> = stored.iter().map(|(event, id)| (&event.channel, *id)).collect();
+        let last = |(channel, id): (&Arc<str>, u64)| Message::new(channel.clone(), Some(id));
         others.into_iter().map(whole).chain(lasts.into_iter().map(last)).collect()
     };
     // Publishing does not wait for a relay that does not get on. With a storage, others see it later.
@@ -168,17 +277,24 @@ fn tell(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
 }
 
 /// An event as it goes over the wire to those who read this channel only.
-pub(super) fn render(channel: &str, id: u64, event_type: &str, data: &str) -> Rendered {
+fn render(channel: &str, id: u64, event_type: &str, data: &str, skip_users: &[String]) -> Shown {
     let id = event_id(channel, id);
     let event_type = clean(event_type);
     let event = Event::builder(data).event_type(&event_type).id(&id).build();
-    Rendered::new(&event.expect("a clean type, and an id that is percent-encoded"))
+    let event = event.expect("a clean type, and an id that is percent-encoded");
+    Shown::new(Rendered::new(&event), skip_users)
+}
+
+/// The same, of an event that was read from the storage.
+pub(super) fn render_stored(channel: &str, id: u64, event: &StoredEvent) -> Shown {
+    render(channel, id, &event.event_type, &event.data, &event.skip_users)
 }
 
 /// An event without an id.
-pub(super) fn render_live(event_type: &str, data: &str) -> Rendered {
+pub(super) fn render_live(event_type: &str, data: &str, skip_users: &[String]) -> Shown {
     let event_type = clean(event_type);
-    Rendered::new(&Event::builder(data).event_type(&event_type).build().expect("a clean type"))
+    let event = Event::builder(data).event_type(&event_type).build().expect("a clean type");
+    Shown::new(Rendered::new(&event), skip_users)
 }
 
 fn clean(event_type: &str) -> Cow<'_, str> {

@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use sse_proto::{Cursor, Rendered, stream_reset};
+use sse_proto::{Cursor, stream_reset};
 use tracing::warn;
 
 use super::filter::Types;
 use super::follow::Suspects;
-use super::log::{Log, Read, Signal};
-use super::publish::render;
+use super::log::{Log, Read, Shown, Signal};
+use super::publish::render_stored;
 use super::{PAGE, Shared};
 use crate::storage::StoredEvent;
 
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The name of readers without a name, for events that are not for everyone.
+const ANONYMOUS: &str = "anonymous";
 
 /// Reads some channels forward, from the positions it started from.
 ///
@@ -35,6 +38,8 @@ pub struct Subscriber {
     types: Option<Types>,
     /// Events were left out since the positions last went out.
     is_untold: bool,
+    /// Who reads.
+    user: Arc<str>,
     /// The round under way: every channel is asked once, then what was found goes out together.
     round: Round,
     tally: Tally,
@@ -74,9 +79,9 @@ struct Round {
 }
 
 enum Found {
-    Events(Vec<Rendered>),
+    Events(Vec<Shown>),
     /// Events without an id.
-    Live(Vec<Rendered>),
+    Live(Vec<Shown>),
     /// History is missing after the position; the channel continues from here.
     Gap {
         head: u64,
@@ -92,8 +97,8 @@ type Reading = Pin<Box<dyn Future<Output = Vec<StoredEvent>> + Send>>;
 pub enum Delivery {
     /// Events have been written.
     Events,
-    /// There were events, and none of them is of a [type](Subscriber::only) that is wanted. The positions are
-    /// behind them now.
+    /// There were events, and none of them is of a [type](Subscriber::only) that is wanted, and for this
+    /// [user](Subscriber::read_as). The positions are behind them now.
     LeftOut,
     /// The hub was closed; nothing will follow.
     Closed,
@@ -108,6 +113,7 @@ impl Subscriber {
             positions: Vec::with_capacity(channels.len()),
             types: None,
             is_untold: false,
+            user: ANONYMOUS.into(),
             round: Round::default(),
             tally: Tally::default(),
         }
@@ -121,6 +127,12 @@ impl Subscriber {
     /// Leaves out events of all other types from now on. Their numbers count: the position goes on past them.
     pub fn only(&mut self, types: Types) {
         self.types = Some(types);
+    }
+
+    /// Reads as this user from now on, and leaves out [what is not for
+    /// them](crate::storage::NewEvent::skip_users). Before it is as `anonymous`.
+    pub fn read_as(&mut self, user: &str) {
+        self.user = user.into();
     }
 
     /// The positions, in the form of an event's id, if events were left out since they went out last: as the
@@ -194,14 +206,14 @@ impl Subscriber {
             return Poll::Ready(Some(position.gap()));
         }
         if self.round.reading.is_none() {
+            let limit = match position.log.read_live(position.live_at, position.at, limit) {
+                (Read::Events(events), ahead) if events.is_empty() => limit.min(ahead),
+                (Read::Events(events), _) => return Poll::Ready(Some(Found::Live(events))),
+                // It was too slow, and they are nowhere else; but those with an id are.
+                (Read::NotInMemory, _) => return Poll::Ready(Some(position.live_gap())),
+            };
             match position.log.read(position.at, limit) {
-                Read::Events(events) if events.is_empty() => {
-                    return Poll::Ready(match position.log.read_live(position.live_at, limit) {
-                        Read::Events(events) => (!events.is_empty()).then_some(Found::Live(events)),
-                        // It was too slow, and they are nowhere else.
-                        Read::NotInMemory => Some(position.gap()),
-                    });
-                }
+                Read::Events(events) if events.is_empty() => return Poll::Ready(None),
                 Read::Events(events) => return Poll::Ready(Some(Found::Events(events))),
                 Read::NotInMemory => {
                     self.round.reading =
@@ -218,8 +230,7 @@ impl Subscriber {
         // Dense ids make a gap visible, wherever it comes from.
         let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
         let name = position.log.name();
-        let dense = dense.map(|(event, id)| render(name, id, &event.event_type, &event.data));
-        let events: Vec<Rendered> = dense.collect();
+        let events: Vec<Shown> = dense.map(|(event, id)| render_stored(name, id, event)).collect();
         Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
     }
 
@@ -244,8 +255,10 @@ impl Subscriber {
             reset.expect("a cursor is percent-encoded").encode_into(out);
             self.is_untold = false;
         }
-        let types = self.types.clone();
-        let is_wanted = |event: &Rendered| types.as_ref().is_none_or(|types| types.has(event));
+        let (types, user) = (self.types.clone(), self.user.clone());
+        let is_wanted = |event: &Shown| {
+            types.as_ref().is_none_or(|types| types.has(event.rendered())) && event.is_for(&user)
+        };
         let page = (PAGE / self.positions.len()).max(1);
         for (index, found) in &mut found {
             if let Found::Events(events) | Found::Live(events) = found
@@ -253,36 +266,38 @@ impl Subscriber {
             {
                 self.tally.lag = self.positions[*index].log.age();
             }
-            let events = match found {
-                Found::Events(events) => events,
+            match found {
+                Found::Gap { .. } => {}
                 Found::Live(events) => {
                     self.positions[*index].live_at += events.len() as u64;
-                    // Beside channels that are stored, their positions.
-                    let id = self.cursor().to_string();
+                    // Beside channels that are stored, their positions. Not with an event of such a channel:
+                    // it would have the id of the one before.
+                    let is_lasting = self.positions[*index].log.is_lasting();
+                    let id = if is_lasting { String::new() } else { self.cursor().to_string() };
                     for event in events.drain(..).filter(&is_wanted) {
                         self.tally.events += 1;
-                        self.is_untold = false;
                         if id.is_empty() {
-                            out.extend_from_slice(event.bytes());
+                            out.extend_from_slice(event.rendered().bytes());
                         } else {
-                            event.encode_with_id(&id, out);
+                            event.rendered().encode_with_id(&id, out);
+                            self.is_untold = false;
                         }
                     }
-                    continue;
                 }
-                Found::Gap { .. } => continue,
-            };
-            for event in events.drain(..) {
-                self.positions[*index].at += 1;
-                self.is_untold = !is_wanted(&event);
-                if self.is_untold {
-                    continue;
-                }
-                self.tally.events += 1;
-                if self.positions.len() == 1 {
-                    out.extend_from_slice(event.bytes());
-                } else {
-                    event.encode_with_id(&self.cursor().to_string(), out);
+                Found::Events(events) => {
+                    for event in events.drain(..) {
+                        self.positions[*index].at += 1;
+                        self.is_untold = !is_wanted(&event);
+                        if self.is_untold {
+                            continue;
+                        }
+                        self.tally.events += 1;
+                        if self.positions.len() == 1 {
+                            out.extend_from_slice(event.rendered().bytes());
+                        } else {
+                            event.rendered().encode_with_id(&self.cursor().to_string(), out);
+                        }
+                    }
                 }
             }
         }
@@ -320,6 +335,12 @@ impl Position {
     /// What is found if nothing can be continued.
     fn gap(&self) -> Found {
         let (head, generation) = self.log.end();
+        Found::Gap { head, generation, live_head: self.log.live_head() }
+    }
+
+    /// What is found if events without an id are gone, and the others are not.
+    fn live_gap(&self) -> Found {
+        let (head, generation) = (self.at, self.generation);
         Found::Gap { head, generation, live_head: self.log.live_head() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Message, News};
 
@@ -18,6 +18,9 @@ struct Wire<'a> {
     data: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub_id: Option<Id<'a>>,
+    /// Ours, by the name of `send_event`'s argument; Django neither sends it nor looks at it.
+    #[serde(default, deserialize_with = "users", skip_serializing_if = "Vec::is_empty")]
+    skip_user_ids: Vec<Id<'a>>,
     /// Ours alone; others do not look at it.
     #[serde(borrow, default)]
     origin: Option<Cow<'a, str>>,
@@ -29,6 +32,20 @@ struct Wire<'a> {
 enum Id<'a> {
     Text(Cow<'a, str>),
     Number(u64),
+}
+
+impl Id<'_> {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text.into_owned(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// A list, or `null`.
+fn users<'de, 'a, D: Deserializer<'de>>(input: D) -> Result<Vec<Id<'a>>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 /// What instances say to each other about other things than events. Its name comes first, which tells it
@@ -67,6 +84,7 @@ impl Origin {
             event_type: event.map(|(event_type, _)| Cow::Borrowed(&**event_type)),
             data: event.map(|(_, data)| Cow::Borrowed(&**data)),
             pub_id: message.id.map(|id| Id::Text(Cow::Owned(id.to_string()))),
+            skip_user_ids: message.skip_users.iter().map(|user| Id::Text(user.into())).collect(),
             origin: Some(Cow::Borrowed(&self.0)),
         };
         serde_json::to_string(&wire).expect("strings are JSON")
@@ -100,8 +118,10 @@ impl Origin {
             })?),
         };
         let event_type = wire.event_type.unwrap_or(Cow::Borrowed("message")).into_owned();
-        let event = wire.data.map(|data| (event_type, data.into_owned()));
-        Ok(Some(Message { channel: wire.channel.into(), id, event }))
+        let message = Message::new(wire.channel, id);
+        let Some(data) = wire.data else { return Ok(Some(message)) };
+        let skip_users = wire.skip_user_ids.into_iter().map(Id::into_text).collect();
+        Ok(Some(message.with_event(event_type, data, skip_users)))
     }
 }
 
@@ -122,11 +142,7 @@ mod tests {
     #[test]
     fn a_message_is_what_django_eventstream_sends_and_reads() {
         let ours = Origin("x".to_owned());
-        let message = Message {
-            channel: "test".into(),
-            id: Some(1),
-            event: Some(("message".to_owned(), "{\"a\": 1}".to_owned())),
-        };
+        let message = Message::new("test", Some(1)).with_event("message", "{\"a\": 1}", Vec::new());
         assert_eq!(
             ours.encode(&message),
             r#"{"channel":"test","event_type":"message","data":"{\"a\": 1}","pub_id":"1","origin":"x"}"#
@@ -140,8 +156,17 @@ mod tests {
         assert_eq!(ours.decode(ours.encode(&message).as_bytes()).expect("JSON"), None);
         assert_eq!(
             Origin::new().decode(ours.encode(&message).as_bytes()).expect("JSON"),
-            Some(message)
+            Some(message.clone())
         );
+        let skipping = message.with_event("message", "1", vec!["7".to_owned()]);
+        let text = ours.encode(&skipping);
+        assert!(text.contains(r#""skip_user_ids":["7"]"#), "{text}");
+        assert_eq!(Origin::new().decode(text.as_bytes()).expect("JSON"), Some(skipping.clone()));
+        let numbers = text.replace("[\"7\"]", "[7]");
+        assert_eq!(Origin::new().decode(numbers.as_bytes()).expect("JSON"), Some(skipping));
+        let nobody = text.replace("[\"7\"]", "null");
+        let nobody = Origin::new().decode(nobody.as_bytes()).expect("JSON").expect("not ours");
+        assert!(nobody.skip_users.is_empty());
         for nonsense in ["", "1", "{}", r#"{"channel": "a", "pub_id": "x"}"#, r#"{"channel": 1}"#] {
             ours.decode(nonsense.as_bytes()).expect_err(nonsense);
         }

@@ -35,6 +35,7 @@ pub use redis::RedisRelay;
 
 /// An event was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Message {
     /// In this channel.
     pub channel: Arc<str>,
@@ -43,6 +44,28 @@ pub struct Message {
     /// Its type and data, if they are needed: because it is not stored, or because the relay
     /// [carries events](Relay::carries_events).
     pub event: Option<(String, String)>,
+    /// The users who do not get it. Of no meaning without the event: with an id, the storage knows.
+    pub skip_users: Vec<String>,
+}
+
+impl Message {
+    /// There is something new in this channel, up to this id.
+    pub fn new(channel: impl Into<Arc<str>>, id: Option<u64>) -> Self {
+        Self { channel: channel.into(), id, event: None, skip_users: Vec::new() }
+    }
+
+    /// The same, with the event's type and data, and who does not get it.
+    #[must_use]
+    pub fn with_event(
+        mut self,
+        event_type: impl Into<String>,
+        data: impl Into<String>,
+        skip_users: Vec<String>,
+    ) -> Self {
+        self.event = Some((event_type.into(), data.into()));
+        self.skip_users = skip_users;
+        self
+    }
 }
 
 /// What [`Relay::receive`] hands over.

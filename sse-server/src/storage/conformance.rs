@@ -26,6 +26,8 @@
 
 #![allow(clippy::missing_panics_doc, reason = "said above, for all of them")]
 
+mod requests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +36,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 
 use super::{NewEvent, Storage};
+pub use requests::{
+    a_request_with_a_known_key_is_not_appended_again,
+    concurrent_requests_with_one_key_are_appended_once, keys_expire_as_events_do,
+};
 
 /// A storage to be checked.
 #[async_trait]
@@ -66,6 +72,10 @@ pub async fn all(subject: &dyn Subject) {
     expired_events_are_gone_and_the_head_stays(subject).await;
     a_channel_can_be_shortened(subject).await;
     a_closed_storage_can_be_opened_again(subject).await;
+    users_who_do_not_get_an_event_come_back_with_it(subject).await;
+    a_request_with_a_known_key_is_not_appended_again(subject).await;
+    concurrent_requests_with_one_key_are_appended_once(subject).await;
+    keys_expire_as_events_do(subject).await;
 }
 
 /// The ids of a channel are 1, 2, 3 …, those of a batch are in its order, and the head is the last.
@@ -109,8 +119,7 @@ pub async fn text_comes_back_as_it_was(subject: &dyn Subject) {
     ];
     for text in texts {
         let name = channel(text);
-        let whole =
-            NewEvent { channel: name.clone(), event_type: text.to_owned(), data: text.to_owned() };
+        let whole = NewEvent::new(name.clone(), text, text);
         // Data may be anything; a channel or a type need not.
         let data_only = event(&channel("data"), text);
         assert_eq!(storage.refuse(&data_only), None, "the data {text:?}");
@@ -315,6 +324,20 @@ pub async fn a_closed_storage_can_be_opened_again(subject: &dyn Subject) {
     storage.close().await;
 }
 
+/// Who does not get an event is stored with it.
+pub async fn users_who_do_not_get_an_event_come_back_with_it(subject: &dyn Subject) {
+    let storage = subject.open().await;
+    let name = channel("skip");
+    let lists = [vec![], vec!["u1"], vec!["7", "é \"'\\", "a,b", ""], vec![]];
+    let lists = lists.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    let batch: Vec<_> =
+        lists.iter().map(|list| event(&name, "").skip_users(list.clone())).collect();
+    append(&*storage, &batch).await;
+    let read = subject.open().await.read(&name, 0, 9).await.expect("it reads");
+    let read: Vec<_> = read.into_iter().map(|event| event.skip_users).collect();
+    assert_eq!(read, lists);
+}
+
 /// A name that nobody else uses, and that ends like this.
 fn channel(end: &str) -> Arc<str> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -324,7 +347,7 @@ fn channel(end: &str) -> Arc<str> {
 }
 
 fn event(channel: &Arc<str>, data: &str) -> NewEvent {
-    NewEvent { channel: channel.clone(), event_type: "message".to_owned(), data: data.to_owned() }
+    NewEvent::new(channel.clone(), "message", data)
 }
 
 async fn append(storage: &dyn Storage, events: &[NewEvent]) -> Vec<u64> {

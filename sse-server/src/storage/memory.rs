@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{NewEvent, Storage, StorageError, StoredEvent};
+use super::requests::Requests;
+use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// Keeps events until the process ends.
 ///
@@ -14,7 +15,13 @@ use super::{NewEvent, Storage, StorageError, StoredEvent};
 /// that it is up to date when it is not. Where that matters, use a storage that lasts.
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
-    channels: Mutex<HashMap<Arc<str>, Channel>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    channels: HashMap<Arc<str>, Channel>,
+    requests: Requests,
 }
 
 #[derive(Debug, Default)]
@@ -30,29 +37,39 @@ impl MemoryStorage {
         Self::default()
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<Arc<str>, Channel>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete before anything in it can panic.
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn append(channels: &mut HashMap<Arc<str>, Channel>, events: &[NewEvent]) -> Vec<u64> {
+    let now = SystemTime::now();
+    let append = |event: &NewEvent| {
+        let channel = channels.entry(event.channel.clone()).or_default();
+        channel.head += 1;
+        let stored = StoredEvent::new(channel.head, &*event.event_type, &*event.data)
+            .skip_users(event.skip_users.clone());
+        channel.events.push_back((now, stored));
+        channel.head
+    };
+    events.iter().map(append).collect()
 }
 
 #[async_trait]
 impl Storage for MemoryStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
-        let now = SystemTime::now();
-        let mut channels = self.channels();
-        let append = |event: &NewEvent| {
-            let channel = channels.entry(event.channel.clone()).or_default();
-            channel.head += 1;
-            let NewEvent { event_type, data, .. } = event.clone();
-            channel.events.push_back((now, StoredEvent { id: channel.head, event_type, data }));
-            channel.head
-        };
-        Ok(events.iter().map(append).collect())
+        Ok(append(&mut self.state().channels, events))
+    }
+
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        let State { channels, requests } = &mut *self.state();
+        let once = |batch| requests.append_once(batch, |events| append(channels, events));
+        Ok(batches.iter().map(once).collect())
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
-        Ok(self.channels().get(channel).map_or(0, |channel| channel.head))
+        Ok(self.state().channels.get(channel).map_or(0, |channel| channel.head))
     }
 
     async fn read(
@@ -61,8 +78,8 @@ impl Storage for MemoryStorage {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError> {
-        let channels = self.channels();
-        let Some(channel) = channels.get(channel) else {
+        let state = self.state();
+        let Some(channel) = state.channels.get(channel) else {
             return Ok(Vec::new());
         };
         let start = channel.events.partition_point(|(_, event)| event.id <= after);
@@ -72,7 +89,8 @@ impl Storage for MemoryStorage {
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
         let mut trimmed = 0;
-        for channel in self.channels().values_mut() {
+        let State { channels, requests } = &mut *self.state();
+        for channel in channels.values_mut() {
             while trimmed < limit
                 && channel.events.front().is_some_and(|(created, _)| *created < before)
             {
@@ -80,12 +98,13 @@ impl Storage for MemoryStorage {
                 trimmed += 1;
             }
         }
-        Ok(trimmed)
+        Ok(trimmed + requests.trim(before, limit - trimmed))
     }
+
     async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         let mut removed = 0;
-        for channel in self.channels().values_mut() {
+        for channel in self.state().channels.values_mut() {
             let excess = channel.events.len().saturating_sub(keep).min(limit - removed);
             channel.events.drain(..excess);
             removed += excess;

@@ -14,6 +14,7 @@ mod none;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+mod requests;
 mod retention;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -29,12 +30,14 @@ pub use none::NoStorage;
 pub use postgres::PostgresStorage;
 #[cfg(feature = "redis")]
 pub use redis::RedisStorage;
+pub use requests::{Batch, Outcome, RequestKey};
 pub use retention::{Retention, keep_trimmed};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStorage;
 
 /// An event to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewEvent {
     /// The channel it belongs to.
     pub channel: Arc<str>,
@@ -42,10 +45,47 @@ pub struct NewEvent {
     pub event_type: String,
     /// The data, as they go over the wire.
     pub data: String,
+    /// The users who do not get it.
+    pub skip_users: Vec<String>,
+    /// Whether it is stored, if its channel's events are. A storage gets only those that are.
+    pub store: bool,
+}
+
+impl NewEvent {
+    /// An event that is stored, for everyone who reads the channel.
+    pub fn new(
+        channel: impl Into<Arc<str>>,
+        event_type: impl Into<String>,
+        data: impl Into<String>,
+    ) -> Self {
+        Self {
+            channel: channel.into(),
+            event_type: event_type.into(),
+            data: data.into(),
+            skip_users: Vec::new(),
+            store: true,
+        }
+    }
+
+    /// The same, but not for these users. `anonymous` is everyone without a name.
+    #[must_use]
+    pub fn skip_users(mut self, users: Vec<String>) -> Self {
+        self.skip_users = users;
+        self
+    }
+
+    /// The same, but not stored: it has no id, and reaches those who listen. Default: it is stored, if
+    /// its channel's events are.
+    #[must_use]
+    pub const fn store(mut self, store: bool) -> Self {
+        self.store = store;
+        self
+    }
 }
 
 /// An event that was appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StoredEvent {
     /// Its position in the channel, from 1.
     pub id: u64,
@@ -53,6 +93,23 @@ pub struct StoredEvent {
     pub event_type: String,
     /// The data, as they go over the wire.
     pub data: String,
+    /// The users who do not get it.
+    pub skip_users: Vec<String>,
+}
+
+impl StoredEvent {
+    /// An event for everyone who reads the channel.
+    pub fn new(id: u64, event_type: impl Into<String>, data: impl Into<String>) -> Self {
+        let (event_type, data) = (event_type.into(), data.into());
+        Self { id, event_type, data, skip_users: Vec::new() }
+    }
+
+    /// The same, but not for these users.
+    #[must_use]
+    pub fn skip_users(mut self, users: Vec<String>) -> Self {
+        self.skip_users = users;
+        self
+    }
 }
 
 /// A storage failed. The operation can be tried again. If it was an append, usually nothing of it was
@@ -87,6 +144,26 @@ pub trait Storage: Send + Sync + 'static {
     /// [`read`](Self::read) finds them.
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError>;
 
+    /// Appends these batches, as [`append`](Self::append) would their events, all or none; but not those
+    /// whose key is known. No two of them have the same key.
+    ///
+    /// A key is stored with the events of its batch, in one step: whatever happens, both are there or
+    /// neither is. It is known to all processes, and [trimmed](Self::trim) as the events are. If several
+    /// append under one key at the same time, one does, and the others get its ids. A batch with a key may
+    /// be empty; the key is stored all the same.
+    ///
+    /// By default a storage knows no keys: it appends batches that have none, and fails for others.
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        if batches.iter().any(|batch| batch.key.is_some()) {
+            return Err(StorageError::new("append", "this storage keeps no keys of requests"));
+        }
+        let events: Vec<NewEvent> =
+            batches.iter().flat_map(|batch| batch.events).cloned().collect();
+        let mut ids = self.append(&events).await?.into_iter();
+        let mut of = |batch: &Batch<'_>| ids.by_ref().take(batch.events.len()).collect();
+        Ok(batches.iter().map(|batch| Outcome::Appended(of(batch))).collect())
+    }
+
     /// The id of a channel's last event, also if it has been trimmed; 0 if there never was one.
     async fn head(&self, channel: &str) -> Result<u64, StorageError>;
 
@@ -111,9 +188,9 @@ pub trait Storage: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError>;
 
-    /// Removes at most `limit` events that were appended before this time, oldest first, and returns
-    /// how many. Called in the background; must not hold up an append for long. A storage that lets
-    /// events expire by itself has nothing to do.
+    /// Removes at most `limit` events and keys of requests that were appended before this time, oldest
+    /// first, and returns how many. Called in the background; must not hold up an append for long. A
+    /// storage that lets them expire by itself has nothing to do.
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError>;
 
     /// Removes at most `limit` events of channels that have more than `keep`, the oldest, and returns

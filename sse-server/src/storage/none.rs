@@ -1,23 +1,46 @@
 //! No storage at all: events reach those who listen.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::{NewEvent, Storage, StorageError, StoredEvent};
+use super::requests::Requests;
+use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
-/// Keeps nothing.
+/// Keeps no events.
 ///
 /// Events have no ids, as with django-eventstream when it has no storage: whoever is not connected when
-/// one is published never gets it. A resume id is accepted and means nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoStorage;
+/// one is published never gets it. A resume id is accepted and means nothing. The names of requests are
+/// known to this value alone, until the process ends.
+#[derive(Debug, Default)]
+pub struct NoStorage {
+    requests: Mutex<Requests>,
+}
+
+impl NoStorage {
+    /// One that knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Requests> {
+        // No change can panic half-way.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[async_trait]
 impl Storage for NoStorage {
     /// Nothing happens, and every id is 0.
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
         Ok(vec![0; events.len()])
+    }
+
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        let mut requests = self.requests();
+        let append = |batch| requests.append_once(batch, |events| vec![0; events.len()]);
+        Ok(batches.iter().map(append).collect())
     }
 
     async fn head(&self, _channel: &str) -> Result<u64, StorageError> {
@@ -33,8 +56,8 @@ impl Storage for NoStorage {
         Ok(Vec::new())
     }
 
-    async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, StorageError> {
-        Ok(0)
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+        Ok(self.requests().trim(before, limit))
     }
 
     async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, StorageError> {

@@ -1,5 +1,7 @@
 //! Events in PostgreSQL, in django-eventstream's own tables.
 
+mod append;
+
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,10 +10,11 @@ use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, Row};
 
-use super::{NewEvent, Storage, StorageError, StoredEvent};
+use super::requests::users_of;
+use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// The version of the tables below, in a table of its own.
-const SCHEMA_VERSION: i32 = 1;
+const SCHEMA_VERSION: i32 = 2;
 
 /// django-eventstream's tables, as far as they are not there yet. Two of its indexes are left out:
 /// they only duplicate the beginning of the unique one. `id` is wider than its, to last.
@@ -35,43 +38,24 @@ const SCHEMA: &str = "
         ON django_eventstream_event (created);
 ";
 
-/// One statement, and so one round trip and one transaction.
-///
-/// Raising the counters locks their rows until the commit: others who append to the same channels
-/// wait, so ids have no holes and become visible in their order. Everyone takes the locks in the order
-/// of the names, so nobody waits in a circle.
-///
-/// The placeholder with the id 0 is what django-eventstream finds a reader from the beginning by.
-const APPEND: &str = "
-    WITH heads AS (
-        INSERT INTO django_eventstream_eventcounter AS counter (name, value, updated)
-        SELECT name, count, now() FROM unnest($1::text[], $2::bigint[]) AS new (name, count)
-        ON CONFLICT (name) DO UPDATE
-            SET value = counter.value + EXCLUDED.value, updated = EXCLUDED.updated
-        RETURNING counter.name, counter.value
-    ), placeholders AS (
-        INSERT INTO django_eventstream_event (channel, type, data, eid, created)
-        SELECT heads.name, '', '', 0, now()
-        FROM heads JOIN unnest($1::text[], $2::bigint[]) AS new (name, count)
-            ON new.name = heads.name AND new.count = heads.value
-        ON CONFLICT DO NOTHING
-    ), events AS (
-        INSERT INTO django_eventstream_event (channel, type, data, eid, created)
-        SELECT new.channel, new.type, new.data, heads.value - new.followers, now()
-        FROM unnest($3::text[], $4::text[], $5::text[], $6::bigint[])
-                AS new (channel, type, data, followers)
-            JOIN heads ON heads.name = new.channel
-    )
-    SELECT name, value FROM heads";
+/// From version 1 to 2. The column is one that Django does not know, and leaves empty; it holds JSON, as
+/// `ids` does.
+const UPGRADE: &str = "
+    ALTER TABLE django_eventstream_event ADD COLUMN IF NOT EXISTS sse_skip_users text;
+    CREATE TABLE IF NOT EXISTS sse_server_request (
+        key         text PRIMARY KEY,
+        fingerprint bytea NOT NULL,
+        ids         text NOT NULL,
+        created     timestamptz NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS sse_server_request_created ON sse_server_request (created);
+";
 
 /// What a channel and an event type may have, in characters: the width of django-eventstream's columns.
 const MAX_NAME: usize = 255;
 
 /// How long an operation may take. Then the database is taken for unreachable.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How often an append is tried that the database has rolled back in favour of another one.
-const TRIES: usize = 5;
 
 /// Keeps events in PostgreSQL.
 ///
@@ -129,21 +113,25 @@ impl PostgresStorage {
             .fetch_one(&mut *transaction)
             .await
             .map_err(failed)?;
-        match version {
-            Some(SCHEMA_VERSION) => {}
-            None => {
-                sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await.map_err(failed)?;
-                sqlx::query("INSERT INTO sse_server_schema (version) VALUES ($1)")
-                    .bind(SCHEMA_VERSION)
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(failed)?;
-            }
+        let scripts = match version {
+            Some(SCHEMA_VERSION) => &[][..],
+            Some(1) => &[UPGRADE],
+            None => &[SCHEMA, UPGRADE],
             Some(later) => {
                 let text =
                     format!("the tables have version {later}, made by a later sse-server; use it");
                 return Err(StorageError::new("open", text));
             }
+        };
+        for script in scripts {
+            sqlx::raw_sql(*script).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        if !scripts.is_empty() {
+            sqlx::query("INSERT INTO sse_server_schema (version) VALUES ($1)")
+                .bind(SCHEMA_VERSION)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
     }
@@ -152,45 +140,11 @@ impl PostgresStorage {
 #[async_trait]
 impl Storage for PostgresStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        // How many events each channel gets; then, from the last event on, how many follow each.
-        let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-        let mut followers = vec![0; events.len()];
-        for (event, followers) in events.iter().zip(&mut followers).rev() {
-            let count = counts.entry(&event.channel).or_default();
-            *followers = *count;
-            *count += 1;
-        }
-        let names: Vec<&str> = counts.keys().copied().collect();
-        let counts: Vec<i64> = counts.values().copied().collect();
-        let channels: Vec<&str> = events.iter().map(|event| &*event.channel).collect();
-        let types: Vec<&str> = events.iter().map(|event| &*event.event_type).collect();
-        let data: Vec<String> = events.iter().map(|event| encode(&event.data)).collect();
+        append::append(&self.pool, events).await
+    }
 
-        let mut tries = 1;
-        let rows = loop {
-            let append = sqlx::query(APPEND)
-                .bind(&names)
-                .bind(&counts)
-                .bind(&channels)
-                .bind(&types)
-                .bind(&data)
-                .bind(&followers)
-                .fetch_all(&self.pool);
-            match in_time("append", async { Ok(append.await) }).await? {
-                Ok(rows) => break rows,
-                Err(error) if tries < TRIES && is_rolled_back(&error) => tries += 1,
-                Err(error) => return Err(failed("append")(error)),
-            }
-        };
-        let heads: BTreeMap<&str, i64> =
-            rows.iter().map(|row| (row.get::<&str, _>(0), row.get(1))).collect();
-        let id = |(event, followers): (&NewEvent, &i64)| {
-            (heads[&*event.channel] - followers).unsigned_abs()
-        };
-        Ok(events.iter().zip(&followers).map(id).collect())
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        append::append_once(&self.pool, batches).await
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
@@ -229,7 +183,7 @@ impl Storage for PostgresStorage {
         }
         in_time("read events", async {
             let rows = sqlx::query(
-                "SELECT eid, type, data FROM django_eventstream_event
+                "SELECT eid, type, data, sse_skip_users FROM django_eventstream_event
                  WHERE channel = $1 AND eid > $2 ORDER BY eid LIMIT $3",
             )
             .bind(channel)
@@ -238,10 +192,10 @@ impl Storage for PostgresStorage {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read events"))?;
-            let event = |row: &PgRow| StoredEvent {
-                id: row.get::<i64, _>(0).unsigned_abs(),
-                event_type: row.get(1),
-                data: decode(row.get(2)),
+            let event = |row: &PgRow| {
+                let id = row.get::<i64, _>(0).unsigned_abs();
+                let event = StoredEvent::new(id, row.get::<&str, _>(1), decode(row.get(2)));
+                event.skip_users(users_of(row.get(3)))
             };
             Ok(rows.iter().map(event).collect())
         })
@@ -275,7 +229,19 @@ impl Storage for PostgresStorage {
                 .await
                 .map_err(failed("trim"))?;
             }
-            Ok(usize::try_from(events).unwrap_or(usize::MAX))
+            let events = usize::try_from(events).unwrap_or(usize::MAX);
+            let requests = sqlx::query(
+                "DELETE FROM sse_server_request WHERE key IN (
+                     SELECT key FROM sse_server_request WHERE created < to_timestamp($1)
+                     ORDER BY created LIMIT $2 FOR UPDATE SKIP LOCKED)",
+            )
+            .bind(seconds(before))
+            .bind(i64::try_from(limit.saturating_sub(events)).unwrap_or(i64::MAX))
+            .execute(&self.pool)
+            .await
+            .map_err(failed("trim"))?
+            .rows_affected();
+            Ok(events + usize::try_from(requests).unwrap_or(usize::MAX))
         })
         .await
     }
@@ -321,22 +287,9 @@ impl Storage for PostgresStorage {
     }
 }
 
-/// The column holds JSON: a string with the data in it, whatever they are themselves. Escaped to ASCII
-/// it would be what Python writes; what it reads is the same.
-fn encode(data: &str) -> String {
-    serde_json::to_string(data).expect("a string is JSON")
-}
-
 /// Before 4.4.1, django-eventstream wrote the data themselves.
 fn decode(column: &str) -> String {
     serde_json::from_str(column).unwrap_or_else(|_| column.to_owned())
-}
-
-/// Whether the database has decided that another transaction was first; nothing was done.
-fn is_rolled_back(error: &sqlx::Error) -> bool {
-    // serialization_failure, deadlock_detected
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code == "40001" || code == "40P01")
 }
 
 fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError + Copy {

@@ -1,5 +1,6 @@
 //! Events in Redis, under django-eventstream's own keys.
 
+use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +10,7 @@ use redis::{Client, RedisError, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{NewEvent, Retention, Storage, StorageError, StoredEvent};
+use super::{Batch, NewEvent, Outcome, RequestKey, Retention, Storage, StorageError, StoredEvent};
 
 /// What a script begins with: in which log we are, and where a channel ends in it.
 ///
@@ -62,37 +63,63 @@ const HEADS: &str = "
     end
     return {mark, heads}";
 
-/// Appends a batch: all of it or, if a counter is not a number, nothing. Redis runs a script as one
+/// Appends batches: all of them or, if a counter is not a number, nothing. Redis runs a script as one
 /// step, so ids have no holes, and who sees a counter sees the events up to it.
 ///
-/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel keeps, or
-/// 0 for all; then channel and value of each event.
+/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel keeps, or 0 for all; then of
+/// each batch its key, or nothing, the fingerprint, the number of events, and channel and value of each.
+/// Answers for each batch whether its key was known, and with that the fingerprint of old, and the ids.
 const APPEND: &str = "
     local heads = {}
-    for i = 6, #ARGV, 2 do
-        local channel = ARGV[i]
-        heads[channel] = heads[channel] or head(channel)
-        if not heads[channel] then
-            return redis.error_reply(no_number)
+    local batches = {}
+    local at = 6
+    while at <= #ARGV do
+        local batch = { key = ARGV[at], first = at + 3, last = at + 2 + 2 * tonumber(ARGV[at + 2]) }
+        if batch.key ~= '' then
+            batch.known = redis.call('GET', 'sse_server:request:' .. batch.key)
         end
+        if not batch.known then
+            batch.fingerprint = ARGV[at + 1]
+            for i = batch.first, batch.last, 2 do
+                local channel = ARGV[i]
+                heads[channel] = heads[channel] or head(channel)
+                if not heads[channel] then
+                    return redis.error_reply(no_number)
+                end
+            end
+        end
+        batches[#batches + 1] = batch
+        at = batch.last + 1
     end
     local keep = tonumber(ARGV[5])
-    local ids = {}
-    for i = 6, #ARGV, 2 do
-        local channel = ARGV[i]
-        local id = heads[channel] + 1
-        heads[channel] = id
-        local key = 'event:' .. channel .. ':'
-        redis.call('SET', key .. string.format('%.0f', id), ARGV[i + 1], 'PX', ARGV[4])
-        if keep > 0 and id > keep then
-            redis.call('UNLINK', key .. string.format('%.0f', id - keep))
+    local answers = {}
+    for _, batch in ipairs(batches) do
+        if batch.known then
+            answers[#answers + 1] = 'known:' .. batch.known
+        else
+            local ids = {}
+            for i = batch.first, batch.last, 2 do
+                local channel = ARGV[i]
+                local id = heads[channel] + 1
+                heads[channel] = id
+                local key = 'event:' .. channel .. ':'
+                redis.call('SET', key .. string.format('%.0f', id), ARGV[i + 1], 'PX', ARGV[4])
+                if keep > 0 and id > keep then
+                    redis.call('UNLINK', key .. string.format('%.0f', id - keep))
+                end
+                ids[#ids + 1] = string.format('%.0f', id)
+            end
+            local answer = batch.fingerprint .. ':' .. table.concat(ids, ',')
+            if batch.key ~= '' then
+                redis.call('SET', 'sse_server:request:' .. batch.key, answer, 'PX', ARGV[4])
+            end
+            answers[#answers + 1] = 'new:' .. answer
         end
-        ids[#ids + 1] = id
     end
     for channel, head in pairs(heads) do
         set(channel, head)
     end
-    return {mark, ids}";
+    return {mark, answers}";
 
 /// The most events that are read at once, whatever is asked for.
 const MAX_PAGE: usize = 1000;
@@ -137,6 +164,9 @@ struct Value<T> {
     #[serde(rename = "type")]
     event_type: T,
     data: T,
+    /// Django does not look at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skip_user_ids: Vec<T>,
 }
 
 impl RedisStorage {
@@ -209,22 +239,41 @@ impl RedisStorage {
 #[async_trait]
 impl Storage for RedisStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
+        let mut outcomes = self.append_once(&[Batch { events, key: None }]).await?;
+        match outcomes.pop() {
+            Some(Outcome::Appended(ids)) => Ok(ids),
+            _ => Err(StorageError::new("append", "the answer is of no such form")),
         }
+    }
+
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
         let mut append = self.prepare(&self.append);
         let expiry = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
         // What Redis takes for a time at most is far more than anyone waits for.
         append.arg(expiry.clamp(1, 1 << 50)).arg(self.retention.events.unwrap_or(0));
-        for event in events {
-            let value = Value { event_type: &*event.event_type, data: &*event.data };
-            append.arg(&*event.channel);
-            append.arg(serde_json::to_string(&value).expect("two strings are JSON"));
+        for batch in batches {
+            append.arg(batch.key.map_or("", RequestKey::name));
+            append.arg(batch.key.map(fingerprint).unwrap_or_default()).arg(batch.events.len());
+            for event in batch.events {
+                let skip_user_ids = event.skip_users.iter().map(String::as_str).collect();
+                let value =
+                    Value { event_type: &*event.event_type, data: &*event.data, skip_user_ids };
+                append.arg(&*event.channel);
+                append.arg(serde_json::to_string(&value).expect("strings are JSON"));
+            }
         }
-        let appended: Result<Ids, _> = append.invoke_async(&mut self.connection.clone()).await;
-        let (mark, ids) = appended.map_err(failed("append"))?;
+        let appended: Result<(String, Vec<String>), _> =
+            append.invoke_async(&mut self.connection.clone()).await;
+        let (mark, answers) = appended.map_err(failed("append"))?;
         self.is_in(mark);
-        Ok(ids)
+        if answers.len() != batches.len() {
+            return Err(StorageError::new("append", "there is not an answer for each batch"));
+        }
+        let outcomes = batches.iter().zip(&answers).map(|(batch, answer)| {
+            let malformed = || StorageError::new("append", format!("{answer:?} is no answer"));
+            outcome(batch, answer).ok_or_else(malformed)
+        });
+        outcomes.collect()
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
@@ -268,8 +317,11 @@ impl Storage for RedisStorage {
         let range = floor.unwrap_or(0) + 1..=head.unwrap_or(0);
         let known = ids.into_iter().zip(values).filter(|(id, _)| range.contains(id));
         let present = known.filter_map(|(id, value)| value.map(|value| (id, value)));
-        let event = |(id, value): (u64, String)| match serde_json::from_str(&value) {
-            Ok(Value { event_type, data }) => Some(StoredEvent { id, event_type, data }),
+        let event = |(id, value): (u64, String)| match serde_json::from_str::<Value<String>>(&value)
+        {
+            Ok(value) => Some(
+                StoredEvent::new(id, value.event_type, value.data).skip_users(value.skip_user_ids),
+            ),
             // As good as missing: no later attempt would find anything else.
             Err(error) => {
                 warn!(channel, id, %error, "a stored event cannot be understood");
@@ -287,6 +339,27 @@ impl Storage for RedisStorage {
     /// Appending does it, by one key for each.
     async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, StorageError> {
         Ok(0)
+    }
+}
+
+fn fingerprint(key: &RequestKey) -> String {
+    key.fingerprint().iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
+}
+
+/// What the script says about a batch.
+fn outcome(batch: &Batch<'_>, answer: &str) -> Option<Outcome> {
+    let (state, answer) = answer.split_once(':')?;
+    let (print, ids) = answer.split_once(':')?;
+    let ids = ids.split(',').filter(|id| !id.is_empty());
+    let ids: Vec<u64> = ids.map(str::parse).collect::<Result<_, _>>().ok()?;
+    match (state, batch.key) {
+        ("new", _) => Some(Outcome::Appended(ids)),
+        ("known", Some(key)) if print == fingerprint(key) => Some(Outcome::Known(ids)),
+        ("known", Some(_)) => Some(Outcome::Reused),
+        _ => None,
     }
 }
 

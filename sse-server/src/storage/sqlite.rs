@@ -6,14 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
-use super::{NewEvent, Storage, StorageError, StoredEvent};
+use super::requests::{json, users_of};
+use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// The version of the tables below, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// `channel.head` outlives the events, so ids are never used twice. `event.seq` is the order of
 /// insertion over all channels: trimming walks along it and needs no index on time.
@@ -32,7 +34,19 @@ const SCHEMA: &str = "
         created INTEGER NOT NULL,
         UNIQUE (channel, id)
     ) STRICT;
-    PRAGMA user_version = 1;
+";
+
+/// From version 1 to 2. `skip_users` and `ids` are JSON. `request.seq` is for trimming, too.
+const UPGRADE: &str = "
+    ALTER TABLE event ADD COLUMN skip_users TEXT;
+    CREATE TABLE request (
+        seq         INTEGER PRIMARY KEY,
+        key         TEXT NOT NULL UNIQUE,
+        fingerprint BLOB NOT NULL,
+        ids         TEXT NOT NULL,
+        created     INTEGER NOT NULL
+    ) STRICT;
+    PRAGMA user_version = 2;
 ";
 
 /// How long to wait for another process that has locked the file, before giving up.
@@ -84,20 +98,103 @@ async fn prepare(writer: &SqlitePool) -> Result<(), StorageError> {
         .fetch_one(&mut *transaction)
         .await
         .map_err(failed("read the schema version"))?;
-    match version {
-        SCHEMA_VERSION => {}
-        0 => {
-            sqlx::raw_sql(SCHEMA)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed("create the tables"))?;
-        }
+    let scripts = match version {
+        SCHEMA_VERSION => &[][..],
+        1 => &[UPGRADE],
+        0 => &[SCHEMA, UPGRADE],
         later => {
             let text = format!("the file has schema version {later}, made by a later sse-server");
             return Err(StorageError::new("open", text));
         }
+    };
+    for script in scripts {
+        sqlx::raw_sql(*script)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed("create the tables"))?;
     }
     transaction.commit().await.map_err(failed("create the tables"))
+}
+
+/// Appends, in a transaction that has the write lock.
+async fn append(
+    connection: &mut SqliteConnection,
+    events: &[NewEvent],
+) -> Result<Vec<u64>, StorageError> {
+    let failed = failed("append");
+    let mut counts: HashMap<&str, i64> = HashMap::new();
+    for event in events {
+        *counts.entry(&event.channel).or_default() += 1;
+    }
+    // For each channel its key, and the id that its next event gets.
+    let mut channels: HashMap<&str, (i64, i64)> = HashMap::new();
+    for (name, count) in counts {
+        let row = sqlx::query(
+            "INSERT INTO channel (name, head) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET head = head + ?2
+             RETURNING key, head - ?2 + 1",
+        )
+        .bind(name)
+        .bind(count)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+        channels.insert(name, (row.get(0), row.get(1)));
+    }
+
+    let now = milliseconds(SystemTime::now());
+    let mut ids = Vec::with_capacity(events.len());
+    for event in events {
+        let (key, next) = channels.get_mut(&*event.channel).expect("counted above");
+        let skip_users = (!event.skip_users.is_empty()).then(|| json(&event.skip_users));
+        sqlx::query(
+            "INSERT INTO event (channel, id, type, data, created, skip_users)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(*key)
+        .bind(*next)
+        .bind(&event.event_type)
+        .bind(&event.data)
+        .bind(now)
+        .bind(skip_users)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+        ids.push(next.unsigned_abs());
+        *next += 1;
+    }
+    Ok(ids)
+}
+
+/// Appends a batch, unless its key is known, in a transaction that has the write lock.
+async fn append_once(
+    connection: &mut SqliteConnection,
+    batch: &Batch<'_>,
+) -> Result<Outcome, StorageError> {
+    let failed = failed("append");
+    let Some(key) = batch.key else {
+        return append(connection, batch.events).await.map(Outcome::Appended);
+    };
+    let known = sqlx::query("SELECT fingerprint, ids FROM request WHERE key = ?")
+        .bind(key.name())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if let Some(known) = known {
+        let ids = serde_json::from_str(known.get(1))
+            .map_err(|error| StorageError::new("understand the key of a request", error))?;
+        return Ok(Outcome::of_known(key, known.get(0), ids));
+    }
+    let ids = append(connection, batch.events).await?;
+    sqlx::query("INSERT INTO request (key, fingerprint, ids, created) VALUES (?, ?, ?, ?)")
+        .bind(key.name())
+        .bind(&key.fingerprint()[..])
+        .bind(json(&ids))
+        .bind(milliseconds(SystemTime::now()))
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    Ok(Outcome::Appended(ids))
 }
 
 #[async_trait]
@@ -107,47 +204,21 @@ impl Storage for SqliteStorage {
         let mut connection = self.writer.acquire().await.map_err(failed)?;
         // Taking the write lock first means that nothing has been done if it cannot be had.
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-
-        let mut counts: HashMap<&str, i64> = HashMap::new();
-        for event in events {
-            *counts.entry(&event.channel).or_default() += 1;
-        }
-        // For each channel its key, and the id that its next event gets.
-        let mut channels: HashMap<&str, (i64, i64)> = HashMap::new();
-        for (name, count) in counts {
-            let row = sqlx::query(
-                "INSERT INTO channel (name, head) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET head = head + ?2
-                 RETURNING key, head - ?2 + 1",
-            )
-            .bind(name)
-            .bind(count)
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            channels.insert(name, (row.get(0), row.get(1)));
-        }
-
-        let now = milliseconds(SystemTime::now());
-        let mut ids = Vec::with_capacity(events.len());
-        for event in events {
-            let (key, next) = channels.get_mut(&*event.channel).expect("counted above");
-            sqlx::query(
-                "INSERT INTO event (channel, id, type, data, created) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(*key)
-            .bind(*next)
-            .bind(&event.event_type)
-            .bind(&event.data)
-            .bind(now)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            ids.push(next.unsigned_abs());
-            *next += 1;
-        }
+        let ids = append(&mut transaction, events).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(ids)
+    }
+
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        let failed = failed("append");
+        let mut connection = self.writer.acquire().await.map_err(failed)?;
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut outcomes = Vec::with_capacity(batches.len());
+        for batch in batches {
+            outcomes.push(append_once(&mut transaction, batch).await?);
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(outcomes)
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
@@ -166,7 +237,7 @@ impl Storage for SqliteStorage {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, StorageError> {
         let rows = sqlx::query(
-            "SELECT id, type, data FROM event
+            "SELECT id, type, data, skip_users FROM event
              WHERE channel = (SELECT key FROM channel WHERE name = ?) AND id > ?
              ORDER BY id LIMIT ?",
         )
@@ -176,25 +247,35 @@ impl Storage for SqliteStorage {
         .fetch_all(&self.readers)
         .await
         .map_err(failed("read events"))?;
-        let event = |row: &sqlx::sqlite::SqliteRow| StoredEvent {
-            id: row.get::<i64, _>(0).unsigned_abs(),
-            event_type: row.get(1),
-            data: row.get(2),
+        let event = |row: &SqliteRow| {
+            let event = StoredEvent::new(
+                row.get::<i64, _>(0).unsigned_abs(),
+                row.get::<&str, _>(1),
+                row.get::<&str, _>(2),
+            );
+            let skip_users: Option<&str> = row.get(3);
+            event.skip_users(users_of(skip_users))
         };
         Ok(rows.iter().map(event).collect())
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
-        let done = sqlx::query(
+        let mut trimmed = 0;
+        for delete in [
             "DELETE FROM event
              WHERE seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND created < ?",
-        )
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .bind(milliseconds(before))
-        .execute(&self.writer)
-        .await
-        .map_err(failed("trim"))?;
-        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+            "DELETE FROM request
+             WHERE seq IN (SELECT seq FROM request ORDER BY seq LIMIT ?) AND created < ?",
+        ] {
+            let done = sqlx::query(delete)
+                .bind(i64::try_from(limit - trimmed).unwrap_or(i64::MAX))
+                .bind(milliseconds(before))
+                .execute(&self.writer)
+                .await
+                .map_err(failed("trim"))?;
+            trimmed += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+        }
+        Ok(trimmed)
     }
 
     async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {

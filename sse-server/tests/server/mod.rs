@@ -196,7 +196,10 @@ async fn launch(
     storage: &str,
     flags: &[String],
 ) -> (Child, SocketAddr, Log) {
-    command.args(["--listen", listen, "--publish-token", TOKEN, "--storage", storage]);
+    command.args(["--listen", listen, "--publish-token", TOKEN]);
+    if !flags.iter().any(|flag| flag == "--storage") {
+        command.args(["--storage", storage]);
+    }
     let mut child = command.args(flags).spawn().expect("the server can be started");
     let stderr = child.stderr.take().expect("piped");
     let mut lines = BufReader::new(stderr).lines();

@@ -1,0 +1,208 @@
+//! Appending to PostgreSQL: one statement, or a transaction if requests have keys.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use sqlx::postgres::PgPool;
+use sqlx::{PgExecutor, Row};
+
+use super::super::requests::json;
+use super::super::{Batch, NewEvent, Outcome, RequestKey, StorageError};
+use super::{failed, in_time};
+
+/// One statement, and so one round trip and one transaction.
+///
+/// Raising the counters locks their rows until the commit: others who append to the same channels
+/// wait, so ids have no holes and become visible in their order. Everyone takes the locks in the order
+/// of the names, so nobody waits in a circle.
+///
+/// The placeholder with the id 0 is what django-eventstream finds a reader from the beginning by.
+const APPEND: &str = "
+    WITH heads AS (
+        INSERT INTO django_eventstream_eventcounter AS counter (name, value, updated)
+        SELECT name, count, now() FROM unnest($1::text[], $2::bigint[]) AS new (name, count)
+        ON CONFLICT (name) DO UPDATE
+            SET value = counter.value + EXCLUDED.value, updated = EXCLUDED.updated
+        RETURNING counter.name, counter.value
+    ), placeholders AS (
+        INSERT INTO django_eventstream_event (channel, type, data, eid, created)
+        SELECT heads.name, '', '', 0, now()
+        FROM heads JOIN unnest($1::text[], $2::bigint[]) AS new (name, count)
+            ON new.name = heads.name AND new.count = heads.value
+        ON CONFLICT DO NOTHING
+    ), events AS (
+        INSERT INTO django_eventstream_event (channel, type, data, sse_skip_users, eid, created)
+        SELECT new.channel, new.type, new.data, new.skip, heads.value - new.followers, now()
+        FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+                AS new (channel, type, data, skip, followers)
+            JOIN heads ON heads.name = new.channel
+    )
+    SELECT name, value FROM heads";
+
+/// Takes the keys, in their order. Whoever else has taken one and has not committed is waited for.
+const TAKE_KEYS: &str = "
+    INSERT INTO sse_server_request (key, fingerprint, ids, created)
+    SELECT key, fingerprint, '', now() FROM unnest($1::text[], $2::bytea[]) AS new (key, fingerprint)
+    ORDER BY key
+    ON CONFLICT DO NOTHING
+    RETURNING key";
+
+/// How often an append is tried that the database has rolled back in favour of another one.
+const TRIES: usize = 5;
+
+/// An attempt that came to nothing.
+enum Failure {
+    /// The database has decided that another transaction was first.
+    RolledBack(StorageError),
+    Other(StorageError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        // serialization_failure, deadlock_detected
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        let is_rolled_back = code.is_some_and(|code| code == "40001" || code == "40P01");
+        let error = failed("append")(error);
+        if is_rolled_back { Self::RolledBack(error) } else { Self::Other(error) }
+    }
+}
+
+pub(super) async fn append(pool: &PgPool, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    let events: Vec<&NewEvent> = events.iter().collect();
+    let mut tries = 1;
+    loop {
+        let attempt = in_time("append", async { Ok(insert(pool, &events).await) }).await?;
+        if let Some(ids) = again(attempt, &mut tries)? {
+            return Ok(ids);
+        }
+    }
+}
+
+pub(super) async fn append_once(
+    pool: &PgPool,
+    batches: &[Batch<'_>],
+) -> Result<Vec<Outcome>, StorageError> {
+    let mut tries = 1;
+    loop {
+        let attempt = in_time("append", async { Ok(attempt(pool, batches).await) }).await?;
+        if let Some(outcomes) = again(attempt, &mut tries)? {
+            return Ok(outcomes);
+        }
+    }
+}
+
+/// What came of an attempt. `None`: it is to be tried again.
+fn again<T>(attempt: Result<T, Failure>, tries: &mut usize) -> Result<Option<T>, StorageError> {
+    match attempt {
+        Ok(done) => Ok(Some(done)),
+        Err(Failure::RolledBack(_)) if *tries < TRIES => {
+            *tries += 1;
+            Ok(None)
+        }
+        Err(Failure::RolledBack(error) | Failure::Other(error)) => Err(error),
+    }
+}
+
+/// One transaction. The keys are locked before the counters, and each in their order.
+async fn attempt(pool: &PgPool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Failure> {
+    let mut transaction = pool.begin().await?;
+    let keys = || batches.iter().filter_map(|batch| batch.key);
+    let names: Vec<&str> = keys().map(RequestKey::name).collect();
+    let fingerprints: Vec<&[u8]> = keys().map(|key| &key.fingerprint()[..]).collect();
+    let taken = sqlx::query_scalar(TAKE_KEYS)
+        .bind(&names)
+        .bind(&fingerprints)
+        .fetch_all(&mut *transaction)
+        .await?;
+    let taken: HashSet<String> = taken.into_iter().collect();
+    // A statement of its own, which sees what was committed while the first one waited.
+    let others: Vec<&str> = names.iter().copied().filter(|name| !taken.contains(*name)).collect();
+    let known =
+        sqlx::query("SELECT key, fingerprint, ids FROM sse_server_request WHERE key = ANY($1)")
+            .bind(&others)
+            .fetch_all(&mut *transaction)
+            .await?;
+    let known: HashMap<&str, (&[u8], &str)> =
+        known.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+
+    let is_new = |batch: &Batch<'_>| batch.key.is_none_or(|key| taken.contains(key.name()));
+    let new = batches.iter().filter(|batch| is_new(batch));
+    let events: Vec<&NewEvent> = new.flat_map(|batch| batch.events).collect();
+    let mut ids = insert(&mut *transaction, &events).await?.into_iter();
+    let mut outcomes = Vec::with_capacity(batches.len());
+    let mut answers = Vec::new();
+    for batch in batches {
+        outcomes.push(match batch.key {
+            Some(key) if !is_new(batch) => {
+                let Some((fingerprint, ids)) = known.get(key.name()) else {
+                    // It was trimmed between the two statements.
+                    let text = "the key of a request has just expired";
+                    return Err(Failure::RolledBack(StorageError::new("append", text)));
+                };
+                let ids = serde_json::from_str(ids).map_err(|error| {
+                    let operation = "understand the key of a request";
+                    Failure::Other(StorageError::new(operation, error))
+                })?;
+                Outcome::of_known(key, fingerprint, ids)
+            }
+            _ => {
+                let ids: Vec<u64> = ids.by_ref().take(batch.events.len()).collect();
+                answers.extend(batch.key.map(|key| (key.name(), json(&ids))));
+                Outcome::Appended(ids)
+            }
+        });
+    }
+    let (names, answers): (Vec<&str>, Vec<String>) = answers.into_iter().unzip();
+    sqlx::query(
+        "UPDATE sse_server_request AS request SET ids = new.ids
+             FROM unnest($1::text[], $2::text[]) AS new (key, ids) WHERE request.key = new.key",
+    )
+    .bind(&names)
+    .bind(&answers)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+async fn insert(to: impl PgExecutor<'_>, events: &[&NewEvent]) -> Result<Vec<u64>, Failure> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    // How many events each channel gets; then, from the last event on, how many follow each.
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut followers = vec![0; events.len()];
+    for (event, followers) in events.iter().zip(&mut followers).rev() {
+        let count = counts.entry(&event.channel).or_default();
+        *followers = *count;
+        *count += 1;
+    }
+    let names: Vec<&str> = counts.keys().copied().collect();
+    let counts: Vec<i64> = counts.values().copied().collect();
+    let channels: Vec<&str> = events.iter().map(|event| &*event.channel).collect();
+    let types: Vec<&str> = events.iter().map(|event| &*event.event_type).collect();
+    let data: Vec<String> = events.iter().map(|event| encode(&event.data)).collect();
+    let skip = |event: &&NewEvent| (!event.skip_users.is_empty()).then(|| json(&event.skip_users));
+    let skip: Vec<Option<String>> = events.iter().map(skip).collect();
+    let rows = sqlx::query(APPEND)
+        .bind(&names)
+        .bind(&counts)
+        .bind(&channels)
+        .bind(&types)
+        .bind(&data)
+        .bind(&skip)
+        .bind(&followers)
+        .fetch_all(to)
+        .await?;
+    let heads: BTreeMap<&str, i64> =
+        rows.iter().map(|row| (row.get::<&str, _>(0), row.get(1))).collect();
+    let id = |(event, followers): (&&NewEvent, &i64)| {
+        (heads[&*event.channel] - followers).unsigned_abs()
+    };
+    Ok(events.iter().zip(&followers).map(id).collect())
+}
+
+/// The column holds JSON: a string with the data in it, whatever they are themselves. Escaped to ASCII
+/// it would be what Python writes; what it reads is the same.
+fn encode(data: &str) -> String {
+    serde_json::to_string(data).expect("a string is JSON")
+}

@@ -1,0 +1,128 @@
+//! Requests that are appended once, however often they arrive.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::NewEvent;
+
+/// What a publisher calls a request, so that it can be sent again without being published again; and a
+/// fingerprint of what is in it, so that another request under the same name is noticed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    name: String,
+    fingerprint: [u8; 32],
+}
+
+/// Events that are appended together, all or none.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The events.
+    pub events: &'a [NewEvent],
+    /// The name of the request, if it has one.
+    pub key: Option<&'a RequestKey>,
+}
+
+/// What became of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was appended now, with these ids.
+    Appended(Vec<u64>),
+    /// It had been appended before, with these ids. Nothing was done.
+    Known(Vec<u64>),
+    /// Another request had its name. Nothing was done.
+    Reused,
+}
+
+impl RequestKey {
+    /// The name of a request with this content.
+    pub fn new(name: impl Into<String>, content: &[u8]) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest(&SHA256, content).as_ref());
+        Self { name: name.into(), fingerprint }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The fingerprint of the content.
+    pub const fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+}
+
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestKey").field(&self.name).finish()
+    }
+}
+
+impl Outcome {
+    /// What a request of this name leads to that had been appended with these ids.
+    pub fn of_known(key: &RequestKey, fingerprint: &[u8], ids: Vec<u64>) -> Self {
+        if key.fingerprint == fingerprint { Self::Known(ids) } else { Self::Reused }
+    }
+}
+
+/// What a column of a table holds.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) fn json(list: &impl serde::Serialize) -> String {
+    serde_json::to_string(list).expect("numbers and texts are JSON")
+}
+
+/// The users in a column of a table. What cannot be understood is nobody.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) fn users_of(column: Option<&str>) -> Vec<String> {
+    column.and_then(|column| serde_json::from_str(column).ok()).unwrap_or_default()
+}
+
+/// The names of requests, in memory.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    known: HashMap<RequestName, Known>,
+    /// In the order in which they came.
+    order: VecDeque<(SystemTime, RequestName)>,
+}
+
+type RequestName = std::sync::Arc<str>;
+
+#[derive(Debug)]
+struct Known {
+    fingerprint: [u8; 32],
+    ids: Vec<u64>,
+}
+
+impl Requests {
+    /// Appends, unless that was done before.
+    pub(super) fn append_once(
+        &mut self,
+        batch: &Batch<'_>,
+        append: impl FnOnce(&[NewEvent]) -> Vec<u64>,
+    ) -> Outcome {
+        let Some(key) = batch.key else { return Outcome::Appended(append(batch.events)) };
+        if let Some(known) = self.known.get(key.name()) {
+            return Outcome::of_known(key, &known.fingerprint, known.ids.clone());
+        }
+        let ids = append(batch.events);
+        let name: RequestName = key.name().into();
+        self.order.push_back((SystemTime::now(), name.clone()));
+        self.known.insert(name, Known { fingerprint: key.fingerprint, ids: ids.clone() });
+        Outcome::Appended(ids)
+    }
+
+    /// Forgets at most `limit` that are older than this, and returns how many.
+    pub(super) fn trim(&mut self, before: SystemTime, limit: usize) -> usize {
+        let mut trimmed = 0;
+        while trimmed < limit
+            && let Some((_, name)) = self.order.pop_front_if(|(created, _)| *created < before)
+        {
+            self.known.remove(&name);
+            trimmed += 1;
+        }
+        trimmed
+    }
+}
