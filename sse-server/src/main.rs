@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod run;
 mod signals;
 
@@ -9,12 +10,16 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sse_server::config::{LogFormat, Settings, raise_file_limit};
+use commands::Cli;
+use sse_server::config::{LogFormat, raise_file_limit};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    let Cli { settings, command } = Cli::parse();
+    if let Some(command) = command {
+        return command.run();
+    }
     raise_file_limit();
-    let settings = Settings::parse();
     let done = settings.clone().resolve().map_err(Into::into).and_then(|config| {
         log(&config.log, config.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

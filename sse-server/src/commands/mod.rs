@@ -1,0 +1,103 @@
+//! What the program does when it is not told to serve: a file for each command, and how they end.
+//!
+//! May enter: clients of a server, settings, terminals. May not: anything that serving needs.
+
+mod check_config;
+mod publish;
+#[cfg(feature = "tail")]
+mod tail;
+mod token;
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sse_server::config::Settings;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it could not be done; the message says why
+  2  the command line is wrong
+  3  the server could not be reached, or cannot do it now; trying again may help";
+
+/// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
+///
+/// Without a command it serves. Every flag can also be given as an environment variable
+/// (`SSE_SERVER_LISTEN`) or as a key of the file named by `--config` (`listen = "…"`). A flag beats the
+/// environment, which beats the file.
+#[derive(Debug, Parser)]
+#[command(name = "sse-server", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Without a command it serves.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Publish(publish::Publish),
+    #[cfg(feature = "tail")]
+    Tail(tail::Tail),
+    CheckConfig(check_config::CheckConfig),
+    Token(token::Token),
+}
+
+/// Why a command has not done what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It cannot be done.
+    Refused(String),
+    /// It cannot be done now.
+    Unavailable(String),
+    /// Nobody reads the output any more (`head -1`), who has seen enough.
+    Unread,
+}
+
+impl Failure {
+    fn refused(error: impl fmt::Display) -> Self {
+        Self::Refused(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::Refused(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl Command {
+    /// Does it, and says what went wrong.
+    pub(crate) fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let done = match (self, runtime) {
+            (_, Err(error)) => Err(Failure::refused(error)),
+            (Self::Publish(publish), Ok(runtime)) => runtime.block_on(publish.run()),
+            #[cfg(feature = "tail")]
+            (Self::Tail(tail), Ok(runtime)) => runtime.block_on(tail.run()),
+            (Self::CheckConfig(check), Ok(_)) => check.run(),
+            (Self::Token(token), Ok(_)) => token.run(),
+        };
+        let (code, message) = match done {
+            Ok(()) | Err(Failure::Unread) => return ExitCode::SUCCESS,
+            Err(Failure::Refused(message)) => (1, message),
+            Err(Failure::Unavailable(message)) => (3, message),
+        };
+        eprintln!("error: {message}");
+        ExitCode::from(code)
+    }
+}
+
+/// Prints a line, at once.
+fn say(line: impl fmt::Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,184 @@
+//! `sse-server publish`: one event, or one a line.
+
+use std::io::Read;
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::stream;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+use super::{EXIT_CODES, Failure, say};
+
+/// Publishes an event to a server, and prints its id
+///
+/// `sse-server publish news hello` publishes the text `hello`, `sse-server publish news -` what comes on
+/// standard input. With --ndjson each line of standard input is an event such as
+/// `{"channel": "news", "data": 1}`, which is published when it comes; printed is the answer to each.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Publish {
+    /// The channel
+    #[arg(required_unless_present = "ndjson", conflicts_with = "ndjson")]
+    channel: Option<String>,
+
+    /// The data; `-` is standard input
+    #[arg(required_unless_present = "ndjson", allow_hyphen_values = true)]
+    data: Option<String>,
+
+    /// The event type [default: message]
+    #[arg(long, value_name = "TYPE", conflicts_with = "ndjson")]
+    event: Option<String>,
+
+    /// The data are JSON, and sent as such; else they are text, and sent as they are
+    #[arg(long, conflicts_with = "ndjson")]
+    json: bool,
+
+    /// A user who does not get it; may be given several times
+    #[arg(long, value_name = "USER", conflicts_with = "ndjson")]
+    skip_user: Vec<String>,
+
+    /// Do not store it: it has no id, and reaches those who listen
+    #[arg(long, conflicts_with = "ndjson")]
+    no_store: bool,
+
+    /// Publish what standard input has, an event a line, for as long as it lasts
+    #[arg(long)]
+    ndjson: bool,
+
+    /// Publish once, however often this is run with the same key
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// The server
+    #[arg(long, env = "SSE_SERVER_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+
+    /// The token to publish with
+    #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+impl Publish {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let client = Client::builder().connect_timeout(Duration::from_secs(10)).build();
+        let client = client.map_err(Failure::refused)?;
+        let url = format!("{}/publish/", self.url.trim_end_matches('/'));
+        let mut request = client.post(url).bearer_auth(&self.token);
+        if let Some(key) = &self.key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if self.ndjson { lines(request).await } else { self.one(request).await }
+    }
+
+    async fn one(self, request: RequestBuilder) -> Result<(), Failure> {
+        let data = self.data.unwrap_or_default();
+        let data = if data == "-" {
+            std::io::read_to_string(std::io::stdin())
+                .map_err(|error| Failure::Refused(format!("cannot read the data: {error}")))?
+        } else {
+            data
+        };
+        let mut event = Map::new();
+        event.insert("channel".to_owned(), self.channel.into());
+        if let Some(event_type) = self.event {
+            event.insert("event".to_owned(), event_type.into());
+        }
+        if !self.skip_user.is_empty() {
+            event.insert("skip_users".to_owned(), self.skip_user.into());
+        }
+        if self.no_store {
+            event.insert("store".to_owned(), false.into());
+        }
+        let body = if self.json {
+            // Whatever its numbers are, they stay as they were written.
+            let data: &serde_json::value::RawValue = serde_json::from_str(&data)
+                .map_err(|error| Failure::Refused(format!("the data are no JSON: {error}")))?;
+            let event = Value::from(event).to_string();
+            format!("{},\"data\":{data}}}", &event[..event.len() - 1])
+        } else {
+            event.insert("text".to_owned(), data.into());
+            Value::from(event).to_string()
+        };
+        let response = checked(request.body(body).send().await).await?;
+        let answer = response.text().await.map_err(|error| unreachable(&error))?;
+        let answer: Value = serde_json::from_str(&answer)
+            .map_err(|_| Failure::Refused(format!("this is no answer of sse-server: {answer}")))?;
+        say(answer["id"].as_str().unwrap_or("(not stored)"))
+    }
+}
+
+/// Hands on standard input, and the answers as they come.
+async fn lines(request: RequestBuilder) -> Result<(), Failure> {
+    let (sender, chunks) = mpsc::channel(1);
+    // A thread of its own is not waited for when the server has had enough.
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let chunk = match std::io::stdin().lock().read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => Ok(buffer[..len].to_vec()),
+                Err(error) => Err(error),
+            };
+            let is_last = chunk.is_err();
+            if sender.blocking_send(chunk).is_err() || is_last {
+                break;
+            }
+        }
+    });
+    let chunks = stream::unfold(chunks, async |mut chunks| {
+        let chunk = chunks.recv().await?;
+        Some((chunk, chunks))
+    });
+    let request = request
+        .header("Content-Type", "application/x-ndjson")
+        .body(reqwest::Body::wrap_stream(chunks));
+    let mut response = checked(request.send().await).await?;
+    let mut refused = 0;
+    let mut rest = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        rest.extend_from_slice(&chunk);
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let is_refused = serde_json::from_str(&line)
+                .is_ok_and(|answer: Value| answer.get("error").is_some());
+            refused += usize::from(is_refused);
+            say(line.trim_end())?;
+        }
+    }
+    match refused {
+        0 => Ok(()),
+        _ => Err(Failure::Refused(format!("{refused} lines were not published; see above"))),
+    }
+}
+
+/// The answer, if it is a good one.
+async fn checked(answer: reqwest::Result<Response>) -> Result<Response, Failure> {
+    let answer = answer.map_err(|error| unreachable(&error))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let text = answer.text().await.unwrap_or_default();
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let message = body["message"].as_str().unwrap_or(text.trim());
+    let message = format!("the server answers {}: {message}", status.as_u16());
+    Err(match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Failure::Unavailable(message)
+        }
+        _ => Failure::Refused(message),
+    })
+}
+
+fn unreachable(error: &reqwest::Error) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    if error.is_builder() { Failure::Refused(message) } else { Failure::Unavailable(message) }
+}

@@ -1,0 +1,76 @@
+//! `sse-server tail`: prints what comes, and goes on where it was when the connection was lost.
+
+use clap::Args;
+use serde_json::json;
+use sse_client::{Error, EventSource, Item};
+
+use super::{EXIT_CODES, Failure, say};
+
+/// Prints the events of channels as they come
+///
+/// One line for each: its id, type and data, with tabs between them; further lines of the data are
+/// indented. What there is to say otherwise goes to standard error. When the connection is lost it goes on
+/// where it was.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct Tail {
+    /// The channels; without one, those that the server chooses by the token
+    channels: Vec<String>,
+
+    /// Begin after this id, such as `news:0` for all that is stored
+    #[arg(long, value_name = "ID")]
+    from: Option<String>,
+
+    /// End after this many events
+    #[arg(long, value_name = "COUNT")]
+    count: Option<u64>,
+
+    /// Print events as JSON, one a line
+    #[arg(long)]
+    json: bool,
+
+    /// The server
+    #[arg(long, env = "SSE_SERVER_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+
+    /// A token that says who reads
+    #[arg(long, env = "SSE_SERVER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Tail {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let url = format!("{}/events/", self.url.trim_end_matches('/'));
+        let mut builder = EventSource::channels(url, &self.channels);
+        if let Some(token) = &self.token {
+            builder = builder.bearer_token(token);
+        }
+        if let Some(from) = &self.from {
+            builder = builder.last_event_id(from.clone());
+        }
+        let mut source = builder.build().map_err(Failure::refused)?;
+        let mut left = self.count;
+        while left != Some(0) {
+            match source.next().await {
+                None => break,
+                Some(Ok(Item::Event(event))) => {
+                    left = left.map(|left| left - 1);
+                    let (id, kind, data) =
+                        (event.last_event_id(), event.event_type(), event.data());
+                    if self.json {
+                        say(json!({"id": id, "event": kind, "data": data}))?;
+                    } else {
+                        say(format_args!("{id}\t{kind}\t{}", data.replace('\n', "\n\t\t")))?;
+                    }
+                }
+                Some(Ok(Item::Reset { channels })) => {
+                    eprintln!("events are missing of {}", channels.join(", "));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(Error::Closed(closed))) => return Err(Failure::refused(closed)),
+                Some(Err(error)) => eprintln!("{error}; trying again"),
+            }
+        }
+        Ok(())
+    }
+}
