@@ -3,8 +3,10 @@
 //! All steps use cargo's dev profile, and but for three the same features, so that little is compiled
 //! twice.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
+use crate::django;
 use crate::process::{cargo, say, target};
 use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
@@ -31,6 +33,8 @@ struct Run {
     options: Options,
     /// Started early, because they start while the tests are compiled.
     services: Option<Services>,
+    /// The Python that has Django.
+    django: Option<PathBuf>,
     /// The npm package.
     package: Option<Package>,
 }
@@ -86,7 +90,7 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     }
     let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, &filters, options)).collect();
 
-    let mut run = Run { options, services: None, package: None };
+    let mut run = Run { options, ..Run::default() };
     let mut entries = Vec::new();
     let mut build_failed = false;
     for (index, step) in steps.iter().enumerate() {
@@ -142,6 +146,7 @@ fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     let programs = Programs::set_up(&mut |command| progress.run(command))?;
     run.services = Some(Services::start(&programs)?);
+    run.django = Some(django::set_up(&mut |command| progress.run(command))?);
     Ok(())
 }
 
@@ -273,6 +278,10 @@ fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     // Those of whoever runs this are not for tests that delete what they find.
     for name in services::VARIABLES {
         tests.env_remove(name);
+    }
+    tests.env_remove(django::VARIABLE);
+    if let Some(python) = &run.django {
+        tests.env(django::VARIABLE, python);
     }
     let mut trouble = Ok(());
     if let Some(services) = &run.services {

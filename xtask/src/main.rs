@@ -9,6 +9,7 @@ mod api;
 mod bench;
 mod checks;
 mod demo;
+mod django;
 mod fuzz;
 mod health;
 mod kept;
@@ -31,7 +32,7 @@ cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
 cargo xtask test [--quick] [--no-browser] [--no-services] [FILTER…]
     Sets up what is needed and runs every check and test. --quick leaves out the slow ones,
     --no-browser those of the live page and of the npm package, which need a browser, --no-services
-    those that need Redis, PostgreSQL or RabbitMQ; with FILTERs only the steps with one of these
+    those that need Redis, PostgreSQL, RabbitMQ or Django; with FILTERs only the steps with one of these
     words in their name are run.
 cargo xtask services
     Starts Redis, PostgreSQL and RabbitMQ as `test` does, and prints the variables with which plain

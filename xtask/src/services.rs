@@ -19,7 +19,7 @@ use signal_hook::iterator::Signals;
 
 use crate::process::{TICK, say};
 use crate::setup::{Programs, is_root};
-use crate::{Outcome, usage};
+use crate::{Outcome, django, usage};
 use rabbitmq::Ports;
 
 /// How long all of them together may take to start. RabbitMQ takes longest, several seconds.
@@ -88,9 +88,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let programs =
         Programs::set_up(&mut |mut command| command.status().is_ok_and(|status| status.success()))?;
     let services = Services::start(&programs)?;
+    // What it prints is not to be mixed with the variables.
+    let python = django::set_up(&mut |mut command| {
+        command.stdout(io::stderr());
+        command.status().is_ok_and(|status| status.success())
+    });
     services.wait()?;
     for (name, value) in &services.variables {
         say(&format!("export {name}={value}"));
+    }
+    match python {
+        Ok(python) => say(&format!("export {}='{}'", django::VARIABLE, python.display())),
+        Err(why) => eprintln!("xtask: {why}"),
     }
     loop {
         // A signal ends us.

@@ -251,7 +251,7 @@ fn starts(program: &Path) -> bool {
 }
 
 /// Whether this is a Debian or one of its descendants, and we may do there what we like.
-fn may_install() -> bool {
+pub(crate) fn may_install() -> bool {
     Path::new("/etc/debian_version").exists() && is_root()
 }
 
@@ -263,7 +263,7 @@ pub(crate) fn is_root() -> bool {
 /// Another apt may be at work; it is waited for.
 const LOCK: &str = "DPkg::Lock::Timeout=300";
 
-fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
+pub(crate) fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
     let mut apt_get = |args: &[&str]| {
         let mut command = Command::new("apt-get");
         command.args(args);

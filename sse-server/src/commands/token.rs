@@ -57,7 +57,7 @@ pub(crate) struct Token {
 impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.publish {
-            return say(crate::random_token().map_err(Failure::refused)?);
+            return say(crate::run::random_token().map_err(Failure::refused)?);
         }
         let key = self.key()?;
         let (algorithm, key) = signer(&key)?;

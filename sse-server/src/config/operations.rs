@@ -16,6 +16,7 @@ const OTHER_DESCRIPTORS: usize = 100;
 
 /// Described in `docs/operations.md`.
 #[derive(Clone, Debug, Default, Args, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct OperationsSettings {

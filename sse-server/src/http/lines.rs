@@ -49,7 +49,7 @@ pub(super) fn are_in(headers: &HeaderMap) -> bool {
 /// Publishes the lines of this body. With a key each line has one of its own, of that and its number.
 pub(super) fn publish(
     app: Arc<App>,
-    token: PublishToken,
+    token: Arc<PublishToken>,
     key: Option<String>,
     body: Body,
 ) -> Response {
@@ -78,7 +78,7 @@ enum Is {
 /// The way in.
 struct Reading {
     app: Arc<App>,
-    token: PublishToken,
+    token: Arc<PublishToken>,
     key: Option<String>,
     answers: mpsc::Sender<Answer>,
     /// How many lines have been read.
@@ -286,7 +286,7 @@ mod tests {
             }
         });
         let (sender, answers) = mpsc::channel(WINDOW);
-        let token = PublishToken::for_all("token");
+        let token = Arc::new(PublishToken::for_all("token"));
         let reading = Reading { app, token, key: None, answers: sender, line: 0, is_due: false };
         let mut reading = std::pin::pin!(reading.run(Body::from_stream(lines)));
         // Until it does not get on; it may pause for others in between.

@@ -1,0 +1,142 @@
+//! A real Django site with django-eventstream beside this server: what either publishes reaches the
+//! readers of both.
+//!
+//! `cargo xtask test` sets Django up, and names its Python in `SSE_TEST_DJANGO`.
+
+mod instances;
+mod services;
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use instances::{Instance, within};
+use serde_json::{Value, json};
+use sse_client::{EventSource, Item, reqwest};
+use tokio::process::{Child, Command};
+
+/// A Django site, which ends when dropped.
+struct Django {
+    _process: Child,
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Django {
+    async fn start(python: &str, redis: &str, storage: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = port.expect("a port").port();
+        let redis_port = redis.rsplit(':').next().expect("a port").trim_end_matches('/');
+        let mut command = Command::new(python);
+        command.args(["-m", "uvicorn", "--app-dir", "tests/django", "--log-level", "warning"]);
+        command.args(["--port", &port.to_string(), "site_of_test:application"]);
+        command.env("REDIS_PORT", redis_port).env("STORAGE", storage);
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let process = command.spawn().expect("Python is there");
+        let http = reqwest::Client::new();
+        let this = Self { _process: process, url: format!("http://127.0.0.1:{port}"), http };
+        within("Django to answer", async {
+            while this.http.get(&this.url).send().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        this
+    }
+
+    async fn send(&self, channel: &str, kind: &str, data: Value) {
+        let event = json!({"channel": channel, "type": kind, "data": data}).to_string();
+        let answer = self.http.post(format!("{}/send/", self.url)).body(event).send().await;
+        assert_eq!(answer.expect("Django answers").status(), 200);
+    }
+
+    async fn reader(&self, channel: &str) -> EventSource {
+        let url = format!("{}/events/", self.url);
+        let mut source = EventSource::channels(url, [channel]).build().expect("a client");
+        let open = within("a stream", source.next()).await.expect("it goes on");
+        assert_eq!(open.expect("it opens"), Item::Open);
+        source
+    }
+}
+
+/// The next event: type, id, data.
+async fn next(source: &mut EventSource) -> (String, String, String) {
+    loop {
+        match within("an event", source.next()).await.expect("it goes on").expect("no error") {
+            Item::Event(event) => {
+                let id = event.last_event_id().to_owned();
+                return (event.event_type().to_owned(), id, event.data().to_owned());
+            }
+            Item::Open => {}
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+}
+
+/// Both over the same Redis; ids if both store there.
+async fn each_reaches_the_readers_of_the_other(is_stored: bool) {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let Some(mut redis) = services::Own::redis().await else { return };
+    let url = redis.url();
+    let (ours, theirs) = if is_stored { (&*url, "redis") } else { ("none", "none") };
+    let server = Instance::start(ours, &url, Duration::from_hours(1)).await;
+    let django = Django::start(&python, &url, theirs).await;
+    let id = |n: u64| if is_stored { format!("a:{n}") } else { String::new() };
+
+    let mut at_ours = server.reader("channel=a", "").await;
+    let mut at_theirs = django.reader("a").await;
+    // Django subscribes to Redis some time after its first reader has come, and says nothing of it.
+    let mut count = 0;
+    let first = loop {
+        count += 1;
+        django.send("a", "begin", json!(count)).await;
+        let patience = Duration::from_millis(300);
+        if let Ok(event) = tokio::time::timeout(patience, next(&mut at_theirs)).await {
+            break event;
+        }
+    };
+    assert_eq!(first.0, "begin");
+    for n in 1..=count {
+        let expected = ("begin".to_owned(), id(n), n.to_string());
+        assert_eq!(at_ours.next().await, expected, "what Django sends reaches readers here");
+    }
+
+    let mut publisher = server.publisher().await;
+    for round in 1..=3 {
+        let data = json!({"text": "grün", "round": round});
+        let encoded = format!("{{\"round\": {round}, \"text\": \"gr\\u00fcn\"}}");
+        let at = count + 2 * round - 1;
+        django.send("a", "theirs", data.clone()).await;
+        let expected = ("theirs".to_owned(), id(at), encoded.clone());
+        assert_eq!(at_ours.next().await, expected);
+        assert_eq!(next(&mut at_theirs).await, expected);
+        publisher.publish("a", data).await;
+        let expected = ("message".to_owned(), id(at + 1), encoded);
+        assert_eq!(at_ours.next().await, expected);
+        assert_eq!(next(&mut at_theirs).await, expected, "what is published here reaches theirs");
+    }
+    if is_stored {
+        // And who comes back with an id from the one gets the rest from the other.
+        let last = count + 6;
+        let mut late = server.reader("channel=a", &format!("a:{}", last - 2)).await;
+        assert_eq!(late.next().await.1, id(last - 1));
+        let url = format!("{}/events/", django.url);
+        let resumed = EventSource::channels(url, ["a"]).last_event_id(format!("a:{}", last - 2));
+        let mut resumed = resumed.build().expect("a client");
+        assert_eq!(next(&mut resumed).await.1, id(last - 1));
+        assert_eq!(next(&mut resumed).await.1, id(last));
+    }
+    drop(django);
+    redis.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_and_this_server_over_one_redis_share_events_and_ids() {
+    each_reaches_the_readers_of_the_other(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_and_this_server_share_events_that_nobody_stores() {
+    each_reaches_the_readers_of_the_other(false).await;
+}
