@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
+use sse_server::metrics::{Metrics, TimedStorage};
 use sse_server::storage::conformance::{self, Subject};
 use sse_server::storage::{
     Batch, MemoryStorage, NewEvent, Outcome, PostgresStorage, RedisStorage, RequestKey, Retention,
@@ -21,6 +22,16 @@ struct Memory(Arc<MemoryStorage>);
 impl Subject for Memory {
     async fn open(&self) -> Arc<dyn Storage> {
         self.0.clone()
+    }
+}
+
+/// As the server has its storage: within another one, which measures.
+struct Measured(Arc<MemoryStorage>);
+
+#[async_trait]
+impl Subject for Measured {
+    async fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(TimedStorage::new(self.0.clone(), Metrics::default()))
     }
 }
 
@@ -77,6 +88,12 @@ fn event(channel: &str, data: &str) -> NewEvent {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_conforms() {
     conformance::all(&Memory(Arc::default())).await;
+}
+
+/// What a storage does by default must be passed on, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storage_that_is_measured_conforms() {
+    conformance::all(&Measured(Arc::default())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

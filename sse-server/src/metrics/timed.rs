@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Metrics, Operation};
 use crate::relay::{Message, News, Relay, RelayError};
-use crate::storage::{NewEvent, Storage, StorageError, StoredEvent};
+use crate::storage::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// Another storage, measured.
 pub struct TimedStorage {
@@ -77,6 +77,10 @@ async fn timed<T, E>(
 impl Storage for TimedStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
         self.timed("append", self.storage.append(events)).await
+    }
+
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+        self.timed("append", self.storage.append_once(batches)).await
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {

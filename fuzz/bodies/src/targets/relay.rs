@@ -67,11 +67,7 @@ async fn deliver(lines: &[&[u8]]) {
     let channel: Arc<str> = CHANNEL.into();
     let mut subscriber =
         hub.subscribe(std::slice::from_ref(&channel), &Cursor::new()).await.expect("memory");
-    let event = NewEvent {
-        channel: channel.clone(),
-        event_type: "message".to_owned(),
-        data: STORED.to_owned(),
-    };
+    let event = NewEvent::new(channel.clone(), "message", STORED);
     let mut read = Vec::new();
     let mut count = 0;
     for line in lines {

@@ -50,11 +50,7 @@ impl Site {
             let hub = Hub::new(Arc::new(MemoryStorage::new()));
             for channel in ["open", "open b", "secret", "user-u1"] {
                 let data = if channel.starts_with("open") { "data" } else { CONFIDENTIAL };
-                let event = NewEvent {
-                    channel: channel.into(),
-                    event_type: "message".to_owned(),
-                    data: data.to_owned(),
-                };
+                let event = NewEvent::new(channel, "message", data);
                 for _ in 0..EVENTS {
                     hub.publish(vec![event.clone()]).await.expect("memory");
                 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -143,15 +142,13 @@ async fn compare(path: &Path, operations: &[Operation<'_>]) {
 impl Channel {
     fn append(&mut self, event_type: &str, data: &str) -> u64 {
         self.head += 1;
-        let (event_type, data) = (event_type.to_owned(), data.to_owned());
-        self.events.push(StoredEvent { id: self.head, event_type, data });
+        self.events.push(StoredEvent::new(self.head, event_type, data));
         self.head
     }
 }
 
 fn new_event(channel: &str, event_type: &str, data: &str) -> NewEvent {
-    let channel: Arc<str> = channel.into();
-    NewEvent { channel, event_type: event_type.to_owned(), data: data.to_owned() }
+    NewEvent::new(channel, event_type, data)
 }
 
 async fn read(
