@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(45);
 /// The shortest silence of the witness that means anything.
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
 
-/// How long a server that is gone may take to come back.
+/// How long a server that is gone may take to come back, and one that is busy to serve again.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether it has.
@@ -217,7 +217,7 @@ impl Subject {
 
     /// Waits until a witness gets more than a greeting, so that what others have suffered before is over.
     pub(super) async fn is_served(&self, witness: &Witness) -> bool {
-        let patience = self.silence.max(Duration::from_secs(5));
+        let patience = self.silence.max(RECOVERY);
         let marks = if self.silence < IDLE { 4 } else { 1 };
         let is_served = |tape: &Tape| tape.marks.len() >= marks;
         self.is_heard(witness, 0, patience).await

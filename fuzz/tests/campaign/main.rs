@@ -112,11 +112,7 @@ async fn nothing_is_found_in_our_server() {
         http::serve(listener, router, &hub, std::future::pending()).await;
     });
     let publishing = tokio::spawn(async move {
-        let event = NewEvent {
-            channel: "test".into(),
-            event_type: "message".to_owned(),
-            data: "tick".to_owned(),
-        };
+        let event = NewEvent::new("test", "message", "tick");
         while publisher.publish(vec![event.clone()]).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
