@@ -3,8 +3,9 @@
 //! All steps use cargo's dev profile, and but for three the same features, so that little is compiled
 //! twice.
 
+use std::env;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::django;
 use crate::process::{cargo, say, target};
@@ -53,7 +54,7 @@ const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -67,6 +68,7 @@ const STEPS: [Step; 14] = [
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
     Step { name: "sse-client, with features", quick: false, needs_build: false, run: client },
+    Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -256,6 +258,14 @@ const CLIENT_FEATURES: &str = "json,http2,cli";
 fn client(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let test = ["test", "-p", "sse-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
+}
+
+/// `sse-fuzz probe` on this server, which must be clean, and on the one peer that needs nothing but cargo.
+fn probe(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+    let this = env::current_exe().map_err(|error| error.to_string())?;
+    let mut probe = Command::new(this);
+    probe.args(["probe", "--built", "--strict", "ours", "axum"]).stdin(Stdio::null());
+    succeeds(progress, probe)
 }
 
 fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {

@@ -8,12 +8,14 @@
 mod api;
 mod bench;
 mod checks;
+mod daemons;
 mod demo;
 mod django;
 mod fuzz;
 mod health;
 mod kept;
 mod oracle;
+mod probe;
 mod process;
 mod proof;
 mod report;
@@ -51,6 +53,10 @@ cargo xtask oracle --cases N [--seed S]
 cargo xtask fuzz [TARGET…] [--time SECONDS]
     Runs the fuzz targets, or these, with libFuzzer for 60 seconds each, or as long as is said, and
     prints how to see again what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
+cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
+    Starts this server and others (ours, django, nchan, pushpin, axum; or those that are named), runs
+    `sse-fuzz probe` on each, and puts all that was found side by side into one HTML file. Gets what it
+    needs: packages of Debian's, and of Python's.
 cargo xtask wasm
     Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
     compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm.
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
         "test" => Ok(checks::run(args)),
         "fuzz" => fuzz::run(args),
         "proof" => proof::run(args),
+        "probe" => probe::run(args),
         "oracle" => oracle::run(args),
         "services" => services::run(args),
         "wasm" => wasm::run(args),

@@ -3,29 +3,17 @@
 
 mod rabbitmq;
 
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
-use signal_hook::consts::signal;
-use signal_hook::iterator::Signals;
-
-use crate::process::{TICK, say};
+use crate::daemons::{Daemons, End, Ready, free_port};
+use crate::process::say;
 use crate::setup::{Programs, is_root};
 use crate::{Outcome, django, usage};
 use rabbitmq::Ports;
-
-/// How long all of them together may take to start. RabbitMQ takes longest, several seconds.
-const READY_WITHIN: Duration = Duration::from_secs(90);
-/// How long one may take to end before it is killed.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What tests find them by: the address of each, and the programs for tests that need one to stop and
 /// start.
@@ -52,33 +40,8 @@ pub(crate) fn programs(programs: &Programs) -> [(&'static str, &Path); 4] {
 /// The running services. Dropped, they end and leave nothing.
 #[derive(Debug)]
 pub(crate) struct Services {
-    running: Arc<Mutex<Running>>,
+    daemons: Daemons,
     variables: Vec<(&'static str, String)>,
-}
-
-#[derive(Debug)]
-struct Running {
-    folder: PathBuf,
-    services: Vec<Service>,
-    epmd: Option<(PathBuf, u16)>,
-}
-
-#[derive(Debug)]
-struct Service {
-    name: &'static str,
-    child: Child,
-    log: PathBuf,
-    /// What it logs when it can be used.
-    ready: &'static str,
-    /// The signal after which it ends at once, and its children too.
-    end: End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// SIGQUIT: PostgreSQL's processes are not in one group, and end only if it tells them to.
-    Quit,
-    KillGroup,
 }
 
 pub(crate) fn run(args: &[String]) -> Outcome {
@@ -110,13 +73,10 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 impl Services {
     /// Starts all of them, and does not wait.
     pub(crate) fn start(programs: &Programs) -> Result<Self, String> {
-        // Not in the target folder, which other users may not be able to enter.
-        let folder = env::temp_dir().join(format!("sse-services-{}", std::process::id()));
         let cannot = |error: io::Error| format!("cannot start the services: {error}");
-        fs::create_dir(&folder).map_err(cannot)?;
-        let running = Running { folder: folder.clone(), services: Vec::new(), epmd: None };
-        let mut this = Self { running: Arc::new(Mutex::new(running)), variables: Vec::new() };
-        this.stop_at_signals().map_err(cannot)?;
+        let daemons = Daemons::new("sse-services").map_err(cannot)?;
+        let folder = daemons.folder().to_owned();
+        let mut this = Self { daemons, variables: Vec::new() };
         this.redis(&programs.redis, &folder.join("redis")).map_err(cannot)?;
         this.postgres(&programs.postgres, &folder.join("postgres")).map_err(cannot)?;
         this.rabbitmq(programs, &folder.join("rabbitmq")).map_err(cannot)?;
@@ -127,50 +87,12 @@ impl Services {
 
     /// Waits until all can be used.
     pub(crate) fn wait(&self) -> Result<(), String> {
-        let deadline = Instant::now() + READY_WITHIN;
-        for index in 0.. {
-            loop {
-                let mut running = lock(&self.running);
-                let Some(service) = running.services.get_mut(index) else { return Ok(()) };
-                let log = fs::read(&service.log).unwrap_or_default();
-                let log = String::from_utf8_lossy(&log);
-                if log.contains(service.ready) {
-                    break;
-                }
-                let problem = match service.child.try_wait() {
-                    Ok(Some(status)) => format!("has ended ({status})"),
-                    _ if Instant::now() > deadline => "does not become ready".to_owned(),
-                    _ => {
-                        drop(running);
-                        thread::sleep(TICK);
-                        continue;
-                    }
-                };
-                return Err(format!("{} {problem}; it said:\n{log}", service.name));
-            }
-        }
-        Ok(())
+        self.daemons.wait()
     }
 
     /// Tells a command's tests where they are.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-    }
-
-    /// Ctrl-C must not leave them running. They are in process groups of their own, so that they do
-    /// not end before the tests that use them.
-    fn stop_at_signals(&self) -> io::Result<()> {
-        let mut signals = Signals::new([signal::SIGINT, signal::SIGTERM, signal::SIGHUP])?;
-        let running = Arc::downgrade(&self.running);
-        thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                if let Some(running) = running.upgrade() {
-                    lock(&running).stop();
-                }
-                std::process::exit(128 + signal);
-            }
-        });
-        Ok(())
     }
 
     fn redis(&mut self, program: &Path, folder: &Path) -> io::Result<()> {
@@ -179,7 +101,8 @@ impl Services {
         let mut command = Command::new(program);
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]);
         command.arg(port.to_string()).arg("--dir").arg(folder);
-        self.add("Redis", command, folder, "Ready to accept connections", End::KillGroup)?;
+        let ready = Ready::Says("Ready to accept connections");
+        self.daemons.add("Redis", command, folder, ready, End::KillGroup)?;
         self.variables.push(("SSE_TEST_REDIS", format!("redis://127.0.0.1:{port}")));
         Ok(())
     }
@@ -200,7 +123,8 @@ impl Services {
             .arg("sh")
             .args([programs, folder])
             .arg(port.to_string());
-        self.add("PostgreSQL", command, folder, "is ready to accept connections", End::Quit)?;
+        let ready = Ready::Says("is ready to accept connections");
+        self.daemons.add("PostgreSQL", command, folder, ready, End::Quit)?;
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         self.variables.push(("SSE_TEST_POSTGRES", url));
         Ok(())
@@ -211,74 +135,15 @@ impl Services {
         let ports = Ports { amqp: free_port()?, nodes: free_port()?, epmd: free_port()? };
         let mut command = as_user("rabbitmq", folder)?;
         rabbitmq::configure(command.arg(&programs.rabbitmq), folder, ports);
-        lock(&self.running).epmd = Some((programs.epmd.clone(), ports.epmd));
-        self.add("RabbitMQ", command, folder, "Server startup complete", End::KillGroup)?;
+        // Erlang's name server leaves the process group, and stays.
+        let mut epmd = Command::new(&programs.epmd);
+        epmd.args(["-port", &ports.epmd.to_string(), "-kill"]);
+        self.daemons.at_last(epmd);
+        let ready = Ready::Says("Server startup complete");
+        self.daemons.add("RabbitMQ", command, folder, ready, End::KillGroup)?;
         self.variables.push(("SSE_TEST_AMQP", format!("amqp://127.0.0.1:{}", ports.amqp)));
         Ok(())
     }
-
-    fn add(
-        &self,
-        name: &'static str,
-        mut command: Command,
-        folder: &Path,
-        ready: &'static str,
-        end: End,
-    ) -> io::Result<()> {
-        let log = folder.join("log");
-        let file = File::create(&log)?;
-        command.current_dir(folder).process_group(0).stdin(Stdio::null());
-        command.stdout(file.try_clone()?).stderr(file);
-        let child = command.spawn().map_err(|error| {
-            io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
-        })?;
-        lock(&self.running).services.push(Service { name, child, log, ready, end });
-        Ok(())
-    }
-}
-
-impl Drop for Services {
-    fn drop(&mut self) {
-        lock(&self.running).stop();
-    }
-}
-
-impl Running {
-    fn stop(&mut self) {
-        for service in &self.services {
-            match service.end {
-                End::Quit => kill("QUIT", &service.child.id().to_string()),
-                End::KillGroup => kill("KILL", &format!("-{}", service.child.id())),
-            }
-        }
-        let deadline = Instant::now() + STOP_WITHIN;
-        for mut service in self.services.drain(..) {
-            while let Ok(None) = service.child.try_wait() {
-                if Instant::now() > deadline {
-                    let _ = service.child.kill();
-                }
-                thread::sleep(TICK);
-            }
-        }
-        // Erlang's name server leaves the process group, and stays.
-        if let Some((epmd, port)) = self.epmd.take() {
-            let mut command = Command::new(epmd);
-            command.args(["-port", &port.to_string(), "-kill"]).stdin(Stdio::null());
-            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn lock(running: &Mutex<Running>) -> std::sync::MutexGuard<'_, Running> {
-    running.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// std sends only SIGKILL, and only to one process.
-fn kill(signal: &str, target: &str) {
-    let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$1\" -- \"$2\" 2>/dev/null", "sh", signal, target]);
-    let _ = kill.status();
 }
 
 /// A command that runs its arguments as this user if we are root, else as we are. The user gets the
@@ -297,9 +162,4 @@ fn as_user(user: &str, folder: &Path) -> io::Result<Command> {
     // Whatever happens to us.
     command.args(["--pdeathsig", "QUIT", "--"]);
     Ok(command)
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -177,11 +177,14 @@ pub fn table() -> String {
     for check in checks().iter().filter(|check| !inj::is_product(&check.id)) {
         row(&format!("`{}`", check.id), &check.title, check);
     }
-    for check in checks().iter().filter(|check| check.id.ends_with("-lf")) {
-        let field = check.id.trim_end_matches("-lf");
+    let first = format!("-{}", PAYLOADS[0].name);
+    for (field, check) in FIELDS.iter().filter_map(|field| {
+        let id = format!("inj.{field}{first}");
+        checks().into_iter().find(|check| check.id == id).map(|check| (field, check))
+    }) {
         let payloads: Vec<_> = PAYLOADS.iter().map(|payload| payload.name).collect();
-        let id = format!("`{field}-…` with {}", payloads.join(", "));
-        row(&id, "Exactly one event comes of it, with nothing added and nothing changed", check);
+        let id = format!("`inj.{field}-…` with {}", payloads.join(", "));
+        row(&id, "Exactly one event comes of it, with nothing added and nothing changed", &check);
     }
     table
 }

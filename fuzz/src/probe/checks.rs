@@ -31,8 +31,21 @@ pub(super) fn turn(check: &Check) -> Turn {
         ("tim", _)
         | (
             _,
-            "res.loss" | "res.duplicate" | "res.order" | "res.same-bytes" | "res.cut-mid-event"
-            | "res.cut-after-id" | "res.storm" | "res.large" | "res.parallel",
+            "res.loss"
+            | "res.duplicate"
+            | "res.order"
+            | "res.same-bytes"
+            | "res.cut-mid-event"
+            | "res.cut-after-id"
+            | "res.storm"
+            | "res.large"
+            | "res.parallel"
+            | "res.busy-loss"
+            | "res.busy-duplicate"
+            | "res.busy-order"
+            | "res.busy-connect-loss"
+            | "res.busy-resume-loss"
+            | "res.busy-resume-duplicate",
         ) => Turn::Alone,
         _ => Turn::Together,
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -37,6 +37,9 @@ pub struct Command {
     /// Prints the checks, and ends
     #[arg(long)]
     list: bool,
+    /// What reports call the server, beside its URL
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// What kind of server it is; some expectations depend on it
     #[arg(long, value_enum, default_value_t)]
     profile: Profile,
@@ -119,6 +122,8 @@ pub struct Command {
 enum Error {
     #[error("give the URL of an event stream, or --list, or --merge")]
     NoUrl,
+    #[error("--name is for one server; there are {0} URLs")]
+    Names(usize),
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
@@ -173,6 +178,9 @@ impl Command {
         if targets.is_empty() && self.merge.is_empty() {
             return Err(Error::NoUrl);
         }
+        if self.name.is_some() && targets.len() > 1 {
+            return Err(Error::Names(targets.len()));
+        }
         let mut others = targets.iter().filter(|target| !target.is_loopback());
         if self.aggressive
             && !self.i_own_target
@@ -192,7 +200,10 @@ impl Command {
                 let tell = |outcome: &super::Outcome| {
                     drop(terminal::line(&mut anstream::stdout(), outcome));
                 };
+                let start = Instant::now();
                 let mut report = run(target, settings, tell).await?;
+                report.name.clone_from(&self.name);
+                report.seconds = start.elapsed().as_secs_f32();
                 expected::apply(&mut report.checks, &known, self.strict);
                 report.count();
                 terminal::summary(&mut anstream::stdout(), &report, self.strict)?;
@@ -205,6 +216,9 @@ impl Command {
             // Dropping the run closes its connections and ends its commands.
             () = interruption.wait() => return Ok(ExitCode::from(130)),
         };
+        if reports.len() > 1 {
+            terminal::table(&mut anstream::stdout(), &reports)?;
+        }
         report_file::write(self.json.as_deref(), |file| report::json(file, &reports))?;
         report_file::write(self.junit.as_deref(), |file| {
             report::junit(file, &reports, self.strict)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ask::Ask;
-use super::checks::res::Recovery;
+use super::checks::res::{Busy, Recovery};
 use super::finding::{Finding, Secrets};
 use super::publish::{Fields, Hook, Published};
 use super::settings::{Profile, Settings};
@@ -30,6 +30,8 @@ pub(super) struct Probe {
     pub(super) tapes: Mutex<Vec<Tape>>,
     /// What came of plain cuts, for all checks that look at it.
     pub(super) recovery: tokio::sync::OnceCell<Recovery>,
+    /// What came of many publishing at once, likewise.
+    pub(super) busy: tokio::sync::OnceCell<Busy>,
     /// The check after which nothing came any more.
     pub(super) dead_since: OnceLock<String>,
     /// Whether the way to publish works at all.
@@ -67,6 +69,7 @@ impl Probe {
             redirects,
             tapes,
             recovery,
+            busy: tokio::sync::OnceCell::new(),
             dead_since: OnceLock::new(),
             hook_works: tokio::sync::OnceCell::new(),
             nonce,
@@ -79,11 +82,11 @@ impl Probe {
         Ask::stream(&self.target, &self.settings)
     }
 
-    /// A new word: letters and digits only.
+    /// A new word: letters and digits only. None is a part of another.
     pub(super) fn word(&self) -> String {
         let mut counter = self.counter.lock().expect("nobody panics while counting");
         *counter += 1;
-        format!("z{:x}q{counter}", self.nonce & 0xffff_ffff)
+        format!("z{:x}q{counter}z", self.nonce & 0xffff_ffff)
     }
 
     pub(super) async fn open(&self, ask: &Ask) -> Result<Connection, Finding> {

@@ -89,7 +89,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn of(target: &Target, tape: &Tape) -> Self {
+    pub(super) fn of(target: &Target, tape: &Tape) -> Self {
         let mut begin = 0;
         let mut chunks = Vec::new();
         for mark in &tape.marks {

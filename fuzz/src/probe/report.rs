@@ -1,6 +1,7 @@
 //! What has come of a run, for people and for programs.
 
 use std::io;
+use std::time::SystemTime;
 
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
@@ -16,12 +17,21 @@ pub(super) mod terminal;
 /// What came of probing one server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// What it is called, if it was given a name.
+    #[serde(default)]
+    pub name: Option<String>,
     /// The URL, without secrets.
     pub target: String,
     /// The profile's name.
     pub profile: String,
     /// The version of the probe.
     pub version: String,
+    /// When it was begun, as HTTP writes dates.
+    #[serde(default)]
+    pub date: String,
+    /// How long it took, in seconds.
+    #[serde(default)]
+    pub seconds: f32,
     /// Why it could not be probed, or hardly.
     pub problem: Option<String>,
     /// How many came to each verdict.
@@ -33,13 +43,21 @@ pub struct Report {
 impl Report {
     pub(super) fn new(target: &Target, settings: &Settings) -> Self {
         Self {
+            name: None,
             target: target.shown(),
             profile: settings.profile.word(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            date: httpdate::fmt_http_date(SystemTime::now()),
+            seconds: 0.0,
             problem: None,
             summary: Summary::default(),
             checks: Vec::new(),
         }
+    }
+
+    /// Its name, or else its URL.
+    pub(super) fn called(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.target)
     }
 
     pub(super) fn count(&mut self) {
@@ -94,7 +112,7 @@ pub(super) fn from_json(bytes: &[u8]) -> serde_json::Result<Vec<Report>> {
 pub(super) fn junit(out: impl io::Write, reports: &[Report], strict: bool) -> io::Result<()> {
     let mut junit = quick_junit::Report::new("sse-fuzz");
     for report in reports {
-        let mut suite = TestSuite::new(format!("sse-fuzz probe {}", report.target));
+        let mut suite = TestSuite::new(format!("sse-fuzz probe {}", report.called()));
         if let Some(problem) = &report.problem {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_message(problem.clone());

@@ -3,6 +3,8 @@
 
 mod command;
 mod faulty;
+#[cfg(unix)]
+mod process;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,10 @@ struct Row {
     /// Whether the probe may publish.
     publish: bool,
     aggressive: bool,
+    /// Whether the server is a process of its own.
+    process: bool,
+    /// How long to wait, in seconds, if it is not 4.
+    wait: Option<u64>,
     /// What to look at; everything if empty.
     checks: Vec<String>,
     /// What is found, with the verdict.
@@ -40,7 +46,40 @@ fn matrix() -> Vec<Row> {
     serde_json::from_str(include_str!("matrix.json")).expect("the matrix is JSON")
 }
 
-async fn probed(server: &Server, row: &Row) -> Report {
+/// A server, here or in a process of its own.
+enum Probed {
+    Here(Server),
+    #[cfg(unix)]
+    Process(Box<process::Process>),
+}
+
+impl Probed {
+    async fn start(row: &Row) -> Self {
+        #[cfg(unix)]
+        if row.process {
+            return Self::Process(Box::new(process::Process::start(&row.fault).await));
+        }
+        Self::Here(Server::start(&row.fault).await)
+    }
+
+    fn url(&self, path: &str) -> String {
+        match self {
+            Self::Here(server) => server.url(path),
+            #[cfg(unix)]
+            Self::Process(server) => server.url(path),
+        }
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Here(_) => None,
+            #[cfg(unix)]
+            Self::Process(server) => server.pid(),
+        }
+    }
+}
+
+async fn probed(server: &Probed, row: &Row) -> Report {
     let path = row.path.as_deref().unwrap_or("/events?channel=test");
     let target = Target::new(&server.url(path)).expect("a URL");
     let publish = row.publish.then(|| Hook::Url {
@@ -57,7 +96,8 @@ async fn probed(server: &Server, row: &Row) -> Report {
         profile: profile.map_or(Profile::Eventsource, |profile| profile.expect("a profile")),
         publish,
         aggressive: row.aggressive,
-        wait: Duration::from_secs(4),
+        wait: Duration::from_secs(row.wait.unwrap_or(4)),
+        pid: server.pid(),
         ..Settings::default()
     };
     run(target, settings, |_| {}).await.expect("there are such checks")
@@ -77,6 +117,8 @@ fn found(report: &Report) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_fault_is_left_alone_and_each_fault_is_found_by_its_check() {
     let mut rows = matrix();
+    // Only Linux shows memory and descriptors.
+    rows.retain(|row| !row.process || cfg!(target_os = "linux"));
     if let Ok(only) = std::env::var("ONLY") {
         rows.retain(|row| only.split(',').any(|name| row.fault.starts_with(name)));
     }
@@ -94,7 +136,7 @@ async fn a_server_without_fault_is_left_alone_and_each_fault_is_found_by_its_che
             let looks = if row.fault == "none" { 1 } else { 2 };
             let mut seen = None;
             for _ in 0..looks {
-                let server = Server::start(&row.fault).await;
+                let server = Probed::start(&row).await;
                 let report = probed(&server, &row).await;
                 let found = found(&report);
                 if found == row.found {

@@ -1,6 +1,6 @@
 //! `res`: coming back with a last event ID.
 
-use super::Needs::{SecondUser, Url};
+use super::Needs::{Publish, SecondUser, Url};
 use super::Row;
 use super::Severity::{Error, Note, Security, Warning};
 
@@ -18,6 +18,36 @@ pub(super) const ROWS: &[Row] = &[
         "9.2.6",
         "An id that no blank line has committed does not count",
     ),
+    (
+        "res.busy-loss",
+        Error,
+        Publish,
+        "advice",
+        "While many publish at once, all that is accepted comes to all readers",
+    ),
+    ("res.busy-duplicate", Error, Publish, "advice", "And it comes to each of them once"),
+    (
+        "res.busy-order",
+        Error,
+        Publish,
+        "9.2.4",
+        "And in one order, which agrees with that of publishing and of ids",
+    ),
+    (
+        "res.busy-connect-loss",
+        Error,
+        Publish,
+        "advice",
+        "Nor does a reader miss it who has just come",
+    ),
+    (
+        "res.busy-resume-loss",
+        Error,
+        Publish,
+        "9.2.4",
+        "While many publish at once, who resumes misses nothing",
+    ),
+    ("res.busy-resume-duplicate", Error, Publish, "9.2.4", "Nor gets anything twice"),
     ("res.first-id", Warning, Url, "9.2.4", "The first event has an id already"),
     (
         "res.no-header",
@@ -39,6 +69,13 @@ pub(super) const ROWS: &[Row] = &[
         Url,
         "RFC 9110, 5.4",
         "An id of 8 or 64 KiB is refused or served, promptly",
+    ),
+    (
+        "res.malformed-id",
+        Error,
+        Url,
+        "advice",
+        "An id of its own with something else in place of the number is answered",
     ),
     ("res.utf8-id", Warning, Url, "9.2.4", "An id in UTF-8 is survived"),
     ("res.control-id", Security, Url, "RFC 9110, 5.5", "CR and NUL in a header are refused"),

@@ -10,9 +10,11 @@ use crate::probe::finding::Finding;
 use crate::probe::tape::{Seen, Tape};
 use crate::probe::wire::Connection;
 
+mod busy;
 mod odd;
 mod recovery;
 
+pub(in crate::probe) use busy::Busy;
 pub(in crate::probe) use recovery::Recovery;
 
 /// How long a stream that is live may keep one waiting for what the witness has got already.
@@ -23,6 +25,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
         "res.ids" => return ids(probe, check).await,
         "res.first-id" => return first_id(probe, check).await,
         "res.no-header" => return no_header(probe, check).await,
+        id if id.starts_with("res.busy-") => return busy::judge(probe, check).await,
         id if odd::NEED_NO_IDS.contains(&id) => return odd::judge(probe, check).await,
         _ => {}
     }

@@ -67,7 +67,7 @@ pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Res
     writeln!(out, "<h2>Evidence</h2>")?;
     for (index, report) in reports.iter().enumerate() {
         if reports.len() > 1 {
-            writeln!(out, "<h3 class=\"server\">{}. {}</h3>", index + 1, text(&report.target))?;
+            writeln!(out, "<h3 class=\"server\">{}. {}</h3>", index + 1, text(report.called()))?;
         }
         let mut told = report.checks.iter().filter(|outcome| is_told(outcome)).collect::<Vec<_>>();
         told.sort_by_key(|outcome| std::cmp::Reverse(outcome.verdict));
@@ -93,9 +93,16 @@ fn targets(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
         let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
         writeln!(
             out,
-            "<li><code>{}</code> <small>as {}</small>",
+            "<li>{}<code>{}</code> <small>as {}, {:.0} s, {}</small>",
+            report
+                .name
+                .as_deref()
+                .map(|name| format!("<b>{}</b> ", text(name)))
+                .unwrap_or_default(),
             text(&report.target),
-            text(&report.profile)
+            text(&report.profile),
+            report.seconds,
+            text(&report.date)
         )?;
         if let Some(problem) = &report.problem {
             writeln!(out, "<p class=\"problem\">{}</p>", text(problem))?;
@@ -139,9 +146,15 @@ fn matrix(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
         let shown: Vec<_> = rows.iter().filter(said).collect();
         let skipped = rows.len() - shown.len();
         writeln!(out, "<h2>{name}</h2>\n<table>\n<thead><tr><th>check<th>expected")?;
-        for index in 1..=reports.len() {
-            let number = if reports.len() > 1 { index.to_string() } else { "verdict".to_owned() };
-            write!(out, "<th class=\"cell\">{number}")?;
+        for (index, report) in reports.iter().enumerate() {
+            // Of a name, the first word; the whole stands at the top.
+            let word = report.name.as_deref().and_then(|name| name.split([' ', ',']).next());
+            let head = match (reports.len(), word) {
+                (1, _) => "verdict".to_owned(),
+                (_, Some(word)) => text(word),
+                (_, None) => (index + 1).to_string(),
+            };
+            write!(out, "<th class=\"cell\" title=\"{}\">{head}", text(report.called()))?;
         }
         writeln!(out, "{}</thead>", if reports.len() == 1 { "<th>why" } else { "" })?;
         for check in shown {

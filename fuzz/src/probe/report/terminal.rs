@@ -28,7 +28,7 @@ pub(in crate::probe) fn summary(
     }
     let known = report.checks.iter().filter(|outcome| outcome.expected).count();
     let style = Verdict::Fail.style();
-    writeln!(out, "\n{}", report.target)?;
+    writeln!(out, "\n{}", report.called())?;
     if let Some(problem) = &report.problem {
         writeln!(out, "{style}{problem}{style:#}")?;
     }
@@ -39,6 +39,29 @@ pub(in crate::probe) fn summary(
         write!(out, "; {known} of the failures known")?;
     }
     writeln!(out)
+}
+
+/// The numbers of several servers, as a table that Markdown takes for one.
+pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
+    let heads = ["pass", "fail", "warn", "info", "inconclusive", "skipped", "seconds"];
+    let width = reports.iter().map(|report| report.called().chars().count()).max().unwrap_or(0);
+    writeln!(out, "\n| {:width$} | {} |", "server", heads.join(" | "))?;
+    let rules = heads.map(|head| format!("{:->width$}:", "", width = head.len() + 1));
+    writeln!(out, "|-{:-<width$}-|{}|", "", rules.join("|"))?;
+    for report in reports {
+        write!(out, "| {:width$} |", report.called())?;
+        let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
+        for (number, head) in [pass, fail, warn, info, inconclusive, skip].iter().zip(heads) {
+            write!(out, " {number:>width$} |", width = head.len())?;
+        }
+        writeln!(out, " {:>7.0} |", report.seconds)?;
+    }
+    for report in reports {
+        if let Some(problem) = &report.problem {
+            writeln!(out, "{}: {problem}", report.called())?;
+        }
+    }
+    Ok(())
 }
 
 fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
@@ -54,6 +77,9 @@ fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
         }
         for (at, text) in chunks.iter().take(4) {
             writeln!(out, "    {at:6} ms  {text}")?;
+        }
+        if chunks.is_empty() {
+            events.iter().try_for_each(|event| writeln!(out, "    {event}"))?;
         }
         if chunks.len() > 4 || total.1 > events.len() {
             writeln!(out, "    … {} bytes, {} events in all", total.0, total.1)?;

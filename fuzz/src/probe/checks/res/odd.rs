@@ -25,6 +25,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
         "res.control-id" => control_id(probe, check).await,
         "res.reflected" => reflected(probe, check).await,
         "res.future" => future(probe, check).await,
+        "res.malformed-id" => malformed_id(probe, check).await,
         "res.expired" => expired(probe, check).await,
         "res.overflow" => overflow(probe, check).await,
         _ => repeated(probe, check).await,
@@ -151,7 +152,7 @@ async fn reflected(probe: &Probe, check: &Check) -> Judged {
 }
 
 /// The id with its last number replaced.
-fn numbered(id: &str, number: &str) -> Option<String> {
+pub(super) fn numbered(id: &str, number: &str) -> Option<String> {
     let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
     let begin = id[..end]
         .rfind(|char: char| !char.is_ascii_digit())
@@ -159,7 +160,7 @@ fn numbered(id: &str, number: &str) -> Option<String> {
     Some(format!("{}{number}{}", &id[..begin], &id[end..]))
 }
 
-fn number(id: &str) -> Option<u64> {
+pub(super) fn number(id: &str) -> Option<u64> {
     let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
     let digits = id[..end].rfind(|char: char| !char.is_ascii_digit());
     let begin = digits.map_or(0, |at| at + id[at..].chars().next().map_or(1, char::len_utf8));
@@ -242,6 +243,17 @@ async fn overflow(probe: &Probe, check: &Check) -> Judged {
     let id = countable(probe)?;
     let numbers = ["-1", "99999999999999999999999999", "18446744073709551616"];
     let ids: Vec<String> = numbers.iter().filter_map(|number| numbered(&id, number)).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    survived(probe, check, &ids).await
+}
+
+/// Ids of its own form that no number can be read from. Whoever takes the number apart late, has begun
+/// to answer when it fails.
+async fn malformed_id(probe: &Probe, check: &Check) -> Judged {
+    let id = countable(probe)?;
+    let mut ids: Vec<String> =
+        ["abc", "1.5", "0x1", ""].iter().filter_map(|number| numbered(&id, number)).collect();
+    ids.extend([format!("{id},"), format!("{id}:{id}"), format!(",{id}")]);
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     survived(probe, check, &ids).await
 }

@@ -1,0 +1,252 @@
+//! Programs that serve until they are stopped: started in a throw-away folder, each with a log there, and
+//! stopped again however we end.
+
+use std::env;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::signal;
+use signal_hook::iterator::Signals;
+
+use crate::process::TICK;
+
+/// How long all of them together may take to start. RabbitMQ takes longest, several seconds.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+/// How long one may take to end before it is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What has been started. Dropped, all of it ends and leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Daemons {
+    running: Arc<Mutex<Running>>,
+    folder: PathBuf,
+}
+
+#[derive(Debug)]
+struct Running {
+    folder: PathBuf,
+    daemons: Vec<Daemon>,
+    /// A command that is waited for.
+    guest: Option<Child>,
+    /// Run when all have ended.
+    last: Option<Command>,
+}
+
+#[derive(Debug)]
+struct Daemon {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+    ready: Ready,
+    end: End,
+}
+
+/// By what one can tell that it can be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ready {
+    /// It logs this.
+    Says(&'static str),
+    /// It accepts connections at this port.
+    Accepts(u16),
+}
+
+/// After what it ends at once, and its children too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// SIGQUIT: PostgreSQL's processes are not in one group, and end only if it tells them to.
+    Quit,
+    /// SIGTERM: the same of Pushpin.
+    Terminate,
+    KillGroup,
+}
+
+impl Daemons {
+    /// None yet. The folder is in the system's place for such, since that of cargo's target may be one
+    /// which other users cannot enter.
+    pub(crate) fn new(name: &str) -> io::Result<Self> {
+        let folder = env::temp_dir().join(format!("{name}-{}", std::process::id()));
+        fs::create_dir(&folder)?;
+        let running =
+            Running { folder: folder.clone(), daemons: Vec::new(), guest: None, last: None };
+        let running = Arc::new(Mutex::new(running));
+        stop_at_signals(&running)?;
+        Ok(Self { running, folder })
+    }
+
+    /// The folder for all of them.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Starts one, and does not wait; its process.
+    pub(crate) fn add(
+        &self,
+        name: &'static str,
+        mut command: Command,
+        folder: &Path,
+        ready: Ready,
+        end: End,
+    ) -> io::Result<u32> {
+        let log = folder.join("log");
+        let file = File::create(&log)?;
+        command.current_dir(folder).process_group(0).stdin(Stdio::null());
+        command.stdout(file.try_clone()?).stderr(file);
+        let child = spawn(&mut command)?;
+        let pid = child.id();
+        lock(&self.running).daemons.push(Daemon { name, child, log, ready, end });
+        Ok(pid)
+    }
+
+    /// What is to be run when all have ended.
+    pub(crate) fn at_last(&self, command: Command) {
+        lock(&self.running).last = Some(command);
+    }
+
+    /// Waits until all can be used.
+    pub(crate) fn wait(&self) -> Result<(), String> {
+        let deadline = Instant::now() + READY_WITHIN;
+        for index in 0.. {
+            loop {
+                let mut running = lock(&self.running);
+                let Some(daemon) = running.daemons.get_mut(index) else { return Ok(()) };
+                let log = fs::read(&daemon.log).unwrap_or_default();
+                let log = String::from_utf8_lossy(&log);
+                let is_ready = match daemon.ready {
+                    Ready::Says(what) => log.contains(what),
+                    Ready::Accepts(port) => TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok(),
+                };
+                let problem = match daemon.child.try_wait() {
+                    Ok(Some(status)) => format!("has ended ({status})"),
+                    _ if is_ready => break,
+                    _ if Instant::now() > deadline => "does not become ready".to_owned(),
+                    _ => {
+                        drop(running);
+                        thread::sleep(TICK);
+                        continue;
+                    }
+                };
+                return Err(format!("{} {problem}; it said:\n{log}", daemon.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end. A signal ends it with the rest.
+    pub(crate) fn run(&self, mut command: Command) -> io::Result<ExitStatus> {
+        command.process_group(0).stdin(Stdio::null());
+        lock(&self.running).guest = Some(spawn(&mut command)?);
+        loop {
+            let mut running = lock(&self.running);
+            let ended = running.guest.as_mut().map(Child::try_wait).transpose()?.flatten();
+            if let Some(status) = ended {
+                running.guest = None;
+                return Ok(status);
+            }
+            drop(running);
+            thread::sleep(TICK);
+        }
+    }
+
+    /// Ends all that has been started, and keeps the folder for others.
+    pub(crate) fn stop(&self) {
+        lock(&self.running).stop();
+    }
+}
+
+/// All that may have something running.
+static ALL: Mutex<Vec<Weak<Mutex<Running>>>> = Mutex::new(Vec::new());
+
+/// Ctrl-C must not leave any running. They are in process groups of their own, so that they do not end
+/// before those who use them.
+fn stop_at_signals(running: &Arc<Mutex<Running>>) -> io::Result<()> {
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_first = all.is_empty();
+    all.push(Arc::downgrade(running));
+    if !is_first {
+        return Ok(());
+    }
+    let mut signals = Signals::new([signal::SIGINT, signal::SIGTERM, signal::SIGHUP])?;
+    thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+            for running in all.iter().filter_map(Weak::upgrade) {
+                let mut running = lock(&running);
+                running.stop();
+                running.clear();
+            }
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}
+
+impl Drop for Daemons {
+    fn drop(&mut self) {
+        let mut running = lock(&self.running);
+        running.stop();
+        running.clear();
+    }
+}
+
+impl Running {
+    fn stop(&mut self) {
+        if let Some(mut guest) = self.guest.take() {
+            kill("KILL", &format!("-{}", guest.id()));
+            let _ = guest.wait();
+        }
+        for daemon in &self.daemons {
+            let pid = daemon.child.id();
+            match daemon.end {
+                End::Quit => kill("QUIT", &pid.to_string()),
+                End::Terminate => kill("TERM", &pid.to_string()),
+                End::KillGroup => kill("KILL", &format!("-{pid}")),
+            }
+        }
+        let deadline = Instant::now() + STOP_WITHIN;
+        for mut daemon in self.daemons.drain(..) {
+            while let Ok(None) = daemon.child.try_wait() {
+                if Instant::now() > deadline {
+                    let _ = daemon.child.kill();
+                }
+                thread::sleep(TICK);
+            }
+        }
+        if let Some(mut last) = self.last.take() {
+            last.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = last.status();
+        }
+    }
+
+    fn clear(&self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.spawn().map_err(|error| {
+        io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
+    })
+}
+
+fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// std sends only SIGKILL, and only to one process.
+fn kill(signal: &str, target: &str) {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill -s \"$1\" -- \"$2\" 2>/dev/null", "sh", signal, target]);
+    let _ = kill.status();
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}

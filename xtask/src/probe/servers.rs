@@ -1,0 +1,198 @@
+//! The servers that are probed: what each needs, how it is started, and how one publishes to it.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::python;
+use crate::daemons::{Daemons, End, Ready, free_port};
+use crate::process::built;
+use crate::setup::{apt_get, may_install};
+
+/// Runs a command that sets something up; whether it succeeded.
+pub(super) type Run<'a> = &'a mut dyn FnMut(Command) -> bool;
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: &'static str,
+    /// Gets what is needed beside what cargo builds.
+    pub(super) set_up: Option<fn(Run<'_>) -> Result<(), String>>,
+    pub(super) start: fn(&Daemons, &Path) -> io::Result<Probing>,
+}
+
+/// A server that has been started.
+#[derive(Debug)]
+pub(super) struct Probing {
+    /// With versions.
+    pub(super) name: String,
+    pub(super) url: String,
+    /// The one process that has the connections, if it is one.
+    pub(super) pid: Option<u32>,
+    /// How it is to be probed.
+    pub(super) args: Vec<String>,
+}
+
+pub(super) const SERVERS: [Server; 5] = [
+    Server { name: "ours", set_up: None, start: ours },
+    Server { name: "django", set_up: Some(python::set_up), start: django },
+    Server { name: "nchan", set_up: Some(nchan_is_there), start: nchan },
+    Server { name: "pushpin", set_up: Some(pushpin_is_there), start: pushpin },
+    Server { name: "axum", set_up: None, start: axum },
+];
+
+/// Publishing by JSON over HTTP.
+fn publish_url(port: u16) -> [String; 4] {
+    let url = format!("http://127.0.0.1:{port}/publish/");
+    ["--publish-url".into(), url, "--publish-channel".into(), "test".into()]
+}
+
+fn stream(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/events/?channel=test")
+}
+
+fn ours(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    const TOKEN: &str = "of-a-server-that-lives-for-a-minute";
+    let port = free_port()?;
+    let mut command = Command::new(built().join("sse-server"));
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--publish-token", TOKEN]);
+    command.args(["--storage", &format!("sqlite:{}", folder.join("events.db").display())]);
+    let pid = daemons.add("sse-server", command, folder, Ready::Accepts(port), End::KillGroup)?;
+    let mut args = vec!["--profile".to_owned(), "django".to_owned()];
+    args.extend(publish_url(port));
+    args.extend(["--publish-token".to_owned(), TOKEN.to_owned()]);
+    let name = format!("sse-server {}", env!("CARGO_PKG_VERSION"));
+    Ok(Probing { name, url: stream(port), pid: Some(pid), args })
+}
+
+fn axum(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    let port = free_port()?;
+    let mut command = Command::new(built().join("examples/axum_sse"));
+    command.arg(format!("127.0.0.1:{port}"));
+    let pid = daemons.add("axum", command, folder, Ready::Accepts(port), End::KillGroup)?;
+    let version = locked("axum").unwrap_or_default();
+    let args = publish_url(port).to_vec();
+    Ok(Probing { name: format!("axum {version}"), url: stream(port), pid: Some(pid), args })
+}
+
+/// The version of a crate in `Cargo.lock`.
+fn locked(name: &str) -> Option<String> {
+    let lock = fs::read_to_string("Cargo.lock").ok()?;
+    let (_, rest) = lock.split_once(&format!("\nname = \"{name}\"\nversion = \""))?;
+    Some(rest.split('"').next()?.to_owned())
+}
+
+fn django(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    let port = free_port()?;
+    fs::write(folder.join("django_site.py"), include_str!("peers/django_site.py"))?;
+    let mut command = Command::new(python::program("daphne"));
+    command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "django_site:application"]);
+    command.env("PYTHONPATH", folder).env("SITE_FOLDER", folder);
+    let pid = daemons.add("daphne", command, folder, Ready::Accepts(port), End::KillGroup)?;
+    let mut args = vec!["--profile".to_owned(), "django".to_owned()];
+    args.extend(publish_url(port));
+    Ok(Probing { name: python::versions(), url: stream(port), pid: Some(pid), args })
+}
+
+const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+fn nchan_is_there(run: Run<'_>) -> Result<(), String> {
+    let there = || find("nginx").is_some() && Path::new(NCHAN).exists();
+    packages(run, there, &["nginx", "libnginx-mod-nchan"])
+}
+
+fn nchan(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    let port = free_port()?;
+    let places = [("{port}", port.to_string()), ("{module}", NCHAN.to_owned())];
+    let config = fill(include_str!("peers/nginx.conf"), folder, &places);
+    fs::write(folder.join("nginx.conf"), config)?;
+    let program = find("nginx").unwrap_or_else(|| "nginx".into());
+    let version = version(&program, "-v", '/');
+    let mut command = Command::new(program);
+    command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
+    let pid = daemons.add("nginx", command, folder, Ready::Accepts(port), End::KillGroup)?;
+    // Its publisher takes the data as it is; a type would be a header, which cannot have line ends.
+    let hook = format!(
+        "curl -fsS -H 'Content-Type: text/plain' --data-binary @- \
+         'http://127.0.0.1:{port}/publish/?channel=test'"
+    );
+    let name = format!("nchan {}, nginx {version}", package_version("libnginx-mod-nchan"));
+    let args = vec!["--publish".to_owned(), hook];
+    Ok(Probing { name, url: stream(port), pid: Some(pid), args })
+}
+
+fn pushpin_is_there(run: Run<'_>) -> Result<(), String> {
+    let there = || find("pushpin").is_some() && find("python3").is_some();
+    packages(run, there, &["pushpin", "python3"])
+}
+
+fn pushpin(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    let [port, control, origin_port] = [free_port()?, free_port()?, free_port()?];
+    let origin_folder = folder.join("origin");
+    for name in ["run", "logs", "origin"] {
+        fs::create_dir(folder.join(name))?;
+    }
+    let file = origin_folder.join("grip_origin.py");
+    fs::write(&file, include_str!("peers/grip_origin.py"))?;
+    let mut origin = Command::new("python3");
+    origin.arg(file).args([origin_port.to_string(), control.to_string()]);
+    let ready = Ready::Says("listening");
+    daemons.add("the origin", origin, &origin_folder, ready, End::KillGroup)?;
+    let places = [("{port}", port.to_string()), ("{control}", control.to_string())];
+    let config = fill(include_str!("peers/pushpin.conf"), folder, &places);
+    fs::write(folder.join("pushpin.conf"), config)?;
+    fs::write(folder.join("routes"), format!("* 127.0.0.1:{origin_port}\n"))?;
+    let program = find("pushpin").unwrap_or_else(|| "pushpin".into());
+    let version = version(&program, "--version", ' ');
+    let mut command = Command::new(program);
+    command.args(["--config", "pushpin.conf"]);
+    // It says so a moment before its port is there, and is several processes.
+    daemons.add("Pushpin", command, folder, Ready::Accepts(port), End::Terminate)?;
+    let name = format!("Pushpin {version}, an origin");
+    Ok(Probing { name, url: stream(port), pid: None, args: publish_url(port).to_vec() })
+}
+
+fn fill(text: &str, folder: &Path, places: &[(&str, String)]) -> String {
+    let text = text.replace("{folder}", &folder.display().to_string());
+    places.iter().fold(text, |text, (place, value)| text.replace(place, value))
+}
+
+/// A program on the PATH, or where system administrators have theirs.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// What a program says of its version, after the last of a sign on the first line.
+fn version(program: &Path, flag: &str, sign: char) -> String {
+    let output = Command::new(program).arg(flag).output();
+    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let line = said.lines().next().unwrap_or_default();
+    line.rsplit(sign).next().unwrap_or_default().to_owned()
+}
+
+/// The version of Debian's package, without what is Debian's own.
+fn package_version(package: &str) -> String {
+    let mut query = Command::new("dpkg-query");
+    query.args(["-W", "-f", "${Version}", package]);
+    let said = query.output().map(|output| output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let version = said.split_once(':').map_or(said.as_str(), |(_, rest)| rest);
+    version.split(['+', '-']).next().unwrap_or_default().to_owned()
+}
+
+/// Installs packages if what they have is not there and that can be done without asking.
+pub(super) fn packages(
+    run: Run<'_>,
+    there: impl Fn() -> bool,
+    names: &[&str],
+) -> Result<(), String> {
+    let install = [&["--no-install-recommends"], names].concat();
+    if there() || may_install() && apt_get(run, &install) && there() {
+        return Ok(());
+    }
+    Err(format!("it is missing; get it with\n    apt-get install {}", names.join(" ")))
+}
