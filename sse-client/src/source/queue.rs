@@ -31,12 +31,9 @@ pub(super) struct Queue {
 #[derive(Debug)]
 enum Entry {
     /// The lengths of its parts. An empty type is the default one.
-    Short {
-        event_type: usize,
-        id: Option<usize>,
-        data: usize,
-    },
-    Item(Result<Item, Error>),
+    Short { event_type: u16, id: Option<u16>, data: u16 },
+    /// Apart, since nearly all are short events: they should lie close together.
+    Item(Box<Result<Item, Error>>),
 }
 
 impl Queue {
@@ -45,14 +42,14 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, item: Result<Item, Error>) {
-        self.entries.push_back(Entry::Item(item));
+        self.entries.push_back(Entry::Item(Box::new(item)));
     }
 
     /// Takes in what the session lends.
     pub(super) fn push_lent(&mut self, item: Result<sse_proto::Item<'_>, DecodeError>) {
         match item {
             Ok(sse_proto::Item::Event(event)) => self.push_event(event),
-            Ok(item) => self.entries.extend(item::owned(item).map(Entry::Item)),
+            Ok(item) => self.entries.extend(item::owned(item).map(Box::new).map(Entry::Item)),
             Err(error) => self.push(Err(error.into())),
         }
     }
@@ -64,16 +61,23 @@ impl Queue {
             event_type => event_type,
         };
         let id_text = id.unwrap_or_default();
-        if event_type.len() + id_text.len() + data.len() > SHORT {
+        let len = event_type.len() + id_text.len() + data.len();
+        if len > SHORT {
             return self.push(Ok(Item::Event(event.into_owned())));
         }
-        self.text.push_str(event_type);
-        self.text.push_str(id_text);
+        self.text.reserve(len);
+        // A call that copies nothing costs as much as one that copies a short text.
+        if !event_type.is_empty() {
+            self.text.push_str(event_type);
+        }
+        if !id_text.is_empty() {
+            self.text.push_str(id_text);
+        }
         self.text.push_str(data);
         self.entries.push_back(Entry::Short {
-            event_type: event_type.len(),
-            id: id.map(str::len),
-            data: data.len(),
+            event_type: short(event_type),
+            id: id.map(short),
+            data: short(data),
         });
     }
 
@@ -86,7 +90,7 @@ impl Queue {
             return None;
         };
         self.entries.pop_front();
-        let event = self.event(event_type, id, data);
+        let event = self.event(event_type.into(), id.map(Into::into), data.into());
         if self.entries.is_empty() {
             self.forget_text();
         }
@@ -103,7 +107,7 @@ impl Queue {
         if self.entries.is_empty() {
             self.forget_text();
         }
-        Some(item)
+        Some(*item)
     }
 
     #[inline(never)]
@@ -128,6 +132,12 @@ impl Queue {
         let event = event.build().expect("what came in a line has no line end, and an id no NUL");
         event.into_owned()
     }
+}
+
+/// The length of a part of a short event.
+#[inline]
+fn short(part: &str) -> u16 {
+    u16::try_from(part.len()).expect("the whole is short")
 }
 
 #[cfg(test)]
