@@ -274,3 +274,33 @@ async fn no_wake_up_is_lost_between_looking_and_waiting() {
     };
     tokio::time::timeout(Duration::from_mins(1), publishing).await.expect("nobody waits in vain");
 }
+
+/// However large events are: a reader that stands still holds a page.
+#[tokio::test]
+async fn history_comes_in_pages_of_a_mebibyte_at_most_and_all_of_it() {
+    for (len, count) in [(400_000, 20), (2_000_000, 5), (10, 1500)] {
+        let fixture = Fixture::new();
+        for _ in 0..count {
+            fixture.publish("a", "x".repeat(len)).await;
+        }
+        let mut subscriber = fixture.subscribe(&["a"], "a:0").await;
+        let (mut pages, mut stream) = (0, BytesMut::new());
+        while subscriber.cursor().position("a") != Some(count) {
+            let mut page = BytesMut::new();
+            let delivery = std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut page)).await;
+            assert_eq!(delivery, Delivery::Events);
+            assert!(page.len() <= (1 << 20) || page.len() < len + 100, "{} bytes", page.len());
+            stream.extend_from_slice(&page);
+            pages += 1;
+        }
+        let mut decoder = Decoder::new();
+        let mut frames = decoder.decode(&stream);
+        let mut ids = (1..=count).map(|id| format!("a:{id}"));
+        while let Some(frame) = frames.next_frame() {
+            let Ok(Frame::Event(event)) = frame else { panic!("unexpected {frame:?}") };
+            assert_eq!(Some(event.last_event_id()), ids.next().as_deref());
+        }
+        assert_eq!(ids.next(), None);
+        assert!(len > 1000 || pages < 20, "{pages} pages of small events");
+    }
+}

@@ -44,6 +44,10 @@ pub use subscriber::{Delivery, Subscriber};
 /// share.
 pub const PAGE: usize = 100;
 
+/// How many bytes these events may have, unless a single one has more. However large events are, a reader that
+/// stands still holds no more.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// The channels of one server process. Cloning gives another handle to the same ones.
 #[derive(Clone, Debug)]
 pub struct Hub {

@@ -15,11 +15,14 @@ use super::filter::Types;
 use super::follow::Suspects;
 use super::log::{Log, Read, Shown, Signal};
 use super::publish::render_stored;
-use super::{PAGE, Shared};
+use super::{PAGE, PAGE_BYTES, Shared};
 use crate::storage::StoredEvent;
 
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many events are read from the storage at first, when it is not known how large they are.
+const FIRST_PAGE: usize = 16;
 
 /// The name of readers without a name, for events that are not for everyone.
 const ANONYMOUS: &str = "anonymous";
@@ -40,6 +43,8 @@ pub struct Subscriber {
     is_untold: bool,
     /// Who reads.
     user: Arc<str>,
+    /// How many events are read from the storage at a time, as large as they have been so far.
+    page: usize,
     /// The round under way: every channel is asked once, then what was found goes out together.
     round: Round,
     tally: Tally,
@@ -114,6 +119,7 @@ impl Subscriber {
             types: None,
             is_untold: false,
             user: ANONYMOUS.into(),
+            page: FIRST_PAGE,
             round: Round::default(),
             tally: Tally::default(),
         }
@@ -198,7 +204,8 @@ impl Subscriber {
 
     /// Asks the next channel of the round for what comes after the position.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<Found>> {
-        let limit = (PAGE / self.positions.len()).max(1);
+        let channels = self.positions.len();
+        let limit = (PAGE / channels).max(1);
         let position = &mut self.positions[self.round.asked];
         let (_, generation) = position.log.end();
         if position.is_unknown || position.generation != generation {
@@ -214,8 +221,10 @@ impl Subscriber {
             };
             match position.log.read(position.at, limit) {
                 Read::Events(events) if events.is_empty() => return Poll::Ready(None),
+                // A log keeps no more bytes than a page has.
                 Read::Events(events) => return Poll::Ready(Some(Found::Events(events))),
                 Read::NotInMemory => {
+                    let limit = limit.min((self.page / channels).max(1));
                     self.round.reading =
                         Some(read(self.shared.clone(), position.log.clone(), position.at, limit));
                 }
@@ -230,7 +239,13 @@ impl Subscriber {
         // Dense ids make a gap visible, wherever it comes from.
         let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
         let name = position.log.name();
-        let events: Vec<Shown> = dense.map(|(event, id)| render_stored(name, id, event)).collect();
+        let mut events: Vec<Shown> =
+            dense.map(|(event, id)| render_stored(name, id, event)).collect();
+        self.page = if shorten(&mut events, channels) {
+            (self.page / 4).max(1)
+        } else {
+            (self.page * 2).min(PAGE)
+        };
         Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
     }
 
@@ -259,12 +274,19 @@ impl Subscriber {
         let is_wanted = |event: &Shown| {
             types.as_ref().is_none_or(|types| types.has(event.rendered())) && event.is_for(&user)
         };
-        let page = (PAGE / self.positions.len()).max(1);
         for (index, found) in &mut found {
-            if let Found::Events(events) | Found::Live(events) = found
-                && events.len() < page
-            {
-                self.tally.lag = self.positions[*index].log.age();
+            let position = &self.positions[*index];
+            let is_all = match found {
+                Found::Gap { .. } => false,
+                Found::Live(events) => {
+                    position.live_at + events.len() as u64 >= position.log.live_head()
+                }
+                Found::Events(events) => {
+                    Some(position.at + events.len() as u64) >= position.log.head()
+                }
+            };
+            if is_all {
+                self.tally.lag = position.log.age();
             }
             match found {
                 Found::Gap { .. } => {}
@@ -343,6 +365,21 @@ impl Position {
         let (head, generation) = (self.at, self.generation);
         Found::Gap { head, generation, live_head: self.log.live_head() }
     }
+}
+
+/// Leaves out the last of these events, if together they are more than a channel's share of a page. Says whether
+/// they were.
+fn shorten(events: &mut Vec<Shown>, channels: usize) -> bool {
+    let mut len = 0;
+    let fits = events.iter().take_while(|event| {
+        len += event.rendered().bytes().len();
+        len <= PAGE_BYTES / channels
+    });
+    // One goes out in any case.
+    let count = fits.count().max(1);
+    let is_more = count < events.len();
+    events.truncate(count);
+    is_more
 }
 
 /// Reads a page from storage, however long that takes.
