@@ -63,7 +63,7 @@ pub enum Needs {
     Http2,
     /// A second user's credentials, which the probe does not take yet.
     SecondUser,
-    /// TLS, which the probe does not speak yet.
+    /// A URL with `https`.
     Tls,
 }
 
@@ -75,7 +75,7 @@ impl Needs {
             Self::Process => "`--pid`",
             Self::Http2 => "HTTP/2 (not yet)",
             Self::SecondUser => "a second user (not yet)",
-            Self::Tls => "TLS (not yet)",
+            Self::Tls => "`https`",
         }
     }
 }

@@ -15,6 +15,7 @@ use super::report::{self, Report, html, terminal};
 use super::run::{RunError, chosen, run};
 use super::settings::{Profile, Settings};
 use super::target::{Target, TargetError};
+use super::{Trust, TrustError};
 use crate::command::{self, Problem, header};
 use crate::interruption::Interruption;
 use crate::report_file::{self, FileError};
@@ -46,6 +47,13 @@ pub struct Command {
     /// A header for each request, `Name: value`; may be given again. Its value is in no report
     #[arg(long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
+    /// Believes the certificates in this PEM file, and those that they have signed, in place of the
+    /// system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Believes any certificate, for servers that have signed their own
+    #[arg(long)]
+    insecure: bool,
     /// Sends this with POST, as JSON, in place of GET
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
@@ -126,6 +134,8 @@ enum Error {
     Names(usize),
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error("--ca: {0}")]
+    Ca(#[from] TrustError),
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -174,7 +184,9 @@ impl Command {
         }
         chosen(&names)?;
         let urls = self.words.iter().filter(is_url);
-        let targets = urls.map(|url| Target::new(url)).collect::<Result<Vec<_>, _>>()?;
+        let trust = self.trust()?;
+        let target = |url: &String| Target::new(url).map(|target| target.trusting(trust.clone()));
+        let targets = urls.map(target).collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() && self.merge.is_empty() {
             return Err(Error::NoUrl);
         }
@@ -231,6 +243,14 @@ impl Command {
         Ok(ExitCode::from(code))
     }
 
+    fn trust(&self) -> Result<Trust, TrustError> {
+        match &self.ca {
+            Some(path) => Trust::authority(path),
+            None if self.insecure => Ok(Trust::anyone()),
+            None => Ok(Trust::default()),
+        }
+    }
+
     fn known_failures(&self) -> Result<Vec<String>, Error> {
         let Some(path) = &self.expected_failures else { return Ok(Vec::new()) };
         let read = |source| Error::Read { path: path.clone(), source };
@@ -255,7 +275,9 @@ impl Command {
                 let channel = self.publish_channel.clone().or_else(|| target.channel());
                 let channel = channel.ok_or_else(|| Error::NoChannel(target.shown()))?;
                 Some(Hook::Url {
-                    target: Target::new(url).map_err(HookError::Url)?,
+                    target: Target::new(url)
+                        .map_err(HookError::Url)?
+                        .trusting(target.trust().clone()),
                     token: self.publish_token.clone(),
                     headers: self.publish_header.clone(),
                     channel,

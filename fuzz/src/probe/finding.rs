@@ -184,6 +184,9 @@ fn curl(target: &Target, head: &str, body: &str) -> String {
             command += method;
         }
     }
+    if target.is_https() {
+        command += &target.trust().as_curl_has_it();
+    }
     if version == "HTTP/1.0" {
         command += " --http1.0";
     }
@@ -218,7 +221,11 @@ fn raw(target: &Target, head: &str, body: &str) -> String {
         }
     }
     let cut = if text.len() > SHOWN_LEN { " # cut short" } else { "" };
-    format!("printf '{quoted}' | nc {} {}{cut}", target.name(), target.port())
+    let (name, port) = (target.name(), target.port());
+    if target.is_https() {
+        return format!("printf '{quoted}' | openssl s_client -quiet -connect {name}:{port}{cut}");
+    }
+    format!("printf '{quoted}' | nc {name} {port}{cut}")
 }
 
 /// What came of a check, for reports.

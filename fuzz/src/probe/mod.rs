@@ -24,9 +24,10 @@ mod report;
 mod run;
 mod settings;
 
-use crate::wire::{connection as wire, tape, target, witness};
+use crate::wire::{connection as wire, socket, tape, target, witness};
 
 pub use crate::wire::target::{Target, TargetError};
+pub use crate::wire::tls::{Trust, TrustError};
 pub use catalogue::{Check, Needs, Severity, checks, table};
 pub use command::Command;
 pub use finding::{Exchange, Outcome};

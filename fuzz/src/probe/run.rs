@@ -68,14 +68,6 @@ pub async fn run(
     let deadline = after(settings.deadline);
     let secrets = Probe::secrets(&target, &settings);
     let mut report = Report::new(&target, &settings);
-    if target.is_https() {
-        report.problem = Some(
-            "https is not spoken yet; probe the server behind its proxy, or a \
-             local proxy that adds TLS, such as `socat`"
-                .to_owned(),
-        );
-        return Ok(report);
-    }
     let (target, connection, hops) = match reach(target, &settings).await {
         Ok(reached) => reached,
         Err(problem) => {
@@ -156,12 +148,12 @@ fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
     let settings = &probe.settings;
     let reason = match check.needs {
         Needs::Http2 => "the probe does not speak HTTP/2 yet",
-        Needs::Tls => "the probe does not speak TLS yet",
         Needs::SecondUser => "the probe takes no second user's credentials yet",
         Needs::Publish if settings.publish.is_none() => {
             "there is no way to publish; give --publish or --publish-url"
         }
         _ if check.is_aggressive && !settings.aggressive => "only with --aggressive",
+        Needs::Tls if !probe.target.is_https() => "the URL is not one with https",
         Needs::Process if settings.pid.is_none() => "the server's process is not known; give --pid",
         _ if check.section() == "res" && settings.profile == Profile::Llm => {
             "answers of language models are not resumed"
@@ -214,10 +206,10 @@ async fn reach(
         let to = head.header("location").and_then(|location| target.join(&location));
         let is_downgrade = to.as_ref().is_some_and(|to| target.is_https() && !to.is_https());
         hops.push(Hop { status, to: to.as_ref().map(Target::shown), is_downgrade });
-        let Some(to) = to.filter(|to| !to.is_https() && hops.len() < MAX_HOPS) else {
+        let Some(to) = to.filter(|_| !is_downgrade && hops.len() < MAX_HOPS) else {
             return Ok((target, connection, hops));
         };
-        if to.authority() != target.authority() {
+        if to.authority() != target.authority() || to.is_https() != target.is_https() {
             // As a client must: secrets are for the server that they were given for.
             settings.headers.clear();
         }

@@ -5,14 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
+use super::socket::{CONNECT, Socket, is_reset};
 use super::tape::Tape;
 use super::target::Target;
-
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// What came of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +22,7 @@ pub(crate) enum Progress {
 /// One connection, and what has been seen of it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: TcpStream,
+    socket: Socket,
     start: Instant,
     pub(crate) tape: Tape,
 }
@@ -43,26 +40,7 @@ impl Connection {
         buffer: Option<u32>,
     ) -> io::Result<Self> {
         let start = Instant::now();
-        let connecting = async {
-            let addresses = tokio::net::lookup_host((target.name(), target.port())).await?;
-            let mut last = io::Error::other("the name has no address");
-            for address in addresses {
-                let socket =
-                    if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-                if let Some(bytes) = buffer {
-                    socket.set_recv_buffer_size(bytes)?;
-                }
-                match socket.connect(address).await {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
-        };
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not accept a connection");
-        let socket =
-            timeout_at(start + CONNECT, connecting).await.unwrap_or_else(|_| Err(late()))?;
-        socket.set_nodelay(true)?;
+        let socket = Socket::open(target, b"http/1.1", buffer).await?;
         let mut connection = Self { socket, start, tape: Tape::new(request.clone()) };
         connection.send(&request).await?;
         Ok(connection)
@@ -70,7 +48,11 @@ impl Connection {
 
     /// Sends more bytes.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match timeout_at(Instant::now() + CONNECT, self.socket.write_all(bytes)).await {
+        let writing = async {
+            self.socket.write_all(bytes).await?;
+            self.socket.flush().await
+        };
+        match timeout_at(Instant::now() + CONNECT, writing).await {
             Ok(done) => done,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")),
         }
@@ -88,7 +70,7 @@ impl Connection {
             Err(_) => return Progress::TimedOut,
             Ok(Ok(0)) => self.tape.close(at, false),
             Ok(Ok(len)) => self.tape.put(&buffer[..len], at),
-            Ok(Err(_)) => self.tape.close(at, true),
+            Ok(Err(error)) => self.tape.close(at, is_reset(&error)),
         }
         if self.tape.end.is_some() { Progress::Ended } else { Progress::More }
     }
@@ -123,9 +105,9 @@ impl Connection {
     }
 
     /// Ends it with a TCP reset.
-    pub(crate) fn reset(self) -> Tape {
+    pub(crate) fn reset(mut self) -> Tape {
         // If it cannot be, the connection is closed in order, and the server sees an end all the same.
-        drop(self.socket.set_zero_linger());
+        drop(self.socket.tcp().set_zero_linger());
         self.tape
     }
 
@@ -143,7 +125,7 @@ impl Connection {
     }
 
     /// For someone who reads it to the end.
-    pub(crate) fn into_parts(self) -> (TcpStream, Instant, Tape) {
+    pub(crate) fn into_parts(self) -> (Socket, Instant, Tape) {
         (self.socket, self.start, self.tape)
     }
 

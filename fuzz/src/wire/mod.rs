@@ -1,10 +1,12 @@
 //! A server seen from outside, byte by byte, for all commands that look at one: where it is ([`target`]),
-//! connections to it ([`connection`]), what came of them and when ([`tape`]), and a stream that is read all
+//! connections to it ([`connection`]) over TCP or TLS ([`socket`], [`tls`]), what came of them and when ([`tape`]), and a stream that is read all
 //! the time and never cut by us ([`witness`]).
 //!
 //! May enter: HTTP/1.1 as it is on the wire. May not: what any of it means, and what is right.
 
 pub(crate) mod connection;
+pub(crate) mod socket;
 pub(crate) mod tape;
 pub(crate) mod target;
+pub(crate) mod tls;
 pub(crate) mod witness;

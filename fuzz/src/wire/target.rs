@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use url::Url;
 
+use super::tls::Trust;
+
 /// Names in a query whose values are secrets.
 const SECRET_NAMES: [&str; 14] = [
     "access_token",
@@ -77,6 +79,7 @@ pub struct Target {
     url: Url,
     host: String,
     port: u16,
+    trust: Trust,
 }
 
 /// Why a URL cannot be probed.
@@ -103,12 +106,23 @@ impl Target {
         }
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or(80);
-        Ok(Self { url, host, port })
+        Ok(Self { url, host, port, trust: Trust::default() })
+    }
+
+    /// The same, where other certificates are believed than those of the system's authorities.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
+    }
+
+    pub(crate) const fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Another URL at the same place.
     pub(crate) fn join(&self, reference: &str) -> Option<Self> {
-        Self::new(self.url.join(reference).ok()?.as_str()).ok()
+        let other = Self::new(self.url.join(reference).ok()?.as_str()).ok()?;
+        Some(other.trusting(self.trust.clone()))
     }
 
     pub(crate) fn is_https(&self) -> bool {

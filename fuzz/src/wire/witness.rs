@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
+use super::socket::is_reset;
 use super::tape::Tape;
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Witness {
                     match read {
                         Ok(0) => tape.close(at, false),
                         Ok(len) => tape.put(&buffer[..len], at),
-                        Err(_) => tape.close(at, true),
+                        Err(error) => tape.close(at, is_reset(&error)),
                     }
                     tape.end.is_some()
                 };

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::Output;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::faulty::Server;
+use crate::secure::{Certified, Front};
 
 async fn probe(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sse-fuzz"));
@@ -34,6 +37,41 @@ async fn the_exit_code_says_what_came_of_it() {
     assert_eq!(code(&[&server.url("/nothing")]).await, Some(3));
     assert_eq!(code(&["http://127.0.0.1:1/"]).await, Some(3));
     assert_eq!(code(&[&url, "tim.age", "--wait", "1"]).await, Some(4));
+}
+
+#[tokio::test]
+async fn whose_certificate_is_believed_is_said_on_the_command_line() {
+    let server = Server::start("none").await;
+    let front = Front::start("none", server.address).await;
+    let url = front.url("/events?channel=test");
+    let own = front.certificate();
+    let own = own.to_str().expect("UTF-8");
+    assert_eq!(code(&[&url, "con.status", "--ca", own]).await, Some(0));
+    assert_eq!(code(&[&url, "con.status", "--insecure"]).await, Some(0));
+    // One that has no authority is not believed, nor one of others.
+    let output = probe(&[&url, "con.status"]).await;
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("cannot be reached: its certificate is not believed"), "{said}");
+    assert!(said.contains("--ca") && said.contains("--insecure"), "{said}");
+    let foreign = Certified::new();
+    let path = foreign.certificate();
+    let file = path.to_str().expect("UTF-8");
+    assert_eq!(code(&[&url, "con.status", "--ca", file]).await, Some(3));
+    // Who does not speak TLS is told from who is not there.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let plain = format!("https://{}/", listener.local_addr().expect("an address"));
+    let answering = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a client");
+        assert!(socket.read(&mut [0; 4096]).await.expect("a greeting") > 0);
+        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("it listens");
+    });
+    let output = probe(&[&plain, "con.status", "--insecure"]).await;
+    answering.await.expect("no panic");
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("cannot be reached: it does not speak TLS"), "{said}");
+    assert_eq!(code(&[&url, "--ca", "/nonexistent"]).await, Some(2));
 }
 
 #[tokio::test]

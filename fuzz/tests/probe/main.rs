@@ -3,16 +3,19 @@
 
 mod command;
 mod faulty;
+mod ours;
 #[cfg(unix)]
 mod process;
+mod secure;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use faulty::Server;
+use secure::Front;
 use serde::Deserialize;
-use sse_fuzz::probe::{Hook, Profile, Report, Settings, Target, Verdict, run};
+use sse_fuzz::probe::{Hook, Profile, Report, Settings, Target, Trust, Verdict, run};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -23,6 +26,7 @@ const AT_ONCE: usize = 16;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[allow(clippy::struct_excessive_bools, reason = "these are cells of a table")]
 struct Row {
     fault: String,
     /// Of the stream, if it is another.
@@ -34,6 +38,8 @@ struct Row {
     aggressive: bool,
     /// Whether the server is a process of its own.
     process: bool,
+    /// Whether it is reached by TLS.
+    tls: bool,
     /// How long to wait, in seconds, if it is not 4.
     wait: Option<u64>,
     /// What to look at; everything if empty.
@@ -49,6 +55,7 @@ fn matrix() -> Vec<Row> {
 /// A server, here or in a process of its own.
 enum Probed {
     Here(Server),
+    Behind(Front, #[expect(dead_code, reason = "it serves while it is kept")] Server),
     #[cfg(unix)]
     Process(Box<process::Process>),
 }
@@ -59,12 +66,17 @@ impl Probed {
         if row.process {
             return Self::Process(Box::new(process::Process::start(&row.fault).await));
         }
-        Self::Here(Server::start(&row.fault).await)
+        let server = Server::start(&row.fault).await;
+        if row.tls {
+            return Self::Behind(Front::start(&row.fault, server.address).await, server);
+        }
+        Self::Here(server)
     }
 
     fn url(&self, path: &str) -> String {
         match self {
             Self::Here(server) => server.url(path),
+            Self::Behind(front, _) => front.url(path),
             #[cfg(unix)]
             Self::Process(server) => server.url(path),
         }
@@ -72,7 +84,7 @@ impl Probed {
 
     fn pid(&self) -> Option<u32> {
         match self {
-            Self::Here(_) => None,
+            Self::Here(_) | Self::Behind(..) => None,
             #[cfg(unix)]
             Self::Process(server) => server.pid(),
         }
@@ -81,9 +93,11 @@ impl Probed {
 
 async fn probed(server: &Probed, row: &Row) -> Report {
     let path = row.path.as_deref().unwrap_or("/events?channel=test");
-    let target = Target::new(&server.url(path)).expect("a URL");
+    let trust = Trust::anyone();
+    let target =
+        |path: &str| Target::new(&server.url(path)).expect("a URL").trusting(trust.clone());
     let publish = row.publish.then(|| Hook::Url {
-        target: Target::new(&server.url("/publish")).expect("a URL"),
+        target: target("/publish"),
         token: Some(TOKEN.to_owned()),
         headers: Vec::new(),
         channel: "test".to_owned(),
@@ -100,7 +114,7 @@ async fn probed(server: &Probed, row: &Row) -> Report {
         pid: server.pid(),
         ..Settings::default()
     };
-    run(target, settings, |_| {}).await.expect("there are such checks")
+    run(target(path), settings, |_| {}).await.expect("there are such checks")
 }
 
 /// What it has to say, with the verdict; notes as well.

@@ -11,6 +11,7 @@ use crate::probe::finding::Finding;
 mod load;
 mod process;
 mod request;
+mod tls;
 
 pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
     let finding = match check.id() {
@@ -21,6 +22,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
         "rob.churn" => load::churn(probe, check).await,
         "rob.disconnect" => load::disconnect(probe, check).await,
         "rob.streams" => load::streams(probe, check).await,
+        "rob.tls-cut" => tls::cut(probe, check).await,
         // It does not serve after this.
         "rob.terminate" => return process::terminate(probe, check).await,
         _ => request::judge(probe, check).await,
