@@ -80,9 +80,32 @@ impl Ask {
         self.with("Content-Length", length)
     }
 
+    /// The same for HTTP/2, without a body; nothing if it cannot be said there.
+    pub(super) fn http2(&self, target: &Target) -> Option<http::Request<()>> {
+        let scheme = if target.is_https() { "https" } else { "http" };
+        let uri = format!("{scheme}://{}{}", target.authority(), self.path);
+        let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
+        for (name, value) in self.headers_of_http2() {
+            request = request.header(name, value);
+        }
+        request.body(()).ok()
+    }
+
+    /// The headers without those that are said otherwise there (RFC 9113, section 8.2.2 and 8.3.1).
+    pub(super) fn headers_of_http2(&self) -> Vec<(String, Vec<u8>)> {
+        let is_there = |(name, _): &&(String, Vec<u8>)| {
+            !["host", "connection"].contains(&name.to_ascii_lowercase().as_str())
+        };
+        self.headers.iter().filter(is_there).cloned().collect()
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut bytes =
-            format!("{} {} HTTP/{}\r\n", self.method, self.path, self.version).into_bytes();
+        self.bytes_as(self.version)
+    }
+
+    /// As if it were another version, to be shown.
+    pub(super) fn bytes_as(&self, version: &str) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/{version}\r\n", self.method, self.path).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(b": ");

@@ -59,7 +59,7 @@ pub enum Needs {
     Publish,
     /// The server's process.
     Process,
-    /// HTTP/2, which the probe does not speak yet.
+    /// That the server speaks HTTP/2.
     Http2,
     /// A second user's credentials, which the probe does not take yet.
     SecondUser,
@@ -73,7 +73,7 @@ impl Needs {
             Self::Url => "URL",
             Self::Publish => "publishing",
             Self::Process => "`--pid`",
-            Self::Http2 => "HTTP/2 (not yet)",
+            Self::Http2 => "HTTP/2",
             Self::SecondUser => "a second user (not yet)",
             Self::Tls => "`https`",
         }

@@ -2,6 +2,7 @@
 
 pub(super) mod con;
 pub(super) mod fmt;
+mod http2;
 pub(super) mod inj;
 pub(super) mod res;
 pub(super) mod rob;
@@ -72,6 +73,8 @@ pub(super) fn repeats(check: &Check) -> bool {
 
 pub(super) async fn judge(probe: &Probe, check: &Check) -> Finding {
     match check.section() {
+        _ if check.id() == "con.h2" => http2::events(probe, check).await,
+        _ if check.id() == "con.h2-headers" => http2::headers(probe, check).await,
         "con" => con::judge(probe, check).await,
         "fmt" => Ok(fmt::judge(probe, check)),
         "tim" => tim::judge(probe, check).await,

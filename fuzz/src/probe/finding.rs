@@ -190,6 +190,9 @@ fn curl(target: &Target, head: &str, body: &str) -> String {
     if version == "HTTP/1.0" {
         command += " --http1.0";
     }
+    if version == "HTTP/2" {
+        command += if target.is_https() { " --http2" } else { " --http2-prior-knowledge" };
+    }
     let authority = target.authority();
     for line in headers {
         let is_own = ["Content-Length:", "User-Agent:"].iter().any(|name| line.starts_with(name));

@@ -24,7 +24,7 @@ mod report;
 mod run;
 mod settings;
 
-use crate::wire::{connection as wire, socket, tape, target, witness};
+use crate::wire::{connection as wire, http2, socket, tape, target, witness};
 
 pub use crate::wire::target::{Target, TargetError};
 pub use crate::wire::tls::{Trust, TrustError};

@@ -147,7 +147,6 @@ pub async fn run(
 fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
     let settings = &probe.settings;
     let reason = match check.needs {
-        Needs::Http2 => "the probe does not speak HTTP/2 yet",
         Needs::SecondUser => "the probe takes no second user's credentials yet",
         Needs::Publish if settings.publish.is_none() => {
             "there is no way to publish; give --publish or --publish-url"

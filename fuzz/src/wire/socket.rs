@@ -43,6 +43,14 @@ impl Socket {
         Ok(Self::Tls(Box::new(stream?)))
     }
 
+    /// What the server has chosen of what was on offer, by TLS.
+    pub(super) fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// What is below TLS.
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
         match self {

@@ -144,6 +144,18 @@ impl Tape {
         }
     }
 
+    /// Of an answer whose head has been read by other means. What is put in is its body.
+    pub(crate) fn of_head(request: Vec<u8>, head: Head, at: Duration) -> Self {
+        let is_encoded = head.header("content-encoding").is_some_and(|value| value != "identity");
+        Self {
+            headed: Some(at),
+            head: Some(head),
+            framing: Framing::Close,
+            is_encoded,
+            ..Self::new(request)
+        }
+    }
+
     /// The last event ID that a client has, which has read so far.
     pub(crate) fn last_id(&self) -> Option<&str> {
         self.decoder.last_event_id().filter(|id| !id.is_empty())

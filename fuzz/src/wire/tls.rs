@@ -137,6 +137,12 @@ impl fmt::Debug for Trust {
     }
 }
 
+/// Whether a handshake failed only because the server does not take the protocol on offer.
+pub(super) fn is_no_protocol(error: &io::Error) -> bool {
+    use tokio_rustls::rustls::AlertDescription::NoApplicationProtocol;
+    matches!(cause(error), Some(Error::AlertReceived(NoApplicationProtocol)))
+}
+
 fn cause(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }

@@ -5,6 +5,7 @@
 
 mod bytes;
 mod head;
+mod http2;
 mod request;
 mod stream;
 
@@ -160,6 +161,9 @@ impl State {
 
 async fn serve(state: Arc<State>, mut socket: TcpStream) {
     drop(socket.set_nodelay(true));
+    if http2::is_spoken(&state, &socket).await {
+        return http2::serve(&state, socket).await;
+    }
     let mut raw = Vec::new();
     match read(&state.fault, &mut socket, &mut raw).await {
         Ok(Some(request)) => {

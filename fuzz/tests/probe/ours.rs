@@ -89,9 +89,26 @@ async fn over_tls_nothing_is_wrong_with_it() {
     let server = Ours::start(true).await;
     let report = server.probed(&["con", "fmt", "tim", "res", "rob"]).await;
     is_clean(&report);
-    for id in ["con.status", "res.loss", "res.busy-loss", "rob.resets", "rob.tls-cut"] {
+    for id in ["con.status", "con.h2", "con.h2-headers", "res.loss", "res.busy-loss"] {
+        passes(&report, id);
+    }
+    for id in ["rob.resets", "rob.h2", "rob.tls-cut"] {
         passes(&report, id);
     }
     let curl = &report.checks[0].exchanges[0].curl;
     assert!(curl.contains("--cacert") && curl.contains("https://localhost:"), "{curl}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_http2_in_the_clear_nothing_is_wrong_with_it() {
+    let server = Ours::start(false).await;
+    let report = server.probed(&["con", "rob.h2", "rob.tls-cut"]).await;
+    is_clean(&report);
+    for id in ["con.h2", "con.h2-headers", "rob.h2"] {
+        passes(&report, id);
+    }
+    let outcome = |id: &str| report.checks.iter().find(|outcome| outcome.id == id).expect("it");
+    let curl = &outcome("con.h2-headers").exchanges[0].curl;
+    assert!(curl.contains("--http2-prior-knowledge"), "{curl}");
+    assert_eq!(outcome("rob.tls-cut").verdict, Verdict::Skip);
 }

@@ -22,6 +22,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
         "rob.churn" => load::churn(probe, check).await,
         "rob.disconnect" => load::disconnect(probe, check).await,
         "rob.streams" => load::streams(probe, check).await,
+        "rob.h2" => super::http2::floods(probe, check).await,
         "rob.tls-cut" => tls::cut(probe, check).await,
         // It does not serve after this.
         "rob.terminate" => return process::terminate(probe, check).await,
