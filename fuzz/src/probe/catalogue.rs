@@ -61,7 +61,7 @@ pub enum Needs {
     Process,
     /// That the server speaks HTTP/2.
     Http2,
-    /// A second user's credentials, which the probe does not take yet.
+    /// A second user's credentials.
     SecondUser,
     /// A URL with `https`.
     Tls,
@@ -74,7 +74,7 @@ impl Needs {
             Self::Publish => "publishing",
             Self::Process => "`--pid`",
             Self::Http2 => "HTTP/2",
-            Self::SecondUser => "a second user (not yet)",
+            Self::SecondUser => "`--second-header`",
             Self::Tls => "`https`",
         }
     }

@@ -47,6 +47,10 @@ pub struct Command {
     /// A header for each request, `Name: value`; may be given again. Its value is in no report
     #[arg(long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
+    /// A header with which a second user asks, who may not read the stream, in place of the first one's of that
+    /// name; may be given again
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    second_header: Vec<(String, String)>,
     /// Believes the certificates in this PEM file, and those that they have signed, in place of the
     /// system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
@@ -290,6 +294,7 @@ impl Command {
             profile: self.profile,
             checks: names.to_vec(),
             headers: self.header.clone(),
+            second_headers: self.second_header.clone(),
             body: self.body.clone(),
             publish,
             wait: Duration::from_secs(self.wait),

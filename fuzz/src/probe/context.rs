@@ -187,7 +187,7 @@ impl Probe {
     /// What must not be seen in a report.
     pub(super) fn secrets(target: &Target, settings: &Settings) -> Secrets {
         let mut secrets = Secrets::default();
-        for (name, value) in &settings.headers {
+        for (name, value) in settings.headers.iter().chain(&settings.second_headers) {
             if !is_harmless(name) {
                 secrets.add(value);
                 value.split([' ', ';', '=', ',']).for_each(|part| {

@@ -147,7 +147,9 @@ pub async fn run(
 fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
     let settings = &probe.settings;
     let reason = match check.needs {
-        Needs::SecondUser => "the probe takes no second user's credentials yet",
+        Needs::SecondUser if settings.second_headers.is_empty() => {
+            "there is no second user; give --second-header"
+        }
         Needs::Publish if settings.publish.is_none() => {
             "there is no way to publish; give --publish or --publish-url"
         }
@@ -211,6 +213,7 @@ async fn reach(
         if to.authority() != target.authority() || to.is_https() != target.is_https() {
             // As a client must: secrets are for the server that they were given for.
             settings.headers.clear();
+            settings.second_headers.clear();
         }
         target = to;
     }

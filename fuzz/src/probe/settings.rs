@@ -39,6 +39,9 @@ pub struct Settings {
     pub checks: Vec<String>,
     /// Headers for every request. Default: none.
     pub headers: Vec<(String, String)>,
+    /// Headers in place of those, or beside them, as a second user would send them, who may not read the
+    /// stream. Default: none, and what needs them is skipped.
+    pub second_headers: Vec<(String, String)>,
     /// A body: then requests for the stream are `POST`. Default: none.
     pub body: Option<String>,
     /// How to publish. Default: not at all, and what needs it is skipped.
@@ -63,6 +66,7 @@ impl Default for Settings {
             profile: Profile::default(),
             checks: Vec::new(),
             headers: Vec::new(),
+            second_headers: Vec::new(),
             body: None,
             publish: None,
             wait: Duration::from_secs(10),

@@ -32,6 +32,8 @@ struct Row {
     /// Of the stream, if it is another.
     path: Option<String>,
     header: Option<String>,
+    /// The second user's.
+    second: Option<String>,
     profile: Option<String>,
     /// Whether the probe may publish.
     publish: bool,
@@ -102,11 +104,15 @@ async fn probed(server: &Probed, row: &Row) -> Report {
         headers: Vec::new(),
         channel: "test".to_owned(),
     });
-    let header = row.header.as_deref().and_then(|header| header.split_once(": "));
+    let header = |header: &Option<String>| -> Vec<(String, String)> {
+        let parts = header.as_deref().and_then(|header| header.split_once(": "));
+        parts.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    };
     let profile = row.profile.as_deref().map(|name| Profile::from_str(name, true));
     let settings = Settings {
         checks: row.checks.clone(),
-        headers: header.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        headers: header(&row.header),
+        second_headers: header(&row.second),
         profile: profile.map_or(Profile::Eventsource, |profile| profile.expect("a profile")),
         publish,
         aggressive: row.aggressive,

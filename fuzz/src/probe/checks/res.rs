@@ -12,6 +12,7 @@ use crate::probe::wire::Connection;
 
 mod busy;
 mod odd;
+mod other_user;
 mod recovery;
 
 pub(in crate::probe) use busy::Busy;
@@ -36,6 +37,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
     match check.id() {
         "res.loss" | "res.duplicate" | "res.order" | "res.same-bytes" | "res.cut-mid-event"
         | "res.cut-after-id" => recovery::judge(probe, check).await,
+        "res.other-user" => other_user::judge(probe, check).await,
         "res.parallel" => parallel(probe, check).await,
         "res.storm" => storm(probe, check).await,
         "res.large" => large(probe, check).await,

@@ -41,6 +41,10 @@ pub(super) fn refusal(state: &State, request: &Request) -> Option<u16> {
     {
         return Some(401);
     }
+    let is_stranger = request.header("authorization").is_some_and(|user| user.contains("stranger"));
+    if is_stranger && (id.is_empty() || !state.is("res.other-user")) {
+        return Some(403);
+    }
     let is_odd = state.is("res.control-id") || state.is("inj.last-event-id");
     if state.is("rob.resets") && state.resets.load(SeqCst) > 50 {
         return Some(503);
