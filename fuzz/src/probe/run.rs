@@ -68,7 +68,7 @@ pub async fn run(
     let deadline = after(settings.deadline);
     let secrets = Probe::secrets(&target, &settings);
     let mut report = Report::new(&target, &settings);
-    let (target, connection, hops) = match reach(target, &settings).await {
+    let (target, settings, connection, hops) = match reach(target, settings).await {
         Ok(reached) => reached,
         Err(problem) => {
             report.problem = Some(problem);
@@ -177,13 +177,12 @@ async fn judge(probe: &Probe, check: &Check, deadline: Instant) -> Finding {
     }
 }
 
-/// Connects, by way of redirects, and reads the head.
+/// Connects, by way of redirects, and reads the head. The settings are those for where it leads.
 async fn reach(
     mut target: Target,
-    settings: &Settings,
-) -> Result<(Target, Connection, Vec<Hop>), String> {
+    mut settings: Settings,
+) -> Result<(Target, Settings, Connection, Vec<Hop>), String> {
     let mut hops = Vec::new();
-    let mut settings = settings.clone();
     loop {
         let ask = Ask::stream(&target, &settings);
         let opened = Connection::open(&target, ask.bytes()).await;
@@ -202,13 +201,13 @@ async fn reach(
         let head = connection.tape.head.as_ref().expect("it has been read");
         let status = head.status;
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return Ok((target, connection, hops));
+            return Ok((target, settings, connection, hops));
         }
         let to = head.header("location").and_then(|location| target.join(&location));
         let is_downgrade = to.as_ref().is_some_and(|to| target.is_https() && !to.is_https());
         hops.push(Hop { status, to: to.as_ref().map(Target::shown), is_downgrade });
         let Some(to) = to.filter(|_| !is_downgrade && hops.len() < MAX_HOPS) else {
-            return Ok((target, connection, hops));
+            return Ok((target, settings, connection, hops));
         };
         if to.authority() != target.authority() || to.is_https() != target.is_https() {
             // As a client must: secrets are for the server that they were given for.

@@ -75,6 +75,26 @@ async fn whose_certificate_is_believed_is_said_on_the_command_line() {
 }
 
 #[tokio::test]
+async fn where_a_redirect_leads_to_another_server_credentials_do_not_go() {
+    let server = Server::start("con.credentials").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let to = server.url("/events?channel=test");
+    let redirecting = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("a client");
+        assert!(socket.read(&mut [0; 4096]).await.expect("a request") > 0);
+        let answer = format!("HTTP/1.1 307 X\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+        socket.write_all(answer.as_bytes()).await.expect("it listens");
+    });
+    // If it still had them, it would find that there is a stream without them, too.
+    let header = "Authorization: Bearer abcdefgh";
+    let output = probe(&[&url, "con.credentials", "--strict", "--header", header]).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("no credentials were given"), "{said}");
+    redirecting.await.expect("no panic");
+}
+
+#[tokio::test]
 async fn known_failures_pass_and_stale_ones_fail() {
     let server = Server::start("con.type-twice").await;
     let url = server.url("/events?channel=test");
