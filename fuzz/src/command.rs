@@ -3,6 +3,10 @@
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long tasks may take to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// An error of a command, which is told in a line.
 pub(crate) trait Problem: Display {
@@ -23,8 +27,9 @@ pub(crate) fn run<P: Problem>(
             ExitCode::from(2)
         }
     };
-    // A name that is still being looked up is not waited for.
-    runtime.shutdown_background();
+    // What the tasks have begun, such as clients, ends with them. A name that is still being looked up is not
+    // waited for any longer.
+    runtime.shutdown_timeout(ENDING);
     Ok(code)
 }
 
