@@ -102,8 +102,12 @@ async fn deliver(lines: &[&[u8]]) {
     while let Some(frame) = frames.next_frame() {
         let Frame::Event(event) = frame.expect("within the limits") else { continue };
         assert_ne!(event.event_type(), "stream-reset", "nothing was lost");
-        let cursor = Cursor::parse(event.last_event_id()).expect("an id");
-        let position = cursor.position(CHANNEL).expect("a position in the only channel");
+        // Without an id: an event that is not stored, before all that are.
+        let cursor = Cursor::parse(event.last_event_id());
+        let position = match event.id() {
+            None => 0,
+            Some(_) => cursor.ok().and_then(|cursor| cursor.position(CHANNEL)).expect("a position"),
+        };
         // An event that is not stored has the id of the one before it.
         let is_next = position == at + 1 && event.data() == STORED;
         let is_live = position == at && event.data() != STORED;

@@ -102,13 +102,11 @@ async fn answer(router: Router, request: Request<Body>) {
     let mut body = pin!(response.into_body());
     let mut context = Context::from_waker(Waker::noop());
     // What there is now; a stream has no end. Between the looks the hub's tasks get their turn.
-    for _ in 0..8 {
-        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut context) {
+    'looks: for _ in 0..8 {
+        while let Poll::Ready(frame) = body.as_mut().poll_frame(&mut context) {
+            let Some(frame) = frame else { break 'looks };
             let frame = frame.expect("a body that does not break off");
             read.extend_from_slice(frame.data_ref().map_or(&b""[..], |data| data));
-        }
-        if body.is_end_stream() {
-            break;
         }
         tokio::task::yield_now().await;
     }
