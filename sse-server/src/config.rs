@@ -4,6 +4,7 @@
 
 mod cors;
 mod endpoints;
+mod file;
 mod limits;
 mod operations;
 
@@ -26,6 +27,7 @@ pub use operations::{LogFormat, OperationsSettings, raise_file_limit};
 
 pub use cors::CorsSettings;
 pub use endpoints::EndpointSettings;
+pub use file::FileError;
 pub use limits::RequestLimitsSettings;
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
@@ -313,7 +315,7 @@ impl Settings {
     fn of_file(path: &Path) -> Result<Self, ConfigError> {
         let error = |problem| ConfigError::new(format!("--config {}", path.display()), problem);
         let text = std::fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
-        toml::from_str(&text).map_err(|problem| error(problem.to_string().trim_end().to_owned()))
+        Self::of_text(&text).map_err(|problem| error(problem.to_string()))
     }
 
     /// These settings, and those of `other` where these have none.

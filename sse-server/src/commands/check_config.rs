@@ -26,9 +26,8 @@ impl CheckConfig {
         let name = self.file.display();
         let text = std::fs::read_to_string(&self.file)
             .map_err(|error| Failure::Refused(format!("{name}: {error}")))?;
-        let settings: Settings = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| line(&text, span.start));
-            Failure::Refused(format!("{name}:{line}: {}", error.message()))
+        let settings = Settings::of_text(&text).map_err(|error| {
+            Failure::Refused(format!("{name}:{}: {}", error.line(), error.problem()))
         })?;
         let config = settings.clone().resolve().map_err(|error| {
             let place = place(&text, error.setting());

@@ -326,8 +326,15 @@ impl Response {
     /// Moves what has been read into the body, if it makes up anything.
     fn take(&mut self) -> bool {
         if !self.is_chunked {
-            self.seen += str::from_utf8(&self.raw).expect("UTF-8");
-            return !std::mem::take(&mut self.raw).is_empty();
+            // What has been read may end within a character.
+            let whole = match str::from_utf8(&self.raw) {
+                Ok(text) => text.len(),
+                Err(error) if error.error_len().is_none() => error.valid_up_to(),
+                Err(error) => panic!("{error} in {}", self.raw.escape_ascii()),
+            };
+            let text: Vec<u8> = self.raw.drain(..whole).collect();
+            self.seen += str::from_utf8(&text).expect("looked at above");
+            return whole > 0;
         }
         let Some(end) = find(&self.raw, b"\r\n") else { return false };
         let size = str::from_utf8(&self.raw[..end]).expect("a chunk's size");
