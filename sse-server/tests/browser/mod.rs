@@ -20,7 +20,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use url::{ParseError, Url};
@@ -29,6 +29,10 @@ use crate::server::{DEADLINE, within};
 
 /// How often the page is looked at while something is waited for.
 const TICK: Duration = Duration::from_millis(25);
+
+/// How often chromedriver is started before it is given up. The port that it finds for itself is free
+/// for IPv4; where something else has the same one for IPv6, it ends.
+const STARTS: u32 = 5;
 
 /// A browser with one tab, and nothing left of it when dropped.
 pub(crate) struct Browser {
@@ -216,26 +220,46 @@ struct Session {
 
 impl Session {
     async fn start(chromedriver: PathBuf) -> Self {
+        let mut said = String::new();
+        for _ in 0..STARTS {
+            match Self::attempt(&chromedriver).await {
+                Ok(session) => return session,
+                Err(output) => said = output,
+            }
+        }
+        panic!("{} ends when it is started, {STARTS} times:\n{said}", chromedriver.display());
+    }
+
+    /// Starts chromedriver once. The error is what it has printed before its end.
+    async fn attempt(chromedriver: &Path) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(&chromedriver);
+        let mut command = Command::new(chromedriver);
         command.arg("--port=0").env("TMPDIR", folder.path()).kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("chromedriver can be started");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let port = within("chromedriver to listen", async {
+        let mut errors = BufReader::new(child.stderr.take().expect("piped"));
+        let mut said = String::new();
+        let port: Option<u16> = within("chromedriver to listen", async {
             while let Some(line) = lines.next_line().await.expect("readable") {
                 // ChromeDriver was started successfully on port 43210.
                 let port = line.split_once("successfully on port ").map(|(_, port)| port);
                 if let Some(port) = port {
-                    return port.trim_end_matches('.').parse().expect("a port");
+                    return Some(port.trim_end_matches('.').parse().expect("a port"));
                 }
+                said += &line;
+                said.push('\n');
             }
-            panic!("{} did not start", chromedriver.display());
-        });
-        let chromedriver = SocketAddr::from((Ipv4Addr::LOCALHOST, port.await));
+            errors.read_to_string(&mut said).await.expect("readable");
+            None
+        })
+        .await;
+        let Some(port) = port else { return Err(said) };
         // As for the server: it must not stand still because a pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { chromedriver, _child: child, id: None, folder }
+        tokio::spawn(async move { tokio::io::copy(&mut errors, &mut tokio::io::sink()).await });
+        let chromedriver = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Ok(Self { chromedriver, _child: child, id: None, folder })
     }
 
     fn capabilities(&self, chromium: &Path) -> Capabilities {
