@@ -8,27 +8,16 @@
 mod browser;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod faults;
+#[allow(dead_code, reason = "each test file uses its part")]
+mod npm;
+mod server;
 
-use std::env;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use browser::Browser;
 use faults::Faults;
 use serde::Deserialize;
 use tokio::time::{Duration, Instant};
-
-/// What the browser's room expects of the crate that it is in.
-mod server {
-    use std::time::Duration;
-
-    pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-    pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-        let done = tokio::time::timeout(DEADLINE, work).await;
-        done.unwrap_or_else(|_| panic!("timed out: {what}"))
-    }
-}
 
 /// How a test in the page has ended.
 #[derive(Debug, Deserialize)]
@@ -37,20 +26,9 @@ struct Outcome {
     error: Option<String>,
 }
 
-/// The folder that `cargo xtask wasm` has made.
-fn package() -> Option<PathBuf> {
-    let package = env::var_os("SSE_WASM_PACKAGE").filter(|path| !path.is_empty());
-    if package.is_none() {
-        // Past the test harness, which keeps what tests print to itself.
-        let text = "left out, it needs the npm package; `cargo xtask test` builds it";
-        let _ = writeln!(io::stderr(), "{}: {text}", std::thread::current().name().unwrap_or(""));
-    }
-    package.map(PathBuf::from)
-}
-
 /// Runs the tests of a file in `page/`, and fails with those that have failed.
 async fn run(file: &str, place: &str) {
-    let Some(package) = package() else { return };
+    let Some(package) = npm::package() else { return };
     let Some(browser) = Browser::start().await else { return };
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = vec![

@@ -2,41 +2,19 @@
 
 #[allow(dead_code, reason = "each test file uses its part")]
 mod faults;
+#[allow(dead_code, reason = "each test file uses its part")]
+mod npm;
 
-use std::env;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 use faults::Faults;
 use tokio::process::Command;
 
-async fn run(mut command: Command, folder: &Path) -> String {
-    let output = command.current_dir(folder).kill_on_drop(true).output().await;
-    let output = output.expect("it can be started");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
-
 #[tokio::test]
 async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
-    let Some(package) = env::var_os("SSE_WASM_PACKAGE").filter(|path| !path.is_empty()) else {
-        // Past the test harness, which keeps what tests print to itself.
-        let _ = writeln!(
-            io::stderr(),
-            "left out, it needs the npm package; `cargo xtask test` builds it"
-        );
-        return;
-    };
+    let Some(package) = npm::package() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut npm = Command::new("npm");
-    npm.args(["pack", "--silent", "--pack-destination"]).arg(folder.path());
-    let file = run(npm, &PathBuf::from(package)).await;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--offline", "--no-audit", "--no-fund"]);
-    npm.arg(folder.path().join(file.trim()));
-    run(npm, folder.path()).await;
+    npm::install(&package, folder.path()).await;
 
     let faults = Faults::start(Vec::new()).await;
     let script = format!(
@@ -67,6 +45,5 @@ async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
     let mut node = Command::new("node");
     node.arg("script.mjs");
     // It ends by itself only if nothing is left open.
-    let said = tokio::time::timeout(std::time::Duration::from_secs(30), run(node, folder.path()));
-    assert_eq!(said.await.expect("it ends").trim(), "a b c b 1");
+    assert_eq!(npm::run(node, folder.path()).await.trim(), "a b c b 1");
 }

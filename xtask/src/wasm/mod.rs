@@ -18,7 +18,7 @@ use crate::{Outcome, usage};
 /// Names the package's folder for tests and benches.
 const PACKAGE: &str = "SSE_WASM_PACKAGE";
 
-/// Names the folder of the npm packages that it is compared with.
+/// Names the folder of the npm packages that it is tested under and compared with.
 const TOOLS: &str = "SSE_WASM_TOOLS";
 
 /// How large the module and the script of `ReconnectingEventSource` may be together, in bytes after

@@ -1,0 +1,51 @@
+//! The package as npm hands it out: packed, and installed in a folder. Nothing here needs a network.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// How long a command may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The folder that `cargo xtask wasm` has made.
+pub(crate) fn package() -> Option<PathBuf> {
+    made("SSE_WASM_PACKAGE")
+}
+
+/// The folder of the npm packages that it is made with and tested under.
+pub(crate) fn tools() -> Option<PathBuf> {
+    made("SSE_WASM_TOOLS")
+}
+
+fn made(variable: &str) -> Option<PathBuf> {
+    let folder = env::var_os(variable).filter(|path| !path.is_empty());
+    if folder.is_none() {
+        // Past the test harness, which keeps what tests print to itself.
+        let text = "left out, it needs the npm package; `cargo xtask test` builds it";
+        let _ = writeln!(io::stderr(), "{}: {text}", std::thread::current().name().unwrap_or(""));
+    }
+    folder.map(PathBuf::from)
+}
+
+/// Packs the package, and installs what comes of it.
+pub(crate) async fn install(package: &Path, folder: &Path) {
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "--silent", "--pack-destination"]).arg(folder);
+    let file = run(npm, package).await;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--offline", "--no-audit", "--no-fund"]).arg(folder.join(file.trim()));
+    run(npm, folder).await;
+}
+
+/// What a command prints, which must succeed.
+pub(crate) async fn run(mut command: Command, folder: &Path) -> String {
+    let output = command.current_dir(folder).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await;
+    let output = output.expect("it ends").expect("it can be started");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
