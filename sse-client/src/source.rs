@@ -53,8 +53,6 @@ pub struct EventSource {
     unread: Bytes,
     /// What has been read and not been delivered yet.
     items: Queue,
-    /// The last event ID as far as the application has seen the stream.
-    delivered_id: Option<String>,
     /// The last event ID of the request that is on its way.
     sent_id: Option<HeaderValue>,
     /// It should have had one.
@@ -137,8 +135,7 @@ impl EventSource {
             looks: 0,
             next_look: Duration::ZERO,
             unread: Bytes::new(),
-            items: Queue::default(),
-            delivered_id: last_event_id,
+            items: Queue::new(last_event_id),
             sent_id: None,
             id_withheld: false,
             cause: None,
@@ -181,7 +178,7 @@ impl EventSource {
     /// Store it after what was delivered has been dealt with, or that may be missing after a crash.
     /// The `id` of a `stream-error` does not count, since nothing can be resumed from it.
     pub fn last_event_id(&self) -> Option<&str> {
-        self.delivered_id.as_deref()
+        self.items.last_event_id()
     }
 
     /// The URL of the last response, after redirects; at first that of the request. Without user
@@ -225,7 +222,7 @@ impl EventSource {
     /// arrived already.
     pub fn close(&mut self) {
         self.session.close();
-        self.items = Queue::default();
+        self.items.clear();
         self.end();
         self.publish();
     }

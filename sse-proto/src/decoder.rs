@@ -22,6 +22,7 @@ pub use self::frames::Frames;
 use crate::event::Event;
 use crate::grammar::{self, Line, Name};
 use crate::line_ends::LineEnds;
+use crate::single_line::has_low_byte;
 use crate::utf8::{Plain, decode};
 
 /// What a [`Decoder`] accepts and delivers.
@@ -319,18 +320,7 @@ impl Decoder {
     fn blank_line(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) -> Step {
         // "1. Set the last event ID string of the event source to the value of the last event ID
         // buffer." The buffer keeps its value from event to event, so only a new one changes it.
-        if fields.id.is_some() || self.block.id.is_set() {
-            mem::swap(&mut self.last_event_id, &mut self.earlier_event_id);
-            let committed = self.last_event_id.get_or_insert_default();
-            committed.clear();
-            match fields.id {
-                Some(id) => match plain.text(id) {
-                    Some(text) => committed.push_str(text),
-                    None => decode(id, committed),
-                },
-                None => committed.push_str(self.block.id.get().unwrap_or_default()),
-            }
-        }
+        self.commit_id(plain, fields.id);
         // "2. If the data buffer is an empty string, set the data buffer and the event type buffer to
         // the empty string and return."
         if fields.data.is_none() && !self.block.data.is_set() {
@@ -339,6 +329,24 @@ impl Decoder {
             return Step::Continue;
         }
         Step::Dispatch
+    }
+
+    /// Makes the event's own id, if it has one, the last event ID.
+    #[inline]
+    fn commit_id(&mut self, plain: Plain<'_>, id: Option<&[u8]>) {
+        if id.is_none() && !self.block.id.is_set() {
+            return;
+        }
+        mem::swap(&mut self.last_event_id, &mut self.earlier_event_id);
+        let committed = self.last_event_id.get_or_insert_default();
+        committed.clear();
+        match id {
+            Some(id) => match plain.text(id) {
+                Some(text) => committed.push_str(text),
+                None => decode(id, committed),
+            },
+            None => committed.push_str(self.block.id.get().unwrap_or_default()),
+        }
     }
 
     /// Starts to drop the event that is being read.
@@ -355,7 +363,8 @@ fn has_nul(value: &[u8]) -> bool {
     if cfg!(target_arch = "wasm32") {
         return value.iter().any(|&byte| byte == 0);
     }
-    memchr::memchr(0, value).is_some()
+    // An id is short, and hardly ever has a byte that is as low as that.
+    has_low_byte(value) && memchr::memchr(0, value).is_some()
 }
 
 #[cfg(test)]

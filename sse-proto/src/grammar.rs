@@ -207,6 +207,14 @@ fn field(input: &[u8]) -> IResult<&[u8], Line<'_>> {
     Ok((input, Line::Field(name, value)))
 }
 
+/// The same by itself, for lines of which nearly all are such fields.
+#[inline]
+pub(crate) fn known_field(input: &[u8]) -> Option<(Name, &[u8])> {
+    let (input, name) = name(input).ok()?;
+    let (_, value) = field_value(input).ok()?;
+    Some((name, value))
+}
+
 /// The names that mean something, "compared literally, with no case folding".
 ///
 /// A leaf of its own, and the next one too, because nom's `tag` compares byte by byte in a loop: with

@@ -56,6 +56,15 @@ impl LineEnds {
         self.get(self.passed)
     }
 
+    /// All that have not been passed.
+    #[inline]
+    pub(crate) fn ahead(&self) -> &[u16] {
+        self.places
+            .as_deref()
+            .and_then(|places| places.get(self.passed..self.len))
+            .unwrap_or_default()
+    }
+
     /// Passes so many line ends.
     #[inline]
     pub(crate) const fn pass(&mut self, count: usize) {

@@ -37,8 +37,13 @@ const MERCURE_EARLIEST: &str = "earliest";
 /// How far away a time is put that the clock cannot count to.
 const FAR: Duration = Duration::from_hours(24 * 365);
 
-/// How many bytes are read at once.
+/// How many bytes are read at once at most: few enough that they, and what is made of them, are still in
+/// the processor's nearest cache when they are delivered.
 const PIECE: usize = 16 << 10;
+
+/// How far back from the end of a piece the end of an event is looked for. An event that a piece cuts is
+/// put together from its parts, which costs as much as some whole ones.
+const LOOK_BACK: usize = 2 << 10;
 
 impl EventSource {
     /// Does what handles have asked for.
@@ -54,9 +59,6 @@ impl EventSource {
     /// Takes the next item out of the queue.
     pub(super) fn deliver(&mut self) -> Option<Result<Item, Error>> {
         let item = self.items.pop()?;
-        if let Ok(Item::Event(event)) = &item {
-            assign(&mut self.delivered_id, event.id());
-        }
         if self.items.is_empty() {
             self.settle_id();
         }
@@ -68,7 +70,6 @@ impl EventSource {
     #[inline(always)]
     pub(super) fn deliver_event(&mut self) -> Option<Event<'static>> {
         let event = self.items.pop_event()?;
-        assign(&mut self.delivered_id, event.id());
         if self.items.is_empty() {
             self.settle_id();
         }
@@ -80,9 +81,13 @@ impl EventSource {
     /// nothing can be resumed.
     #[inline(never)]
     fn settle_id(&mut self) {
-        if self.items.is_empty() && !matches!(self.session.state(), State::Closed(_)) {
-            assign(&mut self.delivered_id, self.session.last_event_id());
+        if !self.items.is_empty() {
+            return;
         }
+        if !matches!(self.session.state(), State::Closed(_)) {
+            self.items.set_last_event_id(self.session.last_event_id());
+        }
+        self.items.forget_text();
     }
 
     /// Goes on with the request or the response. Ready when something has happened.
@@ -178,10 +183,9 @@ impl EventSource {
         self.cause = Some(error.without_url().into());
     }
 
-    /// Reads on in what has arrived: a piece, so that what is made of it is still in the processor's
-    /// nearest cache when it is delivered.
+    /// Reads on in what has arrived: a piece.
     pub(super) fn read_piece(&mut self) {
-        let len = self.unread.len().min(PIECE);
+        let len = piece_len(&self.unread);
         let mut items = self.session.handle_bytes(self.start.elapsed(), &self.unread[..len]);
         while let Some(item) = items.next_item() {
             self.items.push_lent(item);
@@ -322,17 +326,38 @@ impl EventSource {
     }
 }
 
-/// Keeps the memory of an id for the next one.
-fn assign(id: &mut Option<String>, new: Option<&str>) {
-    if id.as_deref() == new {
-        return;
-    }
-    match new {
-        Some(new) => {
-            let id = id.get_or_insert_default();
-            id.clear();
-            id.push_str(new);
+/// Up to where to read: to the end of an event, if there is one in sight.
+fn piece_len(unread: &[u8]) -> usize {
+    let Some(piece) = unread.get(..PIECE).filter(|piece| piece.len() < unread.len()) else {
+        return unread.len();
+    };
+    let tail = &piece[PIECE - LOOK_BACK..];
+    let mut line_feeds = memchr::memrchr_iter(b'\n', tail);
+    let end = line_feeds.find(|&end| end > 0 && tail[end - 1] == b'\n');
+    end.map_or(PIECE, |end| PIECE - LOOK_BACK + end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_ends_with_an_event_if_one_ends_near() {
+        let event = b"data: a\n\n";
+        let stream = event.repeat(PIECE);
+        assert_eq!(piece_len(&stream[..PIECE]), PIECE);
+        let len = piece_len(&stream);
+        assert!(
+            len <= PIECE && len + event.len() > PIECE && len.is_multiple_of(event.len()),
+            "{len}"
+        );
+        let line = vec![b'a'; 2 * PIECE];
+        assert_eq!(piece_len(&line), PIECE);
+        for (blank, found) in [(PIECE - LOOK_BACK, Some(PIECE - LOOK_BACK + 2)), (PIECE - 1, None)]
+        {
+            let mut stream = line.clone();
+            stream[blank..][..2].copy_from_slice(b"\n\n");
+            assert_eq!(piece_len(&stream), found.unwrap_or(PIECE));
         }
-        None => *id = None,
     }
 }

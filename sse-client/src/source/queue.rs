@@ -1,4 +1,4 @@
-//! What has been read and not been delivered yet.
+//! What has been read and not been delivered yet, and the last event ID as of what has been.
 //!
 //! The text of short events lies in one buffer, one after the other, and an event gets memory of its own
 //! when it is delivered. An application that drops an event before it asks for the next one then gives
@@ -6,6 +6,7 @@
 //! times as much.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use sse_proto::{DecodeError, Event};
 
@@ -26,6 +27,19 @@ pub(super) struct Queue {
     text: String,
     /// Where the next of them begins.
     start: usize,
+    delivered: Delivered,
+    /// The last event ID, if it is no part of `text`.
+    id: Option<String>,
+}
+
+/// The last event ID as of the last event that was delivered. Most ids are followed by another before
+/// anyone asks, so they are copied only when their text goes.
+#[derive(Debug, Default)]
+enum Delivered {
+    #[default]
+    Apart,
+    /// The part of `text` that begins here and is so long.
+    InText { start: usize, len: usize },
 }
 
 #[derive(Debug)]
@@ -37,6 +51,31 @@ enum Entry {
 }
 
 impl Queue {
+    /// An empty queue, with what was delivered when the program last ran.
+    pub(super) fn new(last_event_id: Option<String>) -> Self {
+        Self { id: last_event_id, ..Self::default() }
+    }
+
+    /// As of what has been delivered.
+    pub(super) fn last_event_id(&self) -> Option<&str> {
+        match self.delivered {
+            Delivered::InText { start, len } => self.text.get(start..start + len),
+            Delivered::Apart => self.id.as_deref(),
+        }
+    }
+
+    /// Keeps the memory of an id for the next one.
+    pub(super) fn set_last_event_id(&mut self, new: Option<&str>) {
+        self.delivered = Delivered::Apart;
+        assign(&mut self.id, new);
+    }
+
+    /// Drops what has not been delivered.
+    pub(super) fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.forget_text();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -90,11 +129,7 @@ impl Queue {
             return None;
         };
         self.entries.pop_front();
-        let event = self.event(event_type.into(), id.map(Into::into), data.into());
-        if self.entries.is_empty() {
-            self.forget_text();
-        }
-        Some(event)
+        Some(self.event(event_type.into(), id.map(Into::into), data.into()))
     }
 
     pub(super) fn pop(&mut self) -> Option<Result<Item, Error>> {
@@ -104,14 +139,17 @@ impl Queue {
         let Entry::Item(item) = self.entries.pop_front()? else {
             unreachable!("no short event is at the front");
         };
-        if self.entries.is_empty() {
-            self.forget_text();
+        if let Ok(Item::Event(event)) = &*item {
+            self.set_last_event_id(event.id());
         }
         Some(*item)
     }
 
-    #[inline(never)]
-    fn forget_text(&mut self) {
+    /// Gives the text of delivered events back; for when the queue is empty.
+    pub(super) fn forget_text(&mut self) {
+        if let Delivered::InText { start, len } = mem::take(&mut self.delivered) {
+            assign(&mut self.id, self.text.get(start..start + len));
+        }
         self.text.clear();
         self.text.shrink_to(KEPT_CAPACITY);
         self.start = 0;
@@ -120,17 +158,29 @@ impl Queue {
     /// The short event at the start, with memory of its own.
     #[inline]
     fn event(&mut self, event_type: usize, id: Option<usize>, data: usize) -> Event<'static> {
-        let (event_type, rest) = self.text[self.start..].split_at(event_type);
-        let (id_text, rest) = rest.split_at(id.unwrap_or_default());
-        let data = &rest[..data];
-        self.start += event_type.len() + id_text.len() + data.len();
-        if event_type.is_empty() && id.is_none() {
-            return Event::new(data).into_owned();
+        let start = self.start;
+        let id_start = start + event_type;
+        self.start = id_start + id.unwrap_or_default() + data;
+        match id {
+            Some(len) => self.delivered = Delivered::InText { start: id_start, len },
+            None => self.set_last_event_id(None),
         }
-        let event = Event::builder(data).event_type(event_type);
-        let event = if id.is_some() { event.id(id_text) } else { event };
-        let event = event.build().expect("what came in a line has no line end, and an id no NUL");
-        event.into_owned()
+        Event::from_text(self.text[start..self.start].into(), event_type, id)
+            .expect("what came in a line has no line end, and an id no NUL")
+    }
+}
+
+/// Keeps the memory of an id for the next one.
+#[inline]
+fn assign(id: &mut Option<String>, new: Option<&str>) {
+    match new {
+        None => *id = None,
+        Some(new) if id.as_deref() != Some(new) => {
+            let id = id.get_or_insert_default();
+            id.clear();
+            id.push_str(new);
+        }
+        Some(_) => {}
     }
 }
 
@@ -148,6 +198,30 @@ mod tests {
         let event = Event::builder(data).event_type(event_type);
         let event = if let Some(id) = id { event.id(id) } else { event };
         event.build().expect("valid")
+    }
+
+    #[test]
+    fn the_id_of_what_was_delivered_outlives_its_text() {
+        let mut queue = Queue::new(Some("0".to_owned()));
+        assert_eq!(queue.last_event_id(), Some("0"));
+        for (id, forget) in [("1", Queue::forget_text as fn(&mut _)), ("2", Queue::clear)] {
+            queue.push_lent(Ok(sse_proto::Item::Event(event("", Some(id), "a"))));
+            queue.push_lent(Ok(sse_proto::Item::Event(event("", Some("3"), "b"))));
+            assert!(queue.pop().is_some());
+            assert_eq!(queue.last_event_id(), Some(id));
+            if id == "1" {
+                assert!(queue.pop().is_some());
+                assert_eq!(queue.last_event_id(), Some("3"));
+                forget(&mut queue);
+                assert_eq!(queue.last_event_id(), Some("3"));
+            } else {
+                forget(&mut queue);
+                assert_eq!(queue.last_event_id(), Some("2"));
+            }
+            assert!(queue.is_empty() && queue.text.is_empty());
+        }
+        queue.set_last_event_id(None);
+        assert_eq!(queue.last_event_id(), None);
     }
 
     #[test]
@@ -171,10 +245,13 @@ mod tests {
             for event in &events {
                 let item = queue.pop().expect("there is one").expect("good news");
                 assert_eq!(item.into_event().as_ref(), Some(event));
+                assert_eq!(queue.last_event_id(), event.id());
                 assert!(matches!(queue.pop(), Some(Ok(Item::Open))));
+                assert_eq!(queue.last_event_id(), event.id());
             }
-            assert!(queue.pop().is_none());
-            assert!(queue.text.is_empty() && queue.is_empty());
+            assert!(queue.pop().is_none() && queue.is_empty());
+            queue.forget_text();
+            assert!(queue.text.is_empty());
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! There is one way that reads everything, [`Frames::find`], and on it three shortcuts, each for what
 //! nearly all input is made of: lines within a stretch that is known to be text, and whose line ends
-//! are listed, need neither a check nor a search of their own; an event of one line of data is read in
+//! are listed, need neither a check nor a search of their own; an event with one line of data is read in
 //! one step; and a small chunk from the middle of a line is only put aside. None of them decides
 //! anything that the long way would decide otherwise.
 
@@ -10,9 +10,9 @@ use alloc::string::String;
 use core::mem;
 use core::time::Duration;
 
-use super::{DecodeError, Decoder, Fields, Frame, Mode, Step};
+use super::{DecodeError, Decoder, Fields, Frame, Mode, Step, has_nul};
 use crate::event::Event;
-use crate::grammar::{self, BOM};
+use crate::grammar::{self, BOM, Name};
 use crate::utf8::{Plain, checked, decode};
 
 /// The frames that a chunk completes, made by [`Decoder::decode`].
@@ -127,14 +127,11 @@ impl<'d, 'c> Frames<'d, 'c> {
         let mut step =
             if self.decoder.is_between_lines() { Step::Continue } else { self.resume()? };
         if matches!(step, Step::Continue) && self.decoder.block.is_empty() {
-            // If it was known before, this has been tried.
-            let is_new = !self.is_fresh;
             self.is_fresh = LOOKS_AHEAD && (self.plain_len > 0 || self.look_ahead());
-            if self.is_fresh && is_new {
-                fields.data = self.read_data_event();
-                if fields.data.is_some() {
-                    return Some(Ok(Found::Event(fields)));
-                }
+            if self.is_fresh
+                && let Some(fields) = self.read_event()
+            {
+                return Some(Ok(Found::Event(fields)));
             }
         }
         self.is_fresh = false;
@@ -208,6 +205,44 @@ impl<'d, 'c> Frames<'d, 'c> {
         self.rest = &self.rest[ahead.len() - rest.len()..];
         self.plain_len = rest.len();
         Some(data)
+    }
+
+    /// Reads the next event, if it lies in the plain stretch and is but fields with a value each, as nearly
+    /// all are. No limit is below the length of the stretch. If it is anything else, nothing has happened.
+    #[inline]
+    fn read_event(&mut self) -> Option<Fields<'c>> {
+        let mut fields = Fields::default();
+        let mut ahead = &self.rest[..self.plain_len];
+        let start = self.plain.len() - ahead.len();
+        let mut at = start;
+        let mut ends = self.decoder.line_ends.ahead().iter();
+        let count = ends.len();
+        loop {
+            let end = usize::from(*ends.next()?);
+            let (line, rest) = grammar::inner_line(ahead, end - at)?;
+            if ahead.len() - rest.len() - line.len() == 2 {
+                // CRLF
+                ends.next();
+            }
+            at += ahead.len() - rest.len();
+            ahead = rest;
+            if line.is_empty() {
+                break;
+            }
+            match grammar::known_field(line)? {
+                (Name::Data, value) if fields.data.is_none() => fields.data = Some(value),
+                (Name::Event, value) => fields.event_type = Some(value),
+                (Name::Id, value) if !has_nul(value) => fields.id = Some(value),
+                _ => return None,
+            }
+        }
+        fields.data?;
+        let passed = count - ends.len();
+        self.decoder.line_ends.pass(passed);
+        self.rest = &self.rest[at - start..];
+        self.plain_len = ahead.len();
+        self.decoder.commit_id(self.plain, fields.id);
+        Some(fields)
     }
 
     /// Reads the lines that end within the plain stretch, if there is one. No limit is below its
