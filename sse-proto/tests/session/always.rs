@@ -1,0 +1,86 @@
+//! Whatever happens, in whatever order, the rules hold.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use sse_proto::{Failure, Policy, ResponseHead, Session, SessionConfig, State, Step};
+
+use super::status;
+
+#[derive(Clone, Debug)]
+enum Happening {
+    Response(u16, Option<u64>),
+    Bytes(String),
+    End,
+    Error,
+    Pause(u64),
+    Close,
+    Reconnect,
+    Unsent,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let code = prop_oneof![4 => Just(200u16), 1 => 100u16..600];
+    prop_oneof![
+        4 => (code, proptest::option::of(0u64..5000)).prop_map(|(code, after)| Happening::Response(code, after)),
+        4 => "(id: ?[0-9]{0,3}\n|data: [a-z]{0,3}\n|event: (keep-alive|stream-open|stream-error|x)\n|retry: [0-9]{1,25}\n|\n){0,6}"
+            .prop_map(Happening::Bytes),
+        1 => Just(Happening::End),
+        1 => Just(Happening::Error),
+        2 => (0u64..100_000).prop_map(Happening::Pause),
+        1 => Just(Happening::Close),
+        1 => Just(Happening::Reconnect),
+        1 => Just(Happening::Unsent),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, in whatever order: tries are never closer than the floor, the id sent is the
+    /// one committed, nothing is delivered unless the stream is open, and what may be asked only once is.
+    #[test]
+    fn whatever_happens_the_rules_hold(
+        happenings in prop::collection::vec(happening(), 0..60),
+        seed: u64,
+        policy in prop::sample::select(vec![Policy::Resilient, Policy::Strict, Policy::Once, Policy::Resume]),
+    ) {
+        let floor = Duration::from_millis(250);
+        let mut session = Session::new(SessionConfig::default().policy(policy), seed);
+        let mut now = Duration::ZERO;
+        let mut last_try: Option<Duration> = None;
+        let mut is_closed = false;
+        for happening in happenings {
+            let committed = session.last_event_id().unwrap_or_default().to_owned();
+            match session.poll(now) {
+                Step::Connect(request) => {
+                    prop_assert!(!is_closed);
+                    prop_assert!(last_try.is_none_or(|last| now - last >= floor));
+                    prop_assert!(last_try.is_none() || policy != Policy::Once);
+                    prop_assert!(last_try.is_none() || policy != Policy::Resume || request.by_get);
+                    prop_assert_eq!(request.last_event_id.unwrap_or_default(), committed);
+                    last_try = Some(now);
+                }
+                Step::Stop(_) => is_closed = true,
+                Step::Read { .. } | Step::Sleep { .. } => prop_assert!(!is_closed),
+            }
+            let was_open = session.state() == State::Open;
+            match happening {
+                Happening::Response(code, retry_after) => {
+                    let retry_after = retry_after.map(Duration::from_secs);
+                    session.handle_response(now, &ResponseHead { retry_after, ..status(code) });
+                }
+                Happening::Bytes(bytes) => {
+                    let mut items = session.handle_bytes(now, bytes.as_bytes());
+                    while let Some(item) = items.next_item() {
+                        prop_assert!(was_open, "{item:?}");
+                    }
+                }
+                Happening::End => session.handle_end(now),
+                Happening::Error => session.handle_error(now),
+                Happening::Pause(milliseconds) => now += Duration::from_millis(milliseconds),
+                Happening::Close => session.close(),
+                Happening::Reconnect => session.reconnect(now),
+                Happening::Unsent => session.handle_unsent(now, Failure::Headers),
+            }
+        }
+    }
+}
