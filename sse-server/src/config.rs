@@ -6,6 +6,7 @@ mod cors;
 mod endpoints;
 mod file;
 mod limits;
+mod meaning;
 mod operations;
 mod services;
 

@@ -36,10 +36,10 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenti
 pub struct Cors {
     /// None: all.
     origins: Option<Vec<Origin>>,
-    credentials: bool,
-    headers: String,
-    max_age: Duration,
-    publish: bool,
+    pub(crate) credentials: bool,
+    pub(crate) headers: String,
+    pub(crate) max_age: Duration,
+    pub(crate) publish: bool,
 }
 
 /// Settings that cannot be: which of them, and what would do.
@@ -120,10 +120,6 @@ impl Cors {
     pub const fn publish(mut self, is_allowed: bool) -> Self {
         self.publish = is_allowed;
         self
-    }
-
-    pub(super) const fn has_publish(&self) -> bool {
-        self.publish
     }
 
     /// The origin to name in the answer, if the request's is allowed.

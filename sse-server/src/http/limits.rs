@@ -18,10 +18,10 @@ use super::error::Refusal;
 #[non_exhaustive]
 #[must_use]
 pub struct Limits {
-    url: usize,
-    header_size: usize,
-    headers: usize,
-    channels: usize,
+    pub(crate) url: usize,
+    pub(crate) header_size: usize,
+    pub(crate) headers: usize,
+    pub(crate) channels: usize,
 }
 
 impl Default for Limits {

@@ -211,7 +211,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
     if let Some(cors) = &app.config.cors {
         let shared = |methods| middleware::from_fn_with_state((cors.clone(), methods), cors::apply);
         streams = streams.layer(shared("GET, HEAD"));
-        if cors.has_publish() {
+        if cors.publish {
             publishing = publishing.layer(shared("POST"));
         }
     }

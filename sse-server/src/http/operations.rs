@@ -19,13 +19,13 @@ use crate::metrics::Metrics;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Operations {
-    pub(super) max_connections: usize,
-    pub(super) max_per_address: Option<usize>,
-    trusted_proxies: Arc<[IpNet]>,
-    pub(super) head_timeout: Duration,
-    pub(super) write_timeout: Duration,
-    pub(super) drain_time: Duration,
-    reconnect_spread: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) max_per_address: Option<usize>,
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
+    pub(crate) head_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) drain_time: Duration,
+    pub(crate) reconnect_spread: Duration,
     pub(super) tls: Option<Tls>,
     codings: Arc<[Coding]>,
     metrics: Metrics,
@@ -115,7 +115,7 @@ impl Operations {
         self
     }
 
-    pub(super) fn codings(&self) -> &[Coding] {
+    pub(crate) fn codings(&self) -> &[Coding] {
         &self.codings
     }
 

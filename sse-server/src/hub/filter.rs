@@ -20,6 +20,13 @@ impl Types {
         };
         self.0.contains(event_type)
     }
+
+    /// In alphabetical order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.0.iter().map(|name| &**name).collect();
+        names.sort_unstable();
+        names
+    }
 }
 
 impl<T: Into<Box<str>>> FromIterator<T> for Types {

@@ -149,7 +149,7 @@ impl Endpoint {
     }
 
     /// The types that its streams have, if that is not up to the request.
-    pub(super) fn types(&self) -> Option<&Types> {
+    pub(crate) fn types(&self) -> Option<&Types> {
         self.messages_types.as_ref()
     }
 
@@ -164,6 +164,20 @@ impl Endpoint {
             self.channels.len()
         } else {
             self.format_channels.len()
+        }
+    }
+
+    /// Which channels its streams have, for people. In the order in which
+    /// [`channels_of`](Self::channels_of) decides.
+    pub(crate) fn channels_in_words(&self) -> String {
+        if !self.format_channels.is_empty() {
+            self.format_channels.iter().map(Template::to_string).collect::<Vec<_>>().join(", ")
+        } else if !self.channels.is_empty() {
+            self.channels.join(", ")
+        } else if self.parameters.iter().any(|name| name == CHANNEL) {
+            "the channel in the path".to_owned()
+        } else {
+            "the channels of the query, channel=NAME".to_owned()
         }
     }
 

@@ -1,5 +1,7 @@
 //! Names of channels that are made from the parameters of a path.
 
+use std::fmt;
+
 use super::check;
 
 /// A name with places to fill in, in the form of Python's `str.format`.
@@ -71,6 +73,16 @@ impl Template {
     }
 }
 
+/// As it would be written.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.parts.iter().try_for_each(|part| match part {
+            Part::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Parameter(name) => write!(f, "{{{name}}}"),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +101,7 @@ mod tests {
         ] {
             let template = Template::parse(text, &parameters).expect(text);
             assert_eq!(template.fill(&[("room", "a{user}"), ("user", "7")]), made);
+            assert_eq!(template.to_string(), text);
         }
         for (text, problem) in [
             ("{rom}", "has {rom}, which is no parameter of the path; the path has room, user"),
