@@ -148,7 +148,10 @@ fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     let programs = Programs::set_up(&mut |command| progress.run(command))?;
     run.services = Some(Services::start(&programs)?);
-    run.django = Some(django::set_up(&mut |command| progress.run(command))?);
+    let django = django::set_up(&mut |command| progress.run(command));
+    run.django = Some(django.map_err(|why| {
+        format!("{why}\n`cargo xtask test --no-services` runs what does without Django")
+    })?);
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use crate::daemons::Daemons;
 use crate::process::{built, cargo, exit_code, say, target};
 use crate::{Outcome, usage};
 
-mod python;
 mod servers;
 
 use servers::{Probing, SERVERS, Server};

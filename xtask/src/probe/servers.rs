@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::python;
 use crate::daemons::{Daemons, End, Ready, free_port};
+use crate::django;
 use crate::process::built;
 use crate::setup::{apt_get, may_install};
 
@@ -36,7 +36,7 @@ pub(super) struct Probing {
 
 pub(super) const SERVERS: [Server; 5] = [
     Server { name: "ours", set_up: None, start: ours },
-    Server { name: "django", set_up: Some(python::set_up), start: django },
+    Server { name: "django", set_up: Some(django_is_there), start: django },
     Server { name: "nchan", set_up: Some(nchan_is_there), start: nchan },
     Server { name: "pushpin", set_up: Some(pushpin_is_there), start: pushpin },
     Server { name: "axum", set_up: None, start: axum },
@@ -83,16 +83,20 @@ fn locked(name: &str) -> Option<String> {
     Some(rest.split('"').next()?.to_owned())
 }
 
+fn django_is_there(run: Run<'_>) -> Result<(), String> {
+    django::set_up(run).map(drop)
+}
+
 fn django(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
     let port = free_port()?;
     fs::write(folder.join("django_site.py"), include_str!("peers/django_site.py"))?;
-    let mut command = Command::new(python::program("daphne"));
+    let mut command = Command::new(django::program("daphne"));
     command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "django_site:application"]);
     command.env("PYTHONPATH", folder).env("SITE_FOLDER", folder);
     let pid = daemons.add("daphne", command, folder, Ready::Accepts(port), End::KillGroup)?;
     let mut args = vec!["--profile".to_owned(), "django".to_owned()];
     args.extend(publish_url(port));
-    Ok(Probing { name: python::versions(), url: stream(port), pid: Some(pid), args })
+    Ok(Probing { name: django::versions(), url: stream(port), pid: Some(pid), args })
 }
 
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -185,11 +189,7 @@ fn package_version(package: &str) -> String {
 }
 
 /// Installs packages if what they have is not there and that can be done without asking.
-pub(super) fn packages(
-    run: Run<'_>,
-    there: impl Fn() -> bool,
-    names: &[&str],
-) -> Result<(), String> {
+fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<(), String> {
     let install = [&["--no-install-recommends"], names].concat();
     if there() || may_install() && apt_get(run, &install) && there() {
         return Ok(());
