@@ -3,6 +3,8 @@
 //! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
 //! of the bench; what has to be there for it is set up here.
 
+mod idle;
+
 use std::process::{Command, ExitCode};
 
 use crate::process::{cargo, exit_code, say};
@@ -15,7 +17,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 4] = [
+const BENCHES: [Bench; 5] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -44,6 +46,14 @@ const BENCHES: [Bench; 4] = [
         about: "How fast events reach a listener in a page, beside the browser's own EventSource and\n    \
                 npm's eventsource-parser: about a minute. Needs a browser.",
         run: wasm,
+    },
+    Bench {
+        name: "idle",
+        args: "[STREAMS]",
+        about: "How much memory the server takes for an open stream on which nothing happens, beside\n    \
+                axum's Sse: half a minute, once both are built. STREAMS is 10000 unless it is said.\n    \
+                Needs Linux, and as many open files.",
+        run: idle::run,
     },
 ];
 
