@@ -1,5 +1,7 @@
 //! One connection: which protocol it speaks, and its requests.
 
+mod direct;
+
 use std::convert::Infallible;
 use std::future::ready;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,7 @@ use super::admission::{Limit, Permit};
 use super::error::Refusal;
 use super::operations::Operations;
 use super::watched::{Link, Watched};
+pub(super) use direct::{Direct, LongLived};
 
 /// The most that is read ahead of a connection, which bounds a request's head too.
 const MAX_READ_BUFFER: usize = 128 << 10;
@@ -167,11 +170,11 @@ impl Connections {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let socket = TokioIo::new(socket);
         if !is_http2 {
-            return Ok(watcher.watch(self.http1.serve_connection(socket, requests)).await?);
+            return self.speak_http1(socket, requests, watcher).await;
         }
         let link = requests.link.clone();
+        let socket = TokioIo::new(socket);
         let connection = watcher.watch(self.http2.serve_connection(socket, requests));
         let mut connection = Box::pin(connection);
         // HTTP/1 sees to this itself.
@@ -210,6 +213,10 @@ impl Service<hyper::Request<Incoming>> for Requests {
         let extensions = request.extensions_mut();
         extensions.insert(Peer(self.peer));
         extensions.insert(Caller { client, link: self.link.clone() });
-        Box::pin(self.common.router.call(request))
+        let answerable = direct::Request::of(&request);
+        let response = self.common.router.call(request);
+        let Some(answerable) = answerable else { return Box::pin(response) };
+        let link = self.link.clone();
+        Box::pin(async move { Ok(answerable.answer(response.await?, &link).await) })
     }
 }

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::accept::Wanted;
 use super::compression::{self, Coding, Compressed, Encoder};
-use super::connection::Caller;
+use super::connection::{Caller, LongLived};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::stream::{OpenStream, Seat};
@@ -262,16 +262,16 @@ fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + '
 
 /// A stream, compressed if client and server want that.
 fn compressible(stream: OpenStream, headers: &HeaderMap, offered: &[Coding]) -> Response {
-    if offered.is_empty() {
-        return event_stream(Body::new(stream));
-    }
     let encoder = compression::choose(headers, offered).and_then(Encoder::new);
     let coding = encoder.as_ref().map(Encoder::coding);
     let mut response = event_stream(match encoder {
         Some(encoder) => Body::new(Compressed::new(stream, encoder)),
         None => Body::new(stream),
     });
-    compression::describe(&mut response, coding);
+    if !offered.is_empty() {
+        compression::describe(&mut response, coding);
+    }
+    response.extensions_mut().insert(LongLived);
     response
 }
 

@@ -1,7 +1,7 @@
 //! What an open stream is made of: a subscriber, a timer, and somewhere to write.
 //!
 //! [`OpenStream`] decides what is written and when; it does not know what carries the bytes. The body
-//! below it is the only thing that ties it to hyper, and may be exchanged for something leaner.
+//! below it is all that ties it to HTTP.
 
 use std::convert::Infallible;
 use std::pin::Pin;

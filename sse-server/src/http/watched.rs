@@ -2,8 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
+
+use super::connection::Direct;
 
 /// How long a peer that has been too slow may take to hear so.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,6 +27,10 @@ pub(super) struct Link {
     is_slow: AtomicBool,
     was_closed: AtomicBool,
     was_asked: AtomicBool,
+    /// Something has been written since all was flushed.
+    is_unflushed: AtomicBool,
+    /// The response for which hyper is to give the connection away.
+    direct: Mutex<Option<Box<Direct>>>,
 }
 
 impl Link {
@@ -46,6 +52,24 @@ impl Link {
 
     pub(super) fn was_asked(&self) -> bool {
         self.was_asked.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_flushed(&self, is_flushed: bool) {
+        self.is_unflushed.store(!is_flushed, Ordering::Relaxed);
+    }
+
+    /// A response is there that is to be written without hyper.
+    pub(super) fn give(&self, direct: Box<Direct>) {
+        *self.direct() = Some(direct);
+    }
+
+    /// The response to write without hyper, once hyper has written all that came before.
+    pub(super) fn take_direct(&self) -> Option<Box<Direct>> {
+        if self.is_unflushed.load(Ordering::Relaxed) { None } else { self.direct().take() }
+    }
+
+    fn direct(&self) -> MutexGuard<'_, Option<Box<Direct>>> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

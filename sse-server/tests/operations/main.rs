@@ -6,6 +6,7 @@ mod server;
 mod compression;
 mod drain;
 mod http2;
+mod kept;
 mod limits;
 mod log;
 mod metrics;

@@ -7,13 +7,13 @@ use serde_json::json;
 use super::metrics::configured;
 use crate::server::{Server, TOKEN, until};
 
-const OPEN: &str = "[[publish-tokens]]\ntoken = \"old\"\nchannel = \"*\"\n\
+pub(crate) const OPEN: &str = "[[publish-tokens]]\ntoken = \"old\"\nchannel = \"*\"\n\
                     [[access.rules]]\nchannel = \"*\"\nallow = \"public\"\n";
 
-const CLOSED: &str = "[[publish-tokens]]\ntoken = \"new\"\nchannel = \"*\"\n\
+pub(crate) const CLOSED: &str = "[[publish-tokens]]\ntoken = \"new\"\nchannel = \"*\"\n\
                       [[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n";
 
-async fn reload(server: &Server, folder: &Path, toml: &str, outcome: &str) {
+pub(crate) async fn reload(server: &Server, folder: &Path, toml: &str, outcome: &str) {
     std::fs::write(folder.join("settings.toml"), toml).expect("writable");
     let before = server.log().matches(outcome).count();
     server.signal("-HUP");
