@@ -12,10 +12,11 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::message::Origin;
-use super::{Message, News, Patience, Relay, RelayError};
+use super::receiving::{Patience, hand_over};
+use super::{Message, News, Relay, RelayError};
 
 /// The exchange that hands each message to every instance.
 const EXCHANGE: &str = "sse_server";
@@ -82,14 +83,8 @@ impl AmqpRelay {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
             let delivery = delivery.map_err(failed("receive"))?;
-            match self.origin.decode_any(&delivery.data) {
-                Ok(Some(message)) => {
-                    if news.send(message).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+            if !hand_over(self.origin.decode_any(&delivery.data), news).await {
+                return Ok(());
             }
         }
     }
@@ -109,11 +104,7 @@ impl Relay for AmqpRelay {
     async fn receive(&self, news: mpsc::Sender<News>) {
         let mut patience = Patience::new();
         while let Err(error) = self.receive_once(&news).await {
-            if patience.is_new() {
-                warn!(%error, "the AMQP relay is lost; will connect again");
-            }
-            patience.wait().await;
-            if news.is_closed() {
+            if !patience.outlasts("AMQP", &error, &news).await {
                 return;
             }
         }

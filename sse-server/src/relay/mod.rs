@@ -14,17 +14,15 @@ pub mod fuzzing;
 mod message;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
+mod receiving;
 #[cfg(feature = "redis")]
 mod redis;
 
 use std::sync::Arc;
-#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
-use tokio::time::Instant;
 
 #[cfg(feature = "amqp")]
 pub use amqp::AmqpRelay;
@@ -128,38 +126,5 @@ pub trait Relay: Send + Sync + 'static {
     /// enough to send the last id of a channel.
     fn carries_events(&self) -> bool {
         false
-    }
-}
-
-/// How long to wait before the next attempt to connect: at first hardly, then longer. After a
-/// connection that lasted, anew.
-#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
-#[derive(Debug)]
-struct Patience {
-    next: Duration,
-    last: Instant,
-}
-
-#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
-impl Patience {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-
-    fn new() -> Self {
-        Self { next: Self::FIRST, last: Instant::now() }
-    }
-
-    /// Whether this is the first attempt after a connection, and so worth a word in the log.
-    fn is_new(&mut self) -> bool {
-        if self.last.elapsed() > 5 * Self::LONGEST {
-            self.next = Self::FIRST;
-        }
-        self.next == Self::FIRST
-    }
-
-    async fn wait(&mut self) {
-        tokio::time::sleep(self.next).await;
-        self.next = (self.next * 2).min(Self::LONGEST);
-        self.last = Instant::now();
     }
 }

@@ -8,10 +8,11 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::message::Origin;
-use super::{Message, News, Patience, Relay, RelayError};
+use super::receiving::{Patience, hand_over};
+use super::{Message, News, Relay, RelayError};
 
 /// The channel of notifications.
 const CHANNEL: &str = "sse_server";
@@ -72,14 +73,8 @@ impl PostgresRelay {
             let Some(notification) = notification else {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
-            match self.origin.decode_any(notification.payload().as_bytes()) {
-                Ok(Some(message)) => {
-                    if news.send(message).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+            if !hand_over(self.origin.decode_any(notification.payload().as_bytes()), news).await {
+                return Ok(());
             }
         }
     }
@@ -124,11 +119,7 @@ impl Relay for PostgresRelay {
     async fn receive(&self, news: mpsc::Sender<News>) {
         let mut patience = Patience::new();
         while let Err(error) = self.receive_once(&news).await {
-            if patience.is_new() {
-                warn!(%error, "the PostgreSQL relay is lost; will connect again");
-            }
-            patience.wait().await;
-            if news.is_closed() {
+            if !patience.outlasts("PostgreSQL", &error, &news).await {
                 return;
             }
         }

@@ -8,10 +8,11 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::message::Origin;
-use super::{Message, News, Patience, Relay, RelayError};
+use super::receiving::{Patience, hand_over};
+use super::{Message, News, Relay, RelayError};
 
 /// The one that django-eventstream uses; all databases of a Redis server share it.
 const CHANNEL: &str = "events_channel";
@@ -84,15 +85,11 @@ impl RedisRelay {
                 () = news.closed() => return Ok(()),
             };
             match message {
-                Ok(Some(message)) => match self.decode(&message) {
-                    Ok(Some(message)) => {
-                        if news.send(message).await.is_err() {
-                            return Ok(());
-                        }
+                Ok(Some(message)) => {
+                    if !hand_over(self.decode(&message), news).await {
+                        return Ok(());
                     }
-                    Ok(None) => {}
-                    Err(error) => warn!(%error, "a message of the relay cannot be understood"),
-                },
+                }
                 Ok(None) => return Err(lost("the connection was closed")),
                 Err(_) => {
                     let ping = timeout(PATIENCE, sink.ping::<redis::Value>()).await;
@@ -122,11 +119,7 @@ impl Relay for RedisRelay {
     async fn receive(&self, news: mpsc::Sender<News>) {
         let mut patience = Patience::new();
         while let Err(error) = self.receive_once(&news).await {
-            if patience.is_new() {
-                warn!(%error, "the Redis relay is lost; will connect again");
-            }
-            patience.wait().await;
-            if news.is_closed() {
+            if !patience.outlasts("Redis", &error, &news).await {
                 return;
             }
         }

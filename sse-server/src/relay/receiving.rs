@@ -1,0 +1,67 @@
+//! What receiving has in common, whatever it is that messages come from.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{News, RelayError};
+
+/// How long to wait before the next attempt to connect: at first hardly, then longer. After a
+/// connection that lasted, anew.
+#[derive(Debug)]
+pub(super) struct Patience {
+    next: Duration,
+    last: Instant,
+}
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    pub(super) fn new() -> Self {
+        Self { next: Self::FIRST, last: Instant::now() }
+    }
+
+    /// Whether this is the first attempt after a connection, and so worth a word in the log.
+    fn is_new(&mut self) -> bool {
+        if self.last.elapsed() > 5 * Self::LONGEST {
+            self.next = Self::FIRST;
+        }
+        self.next == Self::FIRST
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.next).await;
+        self.next = (self.next * 2).min(Self::LONGEST);
+        self.last = Instant::now();
+    }
+
+    /// Waits after a relay was lost by this error. Whether anybody still listens then.
+    pub(super) async fn outlasts(
+        &mut self,
+        relay: &str,
+        error: &RelayError,
+        news: &mpsc::Sender<News>,
+    ) -> bool {
+        if self.is_new() {
+            warn!(%error, "the {relay} relay is lost; will connect again");
+        }
+        self.wait().await;
+        !news.is_closed()
+    }
+}
+
+/// Hands over what has arrived, if it is something for us. Whether anybody still listens.
+pub(super) async fn hand_over(
+    arrived: Result<Option<News>, serde_json::Error>,
+    news: &mpsc::Sender<News>,
+) -> bool {
+    match arrived {
+        Ok(Some(message)) => return news.send(message).await.is_ok(),
+        Ok(None) => {}
+        Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+    }
+    true
+}
