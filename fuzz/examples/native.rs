@@ -2,21 +2,26 @@
 //! event as a line of JSON. The same in another language is all that is needed to test a client.
 //!
 //! `cargo build -p sse-fuzz --example native`, then
-//! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header} {method} {body}'`
+//! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header} {method} {body} {ca}'`
 
 use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use sse_client::reqwest::redirect::Policy;
+use sse_client::reqwest::{self, Certificate};
 use sse_client::{EventSource, Item};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [url, header, method, body] = arguments.as_slice() else {
-        return Err("give a URL, a header, a method and a body".into());
+    let (url, header, method, body, authority) = match arguments.as_slice() {
+        [url, header, method, body] => (url, header, method, body, None),
+        [url, header, method, body, authority] => (url, header, method, body, Some(&**authority)),
+        _ => return Err("give a URL, a header, a method, a body, and a file to believe".into()),
     };
-    run(&Request { url, header, method, body }, None).await
+    run(&Request { url, header, method, body, authority }, None).await
 }
 
 /// What to ask for.
@@ -27,6 +32,8 @@ pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     /// Empty: none.
     pub(crate) body: &'a str,
+    /// A file with a certificate to believe, in PEM; in place of the system's.
+    pub(crate) authority: Option<&'a str>,
 }
 
 /// Reads until the stream is over. `idle` is how long silence lasts until it counts as an end.
@@ -39,6 +46,11 @@ pub(crate) async fn run(
     builder = builder.method(request.method.parse()?);
     if !request.body.is_empty() {
         builder = builder.body(request.body.to_owned());
+    }
+    if let Some(authority) = request.authority {
+        let authority = Certificate::from_pem(&fs::read(authority)?)?;
+        let client = reqwest::Client::builder().redirect(Policy::none());
+        builder = builder.client(client.tls_certs_only([authority]).build()?);
     }
     if let Some(idle) = idle {
         builder = builder.connect_timeout(idle).idle_timeout(Some(idle));

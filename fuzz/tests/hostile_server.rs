@@ -115,6 +115,21 @@ async fn the_index_has_every_case_and_what_is_no_case_is_not_found() {
 }
 
 #[tokio::test]
+async fn what_needs_tls_is_not_there_in_the_clear_and_the_authority_is() {
+    let server = Server::start().await.expect("a port");
+    let origin = format!("http://{}", server.address());
+    for case in ["h2.goaway", "http.redirect-downgrade"] {
+        assert!(server.url(case, "").starts_with("https://"), "{case}");
+        let (answer, _) = read(ask(&format!("{origin}/{case}"), "").await).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        assert!(server.requests(case, "").is_empty());
+    }
+    let (answer, _) = read(ask(&format!("{origin}/ca.pem"), "").await).await;
+    assert!(answer.ends_with(server.authority()), "{answer}");
+    assert!(server.authority().starts_with("-----BEGIN CERTIFICATE-----"));
+}
+
+#[tokio::test]
 async fn dropping_the_server_ends_its_connections() {
     let server = Server::start().await.expect("a port");
     let stream = ask(&server.url("time.stall-headers", ""), "").await;

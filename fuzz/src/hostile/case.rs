@@ -44,6 +44,8 @@ pub(super) struct Needs {
     pub(super) header: Option<(&'static str, &'static str)>,
     /// Takes user name and password out of the URL.
     pub(super) userinfo: bool,
+    /// Speaks TLS, and believes the server's certificate.
+    pub(super) tls: bool,
 }
 
 /// What the server does on one connection, after it has read the request. Then it closes.
@@ -54,7 +56,7 @@ pub(super) struct Script(pub(super) Vec<Act>);
 #[derive(Clone, Debug)]
 pub(super) enum Act {
     /// Writes this text; `{self}` and `{next}` stand for URLs of the case, `{other}` for one at the
-    /// other origin, `{soon}` for a date in four seconds.
+    /// other origin, which is in the clear, `{soon}` for a date in four seconds.
     Head(String),
     Send(Vec<u8>),
     Wait(Duration),
@@ -69,8 +71,13 @@ pub(super) enum Act {
     Hold,
     /// The same, with a comment each second.
     Alive,
-    /// Cuts it with a TCP reset.
+    /// Cuts it with a TCP reset; in HTTP/2 that of the stream only.
     Reset,
+    /// Says that the connection will be of no more use, and goes on (HTTP/2 only).
+    GoAway,
+    /// Says that something is wrong, and drops the connection with all that is on it; without HTTP/2 it
+    /// says nothing.
+    Abandon,
 }
 
 /// Something to be seen of a correct client.
@@ -96,6 +103,8 @@ pub(super) enum Check {
     Body(usize, String),
     /// The first request has the header, and none at the other origin has it.
     Secret(&'static str),
+    /// It has asked by HTTP/2; if not, there was nothing to see.
+    Http2,
     /// It ends a connection that the server keeps open.
     HangsUp(usize),
     /// It keeps a connection that the server keeps open.
@@ -226,6 +235,11 @@ impl Case {
         self
     }
 
+    pub(super) const fn tls(mut self) -> Self {
+        self.needs.tls = true;
+        self
+    }
+
     /// The script for a request, counted from 1.
     pub(super) fn script(&self, request: usize) -> &Script {
         let index = request.min(self.scripts.len()) - 1;
@@ -280,5 +294,14 @@ impl Script {
     /// The pause lets the client read what came before, which a reset may take back.
     pub(super) fn reset(self) -> Self {
         self.wait(150).then(Act::Reset)
+    }
+
+    pub(super) fn go_away(self) -> Self {
+        self.then(Act::GoAway)
+    }
+
+    /// The pause is that of a reset.
+    pub(super) fn abandon(self) -> Self {
+        self.wait(150).then(Act::Abandon)
     }
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod cut;
+mod h2;
 mod http;
 mod limit;
 mod parse;
@@ -17,6 +18,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(http::cases());
     cases.extend(time::cases());
     cases.extend(cut::cases());
+    cases.extend(h2::cases());
     cases.extend(limit::cases());
     cases.extend(dialect::cases());
     cases

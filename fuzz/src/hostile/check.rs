@@ -1,12 +1,13 @@
 //! Runs a client's command through the cases: starts it, reads what it prints, watches its requests
 //! and its memory, and ends it.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, mpsc};
@@ -41,6 +42,8 @@ const MAX_COMPLAINT: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Client {
     words: Vec<String>,
+    /// The file with the certificate of the server's authority.
+    authority: NamedTempFile,
 }
 
 /// Why a command cannot be used.
@@ -52,6 +55,8 @@ pub(super) enum CommandError {
     NoUrl,
     #[error("the command of --check cannot be started: {0}")]
     Start(#[source] io::Error),
+    #[error("cannot write the certificate for {{ca}} to a file: {0}")]
+    Certificate(#[source] io::Error),
 }
 
 /// What came of one case.
@@ -64,8 +69,14 @@ pub(super) struct Outcome {
 
 impl Client {
     pub(super) fn new(command: &str) -> Result<Self, CommandError> {
-        let client = Self { words: shell_words::split(command)? };
+        let authority = NamedTempFile::with_suffix(".pem").map_err(CommandError::Certificate)?;
+        let client = Self { words: shell_words::split(command)?, authority };
         if client.has("{url}") { Ok(client) } else { Err(CommandError::NoUrl) }
+    }
+
+    /// What is to be believed, for commands that ask for it.
+    pub(super) fn believe(&mut self, authority: &str) -> Result<(), CommandError> {
+        self.authority.write_all(authority.as_bytes()).map_err(CommandError::Certificate)
     }
 
     fn has(&self, placeholder: &str) -> bool {
@@ -78,6 +89,8 @@ impl Client {
             Some("the command has no {method} and {body}, so it sends no POST")
         } else if case.needs.header.is_some() && !self.has("{header}") {
             Some("the command has no {header}, so there is no secret")
+        } else if case.needs.tls && !self.has("{ca}") {
+            Some("the command has no {ca}, so it does not believe the server's certificate")
         } else {
             None
         }
@@ -91,8 +104,10 @@ impl Client {
         };
         let (name, value) = case.needs.header.unwrap_or(("X-Hostile", "none"));
         let header = format!("{name}: {value}");
+        let authority = self.authority.path().to_string_lossy();
         let mut words = self.words.iter().map(|word| {
             word.replace("{url}", &url)
+                .replace("{ca}", &authority)
                 .replace("{method}", case.method())
                 .replace("{header}", &header)
                 .replace("{body}", case.body())

@@ -35,11 +35,12 @@ pub struct Command {
     /// Prints the cases, and ends
     #[arg(long)]
     list: bool,
-    /// Where to listen; a second port for other origins is chosen
+    /// Where to listen; two more ports, for other origins and for TLS, are chosen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// The client's command. {url} stands for the URL, {header} for a header `Name: value`, {method}
-    /// and {body} for what to send; cases that need what the command does not have are skipped
+    /// and {body} for what to send, {ca} for a file with a certificate to believe; cases that need what
+    /// the command does not have are skipped
     #[arg(long, value_name = "COMMAND")]
     check: Option<String>,
     /// How many cases run at once
@@ -98,17 +99,23 @@ impl Command {
         let interruption = Interruption::new()?;
         let server = Server::bind(self.listen).await;
         let server = server.map_err(|error| Error::Listen(self.listen, error))?;
-        let Some(client) = client else {
+        let Some(mut client) = client else {
             for case in cases {
                 writeln!(out, "{} {}", case.method(), server.url(&case.id, ""))?;
                 writeln!(out, "  {}", case.title)?;
                 writeln!(out, "  A correct client: {} ({})", case.correct, case.reference)?;
             }
-            writeln!(out, "\nhttp://{}/ lists them, too. Interrupt to end.", server.address())?;
+            let address = server.address();
+            writeln!(
+                out,
+                "\nhttp://{address}/ lists them, too; http://{address}/ca.pem is the authority of"
+            )?;
+            writeln!(out, "those with https. Interrupt to end.")?;
             out.flush()?;
             interruption.wait().await;
             return Ok(ExitCode::SUCCESS);
         };
+        client.believe(server.authority())?;
         let jobs = usize::from(self.jobs);
         let tell = |outcome: &check::Outcome| drop(report::line(&mut anstream::stdout(), outcome));
         let run = check::run(Arc::new(server), client, cases, jobs, tell);

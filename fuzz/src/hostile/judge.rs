@@ -144,6 +144,11 @@ impl Check {
                 })
             }),
             Self::Secret(name) => secret(seen, name),
+            Self::Http2 if seen.requests.iter().all(|request| request.is_http2) => Ok(()),
+            Self::Http2 => {
+                let text = "it does not ask by HTTP/2, so there was nothing to see";
+                Err((Verdict::Skip, text.to_owned()))
+            }
             Self::HangsUp(number) => request(*number).map_or(Ok(()), |request| {
                 ensure(request.ended_by_client, || {
                     let time = case.deadline.as_secs();
@@ -264,13 +269,14 @@ fn evidence(seen: &Observation) -> Vec<String> {
     for (index, request) in seen.requests.iter().take(SHOWN).enumerate() {
         let id = Value(request.header("last-event-id"));
         let place = if request.at_other_origin { " at the other origin" } else { "" };
+        let protocol = if request.is_http2 { " by HTTP/2" } else { "" };
         let end = match request.ended {
             Some(end) if request.ended_by_client => format!("left at {}", Seconds(end)),
             Some(end) => format!("ended at {}", Seconds(end)),
             None => "open".to_owned(),
         };
         lines.push(format!(
-            "request {} at {}{place}: {} {}, Last-Event-ID {id}; {} bytes sent, {end}",
+            "request {} at {}{place}{protocol}: {} {}, Last-Event-ID {id}; {} bytes sent, {end}",
             index + 1,
             Seconds(request.at),
             request.method,

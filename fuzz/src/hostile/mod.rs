@@ -24,9 +24,12 @@
 
 mod case;
 mod catalogue;
+mod certificate;
 mod check;
 mod command;
 mod dialect;
+mod http1;
+mod http2;
 mod judge;
 mod play;
 mod report;

@@ -1,13 +1,10 @@
-//! Plays a script on a connection. Everything has a bound, so that no client keeps the server busy
+//! Plays a script to whoever has asked. Everything has a bound, so that no client keeps the server busy
 //! for ever.
 
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::case::{Act, Script};
 use super::serve::Entry;
@@ -19,52 +16,61 @@ const MAX_TIME: Duration = Duration::from_secs(90);
 const FLOOD_STEP: usize = 256 << 10;
 
 /// How the script ended.
-enum End {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
     Closed,
     Reset,
+    /// With everything else on the connection.
+    Abandoned,
     /// The client was gone before.
     Gone,
 }
 
-pub(super) async fn play(stream: TcpStream, script: &Script, entry: &Entry) {
-    let (reader, writer) = stream.into_split();
-    let mut player = Player { reader, writer, entry };
+/// Where a script's bytes go to: an answer of HTTP/1.1 ([`super::http1`]) or HTTP/2 ([`super::http2`]).
+pub(super) trait Outlet: Send {
+    /// Sends a head; there may be something of the body after it.
+    fn head(&mut self, text: &str) -> impl Future<Output = io::Result<()>> + Send;
+
+    fn send(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// Whether the client goes within this time. What it says is read and forgotten.
+    fn gone_within(&mut self, time: Duration) -> impl Future<Output = bool> + Send;
+
+    /// Says that the connection will be of no more use, where that can be said.
+    fn go_away(&mut self) -> impl Future<Output = ()> + Send;
+
+    fn end(&mut self, end: End) -> impl Future<Output = ()> + Send;
+}
+
+pub(super) async fn play(outlet: impl Outlet, script: &Script, entry: &Entry) {
+    let mut player = Player { outlet, entry };
     let end = timeout(MAX_TIME, player.run(script)).await.unwrap_or(Ok(End::Closed));
-    let is_gone = matches!(end, Ok(End::Gone) | Err(_));
-    let Player { reader, mut writer, .. } = player;
-    if matches!(end, Ok(End::Reset)) {
-        drop(writer.as_ref().set_zero_linger());
-    } else {
-        // A close with bytes unread would be a reset.
-        drop(writer.shutdown().await);
-    }
+    let end = end.unwrap_or(End::Gone);
+    player.outlet.end(end).await;
     entry.update(|request, now| {
         request.played = true;
         request.ended = Some(now);
-        request.ended_by_client = is_gone;
+        request.ended_by_client = end == End::Gone;
     });
-    if let Ok(stream) = reader.reunite(writer) {
-        drop(stream);
-    }
 }
 
-struct Player<'a> {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+struct Player<'a, O> {
+    outlet: O,
     entry: &'a Entry,
 }
 
-impl Player<'_> {
+impl<O: Outlet> Player<'_, O> {
     async fn run(&mut self, script: &Script) -> io::Result<End> {
         for act in &script.0 {
             match act {
                 Act::Head(text) => {
                     let text = self.entry.fill_in(text);
-                    self.send(text.as_bytes()).await?;
+                    self.outlet.head(&text).await?;
+                    self.count(text.len());
                 }
                 Act::Send(bytes) => self.send(bytes).await?,
                 Act::Wait(time) => {
-                    if self.gone_within(*time).await {
+                    if self.outlet.gone_within(*time).await {
                         return Ok(End::Gone);
                     }
                 }
@@ -72,28 +78,33 @@ impl Player<'_> {
                 Act::Ids(count) => self.ids(*count).await?,
                 Act::Hold => {
                     self.entry.update(|request, _| request.played = true);
-                    let is_gone = self.gone_within(MAX_TIME).await;
+                    let is_gone = self.outlet.gone_within(MAX_TIME).await;
                     return Ok(if is_gone { End::Gone } else { End::Closed });
                 }
                 Act::Alive => {
                     self.entry.update(|request, _| request.played = true);
                     // The bound on the whole ends it.
-                    while !self.gone_within(Duration::from_secs(1)).await {
+                    while !self.outlet.gone_within(Duration::from_secs(1)).await {
                         self.send(b":\n").await?;
                     }
                     return Ok(End::Gone);
                 }
                 Act::Reset => return Ok(End::Reset),
+                Act::GoAway => self.outlet.go_away().await,
+                Act::Abandon => return Ok(End::Abandoned),
             }
         }
         Ok(End::Closed)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await?;
-        self.writer.flush().await?;
-        self.entry.update(|request, _| request.sent += bytes.len() as u64);
+        self.outlet.send(bytes).await?;
+        self.count(bytes.len());
         Ok(())
+    }
+
+    fn count(&self, len: usize) {
+        self.entry.update(|request, _| request.sent += len as u64);
     }
 
     async fn flood(&mut self, unit: &[u8], total: u64) -> io::Result<()> {
@@ -117,21 +128,5 @@ impl Player<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether the client goes within this time. What it says is read and forgotten.
-    async fn gone_within(&mut self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut buffer = [0; 512];
-        loop {
-            tokio::select! {
-                read = self.reader.read(&mut buffer) => {
-                    if matches!(read, Ok(0) | Err(_)) {
-                        return true;
-                    }
-                }
-                () = sleep(deadline.saturating_duration_since(Instant::now())) => return false,
-            }
-        }
     }
 }

@@ -2,17 +2,25 @@
 
 use std::time::Duration;
 
+use http::request::Parts;
+
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
+
+/// How much of a body is kept, in bytes.
+pub(super) const MAX_BODY: usize = 1 << 20;
 
 /// A request that a [`Server`](super::Server) has recorded.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools, reason = "these are cells of a record")]
 pub struct Request {
     /// When its head was complete, since the first request of the run.
     pub at: Duration,
     /// Whether it came to the other origin, where redirects lead.
     pub at_other_origin: bool,
+    /// Whether it came by HTTP/2.
+    pub is_http2: bool,
     /// The method.
     pub method: String,
     /// Path and query.
@@ -50,7 +58,7 @@ impl Request {
     /// How long its body is.
     pub(super) fn body_len(&self) -> usize {
         let length = self.header("content-length").and_then(|value| str::from_utf8(value).ok());
-        length.and_then(|value| value.parse().ok()).unwrap_or(0).min(1 << 20)
+        length.and_then(|value| value.parse().ok()).unwrap_or(0).min(MAX_BODY)
     }
 
     /// Reads a head, once it is complete. The rest are the bytes that follow it.
@@ -74,19 +82,33 @@ impl Request {
             let name = String::from_utf8_lossy(&line[..colon]).into_owned();
             Some((name, line[colon + 1..].trim_ascii().to_vec()))
         });
-        let request = Self {
+        let request = Self::new(method, target, headers.collect());
+        Head::Complete(Box::new(request), end + 4)
+    }
+
+    /// What has come by HTTP/2.
+    pub(super) fn by_http2(parts: &Parts, body: Vec<u8>) -> Self {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let headers = parts.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        let request = Self::new(parts.method.as_str(), target, headers.collect());
+        Self { is_http2: true, body, ..request }
+    }
+
+    fn new(method: &str, target: &str, headers: Vec<(String, Vec<u8>)>) -> Self {
+        Self {
             at: Duration::ZERO,
             at_other_origin: false,
+            is_http2: false,
             method: method.to_owned(),
             target: target.to_owned(),
-            headers: headers.collect(),
+            headers,
             body: Vec::new(),
             sent: 0,
             played: false,
             ended: None,
             ended_by_client: false,
-        };
-        Head::Complete(Box::new(request), end + 4)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The server: accepts connections at two origins, plays the scripts, and keeps the record.
+//! The server: accepts connections at three origins, has the scripts played, and keeps the record.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,16 +6,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 
 use super::case::Case;
-use super::catalogue;
-use super::play;
+use super::certificate::Certificate;
+use super::play::{End, Outlet, play};
 use super::request::{Head, Request};
+use super::{catalogue, http2};
+use crate::wire::socket::Socket;
 
 /// Connections at once; others wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -27,22 +29,38 @@ const MAX_RECORDED: usize = 1000;
 const MAX_RUNS: usize = 1000;
 
 /// How long a request may take to arrive.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The path of the authority's certificate.
+const CERTIFICATE: &str = "/ca.pem";
 
 /// After so long without a request or a connection, a run begins anew.
 const RUN_PAUSE: Duration = Duration::from_mins(1);
 
-/// A hostile server on two ports of one address. Dropping it ends all connections.
+/// A hostile server on three ports of one address. Dropping it ends all connections.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     acceptors: Vec<AbortHandle>,
 }
 
+/// Where it listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Where clients begin.
+    Main,
+    /// Where redirects lead.
+    Other,
+    /// Where clients begin by TLS. HTTP/2 is spoken here only.
+    Secure,
+}
+
 #[derive(Debug)]
 pub(super) struct Shared {
     address: SocketAddr,
     other: SocketAddr,
+    secure: SocketAddr,
+    certificate: Certificate,
     cases: HashMap<String, Case>,
     runs: Mutex<HashMap<(String, String), Run>>,
     changed: Notify,
@@ -74,39 +92,47 @@ impl Server {
         Self::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
-    /// Listens at this address, and at a free port of the same host.
+    /// Listens at this address, and at two free ports of the same host.
     ///
     /// # Errors
     ///
-    /// If the address is in use or not of this machine.
+    /// If the address is in use or not of this machine, or no certificate can be made for it.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let main = TcpListener::bind(address).await?;
-        let other = TcpListener::bind(SocketAddr::new(address.ip(), 0)).await?;
+        let free = SocketAddr::new(address.ip(), 0);
+        let (other, secure) = (TcpListener::bind(free).await?, TcpListener::bind(free).await?);
         let shared = Arc::new(Shared {
             address: main.local_addr()?,
             other: other.local_addr()?,
+            secure: secure.local_addr()?,
+            certificate: Certificate::new(address.ip())?,
             cases: catalogue::cases().into_iter().map(|case| (case.id.clone(), case)).collect(),
             runs: Mutex::default(),
             changed: Notify::new(),
         });
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let listeners = [(main, false), (other, true)];
-        let acceptors = listeners.map(|(listener, is_other)| {
-            let accept = accept(Arc::clone(&shared), listener, is_other, Arc::clone(&slots));
+        let listeners = [(main, Origin::Main), (other, Origin::Other), (secure, Origin::Secure)];
+        let acceptors = listeners.map(|(listener, origin)| {
+            let accept = accept(Arc::clone(&shared), listener, origin, Arc::clone(&slots));
             tokio::spawn(accept).abort_handle()
         });
         Ok(Self { shared, acceptors: acceptors.into() })
     }
 
-    /// The address of the origin at which clients begin.
+    /// The address of the origin at which clients begin, but for the cases that need TLS.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// Where a case is served. Each run counts its own requests; any word of letters and digits
+    /// The authority that has signed the server's certificate, in PEM. It is another one for each server.
+    pub fn authority(&self) -> &str {
+        &self.shared.certificate.authority
+    }
+
+    /// Where a case is served: by `https` if it needs TLS. Each run counts its own requests; any word of letters and digits
     /// will do as its name.
     pub fn url(&self, case: &str, run: &str) -> String {
-        self.shared.url(false, case, "", run)
+        self.shared.url(self.shared.origin(case), case, "", run)
     }
 
     /// What has been requested in a run, in order of arrival.
@@ -141,10 +167,49 @@ impl Shared {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn url(&self, other: bool, case: &str, rest: &str, run: &str) -> String {
-        let address = if other { self.other } else { self.address };
+    /// Where clients of a case begin.
+    fn origin(&self, case: &str) -> Origin {
+        let is_secure = self.cases.get(case).is_some_and(|case| case.needs.tls);
+        if is_secure { Origin::Secure } else { Origin::Main }
+    }
+
+    fn url(&self, origin: Origin, case: &str, rest: &str, run: &str) -> String {
+        let (scheme, address) = match origin {
+            Origin::Main => ("http", self.address),
+            Origin::Other => ("http", self.other),
+            Origin::Secure => ("https", self.secure),
+        };
         let query = if run.is_empty() { String::new() } else { format!("?run={run}") };
-        format!("http://{address}/{case}{rest}{query}")
+        format!("{scheme}://{address}/{case}{rest}{query}")
+    }
+
+    /// Answers a request: plays its case, or tells what there is.
+    pub(super) async fn respond(
+        self: &Arc<Self>,
+        mut request: Request,
+        origin: Origin,
+        mut outlet: impl Outlet,
+    ) {
+        request.at_other_origin = origin == Origin::Other;
+        let case = request.case_and_run().0;
+        let is_here = origin == Origin::Other || origin == self.origin(case);
+        if let Some(case) = self.cases.get(case).filter(|_| is_here) {
+            let (entry, number) = self.record(request);
+            return play(outlet, case.script(number), &entry).await;
+        }
+        let (status, text) = match request.target.as_str() {
+            "/" => ("200 OK", index(self)),
+            CERTIFICATE => ("200 OK", self.certificate.authority.clone()),
+            target => ("404 Not Found", format!("there is no case {target} here; see /\n")),
+        };
+        let response = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
+            text.len()
+        );
+        if outlet.head(&response).await.is_ok() {
+            outlet.end(End::Closed).await;
+        }
     }
 
     /// Puts a request on record. Its number counts from 1.
@@ -193,15 +258,16 @@ impl Entry {
     /// Fills in the URLs and dates of a head.
     pub(super) fn fill_in(&self, text: &str) -> String {
         let (case, run) = (&self.key.0, &self.key.1);
+        let own = self.shared.origin(case);
         let soon = std::time::SystemTime::now() + Duration::from_secs(4);
-        text.replace("{self}", &self.shared.url(false, case, "", run))
-            .replace("{next}", &self.shared.url(false, case, "/next", run))
-            .replace("{other}", &self.shared.url(true, case, "/other", run))
+        text.replace("{self}", &self.shared.url(own, case, "", run))
+            .replace("{next}", &self.shared.url(own, case, "/next", run))
+            .replace("{other}", &self.shared.url(Origin::Other, case, "/other", run))
             .replace("{soon}", &httpdate::fmt_http_date(soon))
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: TcpListener, is_other: bool, slots: Arc<Semaphore>) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, origin: Origin, slots: Arc<Semaphore>) {
     let mut connections = JoinSet::new();
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("it is never closed");
@@ -213,39 +279,33 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, is_other: bool, slot
         while connections.try_join_next().is_some() {}
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
-            serve(shared, stream, is_other).await;
+            serve(shared, stream, origin).await;
             drop(slot);
         });
     }
 }
 
-async fn serve(shared: Arc<Shared>, mut stream: TcpStream, is_other: bool) {
+async fn serve(shared: Arc<Shared>, stream: TcpStream, origin: Origin) {
     // Every write is to be a packet of its own, as far as that can be had.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let Ok(Some(mut request)) = timeout(REQUEST_TIMEOUT, read(&mut stream)).await else {
-        return;
+    let mut socket = if origin == Origin::Secure {
+        let accepting = Socket::accept(&shared.certificate.acceptor, stream);
+        let Ok(Ok(socket)) = timeout(REQUEST_TIMEOUT, accepting).await else { return };
+        socket
+    } else {
+        Socket::Plain(stream)
     };
-    request.at_other_origin = is_other;
-    let Some(case) = shared.cases.get(request.case_and_run().0).cloned() else {
-        let (status, text) = match request.target.as_str() {
-            "/" => ("200 OK", index(&shared)),
-            target => ("404 Not Found", format!("there is no case {target}; see /\n")),
-        };
-        let response = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{text}",
-            text.len()
-        );
-        drop(stream.write_all(response.as_bytes()).await);
-        return;
-    };
-    let (entry, number) = shared.record(*request);
-    play::play(stream, case.script(number), &entry).await;
+    if socket.protocol() == Some(b"h2") {
+        return http2::serve(&shared, socket).await;
+    }
+    if let Ok(Some(request)) = timeout(REQUEST_TIMEOUT, read(&mut socket)).await {
+        shared.respond(*request, origin, socket).await;
+    }
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Box<Request>> {
+async fn read(stream: &mut Socket) -> Option<Box<Request>> {
     let mut bytes = Vec::with_capacity(4096);
     loop {
         match Request::parse(&bytes) {
@@ -270,9 +330,12 @@ async fn read(stream: &mut TcpStream) -> Option<Box<Request>> {
 
 fn index(shared: &Shared) -> String {
     let cases = catalogue::cases().into_iter().map(|case| {
-        let url = shared.url(false, &case.id, "", "");
+        let url = shared.url(shared.origin(&case.id), &case.id, "", "");
         format!("\n{} {url}\n  {}\n  {}\n", case.method(), case.title, case.correct)
     });
-    let head = "Each of these misbehaves. Add ?run=ANY-WORD to begin anew.\n";
-    std::iter::once(head.to_owned()).chain(cases).collect()
+    let head = format!(
+        "Each of these misbehaves. Add ?run=ANY-WORD to begin anew. {CERTIFICATE} has the authority of those \
+         with https.\n"
+    );
+    std::iter::once(head).chain(cases).collect()
 }

@@ -1,4 +1,4 @@
-//! A connection's socket: TCP, or TLS on it.
+//! A connection's socket: TCP, or TLS on it, with us at either end.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::target::Target;
 
@@ -40,11 +40,16 @@ impl Socket {
         let connecting = target.trust().connect(target.name(), socket, protocol);
         let connecting = timeout_at(deadline, connecting).await;
         let stream = connecting.unwrap_or_else(|_| Err(late("it does not end the TLS handshake")));
-        Ok(Self::Tls(Box::new(stream?)))
+        Ok(Self::Tls(Box::new(stream?.into())))
+    }
+
+    /// Shakes hands with a client.
+    pub(crate) async fn accept(acceptor: &TlsAcceptor, socket: TcpStream) -> io::Result<Self> {
+        Ok(Self::Tls(Box::new(acceptor.accept(socket).await?.into())))
     }
 
     /// What the server has chosen of what was on offer, by TLS.
-    pub(super) fn protocol(&self) -> Option<&[u8]> {
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),

@@ -1,13 +1,15 @@
 //! A small client of our own that does everything right, except for the one thing it is told to do
-//! wrong. Blocking, on plain sockets, so that nothing in between makes good what it does wrong.
+//! wrong. Blocking, on plain sockets (or TLS on them), so that nothing in between makes good what it does wrong.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::process::exit;
 use std::thread::sleep;
 use std::time::Duration;
 
 use sse_proto::{Decoder, Frame};
+
+pub(crate) mod http2;
+mod tls;
 
 /// What it does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +37,16 @@ pub(crate) enum Fault {
     AnyType,
     /// Waits for ever.
     Patient,
+    /// Takes GOAWAY for the end of the stream.
+    Hasty,
+    /// Takes an end with an error for one that is final.
+    StopsOnError,
+    /// Offers HTTP/1.1 only.
+    Http1,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::None,
         Self::TightLoop,
         Self::NoId,
@@ -51,6 +59,9 @@ impl Fault {
         Self::Repeats,
         Self::AnyType,
         Self::Patient,
+        Self::Hasty,
+        Self::StopsOnError,
+        Self::Http1,
     ];
 
     pub(crate) fn named(name: &str) -> Self {
@@ -65,6 +76,8 @@ pub(crate) struct Task {
     pub(crate) method: String,
     pub(crate) header: String,
     pub(crate) body: String,
+    /// The file with the authority to believe.
+    pub(crate) authority: String,
 }
 
 const MIN_WAIT: Duration = Duration::from_millis(400);
@@ -114,10 +127,10 @@ fn attempt(
         let id = id.filter(|_| fault != Fault::NoId).unwrap_or_default();
         let mut response = Response::get(&url, task, header, id, fault)?;
         if let Some(location) = response.header("location").filter(|_| response.status / 100 == 3) {
-            if !location.starts_with("http://127.") {
+            if !location.starts_with("http://127.") && !location.starts_with("https://127.") {
                 return Ok(After::Stop);
             }
-            if place(location).1 != place(&url).1 && fault != Fault::Leaks {
+            if place(location).authority != place(&url).authority && fault != Fault::Leaks {
                 header = "";
             }
             url = location.to_owned();
@@ -145,18 +158,23 @@ fn attempt(
     Ok(After::Stop)
 }
 
-/// User information, address, path of a URL.
-fn place(url: &str) -> (Option<&str>, &str, &str) {
-    let rest = url.strip_prefix("http://").expect("plain HTTP");
+/// A URL, taken apart.
+struct Place<'a> {
+    is_secure: bool,
+    has_user: bool,
+    authority: &'a str,
+    path: &'a str,
+}
+
+fn place(url: &str) -> Place<'_> {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((user, address)) => (Some(user), address, path),
-        None => (None, authority, path),
-    }
+    let (user, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
+    Place { is_secure: scheme == "https", has_user: !user.is_empty(), authority, path }
 }
 
 struct Response {
-    stream: TcpStream,
+    stream: Box<dyn tls::Stream>,
     status: u16,
     head: String,
     /// What has been read and not been used.
@@ -165,15 +183,16 @@ struct Response {
 
 impl Response {
     fn get(url: &str, task: &Task, header: &str, id: &str, fault: Fault) -> io::Result<Self> {
-        let (user, address, path) = place(url);
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(SILENCE).filter(|_| fault != Fault::Patient))?;
+        let Place { is_secure, has_user, authority: address, path } = place(url);
+        let believed = is_secure.then_some(task.authority.as_str());
+        let silence = Some(SILENCE).filter(|_| fault != Fault::Patient);
+        let mut stream = tls::connect(address, believed, silence)?;
         let mut head = format!(
             "{} {path} HTTP/1.1\r\nHost: {address}\r\nAccept: text/event-stream\r\n\
              Cache-Control: no-cache\r\n",
             task.method
         );
-        if user.is_some() {
+        if has_user {
             head.push_str("Authorization: Basic aG9zdGlsZTpzZWNyZXQ=\r\n");
         }
         if !header.is_empty() {
@@ -261,27 +280,31 @@ impl Response {
             let is_late = fault == Fault::LateCr && held.ends_with(b"\r");
             let kept = if is_late { vec![b'\r'] } else { Vec::new() };
             held.truncate(held.len() - kept.len());
-            let mut frames = decoder.decode(&held);
-            while let Some(frame) = frames.next_frame() {
-                match frame {
-                    Ok(Frame::Event(event)) => {
-                        let line = serde_json::json!({
-                            "event": event.event_type(),
-                            "data": event.data(),
-                            "id": event.last_event_id(),
-                        });
-                        // The test harness may have begun a line.
-                        println!("\n{line}");
-                        if event.event_type() == "stream-error" {
-                            exit(1);
-                        }
-                    }
-                    Ok(Frame::Retry(time)) => *wait = time.clamp(MIN_WAIT, MAX_WAIT),
-                    _ => {}
+            print(decoder, &held, wait);
+            held = kept;
+        }
+    }
+}
+
+/// Prints the events that end in these bytes.
+fn print(decoder: &mut Decoder, bytes: &[u8], wait: &mut Duration) {
+    let mut frames = decoder.decode(bytes);
+    while let Some(frame) = frames.next_frame() {
+        match frame {
+            Ok(Frame::Event(event)) => {
+                let line = serde_json::json!({
+                    "event": event.event_type(),
+                    "data": event.data(),
+                    "id": event.last_event_id(),
+                });
+                // The test harness may have begun a line.
+                println!("\n{line}");
+                if event.event_type() == "stream-error" {
+                    exit(1);
                 }
             }
-            drop(frames);
-            held = kept;
+            Ok(Frame::Retry(time)) => *wait = time.clamp(MIN_WAIT, MAX_WAIT),
+            _ => {}
         }
     }
 }

@@ -27,7 +27,14 @@ fn a_client() {
         let idle = Some(Duration::from_secs(3));
         let [url, header] = ["HOSTILE_URL", "HOSTILE_HEADER"].map(value);
         let [method, body] = ["HOSTILE_METHOD", "HOSTILE_BODY"].map(value);
-        let request = native::Request { url: &url, header: &header, method: &method, body: &body };
+        let authority = value("HOSTILE_CA");
+        let request = native::Request {
+            url: &url,
+            header: &header,
+            method: &method,
+            body: &body,
+            authority: Some(authority.as_str()),
+        };
         let run = native::run(&request, idle);
         let result = runtime.expect("a runtime").block_on(run);
         if let Err(error) = &result {
@@ -40,8 +47,13 @@ fn a_client() {
         method: value("HOSTILE_METHOD"),
         header: value("HOSTILE_HEADER"),
         body: value("HOSTILE_BODY"),
+        authority: value("HOSTILE_CA"),
     };
-    client::run(&task, Fault::named(&fault));
+    let fault = Fault::named(&fault);
+    if task.url.contains("/h2.") && fault != Fault::Http1 {
+        client::http2::run(&task, fault);
+    }
+    client::run(&task, fault);
 }
 
 fn hostile(args: &[&str]) -> Output {
@@ -54,7 +66,7 @@ fn check(fault: &str, cases: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
     let me = env::current_exe().expect("it runs");
     let command = format!(
         "env HOSTILE_FAULT={fault} HOSTILE_URL={{url}} 'HOSTILE_HEADER={{header}}' \
-         HOSTILE_METHOD={{method}} 'HOSTILE_BODY={{body}}' '{}' a_client --exact --ignored --nocapture",
+         HOSTILE_CA={{ca}} HOSTILE_METHOD={{method}} 'HOSTILE_BODY={{body}}' '{}' a_client --exact --ignored --nocapture",
         me.display()
     );
     let folder = tempfile::tempdir().expect("a folder");
@@ -174,7 +186,14 @@ fn an_empty_id_in_the_request_fails_where_there_is_none() {
 
 #[test]
 fn taking_secrets_to_other_origins_fails() {
-    let expected = ["http.redirect-credentials", "http.redirect-cookie", "http.redirect-header"];
+    let expected = [
+        "http.redirect-credentials",
+        "http.redirect-cookie",
+        "http.redirect-header",
+        "http.redirect-downgrade",
+        "http.redirect-downgrade-cookie",
+        "http.redirect-downgrade-header",
+    ];
     fails(Fault::Leaks, &["http"], &expected);
 }
 
@@ -243,7 +262,37 @@ fn reading_whatever_comes_fails() {
 
 #[test]
 fn waiting_for_ever_fails() {
-    fails(Fault::Patient, &["time.stall-headers", "time.drip"], &["time.stall-headers"]);
+    let expected = ["time.stall-headers", "time.stall-start"];
+    fails(Fault::Patient, &[&expected[..], &["time.drip"]].concat(), &expected);
+}
+
+#[test]
+fn taking_goaway_for_the_end_fails() {
+    fails(Fault::Hasty, &["h2"], &["h2.goaway"]);
+}
+
+#[test]
+fn stopping_where_http2_ends_with_an_error_fails() {
+    let expected = ["h2.goaway-cut", "h2.reset", "h2.goaway-before-head"];
+    fails(Fault::StopsOnError, &["h2"], &expected);
+}
+
+#[test]
+fn continuing_half_an_event_of_http2_fails() {
+    fails(Fault::KeepsHalves, &["h2"], &["h2.goaway-cut", "h2.reset"]);
+}
+
+#[test]
+fn keeping_no_id_fails_by_http2_too() {
+    let (_, verdicts) = check("NoId", &["h2"]);
+    assert!(verdicts.iter().all(|(_, verdict)| verdict == "fail"), "{verdicts:?}");
+}
+
+#[test]
+fn who_does_not_speak_http2_is_not_judged_by_it() {
+    let (code, verdicts) = check("Http1", &["h2"]);
+    assert!(verdicts.iter().all(|(_, verdict)| verdict == "skip"), "{verdicts:?}");
+    assert_eq!(code, Some(4));
 }
 
 #[test]
@@ -252,15 +301,17 @@ fn what_was_not_seen_is_not_passed() {
     let report = folder.path().join("report.xml");
     let file = report.to_str().expect("UTF-8");
     // It looks at the URL, and asks nothing.
-    let output = hostile(&["--check", "echo {url}", "--junit", file, "http.204", "post.end"]);
+    let output =
+        hostile(&["--check", "echo {url}", "--junit", file, "http.204", "post.end", "h2.reset"]);
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.contains("inconclusive http.204"), "{text}");
-    assert!(text.ends_with("0 pass, 0 fail, 1 inconclusive, 1 skipped\n"), "{text}");
+    assert!(text.ends_with("0 pass, 0 fail, 1 inconclusive, 2 skipped\n"), "{text}");
     assert!(!text.contains('\u{1b}'), "colours are for terminals: {text}");
     let report = std::fs::read_to_string(report).expect("a report");
     assert!(report.contains("name=\"post.end\" classname=\"hostile.post\""), "{report}");
     assert!(report.contains("the command has no {method} and {body}"), "{report}");
+    assert!(report.contains("the command has no {ca}"), "{report}");
 }
 
 #[test]

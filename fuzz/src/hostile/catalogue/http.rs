@@ -188,13 +188,17 @@ fn redirects() -> Vec<Case> {
 }
 
 fn secrets() -> Vec<Case> {
-    let away = |id, title: &str, name: &'static str| {
+    let away = |id: &str, title: &str, name: &'static str| {
         Case::new(id, title, "CVE-2022-1650", "Follows, if it likes, without the secret; or stops.")
             .on(Script::status("307 Temporary Redirect", "Location: {other}\r\n"))
             .on(Script::stream("data: a\n\n").alive())
             .reach(1)
             .check(Check::Secret(name))
             .watch(3)
+    };
+    let downgrade = |word: &str, with: &str, name: &'static str, value| {
+        let title = format!("A redirect from https to http, with {with}");
+        away(&format!("http.redirect-downgrade{word}"), &title, name).secret(name, value).tls()
     };
     let mut userinfo = away(
         "http.redirect-userinfo",
@@ -218,6 +222,9 @@ fn secrets() -> Vec<Case> {
         )
         .secret("X-Api-Key", "hostile-secret"),
         userinfo,
+        downgrade("", "Authorization", "Authorization", "Bearer hostile-secret"),
+        downgrade("-cookie", "a cookie", "Cookie", "session=hostile-secret"),
+        downgrade("-header", "a key in a header", "X-Api-Key", "hostile-secret"),
     ]
 }
 

@@ -79,6 +79,18 @@ pub(super) fn cases() -> Vec<Case> {
         .check(Check::HangsUp(1))
         .deadline(60),
         Case::new(
+            "time.stall-start",
+            "The head of a stream, and then silence",
+            ADVICE,
+            "Gives up within a minute and comes back.",
+        )
+        .on(Script::stream("").hold())
+        .on(Script::stream("data: a\n\n").hold())
+        .events(&[(M, "a", "")])
+        .check(Check::HangsUp(1))
+        .resumes(2, None)
+        .deadline(65),
+        Case::new(
             "time.stall-body",
             "An event, and then silence",
             ADVICE,
