@@ -1,29 +1,28 @@
 //! What the commands share that talk to others: a runtime, how they end, and arguments that they all have.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+
+use clap::Args;
+
+use crate::wire::tls::{Trust, TrustError};
 
 /// How long tasks may take to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// An error of a command, which is told in a line.
-pub(crate) trait Problem: Display {
-    /// Whether it is only that whoever reads the output (`head -1`) has seen enough.
-    fn is_broken_pipe(&self) -> bool;
-}
-
 /// Does a command's work on a runtime of its own. An error is wrong usage, and told on standard error.
-pub(crate) fn run<P: Problem>(
-    work: impl Future<Output = Result<ExitCode, P>>,
+pub(crate) fn run<E: Error + 'static>(
+    work: impl Future<Output = Result<ExitCode, E>>,
 ) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = match runtime.block_on(work) {
         Ok(code) => code,
-        Err(problem) if problem.is_broken_pipe() => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("sse-fuzz: {problem}");
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sse-fuzz: {error}");
             ExitCode::from(2)
         }
     };
@@ -31,6 +30,34 @@ pub(crate) fn run<P: Problem>(
     // waited for any longer.
     runtime.shutdown_timeout(ENDING);
     Ok(code)
+}
+
+/// Whether it is only that whoever reads the output (`head -1`) has seen enough.
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whose certificates are believed.
+#[derive(Args, Debug)]
+pub(crate) struct Believed {
+    /// Believes the certificates in this PEM file, and those that they have signed, in place of the
+    /// system's
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// Believes any certificate, for servers that have signed their own
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Believed {
+    pub(crate) fn trust(&self) -> Result<Trust, TrustError> {
+        match &self.ca {
+            Some(path) => Trust::authority(path),
+            None if self.insecure => Ok(Trust::anyone()),
+            None => Ok(Trust::default()),
+        }
+    }
 }
 
 /// Reads `Name: value`.

@@ -10,10 +10,10 @@ use clap::Args;
 
 use super::case::Case;
 use super::run::{Finding, Report, Settings, run};
-use crate::command::{self, Problem, header};
+use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
 use crate::probe::finding::shown;
-use crate::probe::{Hook, HookError, Target, TargetError};
+use crate::probe::{Hook, HookError, Target, TargetError, TrustError};
 use crate::report_file::{self, FileError};
 
 /// Sends a server odd requests, and sees whether it bears them
@@ -31,6 +31,8 @@ pub struct Command {
     /// A header for each request, `Name: value`; may be given again. It is in no file
     #[arg(long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
+    #[command(flatten)]
+    believed: Believed,
     /// What the cases are drawn from: the same seed makes the same ones
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -69,6 +71,8 @@ pub struct Command {
 pub(super) enum Error {
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error("--ca: {0}")]
+    Ca(#[from] TrustError),
     #[error("this is for servers on loopback; for {0} say --i-own-target, if that is true")]
     NotMine(String),
     #[error("the command of --start cannot be read ({0}); see to its quotes")]
@@ -81,19 +85,13 @@ pub(super) enum Error {
     NoUrl,
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-impl Problem for Error {
-    fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-}
-
 /// A server that may be treated like this.
-pub(super) fn own(url: &str, i_own_target: bool) -> Result<Target, Error> {
-    let target = Target::new(url)?;
+pub(super) fn own(url: &str, believed: &Believed, i_own_target: bool) -> Result<Target, Error> {
+    let target = Target::new(url)?.trusting(believed.trust()?);
     if target.is_loopback() || i_own_target {
         Ok(target)
     } else {
@@ -112,7 +110,7 @@ impl Command {
     }
 
     async fn run_here(&self) -> Result<ExitCode, Error> {
-        let target = own(&self.url, self.i_own_target)?;
+        let target = own(&self.url, &self.believed, self.i_own_target)?;
         let settings = Settings {
             headers: self.header.clone(),
             publish: self.publish.as_deref().map(Hook::command).transpose()?,

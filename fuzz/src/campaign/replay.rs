@@ -10,7 +10,7 @@ use clap::Args;
 use super::command::{Error, describe, own};
 use super::reproducer::Reproducer;
 use super::subject::Subject;
-use crate::command::{self, header};
+use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
 use crate::probe::finding::shown;
 
@@ -27,6 +27,8 @@ pub struct Replay {
     /// A header for each request, `Name: value`; may be given again
     #[arg(long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
+    #[command(flatten)]
+    believed: Believed,
     /// How long an answer may take, in milliseconds
     #[arg(long, value_name = "MS", default_value = "3000",
         value_parser = clap::value_parser!(u64).range(50..=60_000))]
@@ -50,7 +52,7 @@ impl Replay {
         let (reproducer, cases) = Reproducer::read(&self.file)?;
         let of_file = reproducer.as_ref().map(|reproducer| reproducer.url.as_str());
         let url = self.url.as_deref().or(of_file).ok_or(Error::NoUrl)?;
-        let target = own(url, self.i_own_target)?;
+        let target = own(url, &self.believed, self.i_own_target)?;
         let patience = Duration::from_millis(self.patience);
         let subject = Subject::new(target, self.header.clone(), patience);
         let interruption = Interruption::new()?;

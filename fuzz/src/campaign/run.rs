@@ -117,9 +117,6 @@ pub async fn run(
     let lock = || report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     *lock() = Report { url: target.shown(), seed: settings.seed, ..Report::default() };
     let fail = |problem: String| lock().problem = Some(problem);
-    if target.is_https() {
-        return fail("https is not spoken yet; try the server behind its proxy".to_owned());
-    }
     let mut subject = Subject::new(target, settings.headers.clone(), settings.patience);
     subject.hook = settings.publish.clone();
     subject.start = settings.start.clone();

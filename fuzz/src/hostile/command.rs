@@ -13,7 +13,7 @@ use super::catalogue;
 use super::check::{self, Client, CommandError};
 use super::report;
 use super::serve::Server;
-use crate::command::{self, Problem};
+use crate::command;
 use crate::interruption::Interruption;
 use crate::report_file::{self, FileError};
 use crate::verdict::Summary;
@@ -66,14 +66,8 @@ enum Error {
     Listen(SocketAddr, io::Error),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-impl Problem for Error {
-    fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
 }
 
 impl Command {

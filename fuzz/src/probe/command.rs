@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::TrustError;
 use super::catalogue::checks;
 use super::expected::{self, NoSuchCheck};
 use super::publish::{Hook, HookError};
@@ -15,8 +16,7 @@ use super::report::{self, Report, html, terminal};
 use super::run::{RunError, chosen, run};
 use super::settings::{Profile, Settings};
 use super::target::{Target, TargetError};
-use super::{Trust, TrustError};
-use crate::command::{self, Problem, header};
+use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
 use crate::report_file::{self, FileError};
 
@@ -51,13 +51,8 @@ pub struct Command {
     /// name; may be given again
     #[arg(long, value_name = "HEADER", value_parser = header)]
     second_header: Vec<(String, String)>,
-    /// Believes the certificates in this PEM file, and those that they have signed, in place of the
-    /// system's
-    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
-    ca: Option<PathBuf>,
-    /// Believes any certificate, for servers that have signed their own
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    believed: Believed,
     /// Sends this with POST, as JSON, in place of GET
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
@@ -156,14 +151,8 @@ enum Error {
     Expected(#[from] NoSuchCheck),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
+    #[error("{0}")]
     Io(#[from] io::Error),
-}
-
-impl Problem for Error {
-    fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
 }
 
 impl Command {
@@ -188,7 +177,7 @@ impl Command {
         }
         chosen(&names)?;
         let urls = self.words.iter().filter(is_url);
-        let trust = self.trust()?;
+        let trust = self.believed.trust()?;
         let target = |url: &String| Target::new(url).map(|target| target.trusting(trust.clone()));
         let targets = urls.map(target).collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() && self.merge.is_empty() {
@@ -245,14 +234,6 @@ impl Command {
         let codes: Vec<u8> = codes.collect();
         let code = [3, 1, 0, 4].into_iter().find(|code| codes.contains(code)).unwrap_or(4);
         Ok(ExitCode::from(code))
-    }
-
-    fn trust(&self) -> Result<Trust, TrustError> {
-        match &self.ca {
-            Some(path) => Trust::authority(path),
-            None if self.insecure => Ok(Trust::anyone()),
-            None => Ok(Trust::default()),
-        }
     }
 
     fn known_failures(&self) -> Result<Vec<String>, Error> {

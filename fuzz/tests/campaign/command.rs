@@ -6,6 +6,7 @@ use std::process::Output;
 use tokio::process::Command;
 
 use crate::faulty::{Fault, Server};
+use crate::secure::Front;
 
 async fn sse_fuzz(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sse-fuzz"));
@@ -48,6 +49,30 @@ async fn a_finding_is_a_file_that_can_be_replayed_until_it_is_mended() {
     assert_eq!(code(&["replay", &file, &mended.url("/events")]).await, Some(0), "it is mended");
     assert_eq!(code(&["replay", &file, "http://127.0.0.1:1/"]).await, Some(3));
     assert_eq!(code(&["replay", &file, "http://192.0.2.1/"]).await, Some(2));
+}
+
+#[tokio::test]
+async fn by_tls_a_finding_is_found_and_replayed_by_who_is_believed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("findings").to_str().expect("UTF-8").to_owned();
+    let server = Server::start(Fault::Percent).await;
+    let front = Front::start("none", server.address).await;
+    let url = front.url("/events?channel=test");
+    let own = front.certificate();
+    let own = own.to_str().expect("UTF-8");
+    let fuzz = ["fuzz", &url, "--cases", "200", "--out", &out];
+    let output = sse_fuzz(&fuzz).await;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("its certificate is not believed") && said.contains("--ca"), "{said}");
+    let output = sse_fuzz(&[&fuzz[..], &["--ca", own]].concat()).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let file = format!("{out}/server-error-query.json");
+    assert_eq!(code(&["replay", &file, "--ca", own]).await, Some(1), "it is still there");
+    assert_eq!(code(&["replay", &file, "--insecure"]).await, Some(1));
+    assert_eq!(code(&["replay", &file]).await, Some(3));
+    assert_eq!(code(&["replay", &file, "--ca", "/nonexistent"]).await, Some(2));
+    assert_eq!(code(&["fuzz", &url, "--ca", own, "--insecure"]).await, Some(2));
 }
 
 #[tokio::test]

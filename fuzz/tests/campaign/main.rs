@@ -3,14 +3,18 @@
 
 mod command;
 mod faulty;
+#[path = "../probe/secure.rs"]
+#[allow(dead_code, reason = "the probe's tests need more of it")]
+mod secure;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faulty::{Fault, Server};
+use secure::Certified;
 use sse_fuzz::campaign::{Case, Finding, Kind, Raw, Report, Settings, run};
-use sse_fuzz::probe::Target;
-use sse_server::http::{self, HttpConfig};
+use sse_fuzz::probe::{Target, Trust};
+use sse_server::http::{self, HttpConfig, Operations, Tls};
 use sse_server::hub::Hub;
 use sse_server::storage::{MemoryStorage, NewEvent};
 use tokio::net::TcpListener;
@@ -27,8 +31,12 @@ fn settings(cases: u64) -> Settings {
 }
 
 async fn fuzzed(url: &str, settings: &Settings) -> Report {
+    fuzzed_at(Target::new(url).expect("a URL"), settings).await
+}
+
+async fn fuzzed_at(target: Target, settings: &Settings) -> Report {
     let report = Mutex::new(Report::default());
-    run(Target::new(url).expect("a URL"), settings, &report, |_| {}).await;
+    run(target, settings, &report, |_| {}).await;
     report.into_inner().expect("no panic")
 }
 
@@ -103,13 +111,26 @@ async fn nothing_is_found_where_there_is_nothing_and_the_number_of_requests_is_b
 
 #[tokio::test]
 async fn nothing_is_found_in_our_server() {
+    nothing_is_found_in_ours(1000, None).await;
+}
+
+#[tokio::test]
+async fn nothing_is_found_in_our_server_by_tls() {
+    nothing_is_found_in_ours(300, Some(Certified::new())).await;
+}
+
+async fn nothing_is_found_in_ours(cases: u64, certified: Option<Certified>) {
     let hub = Hub::new(Arc::new(MemoryStorage::new()));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let router = http::router(hub.clone(), HttpConfig::new("token"));
+    let open = |files: &Certified| Tls::open(&files.certificate(), &files.key());
+    let tls = certified.as_ref().map(|files| open(files).expect("they fit"));
+    let operations = Operations::default().tls(tls);
+    let config = HttpConfig::new("token").operations(operations.clone());
+    let router = http::router(hub.clone(), config);
     let publisher = hub.clone();
     let serving = tokio::spawn(async move {
-        http::serve(listener, router, &hub, std::future::pending()).await;
+        http::serve_with(listener, router, &hub, &operations, std::future::pending()).await;
     });
     let publishing = tokio::spawn(async move {
         let event = NewEvent::new("test", "message", "tick");
@@ -117,8 +138,14 @@ async fn nothing_is_found_in_our_server() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    let url = format!("http://{address}/events/?channel=test");
-    let report = fuzzed(&url, &settings(1000)).await;
+    let scheme = if certified.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://localhost:{}/events/?channel=test", address.port());
+    let mut target = Target::new(&url).expect("a URL");
+    if let Some(files) = &certified {
+        target = target.trusting(Trust::authority(&files.certificate()).expect("one"));
+    }
+    let report = fuzzed_at(target, &settings(cases)).await;
+    assert_eq!(report.cases, cases);
     assert!(report.findings.is_empty() && report.problem.is_none(), "{report:#?}");
     publishing.abort();
     serving.abort();
