@@ -1,6 +1,7 @@
 //! Two servers, as processes, that append to one channel at full speed: no id twice, no hole, and all
 //! readers of both see the same in the order of the ids.
 
+mod port;
 mod server;
 mod services;
 mod traffic;

@@ -1,6 +1,7 @@
 //! The operator's backend is asked, remembered, and missed.
 
 mod access;
+mod port;
 mod server;
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use port::Port;
 use serde_json::json;
 use server::{Server, TOKEN, send, within};
 use sse_server::http;
@@ -72,27 +74,23 @@ async fn decide(
 }
 
 /// Serves the backend, until the sender is dropped.
-async fn serve(
-    backend: &Arc<Backend>,
-    address: &str,
-) -> (String, tokio::sync::oneshot::Sender<()>) {
-    let listener = TcpListener::bind(address).await.expect("a port");
-    let address = listener.local_addr().expect("bound").to_string();
+async fn serve(backend: &Arc<Backend>, port: &Port) -> tokio::sync::oneshot::Sender<()> {
+    let listener = TcpListener::bind(port.to_string()).await.expect("it is held for this");
     let router = Router::new().route("/auth/", any(decide)).with_state(backend.clone());
     let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
     tokio::spawn(async move {
         let hub = Hub::new(Arc::new(NoStorage::new()));
         http::serve(listener, router, &hub, async { drop(ended.await) }).await;
     });
-    (address, shutdown)
+    shutdown
 }
 
-async fn with(address: &str, more: &str) -> (Server, tempfile::TempDir) {
+async fn with(port: &Port, more: &str) -> (Server, tempfile::TempDir) {
     configured(&format!(
         "[[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n\
          [[access.rules]]\nchannel = \"user-{{user}}\"\nallow = \"authenticated\"\n\
          [[access.rules]]\nchannel = \"room-*\"\nallow = \"backend\"\n\
-         [access.forward-auth]\nurl = \"http://{address}/auth/?site=x\"\n{more}\n"
+         [access.forward-auth]\nurl = \"http://{port}/auth/?site=x\"\n{more}\n"
     ))
     .await
 }
@@ -109,8 +107,9 @@ fn session(name: &str) -> String {
 #[tokio::test]
 async fn the_backend_says_who_may_read() {
     let backend = Arc::new(Backend::default());
-    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
-    let (server, _folder) = with(&address, "").await;
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "").await;
     for (headers, channels, expected) in [
         (String::new(), &["room-1"][..], no_credentials()),
         (session("one"), &["room-1"], Answer::Opened),
@@ -131,8 +130,9 @@ async fn the_backend_says_who_may_read() {
 #[tokio::test]
 async fn the_backend_gets_the_chosen_headers_and_the_channels() {
     let backend = Arc::new(Backend::default());
-    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
-    let (server, _folder) = with(&address, "headers = [\"cookie\", \"x-tenant\"]").await;
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "headers = [\"cookie\", \"x-tenant\"]").await;
     let headers =
         format!("{}X-Tenant: t\r\nX-Other: o\r\nAuthorization: Basic x\r\n", session("all"));
     let found = get(&server, &["room-1", "news", "room-%26%3D%C3%A9"], &headers).await;
@@ -149,8 +149,9 @@ async fn the_backend_gets_the_chosen_headers_and_the_channels() {
 #[tokio::test]
 async fn an_answer_is_remembered_for_those_who_ask_the_same() {
     let backend = Arc::new(Backend::default());
-    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
-    let (server, _folder) = with(&address, "cache = \"1h\"\ncache-size = 2").await;
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "cache = \"1h\"\ncache-size = 2").await;
     let asked = || backend.asked.load(Ordering::SeqCst);
     for _ in 0..5 {
         assert_eq!(get(&server, &["room-1"], &session("one")).await, Answer::Opened);
@@ -161,7 +162,7 @@ async fn an_answer_is_remembered_for_those_who_ask_the_same() {
     assert_eq!(asked(), 3, "another question");
     assert_eq!(get(&server, &["room-1"], &session("one")).await, Answer::Opened);
     assert_eq!(asked(), 4, "only two are remembered");
-    let (forgetful, _folder) = with(&address, "cache = \"0s\"").await;
+    let (forgetful, _folder) = with(&port, "cache = \"0s\"").await;
     let before = asked();
     for _ in 0..3 {
         assert_eq!(get(&forgetful, &["room-1"], &session("one")).await, Answer::Opened);
@@ -172,8 +173,9 @@ async fn an_answer_is_remembered_for_those_who_ask_the_same() {
 #[tokio::test]
 async fn whoever_cannot_be_asked_about_is_not_let_in() {
     let backend = Arc::new(Backend::default());
-    let (address, running) = serve(&backend, "127.0.0.1:0").await;
-    let (server, _folder) = with(&address, "timeout = \"200ms\"\ncache = \"0s\"").await;
+    let port = Port::reserve();
+    let running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "timeout = \"2s\"\ncache = \"0s\"").await;
     let unavailable = Answer::Status(503, String::new());
     for status in [1, 2, 3, 302, 404, 500, 503] {
         backend.status.store(status, Ordering::SeqCst);
@@ -183,17 +185,18 @@ async fn whoever_cannot_be_asked_about_is_not_let_in() {
     backend.status.store(0, Ordering::SeqCst);
     assert_eq!(get(&server, &["room-1"], &session("all")).await, Answer::Opened);
     drop(running);
-    until_refused(&address).await;
+    until_refused(&port).await;
     assert_eq!(get(&server, &["room-1"], &session("all")).await, unavailable);
-    let (_, _running) = serve(&backend, &address).await;
+    let _running = serve(&backend, &port).await;
     let back =
         async { while get(&server, &["room-1"], &session("all")).await != Answer::Opened {} };
     within("the backend to be asked again", back).await;
 }
 
-async fn until_refused(address: &str) {
+async fn until_refused(port: &Port) {
+    let address = port.to_string();
     let refused = async {
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
+        while tokio::net::TcpStream::connect(&address).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
@@ -203,10 +206,11 @@ async fn until_refused(address: &str) {
 #[tokio::test]
 async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
     let backend = Arc::new(Backend::default());
-    let (address, running) = serve(&backend, "127.0.0.1:0").await;
-    let (patient, _folder) = with(&address, "recheck = \"50ms\"\npatience = \"1h\"").await;
+    let port = Port::reserve();
+    let running = serve(&backend, &port).await;
+    let (patient, _folder) = with(&port, "recheck = \"50ms\"\npatience = \"1h\"").await;
     let (strict, _other) =
-        with(&address, "recheck = \"50ms\"\npatience = \"300ms\"\ncache = \"0s\"").await;
+        with(&port, "recheck = \"50ms\"\npatience = \"300ms\"\ncache = \"0s\"").await;
     let path = "/events/?channel=room-1";
     let mut lasting = patient.get(path, &session("one")).await;
     lasting.opening().await;
@@ -215,7 +219,7 @@ async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
     let mut public = strict.get("/events/?channel=news", &session("one")).await;
     public.opening().await;
     drop(running);
-    until_refused(&address).await;
+    until_refused(&port).await;
     let seen = ending.body().await;
     assert_eq!(
         seen,
@@ -231,10 +235,11 @@ async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
 #[tokio::test]
 async fn what_the_backend_takes_back_ends_a_stream_when_told_and_when_not() {
     let backend = Arc::new(Backend::default());
-    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
     // Remembered for longer than the test lasts: only a change makes it forget.
-    let (told, _folder) = with(&address, "cache = \"1h\"\nrecheck = \"1h\"").await;
-    let (looking, _other) = with(&address, "cache = \"10ms\"\nrecheck = \"50ms\"").await;
+    let (told, _folder) = with(&port, "cache = \"1h\"\nrecheck = \"1h\"").await;
+    let (looking, _other) = with(&port, "cache = \"10ms\"\nrecheck = \"50ms\"").await;
     let path = "/events/?channel=room-1";
     let mut of_told = told.get(path, &session("one")).await;
     of_told.opening().await;
@@ -268,9 +273,10 @@ async fn what_the_backend_takes_back_ends_a_stream_when_told_and_when_not() {
 #[tokio::test]
 async fn tokens_and_the_backend_go_together() {
     let backend = Arc::new(Backend::default());
-    let (address, _running) = serve(&backend, "127.0.0.1:0").await;
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
     let jwt = format!("[access.jwt]\nsecret = {SECRET:?}");
-    let (server, _folder) = with(&address, &jwt).await;
+    let (server, _folder) = with(&port, &jwt).await;
     let of_u9 = bearer(&token(json!({"sub": "u9"})));
     assert_eq!(get(&server, &["user-u9"], &of_u9).await, Answer::Opened);
     let both = format!("{of_u9}{}", session("one"));

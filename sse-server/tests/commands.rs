@@ -1,12 +1,14 @@
 //! What the program does beside serving, as people run it.
 
 mod access;
+mod port;
 mod server;
 
 use std::process::Stdio;
 
 use access::{SECRET, configured, keys};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use port::Port;
 use serde_json::{Value, json};
 use server::{Server, TOKEN, binary, within};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -87,8 +89,8 @@ async fn publish_says_what_is_wrong_and_whether_it_is_worth_another_try() {
     assert!(code == 1 && error.starts_with("error: the server answers 401: "), "{error}");
     assert!(!error.contains("wrong"), "{error}");
     drop(server);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-    let nobody = format!("http://{}", free.expect("a port"));
+    let port = Port::reserve();
+    let nobody = format!("http://{port}");
     let (code, _, error) =
         run(command(&["publish", "a", "1", "--url", &nobody, "--token", "x"]), "").await;
     assert!(code == 3 && error.contains("onnection refused"), "{code} {error}");

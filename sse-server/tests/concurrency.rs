@@ -4,6 +4,7 @@
 //! the first read and live delivery, a page replayed twice, a reset told twice, channels that start
 //! over while another one pages, events overtaking each other, and the rest of a burst dropped.
 
+mod port;
 mod server;
 
 use std::collections::HashMap;

@@ -1,6 +1,7 @@
 //! Pages of other origins: which of them may read what, errors included.
 
 mod access;
+mod port;
 mod server;
 
 use access::{SECRET, bearer, configured, token};

@@ -1,6 +1,7 @@
 //! Streams where the file of settings puts them, with the channels that the place says.
 
 mod access;
+mod port;
 mod server;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod access;
 mod hostile;
+mod port;
 mod server;
 
 use std::collections::BTreeSet;

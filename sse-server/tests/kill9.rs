@@ -4,6 +4,7 @@
 //! --kills 1000 --seed 7` is the comfortable way. Moments of kills and of the operating system are
 //! not repeatable, so the same seed makes the same choices, not the same run.
 
+mod port;
 mod server;
 mod traffic;
 

@@ -2,6 +2,7 @@
 //! a second time.
 
 mod instances;
+mod port;
 mod services;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! `messages_types`: events of other types do not come, and yet the position goes on.
 
 mod access;
+mod port;
 mod server;
 
 use std::fmt::Write as _;

@@ -2,6 +2,7 @@
 //! connected, and who can no longer be served right is told.
 
 mod instances;
+mod port;
 mod services;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! The live page, in a real browser, against a real server process.
 
 mod browser;
+mod port;
 mod server;
 
 use std::env;

@@ -1,5 +1,6 @@
 //! The program: starting, failing to start, stopping, and going on when the disk does not.
 
+mod port;
 mod server;
 
 use std::process::Stdio;

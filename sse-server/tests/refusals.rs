@@ -1,6 +1,7 @@
 //! What is not possible is refused with a status, a word and a sentence, and costs nobody else
 //! anything.
 
+mod port;
 mod server;
 
 use serde_json::Value;

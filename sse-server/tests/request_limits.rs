@@ -1,6 +1,7 @@
 //! Requests that are too large are refused by the name of the limit, and those that just fit are not.
 
 mod access;
+mod port;
 mod server;
 
 use access::configured;

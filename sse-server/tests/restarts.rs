@@ -5,6 +5,7 @@
 
 #[allow(dead_code, reason = "only a part of it is needed here")]
 mod browser;
+mod port;
 mod server;
 
 use std::env;

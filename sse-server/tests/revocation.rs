@@ -1,6 +1,7 @@
 //! Whose permission is gone is shown out, on every instance, and nobody else is.
 
 mod access;
+mod port;
 mod server;
 mod services;
 

@@ -5,6 +5,7 @@
 //! `SSE_SEED` sets the random choices.
 
 mod access;
+mod port;
 mod server;
 mod services;
 

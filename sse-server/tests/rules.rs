@@ -1,6 +1,7 @@
 //! What the file says about readers and publishers: checked when it is read, and kept to by the server.
 
 mod access;
+mod port;
 mod server;
 
 use access::{Answer, answer, bearer, configured, keys, refused};

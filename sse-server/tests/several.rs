@@ -2,6 +2,7 @@
 //! every instance gets all, in order.
 
 mod instances;
+mod port;
 mod services;
 
 use std::collections::HashSet;

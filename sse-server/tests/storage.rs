@@ -1,5 +1,6 @@
 //! Every storage, put to the checks that any storage has to pass, and what is particular to each.
 
+mod port;
 mod services;
 
 use std::path::PathBuf;
@@ -197,13 +198,11 @@ async fn postgres_tables_of_a_later_version_are_left_alone() {
 
 #[tokio::test]
 async fn a_wrong_address_is_told_at_once() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = free.local_addr().expect("bound").port();
-    drop(free);
-    let error = PostgresStorage::open(&format!("postgres://127.0.0.1:{port}/x")).await;
+    let nobody = port::Port::reserve();
+    let error = PostgresStorage::open(&format!("postgres://{nobody}/x")).await;
     let error = error.expect_err("nobody is there").to_string();
     assert!(error.starts_with("connect: "), "{error}");
-    let url = format!("redis://127.0.0.1:{port}");
+    let url = format!("redis://{nobody}");
     let error = RedisStorage::open(&url, Retention::default()).await;
     let error = error.expect_err("nobody is there").to_string();
     assert!(error.starts_with("connect: "), "{error}");

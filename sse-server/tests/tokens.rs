@@ -1,6 +1,7 @@
 //! Who has a token that holds gets in, and nobody else does.
 
 mod access;
+mod port;
 mod server;
 
 use access::{

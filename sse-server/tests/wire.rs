@@ -1,5 +1,6 @@
 //! The bytes of the protocol, against a real server process.
 
+mod port;
 mod server;
 
 use server::Server;

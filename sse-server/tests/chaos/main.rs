@@ -10,6 +10,8 @@
 //! those of the operating system, so the same seed makes the same choices, not the same run.
 
 mod door;
+#[path = "../port/mod.rs"]
+mod port;
 #[path = "../server/mod.rs"]
 mod server;
 #[path = "../services/mod.rs"]

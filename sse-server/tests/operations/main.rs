@@ -1,5 +1,7 @@
 //! What whoever runs a server relies on: limits, slow readers, ends, numbers, TLS, the log.
 
+#[path = "../port/mod.rs"]
+mod port;
 #[path = "../server/mod.rs"]
 mod server;
 

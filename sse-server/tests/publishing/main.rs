@@ -6,6 +6,8 @@ mod access;
 mod instances;
 mod lines;
 mod once;
+#[path = "../port/mod.rs"]
+mod port;
 #[path = "../server/mod.rs"]
 mod server;
 #[path = "../services/mod.rs"]

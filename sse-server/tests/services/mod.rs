@@ -7,7 +7,6 @@ mod rabbitmq;
 
 use std::env;
 use std::io::{self, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +16,8 @@ use std::time::Duration;
 use rabbitmq::Ports;
 use sqlx::{Connection, PgConnection};
 use sse_server::relay::AmqpRelay;
+
+use crate::port::Port;
 
 /// The URL of a PostgreSQL database that is empty, and nobody else's.
 pub async fn postgres() -> Option<String> {
@@ -60,6 +61,8 @@ pub fn variable(name: &str) -> Option<String> {
 pub struct Own {
     folder: tempfile::TempDir,
     ports: Ports,
+    // Only to be dropped.
+    _held: [Port; 3],
     kind: Kind,
     child: Option<Child>,
 }
@@ -89,11 +92,10 @@ impl Own {
 
     async fn new(kind: Kind) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let free = || TcpListener::bind("127.0.0.1:0").expect("a free port");
-        // All at once, so that they differ.
-        let free = [free(), free(), free()];
-        let [amqp, nodes, epmd] = free.map(|it| it.local_addr().expect("it has an address").port());
-        let mut this = Self { folder, ports: Ports { amqp, nodes, epmd }, kind, child: None };
+        let held = [Port::reserve(), Port::reserve(), Port::reserve()];
+        let [amqp, nodes, epmd] = held.each_ref().map(Port::number);
+        let ports = Ports { amqp, nodes, epmd };
+        let mut this = Self { folder, ports, _held: held, kind, child: None };
         if let Kind::Postgres { folder } = &this.kind {
             let mut initdb = this.as_user("postgres", &format!("{folder}/initdb"));
             initdb.arg("-D").arg(this.folder.path().join("data"));
@@ -163,7 +165,8 @@ impl Own {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_mins(1), answers).await.expect("it answers");
+        // RabbitMQ takes several seconds, and many more beside others.
+        tokio::time::timeout(Duration::from_mins(3), answers).await.expect("it answers");
     }
 
     /// Stops it at once. It cannot say goodbye; what PostgreSQL has committed is kept.
