@@ -243,6 +243,7 @@ async fn markup_is_shown_as_text() {
     let query = form_urlencoded::byte_serialize(markup.as_bytes()).collect::<String>();
     browser.open(&server.url(&format!("/events/?channel={query}"))).await;
     browser.until_shown("#channels", markup).await;
+    browser.until_shown("#state", "Open").await;
     let elements = "return document.body.querySelectorAll('img, b, #events script').length";
     for event in [
         json!({"channel": markup, "event": markup, "text": markup}),

@@ -81,17 +81,23 @@ async fn seen_across_kills(
     (seen().await, last)
 }
 
-/// Stands in for a server that is away: answers the next request with 503.
+/// Stands in for a server that is away: answers the page's next request with 503.
 async fn refuse_one(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.expect("the port is free");
     let work = async {
-        let (mut socket, _) = listener.accept().await?;
-        let mut request = [0; 4096];
-        let _ = socket.read(&mut request).await?;
-        let answer =
-            b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        socket.write_all(answer).await?;
-        socket.shutdown().await
+        loop {
+            let (mut socket, _) = listener.accept().await?;
+            let mut request = [0; 4096];
+            let len = socket.read(&mut request).await.unwrap_or(0);
+            // Others on this machine ask new ports for `/`.
+            if !request[..len].starts_with(b"GET /events/") {
+                continue;
+            }
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+                           Connection: close\r\n\r\n";
+            socket.write_all(answer).await?;
+            return socket.shutdown().await;
+        }
     };
     within("the page to ask again", work).await.expect("the page reads the answer");
 }

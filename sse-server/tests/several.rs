@@ -234,5 +234,10 @@ async fn a_message_in_the_format_of_django_eventstream_reaches_readers() {
     stored.cmd("PUBLISH").arg("events_channel").arg(reliable.to_string()).ignore();
     stored.query_async::<()>(&mut connection).await.expect("stored");
     let expected = ("message".to_owned(), format!("{channel}:1"), "{\"a\": 2}".to_owned());
-    assert_eq!(reader.next().await, expected);
+    let mut next = reader.next().await;
+    while next.0 == "greeting" {
+        // One of those that were published until the first one arrived.
+        next = reader.next().await;
+    }
+    assert_eq!(next, expected);
 }

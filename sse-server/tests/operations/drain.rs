@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::server::{Response, Server, TOKEN, connect, until, within};
 
@@ -43,9 +44,7 @@ async fn requests_under_way_are_finished_and_nobody_else_is_let_in() {
         event.len()
     );
     publisher.write_all(head.as_bytes()).await.expect("it reads");
-    let mut go_on = [0; 25];
-    let reading = tokio::io::AsyncReadExt::read_exact(&mut publisher, &mut go_on);
-    within("the server to want the body", reading).await.expect("it goes on");
+    wants_body(&mut publisher).await;
     let mut health = connect(server.address).await;
     health.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n").await.expect("it reads");
     until("both are there", async || server.metric("connections").await >= 4.0).await;
@@ -53,10 +52,7 @@ async fn requests_under_way_are_finished_and_nobody_else_is_let_in() {
     let idle = connect(server.address).await;
     server.signal("-TERM");
     stream.until("retry: ").await;
-    until("it listens no more", async || {
-        tokio::net::TcpStream::connect(server.address).await.is_err()
-    })
-    .await;
+    until("it listens no more", async || TcpStream::connect(server.address).await.is_err()).await;
     health.write_all(b"\r\n").await.expect("it reads");
     let mut health = within("an answer", Response::read(health)).await;
     assert_eq!(health.status, 503);
@@ -72,16 +68,22 @@ async fn requests_under_way_are_finished_and_nobody_else_is_let_in() {
     stream.until("id: a:1\ndata: 1\n\n").await;
 }
 
+/// Waits until a request has been read up to its body.
+async fn wants_body(socket: &mut TcpStream) {
+    let mut go_on = [0; 25];
+    within("the server to want the body", socket.read_exact(&mut go_on)).await.expect("it goes on");
+}
+
 /// A server with a request that never finishes.
-async fn busy(flags: &[&str]) -> (Server, tokio::net::TcpStream) {
+async fn busy(flags: &[&str]) -> (Server, TcpStream) {
     let server = Server::start(flags).await;
     let mut socket = connect(server.address).await;
     let head = format!(
         "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
-         Content-Length: 100\r\n\r\n"
+         Expect: 100-continue\r\nContent-Length: 100\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.expect("it reads");
-    until("it is there", async || server.metric("connections").await >= 2.0).await;
+    wants_body(&mut socket).await;
     (server, socket)
 }
 

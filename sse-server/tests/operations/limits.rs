@@ -20,7 +20,7 @@ async fn whoever_comes_when_all_connections_are_taken_hears_which_limit_it_is() 
     let server = Server::start(&["--max-connections", "3"]).await;
     let mut streams = Vec::new();
     for _ in 0..3 {
-        let mut stream = server.get("/events/?channel=a", "").await;
+        let mut stream = server.admitted("/events/?channel=a", "").await;
         stream.opening().await;
         streams.push(stream);
     }
@@ -44,9 +44,9 @@ async fn whoever_comes_when_all_connections_are_taken_hears_which_limit_it_is() 
 #[tokio::test]
 async fn one_address_gets_no_more_connections_than_its_share() {
     let server = Server::start(&["--max-per-address", "2"]).await;
-    let mut first = server.get("/events/?channel=a", "").await;
+    let mut first = server.admitted("/events/?channel=a", "").await;
     first.opening().await;
-    let mut second = server.get("/events/?channel=a", "").await;
+    let mut second = server.admitted("/events/?channel=a", "").await;
     second.opening().await;
     let (error, message) = refused(server.get("/events/?channel=a", "").await).await;
     assert_eq!(error, "too-many-connections");
@@ -98,14 +98,14 @@ async fn behind_a_trusted_proxy_streams_count_for_those_it_speaks_for() {
 #[tokio::test]
 async fn without_trusted_proxies_nobody_can_claim_another_address() {
     let server = Server::start(&["--max-per-address", "1"]).await;
-    let mut stream = server.get("/events/?channel=a", "X-Forwarded-For: 192.0.2.1\r\n").await;
+    let mut stream = server.admitted("/events/?channel=a", "X-Forwarded-For: 192.0.2.1\r\n").await;
     stream.opening().await;
     refused(server.get("/events/?channel=a", "X-Forwarded-For: 192.0.2.2\r\n").await).await;
 }
 
 #[tokio::test]
 async fn whoever_does_not_finish_the_head_of_a_request_is_cut_off() {
-    let server = Server::start(&["--head-timeout", "300ms"]).await;
+    let server = Server::start(&["--head-timeout", "1s"]).await;
     for start in [&b""[..], b"G", b"PR", b"GET /events/?channel=a HTTP/1.1\r\nHost: x\r\n"] {
         let mut socket = connect(server.address).await;
         socket.write_all(start).await.expect("it reads");
