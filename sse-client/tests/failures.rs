@@ -4,7 +4,7 @@ mod server;
 
 use std::time::Duration;
 
-use server::{Server, config, data, end, run};
+use server::{Server, config, data, end, nobody, run};
 use sse_client::{Closed, EventSource, Failure, Item, State};
 
 async fn closed_by(answer: &str) -> (Closed, String) {
@@ -94,7 +94,7 @@ fn status_503_is_tried_again_when_the_server_says() {
 fn a_head_that_never_comes_is_not_waited_for() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.builder().connect_timeout(Duration::from_millis(100));
+        let builder = server.builder().connect_timeout(Duration::from_secs(1));
         let mut source = builder.build().expect("a valid set-up");
         let mut mute = server.answer(&mut source, "").await;
         let _connection = server.open(&mut source, "data: a\n\n").await;
@@ -106,10 +106,7 @@ fn a_head_that_never_comes_is_not_waited_for() {
 #[test]
 fn a_refused_connection_is_named_with_its_cause() {
     run(async {
-        // A port that was free a moment ago.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        drop(listener);
+        let (_nobody, port) = nobody();
         let url = format!("http://u:secret@127.0.0.1:{port}/events?t=secret");
         let mut source = EventSource::builder(url)
             .config(config().max_failures(Some(2)))

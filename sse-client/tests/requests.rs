@@ -5,7 +5,7 @@ mod server;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use server::{Server, config, data, end, item, refusal, run, silent_end, while_polled};
+use server::{Server, config, data, end, item, nobody, refusal, run, silent_end, while_polled};
 use sse_client::reqwest::Method;
 use sse_client::reqwest::header::{AUTHORIZATION, HeaderMap};
 use sse_client::{
@@ -118,9 +118,7 @@ fn the_caller_can_allow_what_a_server_is_known_to_do() {
 #[test]
 fn a_request_that_found_no_server_counts_as_unsent() {
     run(async {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        drop(listener);
+        let (_nobody, port) = nobody();
         let (sender, mut stages) = tokio::sync::mpsc::unbounded_channel();
         let mut source = EventSource::post(format!("http://127.0.0.1:{port}/events"))
             .decide(move |outcome| {

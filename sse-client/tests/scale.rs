@@ -58,9 +58,14 @@ async fn serve() -> (SocketAddr, mpsc::UnboundedReceiver<TcpStream>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            if read_request(&mut stream).await.is_some_and(|head| head.contains("GET /events ")) {
-                drop(sender.send(stream));
-            }
+            let sender = sender.clone();
+            // Nobody waits for others, who may look at a new port and say nothing.
+            tokio::spawn(async move {
+                let head = read_request(&mut stream).await;
+                if head.is_some_and(|head| head.contains("GET /events ")) {
+                    drop(sender.send(stream));
+                }
+            });
         }
     });
     (address, receiver)

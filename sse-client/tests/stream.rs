@@ -311,7 +311,7 @@ fn a_program_that_stood_still_does_not_blame_the_server() {
         }
     });
     run(async {
-        let idle_timeout = Duration::from_millis(200);
+        let idle_timeout = Duration::from_secs(1);
         let mut source = EventSource::builder(url)
             .config(config().idle_timeout(Some(idle_timeout)))
             .build()
@@ -351,7 +351,7 @@ fn it_is_a_stream_for_the_usual_combinators() {
 fn silence_leads_to_a_new_connection() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.builder().idle_timeout(Some(Duration::from_millis(100)));
+        let builder = server.builder().idle_timeout(Some(Duration::from_millis(500)));
         let mut source = builder.build().expect("a valid set-up");
         let mut silent = server.open(&mut source, "id: 1\ndata: a\n\n").await;
         assert_eq!(data(&mut source).await, "a");

@@ -6,18 +6,28 @@ use std::time::Duration;
 
 use sse_client::{Backoff, Builder, Error, EventSource, Item, SessionConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 pub(crate) const OPEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-/// Runs a test; nothing in it may take longer than this.
+/// How long a test may take, also on a machine that has much else to do. None waits for it unless it fails.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Runs a test, within the deadline.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let done =
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), test).await });
+    let done = runtime.block_on(async { tokio::time::timeout(DEADLINE, test).await });
     done.expect("done within the deadline");
+}
+
+/// A port at which nobody listens for as long as this is kept: bound, it is given to nobody else.
+pub(crate) fn nobody() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = socket.local_addr().expect("bound").port();
+    (socket, port)
 }
 
 /// Tries again quickly, so that tests do.
