@@ -49,7 +49,7 @@ export const ok = (condition, about) => {
 };
 
 /** Waits until a condition holds. */
-export const until = async (about, condition, time = 10000) => {
+export const until = async (about, condition, time = 45000) => {
   // By a clock that no test turns.
   const deadline = Date.now() + time;
   for (;;) {
