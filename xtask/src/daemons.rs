@@ -3,8 +3,10 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,8 +19,9 @@ use signal_hook::iterator::Signals;
 
 use crate::process::TICK;
 
-/// How long all of them together may take to start. RabbitMQ takes longest, several seconds.
-const READY_WITHIN: Duration = Duration::from_secs(90);
+/// How long all of them together may take to start. RabbitMQ takes longest: several seconds, and many more
+/// on a machine that has much else to do.
+const READY_WITHIN: Duration = Duration::from_mins(4);
 /// How long one may take to end before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -71,8 +74,7 @@ impl Daemons {
     /// None yet. The folder is in the system's place for such, since that of cargo's target may be one
     /// which other users cannot enter.
     pub(crate) fn new(name: &str) -> io::Result<Self> {
-        let folder = env::temp_dir().join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&folder)?;
+        let folder = new_folder(&env::temp_dir(), name)?;
         let running =
             Running { folder: folder.clone(), daemons: Vec::new(), guest: None, last: None };
         let running = Arc::new(Mutex::new(running));
@@ -246,7 +248,78 @@ fn kill(signal: &str, target: &str) {
     let _ = kill.status();
 }
 
-/// A port that was free a moment ago.
+/// Makes a folder of this name, with something after it that makes it the only one. Another of this
+/// process's number may have been left behind.
+fn new_folder(place: &Path, name: &str) -> io::Result<PathBuf> {
+    let mut number = 0;
+    loop {
+        let folder = place.join(format!("{name}-{}-{number}", std::process::id()));
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| folder),
+        }
+    }
+}
+
+/// Below those that systems give to whoever asks for any port, so that nobody is given one of these between
+/// our look at it and the daemon's.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port of the loopback address that is free, and stays so but for others who ask for just this one. It is
+/// never the same twice.
 pub(crate) fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    static NEXT: Mutex<Option<u16>> = Mutex::new(None);
+    let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut port = next.unwrap_or_else(|| {
+        // Others may be looking too: each begins somewhere else.
+        let random = RandomState::new().build_hasher().finish();
+        let offset = random % PORTS.len() as u64;
+        PORTS.start + u16::try_from(offset).expect("there are fewer ports")
+    });
+    for _ in PORTS {
+        let candidate = port;
+        port = if port + 1 < PORTS.end { port + 1 } else { PORTS.start };
+        if is_free(candidate) {
+            *next = Some(port);
+            return Ok(candidate);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "there is no free port"))
+}
+
+/// By IPv6 too, which some daemons speak unasked; unless this machine does not.
+fn is_free(port: u16) -> bool {
+    let is_taken = |host: IpAddr| {
+        let bound = TcpListener::bind((host, port));
+        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    !is_taken(Ipv4Addr::LOCALHOST.into()) && !is_taken(Ipv6Addr::LOCALHOST.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_left_behind_is_passed_over() {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let first = new_folder(place.path(), "x").expect("made");
+        let second = new_folder(place.path(), "x").expect("made");
+        assert!(first.is_dir() && second.is_dir() && first != second);
+    }
+
+    #[test]
+    fn free_ports_differ_and_are_none_that_systems_give_away() {
+        let ports: Vec<_> = (0..50).map(|_| free_port().expect("a port")).collect();
+        let mut distinct = ports.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), ports.len());
+        for port in ports {
+            assert!(PORTS.contains(&port));
+            // If this fails, somebody else has it by now.
+            let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            assert!(!is_free(port));
+        }
+    }
 }
