@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::case::{Case, Check};
 use super::judge::{self, Judgement, Memory, Observation, Printed, Verdict, judge};
+use super::request::Request;
 use super::serve::Server;
 
 /// How long a command may take until its first request: some are compiled first.
@@ -25,6 +26,9 @@ const START_UP: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_millis(300);
 
 const TICK: Duration = Duration::from_millis(20);
+
+/// After so long without taking anything of a flood, a client takes no more.
+const STALLED: Duration = Duration::from_secs(5);
 
 /// How often the memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -189,6 +193,7 @@ struct Running {
     exit: Option<(ExitStatus, Instant)>,
     requests: usize,
     changed: Instant,
+    flood: Flood,
     is_silent: bool,
 }
 
@@ -211,6 +216,7 @@ impl Running {
             exit: None,
             requests: 0,
             changed: Instant::now(),
+            flood: Flood::default(),
             is_silent: false,
         })
     }
@@ -241,6 +247,7 @@ impl Running {
             self.requests = requests.len();
             self.changed = Instant::now();
         }
+        self.flood.look(&requests, Instant::now());
         let measures = case.checks.iter().any(|check| matches!(check, Check::Memory(_)));
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
         if measures && !requests.is_empty() && is_due {
@@ -271,11 +278,12 @@ impl Running {
         if judge::is_lost(case, seen) {
             return true;
         }
+        let is_late = elapsed > case.deadline && !self.flood.goes_on(Instant::now());
         let Some(reached) = seen.requests.get(case.reach - 1) else {
-            return elapsed > case.deadline;
+            return is_late;
         };
         let is_watched = elapsed.saturating_sub(reached.at) >= case.watch;
-        let is_over = elapsed > case.deadline && is_watched;
+        let is_over = is_late && is_watched;
         let is_quiet = case.watch > Duration::ZERO || self.changed.elapsed() >= QUIET;
         is_over
             || (is_watched && is_quiet && reached.played)
@@ -291,6 +299,32 @@ impl Running {
         };
         let text = String::from_utf8_lossy(&text);
         text.lines().take(8).map(|line| format!("standard error: {line}")).collect()
+    }
+}
+
+/// What clients take of floods. On a machine that is busy with other things that takes long; who still takes
+/// something is no later than the machine.
+#[derive(Debug, Default)]
+struct Flood {
+    sent: u64,
+    /// When something was last taken of one that has not ended.
+    taken: Option<Instant>,
+}
+
+impl Flood {
+    fn look(&mut self, requests: &[Request], now: Instant) {
+        let sent = requests.iter().map(|request| request.sent).sum();
+        let is_on = requests.iter().any(|request| request.is_flooded && request.ended.is_none());
+        if !is_on {
+            self.taken = None;
+        } else if self.taken.is_none() || sent != self.sent {
+            self.taken = Some(now);
+        }
+        self.sent = sent;
+    }
+
+    fn goes_on(&self, now: Instant) -> bool {
+        self.taken.is_some_and(|taken| now - taken < STALLED)
     }
 }
 
@@ -391,5 +425,41 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::request::Head;
+
+    fn request(sent: u64) -> Request {
+        let Head::Complete(request, _) = Request::parse(b"GET / HTTP/1.1\r\n\r\n") else {
+            panic!("a head")
+        };
+        Request { sent, is_flooded: true, ..*request }
+    }
+
+    #[test]
+    fn a_flood_goes_on_for_as_long_as_something_of_it_is_taken() {
+        let mut flood = Flood::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!flood.goes_on(start), "there is none");
+        for seconds in (0..100).step_by(4) {
+            flood.look(&[request(seconds)], at(seconds));
+            assert!(flood.goes_on(at(seconds + 4)));
+        }
+        flood.look(&[request(96)], at(100));
+        assert!(!flood.goes_on(at(102)), "nothing is taken any more");
+        flood.look(&[request(97)], at(103));
+        assert!(flood.goes_on(at(104)));
+        let mut ended = request(98);
+        ended.ended = Some(Duration::ZERO);
+        flood.look(&[ended], at(104));
+        assert!(!flood.goes_on(at(104)), "its connection has ended");
+        let over = Request { is_flooded: false, ..request(99) };
+        flood.look(&[over], at(105));
+        assert!(!flood.goes_on(at(105)), "it is over");
     }
 }

@@ -10,7 +10,7 @@ use super::case::{Act, Script};
 use super::serve::Entry;
 
 /// The longest that a connection lasts.
-const MAX_TIME: Duration = Duration::from_secs(90);
+const MAX_TIME: Duration = Duration::from_mins(5);
 
 /// How much of a flood is written before the record says so.
 const FLOOD_STEP: usize = 256 << 10;
@@ -74,8 +74,16 @@ impl<O: Outlet> Player<'_, O> {
                         return Ok(End::Gone);
                     }
                 }
-                Act::Flood { unit, total } => self.flood(unit, *total).await?,
-                Act::Ids(count) => self.ids(*count).await?,
+                Act::Flood { unit, total } => {
+                    self.entry.update(|request, _| request.is_flooded = true);
+                    self.flood(unit, *total).await?;
+                    self.entry.update(|request, _| request.is_flooded = false);
+                }
+                Act::Ids(count) => {
+                    self.entry.update(|request, _| request.is_flooded = true);
+                    self.ids(*count).await?;
+                    self.entry.update(|request, _| request.is_flooded = false);
+                }
                 Act::Hold => {
                     self.entry.update(|request, _| request.played = true);
                     let is_gone = self.outlet.gone_within(MAX_TIME).await;

@@ -31,6 +31,8 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Bytes of the response that have been written.
     pub sent: u64,
+    /// The server is sending as much as the client takes.
+    pub(super) is_flooded: bool,
     /// The server has done all that its script says, but for keeping the connection open.
     pub played: bool,
     /// When the connection ended.
@@ -105,6 +107,7 @@ impl Request {
             headers,
             body: Vec::new(),
             sent: 0,
+            is_flooded: false,
             played: false,
             ended: None,
             ended_by_client: false,
