@@ -25,7 +25,7 @@ async fn a_finding_is_a_file_that_can_be_replayed_until_it_is_mended() {
     let out = folder.path().join("findings");
     let [out, json] = [out, folder.path().join("report.json")];
     let path = |path: &PathBuf| path.to_str().expect("UTF-8").to_owned();
-    let server = Server::start(Fault::Percent).await;
+    let server = Server::start(Fault::Percent);
     let url = server.url(&format!("/events?channel=test&token={SECRET}"));
     let header = format!("Authorization: Bearer {SECRET}");
     let (out_dir, report) = (path(&out), path(&json));
@@ -45,7 +45,7 @@ async fn a_finding_is_a_file_that_can_be_replayed_until_it_is_mended() {
     assert!(texts[0].contains("sse-fuzz replay"), "{}", texts[0]);
 
     assert_eq!(code(&["replay", &file, &url]).await, Some(1), "it is still there");
-    let mended = Server::start(Fault::None).await;
+    let mended = Server::start(Fault::None);
     assert_eq!(code(&["replay", &file, &mended.url("/events")]).await, Some(0), "it is mended");
     assert_eq!(code(&["replay", &file, "http://127.0.0.1:1/"]).await, Some(3));
     assert_eq!(code(&["replay", &file, "http://192.0.2.1/"]).await, Some(2));
@@ -55,7 +55,7 @@ async fn a_finding_is_a_file_that_can_be_replayed_until_it_is_mended() {
 async fn by_tls_a_finding_is_found_and_replayed_by_who_is_believed() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("findings").to_str().expect("UTF-8").to_owned();
-    let server = Server::start(Fault::Percent).await;
+    let server = Server::start(Fault::Percent);
     let front = Front::start("none", server.address).await;
     let url = front.url("/events?channel=test");
     let own = front.certificate();
@@ -81,7 +81,7 @@ async fn a_request_that_was_saved_can_be_replayed() {
     let file = folder.path().join("request");
     let text = file.to_str().expect("UTF-8");
     std::fs::write(&file, "GET /events?% HTTP/1.1\r\nHost: x\r\n\r\n").expect("writable");
-    let server = Server::start(Fault::Percent).await;
+    let server = Server::start(Fault::Percent);
     let url = server.url("/events");
     let output = sse_fuzz(&["replay", text, &url]).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -94,7 +94,7 @@ async fn a_request_that_was_saved_can_be_replayed() {
 
 #[tokio::test]
 async fn wrong_usage_and_servers_that_are_not_there_have_their_exit_codes() {
-    let server = Server::start(Fault::None).await;
+    let server = Server::start(Fault::None);
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("findings").to_str().expect("UTF-8").to_owned();
     let args = ["--cases", "20", "--out", &out];

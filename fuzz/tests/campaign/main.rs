@@ -49,7 +49,7 @@ fn only(report: &Report) -> &Finding {
 }
 
 async fn found(fault: Fault) -> (Kind, Vec<Case>) {
-    let server = Server::start(fault).await;
+    let server = Server::start(fault);
     // Whoever hangs is waited for.
     let patience = Duration::from_millis(if fault == Fault::Hang { 200 } else { 1000 });
     let settings = Settings { patience, ..settings(400) };
@@ -101,7 +101,7 @@ async fn a_request_that_is_left_unanswered_is_found() {
 
 #[tokio::test]
 async fn nothing_is_found_where_there_is_nothing_and_the_number_of_requests_is_bounded() {
-    let server = Server::start(Fault::None).await;
+    let server = Server::start(Fault::None);
     let report = fuzzed(&server.url("/events"), &settings(300)).await;
     assert!(report.findings.is_empty() && report.problem.is_none(), "{report:#?}");
     assert_eq!(report.cases, 300);

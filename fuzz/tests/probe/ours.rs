@@ -65,6 +65,7 @@ impl Ours {
             }),
             aggressive: true,
             wait: Duration::from_secs(4),
+            deadline: Duration::from_mins(10),
             ..Settings::default()
         };
         run(target("/events/?channel=test"), settings, |_| {}).await.expect("there are such checks")

@@ -79,8 +79,12 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     } else {
         format!("{opening}{first}")
     };
-    if !opening.is_empty() && body.write(opening.as_bytes()).await.is_err() {
-        return;
+    if !opening.is_empty() {
+        // Not held, so that the first byte is in time whatever else is.
+        body.holds_count = holds - 1;
+        if body.write(opening.as_bytes()).await.is_err() {
+            return;
+        }
     }
     if let Some(echo) = echo(fault, request)
         && body.write(&[b":", &echo[..], b"\n\n"].concat()).await.is_err()
