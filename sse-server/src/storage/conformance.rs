@@ -34,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use tokio::task::JoinHandle;
 
 use super::{NewEvent, Storage};
 pub use requests::{
@@ -245,6 +246,7 @@ pub async fn what_is_visible_has_no_holes(subject: &dyn Subject) {
     let storage = subject.open().await;
     let mut at = 0;
     while at < APPENDERS * EVENTS {
+        let are_over = appending.iter().all(JoinHandle::is_finished);
         let head = head(&*storage, &name).await;
         let page = read(&*storage, &name, at, 1000).await;
         let ids: Vec<_> = page.iter().map(|(id, _)| *id).collect();
@@ -252,11 +254,16 @@ pub async fn what_is_visible_has_no_holes(subject: &dyn Subject) {
         assert_eq!(ids, dense, "read after {at}");
         at += ids.len() as u64;
         assert!(at >= head, "the head is {head}, but events can be read only up to {at}");
+        if are_over {
+            // All of it is there, or one of them has failed and says why.
+            break;
+        }
         tokio::task::yield_now().await;
     }
     for appending in appending {
         appending.await.expect("appended");
     }
+    assert_eq!(at, APPENDERS * EVENTS, "all can be read");
 }
 
 /// Events that have expired are not read any more; the head stays, and ids go on from it.

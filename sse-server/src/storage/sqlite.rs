@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, Sqlite, SqliteConnection, Transaction};
+use tokio::time::{Instant, sleep};
 
 use super::requests::{json, users_of};
 use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
@@ -49,8 +52,22 @@ const UPGRADE: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// How long to wait for another process that has locked the file, before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait for another process that has locked the file and does nothing, before giving up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait at most for others that take turns: on a busy disk each may take seconds.
+const TURN_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a second in the
+/// end, and who appends all the time leaves moments only.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The longest pause before it is looked again; and how long a process that knows of others leaves the lock
+/// to them, so that they find it free.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long others that had the lock are reckoned with.
+const CONTENDED: Duration = Duration::from_secs(1);
 
 /// Keeps events in a file, in write-ahead-log mode.
 ///
@@ -58,8 +75,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// of the process, of the system, and a power cut. Readers never wait for the writer.
 #[derive(Debug)]
 pub struct SqliteStorage {
-    /// One connection: SQLite has one writer at a time, and waiting here is fair.
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
 }
 
@@ -77,23 +93,81 @@ impl SqliteStorage {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let writer = SqlitePoolOptions::new()
+        let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // Not before it has been made: that takes locks of its own.
+            .after_connect(|connection, _| {
+                let look = format!("PRAGMA busy_timeout = {}", LOOK.as_millis());
+                Box::pin(async move { connection.execute(AssertSqlSafe(look)).await.map(drop) })
+            })
             .connect_with(options.clone())
             .await
             .map_err(failed("open"))?;
-        prepare(&writer).await?;
+        let writer = Writer { pool, seen: Mutex::default() };
+        prepare(writer.begin().await.map_err(failed("write to the file"))?).await?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
         Ok(Self { writer, readers })
     }
 }
 
-async fn prepare(writer: &SqlitePool) -> Result<(), StorageError> {
-    let mut connection = writer.acquire().await.map_err(failed("open"))?;
-    let mut transaction =
-        connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed("write to the file"))?;
+/// What writes, in turn with other processes.
+#[derive(Debug)]
+struct Writer {
+    /// One connection: SQLite has one writer at a time, and waiting here is fair.
+    pool: SqlitePool,
+    /// When another process was last seen to have the lock.
+    seen: Mutex<Option<Instant>>,
+}
+
+impl Writer {
+    /// Begins with the write lock: if it cannot be had, nothing has been done.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        let start = Instant::now();
+        // Since when nobody has done anything, as far as can be seen.
+        let (mut since, mut version) = (start, None);
+        if self.seen().is_some_and(|seen| seen.elapsed() < CONTENDED) {
+            sleep(PAUSE).await;
+        }
+        loop {
+            match self.pool.begin_with("BEGIN IMMEDIATE").await {
+                Err(error)
+                    if is_busy(&error)
+                        && since.elapsed() < BUSY_TIMEOUT
+                        && start.elapsed() < TURN_TIMEOUT =>
+                {
+                    *self.seen() = Some(Instant::now());
+                    let now = self.version().await;
+                    if now.is_some() && now != version {
+                        (since, version) = (Instant::now(), now);
+                    }
+                    // Those who wait look at ever different times, so that each is lucky soon.
+                    sleep(PAUSE.mul_f64(fastrand::f64())).await;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    /// Another one whenever another process has committed something, if it can be told.
+    async fn version(&self) -> Option<i64> {
+        sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await.ok()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether another process has a lock. The lowest byte of a code is the kind of error.
+fn is_busy(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+async fn prepare(mut transaction: Transaction<'static, Sqlite>) -> Result<(), StorageError> {
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut *transaction)
         .await
@@ -201,9 +275,7 @@ async fn append_once(
 impl Storage for SqliteStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
         let failed = failed("append");
-        let mut connection = self.writer.acquire().await.map_err(failed)?;
-        // Taking the write lock first means that nothing has been done if it cannot be had.
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut transaction = self.writer.begin().await.map_err(failed)?;
         let ids = append(&mut transaction, events).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(ids)
@@ -211,8 +283,7 @@ impl Storage for SqliteStorage {
 
     async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
         let failed = failed("append");
-        let mut connection = self.writer.acquire().await.map_err(failed)?;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut transaction = self.writer.begin().await.map_err(failed)?;
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
             outcomes.push(append_once(&mut transaction, batch).await?);
@@ -260,6 +331,8 @@ impl Storage for SqliteStorage {
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+        let failed = failed("trim");
+        let mut transaction = self.writer.begin().await.map_err(failed)?;
         let mut trimmed = 0;
         for delete in [
             "DELETE FROM event
@@ -270,15 +343,18 @@ impl Storage for SqliteStorage {
             let done = sqlx::query(delete)
                 .bind(i64::try_from(limit - trimmed).unwrap_or(i64::MAX))
                 .bind(milliseconds(before))
-                .execute(&self.writer)
+                .execute(&mut *transaction)
                 .await
-                .map_err(failed("trim"))?;
+                .map_err(failed)?;
             trimmed += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
         }
+        transaction.commit().await.map_err(failed)?;
         Ok(trimmed)
     }
 
     async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+        let failed = failed("trim");
+        let mut transaction = self.writer.begin().await.map_err(failed)?;
         // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
         let done = sqlx::query(
             "DELETE FROM event WHERE seq IN (
@@ -288,16 +364,17 @@ impl Storage for SqliteStorage {
         )
         .bind(i64::try_from(keep).unwrap_or(i64::MAX))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .execute(&self.writer)
+        .execute(&mut *transaction)
         .await
-        .map_err(failed("trim"))?;
+        .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
     async fn close(&self) {
         self.readers.close().await;
         // The last connection to close moves the write-ahead log into the file and removes it.
-        self.writer.close().await;
+        self.writer.pool.close().await;
     }
 }
 
