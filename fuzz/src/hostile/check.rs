@@ -307,24 +307,38 @@ impl Running {
 #[derive(Debug, Default)]
 struct Flood {
     sent: u64,
-    /// When something was last taken of one that has not ended.
+    /// Since when there is one.
+    began: Option<Instant>,
+    /// When something was last taken of it.
     taken: Option<Instant>,
+    /// How long its end may lie in buffers: as long again as it took to be sent.
+    read_by: Option<Instant>,
 }
 
 impl Flood {
     fn look(&mut self, requests: &[Request], now: Instant) {
         let sent = requests.iter().map(|request| request.sent).sum();
         let is_on = requests.iter().any(|request| request.is_flooded && request.ended.is_none());
-        if !is_on {
+        if is_on {
+            self.began.get_or_insert(now);
+            if self.taken.is_none() || sent != self.sent {
+                self.taken = Some(now);
+            }
+        } else {
             self.taken = None;
-        } else if self.taken.is_none() || sent != self.sent {
-            self.taken = Some(now);
+            let is_open = requests.iter().any(|request| request.ended.is_none());
+            self.read_by = match self.began.take() {
+                Some(began) => Some(now + (now - began)),
+                None => self.read_by,
+            }
+            .filter(|_| is_open);
         }
         self.sent = sent;
     }
 
     fn goes_on(&self, now: Instant) -> bool {
         self.taken.is_some_and(|taken| now - taken < STALLED)
+            || self.read_by.is_some_and(|time| now < time)
     }
 }
 
@@ -458,8 +472,10 @@ mod tests {
         ended.ended = Some(Duration::ZERO);
         flood.look(&[ended], at(104));
         assert!(!flood.goes_on(at(104)), "its connection has ended");
+        flood.look(&[request(99)], at(110));
         let over = Request { is_flooded: false, ..request(99) };
-        flood.look(&[over], at(105));
-        assert!(!flood.goes_on(at(105)), "it is over");
+        flood.look(&[over], at(120));
+        assert!(flood.goes_on(at(129)), "its end may lie in buffers");
+        assert!(!flood.goes_on(at(130)), "but not for longer than it took");
     }
 }
