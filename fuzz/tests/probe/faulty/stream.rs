@@ -188,7 +188,7 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
                 }
             }
         }
-        if began.elapsed() > Duration::from_mins(2) {
+        if began.elapsed() > Duration::from_mins(10) {
             return;
         }
     }
