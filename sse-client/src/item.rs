@@ -1,6 +1,6 @@
 //! What an event source delivers.
 
-use sse_proto::Event;
+use sse_proto::{DecodeError, Event};
 
 use crate::error::Error;
 
@@ -39,12 +39,13 @@ impl Item {
 }
 
 /// Copies what the session lends. `None` for a kind of item that this version does not know.
-pub(crate) fn owned(item: sse_proto::Item<'_>) -> Option<Result<Item, Error>> {
+pub(crate) fn owned(item: Result<sse_proto::Item<'_>, DecodeError>) -> Option<Result<Item, Error>> {
     match item {
-        sse_proto::Item::Event(event) => Some(Ok(Item::Event(event.into_owned()))),
-        sse_proto::Item::Reset { channels } => Some(Ok(Item::Reset { channels })),
-        sse_proto::Item::Error(event) => Some(Err(Error::Event(event.into_owned()))),
-        sse_proto::Item::Comment(comment) => Some(Ok(Item::Comment(comment.to_owned()))),
-        _ => None,
+        Ok(sse_proto::Item::Event(event)) => Some(Ok(Item::Event(event.into_owned()))),
+        Ok(sse_proto::Item::Reset { channels }) => Some(Ok(Item::Reset { channels })),
+        Ok(sse_proto::Item::Error(event)) => Some(Err(Error::Event(event.into_owned()))),
+        Ok(sse_proto::Item::Comment(comment)) => Some(Ok(Item::Comment(comment.to_owned()))),
+        Ok(_) => None,
+        Err(error) => Some(Err(error.into())),
     }
 }

@@ -14,7 +14,8 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Url};
-use sse_proto::{Event, Session, SessionConfig, State};
+use self_cell::self_cell;
+use sse_proto::{Chunk, Event, Session, SessionConfig, State};
 use tokio::time::{Instant, Sleep};
 
 use self::queue::Queue;
@@ -49,9 +50,9 @@ pub struct EventSource {
     looks: u8,
     /// When the last of them is due.
     next_look: Duration,
-    /// What has arrived and has not been read yet: the rest of a chunk.
-    unread: Bytes,
-    /// What has been read and not been delivered yet.
+    /// What has arrived and has not been read to its end yet.
+    arrived: Option<Arrived>,
+    /// What is to be delivered before anything of that.
     items: Queue,
     /// The last event ID of the request that is on its way.
     sent_id: Option<HeaderValue>,
@@ -65,6 +66,16 @@ pub struct EventSource {
     max_error_body: usize,
     controls: Controls,
     is_over: bool,
+}
+
+self_cell! {
+    /// Bytes of the body, and how far they have been read. An event is read when it is asked for, and
+    /// copied once, from here to where it is delivered.
+    struct Arrived {
+        owner: Bytes,
+        #[covariant]
+        dependent: Chunk,
+    }
 }
 
 /// What is being waited for besides time.
@@ -122,7 +133,7 @@ impl EventSource {
         max_error_body: usize,
     ) -> Self {
         let mut session = Session::new(config, fastrand::u64(..));
-        session.set_last_event_id(last_event_id.clone());
+        session.set_last_event_id(last_event_id);
         Self {
             session,
             url: transport::shown(&target.url),
@@ -134,8 +145,8 @@ impl EventSource {
             until: Some(Duration::ZERO),
             looks: 0,
             next_look: Duration::ZERO,
-            unread: Bytes::new(),
-            items: Queue::new(last_event_id),
+            arrived: None,
+            items: Queue::default(),
             sent_id: None,
             id_withheld: false,
             cause: None,
@@ -178,7 +189,7 @@ impl EventSource {
     /// Store it after what was delivered has been dealt with, or that may be missing after a crash.
     /// The `id` of a `stream-error` does not count, since nothing can be resumed from it.
     pub fn last_event_id(&self) -> Option<&str> {
-        self.items.last_event_id()
+        self.items.last_event_id(&self.session)
     }
 
     /// The URL of the last response, after redirects; at first that of the request. Without user
@@ -235,22 +246,20 @@ impl EventSource {
         if self.is_over || matches!(self.session.state(), State::Closed(_)) {
             return;
         }
-        while !self.unread.is_empty() {
-            self.read_piece();
-        }
+        self.read_all();
         self.session.reconnect(self.now());
         self.step();
     }
 }
 
 impl EventSource {
-    /// The next item, if it is an event that has been read already. This is nearly all that is ever run,
-    /// and small enough to be put in place where it is called.
+    /// The next item, if it is an event that has arrived already. This is nearly all that is ever run, and
+    /// small enough to be put in place where it is called.
     #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
     #[inline(always)]
     pub(crate) fn ready_event(&mut self) -> Option<Event<'static>> {
         self.obey();
-        self.deliver_event()
+        if self.items.is_empty() { self.read_event() } else { None }
     }
 
     /// Goes on until there is an item.
@@ -258,14 +267,19 @@ impl EventSource {
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
         for _ in 0..CHUNKS_PER_POLL {
             self.obey();
-            if let Some(item) = self.deliver() {
+            if let Some(item) = self.items.pop() {
                 return Poll::Ready(Some(item));
             }
             if self.is_over {
                 return Poll::Ready(None);
             }
-            if !self.unread.is_empty() {
-                self.read_piece();
+            if self.arrived.is_some() {
+                if let Some(event) = self.read_event() {
+                    return Poll::Ready(Some(Ok(Item::Event(event))));
+                }
+                if self.items.is_empty() {
+                    self.finish_chunk();
+                }
             } else if self.poll_wire(cx).is_pending()
                 && self.poll_time(cx).is_pending()
                 && !self.controls.listen(cx)

@@ -5,8 +5,8 @@ mod server;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use server::{Server, config, data, end, refusal, run, silent_end, while_polled};
-use sse_client::{Backoff, Closed, Error, EventSource, Failure, Status};
+use server::{Server, config, data, end, item, refusal, run, silent_end, while_polled};
+use sse_client::{Backoff, Closed, Error, EventSource, Failure, Item, Status};
 
 #[test]
 fn it_can_be_used_wherever_a_stream_can() {
@@ -113,13 +113,36 @@ fn an_open_stream_is_dropped_to_reconnect_and_what_has_come_is_delivered() {
     run(async {
         let mut server = Server::start().await;
         let mut source = server.source();
-        let mut first = server.open(&mut source, "id: 1\ndata: a\n\nid: 2\ndata: b\n\n").await;
+        let body = "id: 1\ndata: a\n\nid: 2\ndata: b\n\n\
+                    event: stream-reset\nid: 3\ndata: {\"channels\": []}\n\ndata: c\n\nid: 4\n\n";
+        let mut first = server.open(&mut source, body).await;
+        assert_eq!(data(&mut source).await, "a");
+        source.reconnect();
+        assert_eq!(source.last_event_id(), Some("1"), "as far as has been delivered");
+        assert_eq!(data(&mut source).await, "b");
+        assert_eq!(source.last_event_id(), Some("2"));
+        assert!(matches!(item(&mut source).await, Item::Reset { .. }));
+        assert_eq!(source.last_event_id(), Some("3"));
+        assert_eq!(data(&mut source).await, "c");
+        let second = server.open(&mut source, "").await;
+        assert_eq!(second.header("Last-Event-ID"), Some(&b"4"[..]));
+        first.gone().await;
+        assert_eq!(source.last_event_id(), Some("4"));
+    });
+}
+
+#[test]
+fn what_was_read_to_reconnect_and_not_delivered_does_not_count() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        let body = "id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: c\n\n";
+        drop(server.open(&mut source, body).await);
         assert_eq!(data(&mut source).await, "a");
         source.reconnect();
         assert_eq!(data(&mut source).await, "b");
-        let second = server.open(&mut source, "").await;
-        assert_eq!(second.header("Last-Event-ID"), Some(&b"2"[..]));
-        first.gone().await;
+        source.close();
+        assert!(source.next().await.is_none());
         assert_eq!(source.last_event_id(), Some("2"));
     });
 }

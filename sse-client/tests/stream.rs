@@ -153,7 +153,9 @@ fn the_last_event_id_follows_delivery() {
         assert_eq!(data(&mut source).await, "a");
         assert_eq!(source.last_event_id(), Some("1"), "2 and 3 are not delivered");
         assert_eq!(data(&mut source).await, "b");
-        assert_eq!(source.last_event_id(), Some("3"), "nothing is left before it");
+        assert_eq!(source.last_event_id(), Some("2"), "3 has not been asked for");
+        assert!(source.next().now_or_never().is_none());
+        assert_eq!(source.last_event_id(), Some("3"));
         connection.send("id: 4\n\n").await;
         drop(connection);
         let connection = server.open(&mut source, "").await;
@@ -227,6 +229,27 @@ fn an_event_that_is_too_long_costs_only_itself() {
 }
 
 #[test]
+fn errors_in_the_stream_keep_their_place_among_the_events() {
+    run(async {
+        let mut server = Server::start().await;
+        let config = config().error_events(["error"]);
+        let mut source = server.builder().config(config).build().expect("a valid set-up");
+        let body = "data: a\n\nevent: error\ndata: x\n\ndata: b\n\nevent: stream-reset\ndata: {}\n\n\
+                    data: c\n\n";
+        let _connection = server.open(&mut source, body).await;
+        let mut events = source.events();
+        for expected in [Ok("a"), Err("x"), Ok("b"), Ok("c")] {
+            let delivered = match events.next().await.expect("more to come") {
+                Ok(event) => Ok(event.data().to_owned()),
+                Err(Error::Event(event)) => Err(event.data().to_owned()),
+                Err(error) => panic!("unexpected {error:?}"),
+            };
+            assert_eq!(delivered, expected.map(str::to_owned).map_err(str::to_owned));
+        }
+    });
+}
+
+#[test]
 fn close_is_final_in_the_middle_of_a_chunk() {
     run(async {
         let mut server = Server::start().await;
@@ -282,6 +305,24 @@ fn a_server_that_pumps_is_slowed_down_to_the_reader() {
             delivered += 8 + data(&mut source).await.len();
         }
         connection.stream.write_all(b"\n").await.expect("space again");
+    });
+}
+
+#[test]
+fn an_application_that_is_slow_within_a_chunk_does_not_blame_the_server() {
+    run(async {
+        let idle_timeout = Duration::from_secs(1);
+        let mut server = Server::start().await;
+        let source = server.builder().config(config().idle_timeout(Some(idle_timeout)));
+        let mut source = source.build().expect("a valid set-up");
+        let mut connection = server.open(&mut source, "data: a\n\ndata: b\n\n").await;
+        assert_eq!(data(&mut source).await, "a");
+        std::thread::sleep(idle_timeout * 2);
+        assert_eq!(data(&mut source).await, "b");
+        assert!(source.next().now_or_never().is_none());
+        connection.send("data: c\n\n").await;
+        assert_eq!(data(&mut source).await, "c");
+        assert_eq!(source.last_failure(), None);
     });
 }
 

@@ -6,6 +6,7 @@
 //! on. The work is linear in the bytes, however they are chunked.
 
 mod block;
+mod chunk;
 mod data;
 mod frames;
 
@@ -17,6 +18,7 @@ use core::time::Duration;
 
 pub(crate) use self::block::Fields;
 use self::block::{Block, KEPT_CAPACITY};
+pub use self::chunk::Chunk;
 pub(crate) use self::frames::Found;
 pub use self::frames::Frames;
 use crate::event::Event;
@@ -131,8 +133,10 @@ pub struct Decoder {
     after_cr: bool,
     /// The event in `block` has been handed out and is to be forgotten.
     dispatched: bool,
-    /// Those of the stretch that [`Frames`] has looked at in advance.
+    /// Those of the stretch of a [`Chunk`] that was looked at in advance.
     line_ends: LineEnds,
+    /// Of the chunk that they are about: each has another one.
+    turn: u64,
     /// Text that had to be copied, lent to the frame that is handed out: a type and data.
     lent: [String; 2],
 }
@@ -176,7 +180,7 @@ impl Decoder {
     /// Takes the next bytes of the stream. What they complete is read as the result is asked for.
     #[inline]
     pub fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
-        let chunk = if self.is_inside_line(chunk) { &[] } else { chunk };
+        let chunk = self.begin(chunk);
         Frames::new(self, chunk)
     }
 
@@ -191,6 +195,7 @@ impl Decoder {
         self.mode = Mode::Start;
         self.after_cr = false;
         self.dispatched = false;
+        self.turn = self.turn.wrapping_add(1);
     }
 
     /// The last event ID, as a blank line has committed it: `None` until the first one.

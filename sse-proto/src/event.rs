@@ -1,7 +1,6 @@
 //! A message event, as it is received and as it is sent.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
@@ -61,39 +60,6 @@ impl<'a> Event<'a> {
         EventBuilder { event_type: "", id: None, data }
     }
 
-    /// An event from one piece of text: its type, `event_type` bytes long and empty for the default one;
-    /// its id, if it has one, of that many bytes; and its data. For who keeps events so, as in a file or
-    /// a queue: nothing is copied.
-    ///
-    /// ```
-    /// # use sse_proto::Event;
-    /// let event = Event::from_text("greeting7hello".into(), "greeting".len(), Some("7".len()))?;
-    /// assert_eq!(event, Event::builder("hello").event_type("greeting").id("7").build()?);
-    /// # Ok::<(), sse_proto::InvalidField>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`EventBuilder::build`].
-    ///
-    /// # Panics
-    ///
-    /// If the text ends before the data begin, or a part ends within a character.
-    #[inline]
-    pub fn from_text(
-        text: Box<str>,
-        event_type: usize,
-        id: Option<usize>,
-    ) -> Result<Event<'static>, InvalidField> {
-        let (head, _) = text.split_at(event_type + id.unwrap_or_default());
-        let (name, id_text) = head.split_at(event_type);
-        if has_low_byte(head.as_bytes()) {
-            check("event type", name, b"\r\n")?;
-            check("id", id_text, b"\r\n\0")?;
-        }
-        Ok(Event(Repr::Owned { text, event_type, id }))
-    }
-
     /// What the decoder has read; it cannot hold what the builder would refuse.
     pub(crate) const fn decoded(event_type: &'a str, id: Option<&'a str>, data: &'a str) -> Self {
         Self(Repr::Borrowed { event_type, id, data })
@@ -145,11 +111,7 @@ impl<'a> Event<'a> {
                 Event(Repr::Owned { text: data.into(), event_type: 0, id: None })
             }
             Repr::Borrowed { event_type, id, data } => {
-                let id_text = id.unwrap_or_default();
-                let mut text = String::with_capacity(event_type.len() + id_text.len() + data.len());
-                text.push_str(event_type);
-                text.push_str(id_text);
-                text.push_str(data);
+                let text = [event_type, id.unwrap_or_default(), data].concat();
                 Event(Repr::Owned {
                     text: text.into_boxed_str(),
                     event_type: event_type.len(),
@@ -299,20 +261,6 @@ mod tests {
                 assert_eq!(owned, borrowed);
                 assert_eq!(owned.explicit_type(), event_type);
                 assert_eq!(owned.clone().into_owned(), borrowed);
-            }
-        }
-    }
-
-    #[test]
-    fn an_event_from_text_is_the_one_that_the_builder_makes() {
-        for event_type in ["", "é", "a\n"] {
-            for id in [None, Some(""), Some("ü"), Some("\0")] {
-                let id_text = id.unwrap_or_default();
-                let text = [event_type, id_text, "d\n"].concat();
-                let whole = Event::from_text(text.into(), event_type.len(), id.map(str::len));
-                let event = Event::builder("d\n").event_type(event_type);
-                let event = if let Some(id) = id { event.id(id) } else { event };
-                assert_eq!(whole, event.build());
             }
         }
     }

@@ -81,6 +81,16 @@ pub(crate) fn inner_line(input: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
     }
 }
 
+/// Where a line ends whose end begins at `end`, under the same conditions.
+#[inline]
+pub(crate) fn end_of_inner_line(input: &[u8], end: usize) -> Option<usize> {
+    match input.get(end..)? {
+        [b'\r', b'\n', ..] => Some(end + 2),
+        [b'\n', ..] | [b'\r', _, ..] => Some(end + 1),
+        _ => None,
+    }
+}
+
 /// A whole event of the most common shape, one line of data, whose first line end is at `end`: its
 /// value, and what follows. `None` says nothing about what else the input may be.
 #[inline]

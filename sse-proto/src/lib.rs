@@ -78,7 +78,7 @@ pub mod stream;
 pub use backoff::Backoff;
 pub use control::{Control, ERROR_ID, KEEP_ALIVE, OPENING, PADDING_LEN, StreamError, stream_reset};
 pub use cursor::{Cursor, CursorError, encode_channel, event_id};
-pub use decoder::{DecodeError, Decoder, DecoderConfig, Frame, Frames};
+pub use decoder::{Chunk, DecodeError, Decoder, DecoderConfig, Frame, Frames};
 pub use encoder::{Rendered, encode_comment, encode_retry};
 pub use event::{DEFAULT_EVENT_TYPE, Event, EventBuilder, InvalidField};
 pub use session::{

@@ -17,6 +17,7 @@
 //! once.
 
 mod config;
+mod items;
 mod outcome;
 mod rows;
 mod rules;
@@ -26,12 +27,12 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use self::config::{Policy, SessionConfig, Terminator};
+pub use self::items::Items;
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 pub use self::rows::{RowClosed, RowConfig, RowSession, RowStep};
 pub(crate) use self::rules::nanos;
 use self::rules::{Phase, Reader, Rules, limit};
-use crate::control::{ERROR_ID, StreamError};
-use crate::decoder::{DecodeError, Decoder, Fields, Found, Frames};
+use crate::decoder::Decoder;
 use crate::event::Event;
 
 /// What the driver shall do next. A driver must know every step, so there will be no new one without
@@ -128,6 +129,10 @@ pub struct Session(Rules<Text>);
 struct Text {
     decoder: Decoder,
     config: SessionConfig,
+    /// Whether nothing depends on the type of an event that names none.
+    reads_by_data: bool,
+    /// Whether every event is delivered that is no control event, and none ends the stream.
+    delivers_all: bool,
 }
 
 impl Reader for Text {
@@ -151,7 +156,11 @@ impl Session {
     /// random number will do.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
         let decoder = Decoder::with_config(config.decoder.clone());
-        Self(Rules::new(config.terms(), Text { decoder, config }, seed))
+        let ends_by_type = matches!(config.terminator, Some(Terminator::EventType(_)));
+        let reads_by_data = config.error_events.is_empty() && !ends_by_type;
+        let delivers_all = config.error_events.is_empty() && config.terminator.is_none();
+        let terms = config.terms();
+        Self(Rules::new(terms, Text { decoder, config, reads_by_data, delivers_all }, seed))
     }
 
     /// Continues from an id that was stored when the program last ran. To be called before the first
@@ -226,25 +235,6 @@ impl Session {
         self.0.handle_response(nanos(now), head.status, content_type, retry_after);
     }
 
-    /// Bytes of the body have arrived. The items that they complete are read as they are asked for;
-    /// ask until there is none.
-    pub fn handle_bytes<'s, 'c>(&'s mut self, now: Duration, chunk: &'c [u8]) -> Items<'s, 'c> {
-        let is_open = self.0.is_open();
-        if is_open && !chunk.is_empty() {
-            self.0.arrived(nanos(now));
-        }
-        let Rules { phase, failures, reconnection_time, reader, .. } = &mut self.0;
-        let Text { decoder, config } = reader;
-        let frames = decoder.decode(if is_open { chunk } else { &[] });
-        let (mark, terminates_by_type) = match &config.terminator {
-            Some(Terminator::Data(data)) => (Some(data.as_str()), false),
-            Some(Terminator::EventType(_)) => (None, true),
-            None => (None, false),
-        };
-        let reads_by_data = config.error_events.is_empty() && !terminates_by_type;
-        Items { frames, phase, failures, reconnection_time, config, mark, reads_by_data }
-    }
-
     /// The body has ended.
     pub fn handle_end(&mut self, now: Duration) {
         self.0.handle_end(nanos(now));
@@ -276,201 +266,5 @@ impl Session {
     /// Ends the session. Nothing is delivered after this.
     pub fn close(&mut self) {
         self.0.close();
-    }
-}
-
-/// The items that a chunk completes, made by [`Session::handle_bytes`].
-#[derive(Debug)]
-#[must_use = "items are read as they are asked for"]
-pub struct Items<'s, 'c> {
-    frames: Frames<'s, 'c>,
-    phase: &'s mut Phase<Closed>,
-    failures: &'s mut u32,
-    /// In milliseconds.
-    reconnection_time: &'s mut Option<u64>,
-    config: &'s SessionConfig,
-    /// The data that end the stream, if there are such.
-    mark: Option<&'s str>,
-    /// Whether nothing depends on the type of an event that names none.
-    reads_by_data: bool,
-}
-
-/// What becomes of an event.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Swallowed,
-    Delivered,
-    /// Delivered, and the stream is complete.
-    Last,
-    /// Not delivered, and the stream is complete.
-    Mark,
-    Error,
-    Reset,
-    StreamError,
-}
-
-/// Which control event a type means, or none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Open,
-    KeepAlive,
-    Reset,
-    Error,
-    Other,
-}
-
-impl Kind {
-    #[inline]
-    fn of(event_type: &[u8]) -> Self {
-        // Not patterns: these are compared byte by byte, in much code.
-        let is = |name: &[u8]| event_type == name;
-        if is(b"stream-open") {
-            Self::Open
-        } else if is(b"keep-alive") {
-            Self::KeepAlive
-        } else if is(b"stream-reset") {
-            Self::Reset
-        } else if is(b"stream-error") {
-            Self::Error
-        } else {
-            Self::Other
-        }
-    }
-}
-
-/// What has been found, and is to be looked at.
-enum Next<'c> {
-    Comment,
-    Event(Fate, Fields<'c>),
-}
-
-impl<'c> Items<'_, 'c> {
-    /// The next item; `None` when the chunk has been read to its end, or a `stream-error` in it has
-    /// closed the session.
-    ///
-    /// # Errors
-    ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
-    #[expect(clippy::inline_always, reason = "returned through memory, an item costs a fifth more")]
-    #[inline(always)]
-    pub fn next_item(&mut self) -> Option<Result<Item<'_>, DecodeError>> {
-        // Without a type it is no control event, and here nobody asks for its type either.
-        if self.reads_by_data
-            && matches!(self.phase, Phase::Open)
-            && let Some(data) = self.frames.next_data_event()
-        {
-            *self.failures = 0;
-            if self.mark.is_some_and(|mark| mark == data) {
-                *self.phase = Phase::Closed(Closed::Complete);
-                return None;
-            }
-            return Some(Ok(Item::Event(self.frames.data_event(data))));
-        }
-        self.next_found()
-    }
-
-    /// The next item, of whatever kind. Apart, so that what calls it stays small enough to be put in
-    /// place.
-    #[inline(never)]
-    fn next_found(&mut self) -> Option<Result<Item<'_>, DecodeError>> {
-        let (fate, fields) = match self.find()? {
-            Ok(Next::Event(fate, fields)) => (fate, fields),
-            Ok(Next::Comment) => return Some(Ok(Item::Comment(self.frames.comment()))),
-            Err(error) => return Some(Err(error)),
-        };
-        if fate == Fate::StreamError {
-            let error = StreamError::from_data(self.frames.event(&fields).data());
-            self.end_by_error(&fields, error);
-            return None;
-        }
-        let event = self.frames.event(&fields);
-        Some(Ok(match fate {
-            Fate::Reset => Item::Reset { channels: StreamError::from_data(event.data()).channels },
-            Fate::Error => Item::Error(event),
-            _ => Item::Event(event),
-        }))
-    }
-
-    /// The last event ID that the items so far have committed: see [`Session::last_event_id`].
-    pub fn last_event_id(&self) -> Option<&str> {
-        self.frames.last_event_id()
-    }
-
-    /// Reads up to the next thing that is not swallowed, and notes what follows from it, save for what
-    /// a `stream-error` says.
-    fn find(&mut self) -> Option<Result<Next<'c>, DecodeError>> {
-        while matches!(self.phase, Phase::Open) {
-            let fields = match self.frames.find()? {
-                Ok(Found::Event(fields)) => fields,
-                Ok(Found::Comment) => return Some(Ok(Next::Comment)),
-                Ok(Found::Retry(milliseconds)) => {
-                    *self.reconnection_time = Some(milliseconds);
-                    continue;
-                }
-                Err(error) => return Some(Err(error)),
-            };
-            let fate = self.fate(&fields);
-            match fate {
-                Fate::Swallowed => continue,
-                Fate::Mark => {
-                    *self.phase = Phase::Closed(Closed::Complete);
-                    continue;
-                }
-                Fate::Last => *self.phase = Phase::Closed(Closed::Complete),
-                _ => {}
-            }
-            return Some(Ok(Next::Event(fate, fields)));
-        }
-        None
-    }
-
-    /// What becomes of an event; whether it is progress is noted. Control events are told by the type
-    /// alone, so that an event for the application is looked at only once, when it is delivered.
-    fn fate(&mut self, fields: &Fields<'c>) -> Fate {
-        let fate = match Kind::of(self.frames.event_type(fields)) {
-            // The server is there, but has not helped anyone yet.
-            Kind::Open => return self.fate_of_control(),
-            Kind::KeepAlive => self.fate_of_control(),
-            Kind::Reset => Fate::Reset,
-            Kind::Error => Fate::StreamError,
-            Kind::Other => self.fate_of_message(fields),
-        };
-        if fate != Fate::Error {
-            *self.failures = 0;
-        }
-        fate
-    }
-
-    fn fate_of_message(&mut self, fields: &Fields<'c>) -> Fate {
-        if self.is_error(fields) {
-            return Fate::Error;
-        }
-        match &self.config.terminator {
-            Some(Terminator::Data(data)) if self.frames.event(fields).data() == data => Fate::Mark,
-            Some(Terminator::EventType(name)) if self.frames.event(fields).event_type() == name => {
-                Fate::Last
-            }
-            _ => Fate::Delivered,
-        }
-    }
-
-    const fn fate_of_control(&self) -> Fate {
-        if self.config.control_events { Fate::Delivered } else { Fate::Swallowed }
-    }
-
-    /// The server has ended the stream for good. The id that says so is not one to resume from.
-    fn end_by_error(&mut self, fields: &Fields<'c>, error: StreamError) {
-        if self.frames.event(fields).id() == Some(ERROR_ID) {
-            self.frames.take_back_event_id();
-        }
-        *self.phase = Phase::Closed(Closed::StreamError(error));
-    }
-
-    fn is_error(&mut self, fields: &Fields<'c>) -> bool {
-        let types = &self.config.error_events;
-        !types.is_empty() && {
-            let event = self.frames.event(fields);
-            types.iter().any(|name| name == event.event_type())
-        }
     }
 }

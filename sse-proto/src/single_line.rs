@@ -40,6 +40,9 @@ pub(crate) fn has_low_byte(text: &[u8]) -> bool {
     } else if let Some(last) = text.last_chunk::<WORD>() {
         let (words, _) = text.as_chunks::<WORD>();
         words.iter().fold(word_has_low_byte(*last), |any, word| any | word_has_low_byte(*word))
+    } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let [first, last] = [*first, *last].map(|half| u64::from(u32::from_le_bytes(half)));
+        word_has_low_byte((first | last << 32).to_le_bytes())
     } else {
         text.iter().any(|byte| *byte <= b'\r')
     }

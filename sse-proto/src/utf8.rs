@@ -35,6 +35,10 @@ impl<'c> Plain<'c> {
         self.0.len()
     }
 
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Bytes as text, if they lie in the stretch; if they do not, nothing is known about them.
     ///
     /// Where they lie is seen from their address. Slices that are not of the stretch cannot have an

@@ -9,15 +9,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http_body::Body as _;
 use reqwest::header::{HeaderName, HeaderValue};
 use sse_proto::{Closed, Event, Failure, ResponseHead, State, Step};
 
-use super::{EventSource, Wire};
+use super::{Arrived, EventSource, Wire};
 use crate::error::{self, Cause, ClosedError, Error, Refusal, place};
 use crate::handle::{Command, Status};
-use crate::item::Item;
+use crate::item::{self, Item};
 use crate::transport::{self, Answer, TryError};
 
 /// How often the socket is looked at again when a time limit has passed. If the program stood still,
@@ -37,14 +37,6 @@ const MERCURE_EARLIEST: &str = "earliest";
 /// How far away a time is put that the clock cannot count to.
 const FAR: Duration = Duration::from_hours(24 * 365);
 
-/// How many bytes are read at once at most: few enough that they, and what is made of them, are still in
-/// the processor's nearest cache when they are delivered.
-const PIECE: usize = 16 << 10;
-
-/// How far back from the end of a piece the end of an event is looked for. An event that a piece cuts is
-/// put together from its parts, which costs as much as some whole ones.
-const LOOK_BACK: usize = 2 << 10;
-
 impl EventSource {
     /// Does what handles have asked for.
     #[inline]
@@ -56,38 +48,49 @@ impl EventSource {
         }
     }
 
-    /// Takes the next item out of the queue.
-    pub(super) fn deliver(&mut self) -> Option<Result<Item, Error>> {
-        let item = self.items.pop()?;
-        if self.items.is_empty() {
-            self.settle_id();
-        }
-        Some(item)
-    }
-
-    /// The same, if it is a short event.
+    /// Reads the next event in what has arrived. `None` at its end, and for an item of another kind: that is
+    /// put into the queue.
     #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
     #[inline(always)]
-    pub(super) fn deliver_event(&mut self) -> Option<Event<'static>> {
-        let event = self.items.pop_event()?;
-        if self.items.is_empty() {
-            self.settle_id();
-        }
-        Some(event)
+    pub(super) fn read_event(&mut self) -> Option<Event<'static>> {
+        let Self { session, arrived, items, .. } = self;
+        arrived.as_mut()?.with_dependent_mut(|_, chunk| {
+            loop {
+                match session.next_item(chunk)? {
+                    Ok(sse_proto::Item::Event(event)) => return Some(event.into_owned()),
+                    item => {
+                        if let Some(item) = item::owned(item) {
+                            items.push(item);
+                            return None;
+                        }
+                    }
+                }
+            }
+        })
     }
 
-    /// When no item is left, the application has seen as much as the session: a block without
-    /// data sets an id and is no item. Not at the end, since a `stream-error` has an id from which
-    /// nothing can be resumed.
-    #[inline(never)]
-    fn settle_id(&mut self) {
-        if !self.items.is_empty() {
+    /// What has arrived has been read to its end.
+    pub(super) fn finish_chunk(&mut self) {
+        self.arrived = None;
+        self.session.handle_arrival(self.now());
+        self.step();
+    }
+
+    /// Reads all that has arrived, to be delivered later.
+    pub(super) fn read_all(&mut self) {
+        let Some(mut arrived) = self.arrived.take() else {
             return;
-        }
-        if !matches!(self.session.state(), State::Closed(_)) {
-            self.items.set_last_event_id(self.session.last_event_id());
-        }
-        self.items.forget_text();
+        };
+        let Self { session, items, .. } = self;
+        items.keep_last_event_id(session.last_event_id());
+        arrived.with_dependent_mut(|_, chunk| {
+            while let Some(item) = session.next_item(chunk) {
+                if let Some(item) = item::owned(item) {
+                    items.push_ahead(item, session.last_event_id());
+                }
+            }
+        });
+        items.catch_up();
     }
 
     /// Goes on with the request or the response. Ready when something has happened.
@@ -100,7 +103,7 @@ impl EventSource {
             },
             Wire::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 // Trailers mean nothing here.
-                Some(Ok(frame)) => self.unread = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => self.begin(frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => self.handle_error(TryError::Broken(error)),
                 None => {
                     self.session.handle_end(self.now());
@@ -183,16 +186,11 @@ impl EventSource {
         self.cause = Some(error.without_url().into());
     }
 
-    /// Reads on in what has arrived: a piece.
-    pub(super) fn read_piece(&mut self) {
-        let len = piece_len(&self.unread);
-        let mut items = self.session.handle_bytes(self.start.elapsed(), &self.unread[..len]);
-        while let Some(item) = items.next_item() {
-            self.items.push_lent(item);
+    /// Bytes of the body have arrived. They are read as events are asked for.
+    fn begin(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.arrived = Some(Arrived::new(bytes, |bytes| self.session.begin(bytes)));
         }
-        self.unread.advance(len);
-        self.settle_id();
-        self.step();
     }
 
     /// Does what the session says.
@@ -314,7 +312,7 @@ impl EventSource {
     }
 
     pub(super) fn end(&mut self) {
-        self.unread = Bytes::new();
+        self.arrived = None;
         self.wire = Wire::Idle;
         self.timer = None;
         self.until = None;
@@ -323,41 +321,5 @@ impl EventSource {
 
     pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
-    }
-}
-
-/// Up to where to read: to the end of an event, if there is one in sight.
-fn piece_len(unread: &[u8]) -> usize {
-    let Some(piece) = unread.get(..PIECE).filter(|piece| piece.len() < unread.len()) else {
-        return unread.len();
-    };
-    let tail = &piece[PIECE - LOOK_BACK..];
-    let mut line_feeds = memchr::memrchr_iter(b'\n', tail);
-    let end = line_feeds.find(|&end| end > 0 && tail[end - 1] == b'\n');
-    end.map_or(PIECE, |end| PIECE - LOOK_BACK + end + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_piece_ends_with_an_event_if_one_ends_near() {
-        let event = b"data: a\n\n";
-        let stream = event.repeat(PIECE);
-        assert_eq!(piece_len(&stream[..PIECE]), PIECE);
-        let len = piece_len(&stream);
-        assert!(
-            len <= PIECE && len + event.len() > PIECE && len.is_multiple_of(event.len()),
-            "{len}"
-        );
-        let line = vec![b'a'; 2 * PIECE];
-        assert_eq!(piece_len(&line), PIECE);
-        for (blank, found) in [(PIECE - LOOK_BACK, Some(PIECE - LOOK_BACK + 2)), (PIECE - 1, None)]
-        {
-            let mut stream = line.clone();
-            stream[blank..][..2].copy_from_slice(b"\n\n");
-            assert_eq!(piece_len(&stream), found.unwrap_or(PIECE));
-        }
     }
 }

@@ -9,8 +9,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use super::Kind;
 use super::config::{Policy, Terms};
+use super::items::Kind;
 use super::outcome::Failure;
 use super::rules::{End, Phase, Reader, Rules};
 use crate::backoff::Backoff;

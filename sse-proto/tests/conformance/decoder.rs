@@ -30,6 +30,25 @@ pub(crate) fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Deliv
     (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
 }
 
+/// The same as one chunk, with another one begun after each frame, and after an event read in part: what is
+/// known about the first one then counts no more.
+pub(crate) fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+    let other = b"data: of the other\n\n".repeat(20);
+    let mut decoder = Decoder::with_config(config(wanted));
+    decoder.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
+    let mut delivered = Vec::new();
+    let mut chunk = decoder.begin(stream);
+    while let Some(frame) = decoder.next_frame(&mut chunk) {
+        let is_event = matches!(frame, Ok(Frame::Event(_)));
+        delivered.push(delivery(frame));
+        let mut other = decoder.begin(if is_event { &other } else { &[] });
+        // Where an event is too long, to its end.
+        while let Some(Err(_)) = decoder.next_frame(&mut other) {}
+    }
+    assert!(chunk.rest().is_empty());
+    (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
+}
+
 /// The same by way of a session, which has no item for a reconnection time.
 pub(crate) fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let config = SessionConfig::default().control_events(true).decoder(config(wanted));

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use sse_proto::{Decoder, Event};
 
 use crate::additions::{self, Delivery, Wanted};
-use crate::decoder::{as_by_rows, by_rows, decode, delivery};
+use crate::decoder::{as_by_rows, by_rows, by_session, decode, delivery, interrupted};
 use crate::oracle::{self, Item};
 use crate::{strategy, vectors};
 
@@ -117,7 +117,41 @@ proptest! {
         };
         let expected = additions::parse(&bytes, "", wanted);
         prop_assert_eq!(decode(&[&bytes], "", wanted), expected.clone());
+        prop_assert_eq!(interrupted(&bytes, "", wanted), expected.clone());
         prop_assert_eq!(decode(&chunking.chunks(&bytes), "", wanted), expected);
+    }
+}
+
+/// Longer than what is looked at in advance at once, so that its end cuts events of every kind.
+#[test]
+fn events_are_read_wherever_a_stretch_ends() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    for round in 0..60 {
+        let mut stream = Vec::new();
+        let ends = [&b"\n"[..], b"\r\n", b"\r"];
+        let end = ends[round % 3];
+        while stream.len() < 70_000 {
+            // Up to a few events in a stretch, or thousands.
+            let magnitude = rng.usize(..14);
+            let len = rng.usize(..1 << magnitude);
+            let filler = ["x", "\u{e9}"][usize::from(rng.u8(..) == 0)];
+            for (field, share) in [("event: ", 2), ("id: ", 2), ("data: ", 5), ("data", 1)] {
+                if rng.u8(..6) < share {
+                    let len = if field == "data: " { len } else { len % 9 };
+                    let value = if field == "data" { String::new() } else { filler.repeat(len) };
+                    stream.extend([field.as_bytes(), value.as_bytes(), end].concat());
+                }
+            }
+            stream.extend(end);
+        }
+        let (items, id) = oracle::parse(&stream, "");
+        let expected: Vec<_> = items.into_iter().map(Delivery::Item).collect();
+        let wanted = Wanted::default();
+        let whole = decode(&[&stream], "", wanted);
+        assert_eq!(whole.0.len(), expected.len(), "round {round}");
+        assert!(whole == (expected, id), "round {round}");
+        assert!(whole == interrupted(&stream, "", wanted), "round {round}");
+        assert!(whole == by_session(&[&stream], "", wanted), "round {round}");
     }
 }
 

@@ -3,7 +3,7 @@
 use sse_proto::{Decoder, DecoderConfig};
 
 use crate::additions::{self, Delivery, Wanted};
-use crate::decoder::{as_by_rows, by_rows, by_session, decode, delivery};
+use crate::decoder::{as_by_rows, by_rows, by_session, decode, delivery, interrupted};
 use crate::oracle::{self, Item};
 
 /// The bytes before the stream: flags, two limits, three cuts.
@@ -41,6 +41,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     if wanted.is_plain() {
         assert_eq!(stopping(stream, seed), expected, "stopped after each frame");
+        assert_eq!(interrupted(stream, seed, wanted), expected, "with other chunks begun");
     }
     // A session acts on these, and keeps reconnection times to itself.
     let controls = [&b"stream-reset"[..], b"stream-error"];
