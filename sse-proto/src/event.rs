@@ -103,21 +103,13 @@ impl<'a> Event<'a> {
     }
 
     /// The same event, owning its text, in one allocation. Free if it is owned already.
-    // Put in place, it makes the loop around the decoder so large that small chunks are a tenth slower.
-    #[inline(never)]
+    #[inline]
     pub fn into_owned(self) -> Event<'static> {
         match self.0 {
             Repr::Borrowed { event_type: "", id: None, data } => {
                 Event(Repr::Owned { text: data.into(), event_type: 0, id: None })
             }
-            Repr::Borrowed { event_type, id, data } => {
-                let text = [event_type, id.unwrap_or_default(), data].concat();
-                Event(Repr::Owned {
-                    text: text.into_boxed_str(),
-                    event_type: event_type.len(),
-                    id: id.map(str::len),
-                })
-            }
+            Repr::Borrowed { event_type, id, data } => joined(event_type, id, data),
             Repr::Owned { text, event_type, id } => Event(Repr::Owned { text, event_type, id }),
         }
     }
@@ -130,6 +122,16 @@ impl<'a> Event<'a> {
             Repr::Owned { text, event_type, .. } => text.get(..*event_type).unwrap_or_default(),
         }
     }
+}
+
+#[inline(never)]
+fn joined(event_type: &str, id: Option<&str>, data: &str) -> Event<'static> {
+    let text = [event_type, id.unwrap_or_default(), data].concat();
+    Event(Repr::Owned {
+        text: text.into_boxed_str(),
+        event_type: event_type.len(),
+        id: id.map(str::len),
+    })
 }
 
 /// Two events are equal if their type, data and id are; how they hold them does not matter.

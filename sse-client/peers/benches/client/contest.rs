@@ -1,26 +1,17 @@
 //! Measures all clients on one corpus.
 
-use std::time::{Duration, Instant};
+use sse_client_peers::{Client, Corpus, Count, LIMIT};
 
-use rustix::time::{ClockId, clock_gettime};
-use sse_client_peers::{Client, Corpus, Count, LIMIT, Meter};
-use tokio::runtime::{Builder, Runtime};
-
+use crate::reader::{Reader, Round};
 use crate::server::Server;
+
+/// How many passes each client reads before it is measured.
+const WARM_UP: usize = 4;
 
 /// One client on one corpus.
 pub(crate) struct Entry {
     pub(crate) client: Client,
     rounds: Vec<Round>,
-}
-
-/// One stream, from the request to its last event.
-#[derive(Clone, Copy)]
-struct Round {
-    /// By the clock, in seconds.
-    time: f64,
-    /// What the client's thread has spent, in seconds.
-    cpu: f64,
 }
 
 /// Has all clients read so many streams of this length, in a new random order each round.
@@ -31,57 +22,32 @@ pub(crate) fn hold(
     rounds: usize,
     passes: usize,
 ) -> Result<Vec<Entry>, String> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
     let url = server.url(corpus, passes);
     let Count { events, data_len } = corpus.count;
     let expected = Count { events: events * passes, data_len: data_len * passes };
+    let start = |client: &Client| Reader::start(client).map_err(|error| error.to_string());
+    let mut readers = clients.iter().map(start).collect::<Result<Vec<_>, _>>()?;
     let mut entries: Vec<_> = clients
         .iter()
         .map(|&client| Entry { client, rounds: Vec::with_capacity(rounds) })
         .collect();
     let mut order: Vec<_> = (0..entries.len()).collect();
-    for round in 0..=rounds {
+    for _ in 0..rounds {
         fastrand::shuffle(&mut order);
         for &index in &order {
-            let entry = &mut entries[index];
-            let measured = measure(&runtime, &entry.client, &url, expected)
-                .map_err(|wrong| format!("{}, {}: {wrong}", entry.client.name, corpus.name))?;
-            // The first one warms up.
-            if round > 0 {
-                entry.rounds.push(measured);
+            let Entry { client, rounds } = &mut entries[index];
+            let wrong = |wrong: String| format!("{}, {}: {wrong}", client.name, corpus.name);
+            // A processor that has slept, and a cache that has held other things, are no client's.
+            let warm_up = readers[index].read(&server.url(corpus, WARM_UP), events * WARM_UP);
+            warm_up.map_err(wrong)?;
+            let (measured, count) = readers[index].read(&url, expected.events).map_err(wrong)?;
+            if client.name != LIMIT.name && count != expected {
+                return Err(wrong(format!("{count:?} delivered, not {expected:?}")));
             }
+            rounds.push(measured);
         }
     }
     Ok(entries)
-}
-
-fn measure(
-    runtime: &Runtime,
-    client: &Client,
-    url: &str,
-    expected: Count,
-) -> Result<Round, String> {
-    let mut meter = Meter::new(expected.events);
-    let cpu = cpu_time();
-    let start = Instant::now();
-    let read = runtime.block_on((client.read)(url, &mut meter));
-    let round = Round {
-        time: start.elapsed().as_secs_f64(),
-        cpu: cpu_time().saturating_sub(cpu).as_secs_f64(),
-    };
-    read.map_err(|error| error.to_string())?;
-    if client.name != LIMIT.name && meter.count() != expected {
-        return Err(format!("{:?} delivered, not {expected:?}", meter.count()));
-    }
-    Ok(round)
-}
-
-/// Of this thread, on which a client does all its work.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let part = |value: i64| u64::try_from(value).expect("time goes forward");
-    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }
 
 impl Entry {

@@ -1,16 +1,18 @@
 //! How fast clients are, side by side and end to end: a server on this machine sends a long stream as
-//! fast as it is read, and each client reads all of it on a runtime of one thread. In rounds, in a new
-//! random order each round, so that whatever else the machine does hits them alike. Ratios are taken
-//! round by round.
+//! fast as it is read, and each client reads all of it, in a process of its own, on a runtime of one
+//! thread. In rounds, in a new random order each round, so that whatever else the machine does hits
+//! them alike; each time after a shorter stream that is not measured. Ratios are taken round by round.
 //!
 //! `cargo bench -p sse-client-peers --bench client -- [--quick] [PEER…]`. Absolute numbers say as much
 //! about the machine as about the clients; the ratios in the last lines are what this is for.
 //!
 //! - `server` is what they read from, in a process of its own.
-//! - `contest` measures them.
+//! - `reader` is a client in its process.
+//! - `contest` has all of them read.
 //! - `report` writes tables and ratios.
 
 mod contest;
+mod reader;
 mod report;
 mod server;
 
@@ -19,6 +21,7 @@ use std::process::ExitCode;
 
 use sse_client_peers::{Client, Corpus, LIMIT, OURS, PEERS};
 
+use crate::reader::READ;
 use crate::server::{SERVE, Server};
 
 const ROUNDS: usize = 31;
@@ -33,11 +36,16 @@ const CORPORA: [&str; 2] = ["a", "b"];
 fn main() -> ExitCode {
     let mut rounds = ROUNDS;
     let mut peers = Vec::new();
-    for arg in env::args().skip(1) {
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
         match arg.as_str() {
             // From cargo.
             "--bench" => {}
             SERVE => return done(server::serve().map_err(|error| error.to_string())),
+            READ => {
+                let name = args.next().unwrap_or_default();
+                return done(reader::serve(&name).map_err(|error| error.to_string()));
+            }
             "--quick" => rounds = QUICK_ROUNDS,
             name => {
                 let Some(peer) = PEERS.iter().find(|peer| peer.name == name) else {
