@@ -7,6 +7,8 @@
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod avx512;
 
 use alloc::boxed::Box;
 
@@ -81,7 +83,9 @@ impl LineEnds {
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     use std::arch::is_x86_feature_detected as has;
-    if has!("avx2") && has!("bmi1") && has!("popcnt") {
+    if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi2") && has!("popcnt") {
+        avx512::list(stretch, places)
+    } else if has!("avx2") && has!("bmi1") && has!("popcnt") {
         avx2::list(stretch, places)
     } else {
         one_by_one(stretch, places)
@@ -91,6 +95,40 @@ fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
 #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
 fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     one_by_one(stretch, places)
+}
+
+/// How many bytes are looked at at once.
+const BLOCK: usize = 64;
+
+/// Lists the line ends of one block after the other. `list_block` is given a block, room for its line ends
+/// and where it begins, and tells how many it has written.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
+#[expect(clippy::inline_always, reason = "it is compiled for what `list_block` is compiled for")]
+#[inline(always)]
+fn by_blocks(
+    stretch: &[u8],
+    places: &mut [u16; ROOM],
+    mut list_block: impl FnMut(&[u8; BLOCK], &mut [u16; BLOCK], u16) -> usize,
+) -> Listed {
+    let mut listed = Listed { len: 0, bytes: 0 };
+    let (blocks, rest) = stretch.as_chunks();
+    for block in blocks {
+        let Some(room) = places[listed.len..].first_chunk_mut() else {
+            return listed;
+        };
+        listed.len += list_block(block, room, listed.bytes as u16);
+        listed.bytes += BLOCK;
+    }
+    if !rest.is_empty()
+        && let Some(room) = places[listed.len..].first_chunk_mut()
+    {
+        let mut block = [0; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        listed.len += list_block(&block, room, listed.bytes as u16);
+        listed.bytes += rest.len();
+    }
+    listed
 }
 
 /// For all processors, as quick as a search for each line.
@@ -111,15 +149,23 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
+    type Way = fn(&[u8], &mut [u16; ROOM]) -> Listed;
+
     /// What is listed, in full, by one way of listing.
-    fn listed(list: fn(&[u8], &mut [u16; ROOM]) -> Listed, stretch: &[u8]) -> (Vec<u16>, usize) {
+    fn listed(list: Way, stretch: &[u8]) -> (Vec<u16>, usize) {
         let mut places = Box::new([0; ROOM]);
         let Listed { len, bytes } = list(stretch, &mut places);
         (places[..len].to_vec(), bytes)
     }
 
     #[test]
-    fn both_ways_list_all_line_ends_of_the_bytes_that_they_tell() {
+    fn every_way_lists_all_line_ends_of_the_bytes_that_it_tells() {
+        let mut ways: Vec<Way> = alloc::vec![list, one_by_one];
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // Not the one that is chosen where there is AVX-512.
+            ways.push(avx2::list);
+        }
         let mut rng = fastrand::Rng::with_seed(1);
         for round in 0..2000 {
             // From nothing but line ends to hardly any, beside bytes that are like them.
@@ -131,8 +177,8 @@ mod tests {
                     _ => rng.choice([b'a', b'\t', 0x0B, 0x0C, 0x8A, 0x8D, 0]).expect("some"),
                 })
                 .collect();
-            for way in [list, one_by_one] {
-                let (places, bytes) = listed(way, &stretch);
+            for way in &ways {
+                let (places, bytes) = listed(*way, &stretch);
                 let ends = (0..bytes).filter(|&place| b"\r\n".contains(&stretch[place]));
                 let ends: Vec<_> = ends.map(|end| u16::try_from(end).expect("short")).collect();
                 assert_eq!(places, ends);
