@@ -31,8 +31,8 @@
 //!
 //! Each adds something and changes nothing that is there without it. Only `std` is on by default.
 //!
-//! - `std`: chooses the widest vector instructions at run time. Changes speed only. With it, one function
-//!   call is `unsafe` (`line_ends/avx2.rs` says why); without it, none is.
+//! - `std`: chooses the widest vector instructions at run time. Changes speed only. With it, two files have
+//!   a little `unsafe` (`line_ends/avx2.rs` and `avx512.rs` say why); without it, there is none.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.

@@ -114,14 +114,14 @@ fn by_blocks(
     let mut listed = Listed { len: 0, bytes: 0 };
     let (blocks, rest) = stretch.as_chunks();
     for block in blocks {
-        let Some(room) = places[listed.len..].first_chunk_mut() else {
+        let Some(room) = room(places, listed.len) else {
             return listed;
         };
         listed.len += list_block(block, room, listed.bytes as u16);
         listed.bytes += BLOCK;
     }
     if !rest.is_empty()
-        && let Some(room) = places[listed.len..].first_chunk_mut()
+        && let Some(room) = room(places, listed.len)
     {
         let mut block = [0; BLOCK];
         block[..rest.len()].copy_from_slice(rest);
@@ -129,6 +129,16 @@ fn by_blocks(
         listed.bytes += rest.len();
     }
     listed
+}
+
+/// Room for the line ends of a block after so many others.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[inline]
+fn room(places: &mut [u16; ROOM], len: usize) -> Option<&mut [u16; BLOCK]> {
+    if len > ROOM - BLOCK {
+        return None;
+    }
+    places[len..].first_chunk_mut()
 }
 
 /// For all processors, as quick as a search for each line.
