@@ -98,6 +98,7 @@ fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
 }
 
 /// How many bytes are looked at at once.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 const BLOCK: usize = 64;
 
 /// Lists the line ends of one block after the other. `list_block` is given a block, room for its line ends

@@ -2,7 +2,7 @@
 
 use crate::utf8::Plain;
 
-/// A chunk of a stream, and how far a decoder has read it; made by [`Decoder::begin`].
+/// A chunk of a stream, and how far a decoder has read it; made by [`Decoder::begin`](crate::Decoder::begin).
 ///
 /// What has not been read when this is dropped is lost to the decoder. To stop early and go on in another
 /// way, keep [`rest`](Self::rest) and decode it first.
