@@ -26,8 +26,8 @@ use crate::handle::{Controls, Handle};
 use crate::item::Item;
 use crate::transport::{self, Answer, Target, TryError};
 
-/// How many chunks that complete no item are read in a row before others may run.
-const CHUNKS_PER_POLL: usize = 32;
+/// How many steps are made in a row before others may run; a chunk that completes no item takes two.
+const STEPS_PER_POLL: usize = 32;
 
 /// A stream of server-sent events that reconnects and resumes by itself.
 ///
@@ -265,7 +265,7 @@ impl EventSource {
     /// Goes on until there is an item.
     #[inline(never)]
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
-        for _ in 0..CHUNKS_PER_POLL {
+        for _ in 0..STEPS_PER_POLL {
             self.obey();
             if let Some(item) = self.items.pop() {
                 return Poll::Ready(Some(item));

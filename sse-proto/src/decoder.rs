@@ -18,9 +18,8 @@ use core::time::Duration;
 
 pub(crate) use self::block::Fields;
 use self::block::{Block, KEPT_CAPACITY};
-pub use self::chunk::Chunk;
+pub use self::chunk::{Chunk, Frames};
 pub(crate) use self::frames::Found;
-pub use self::frames::Frames;
 use crate::event::Event;
 use crate::grammar::{self, Line, Name};
 use crate::line_ends::LineEnds;
@@ -182,6 +181,25 @@ impl Decoder {
     pub fn decode<'d, 'c>(&'d mut self, chunk: &'c [u8]) -> Frames<'d, 'c> {
         let chunk = self.begin(chunk);
         Frames::new(self, chunk)
+    }
+
+    /// Begins to read the next bytes of the stream, for who keeps them: the same as
+    /// [`decode`](Self::decode), but nothing is borrowed between one frame and the next.
+    ///
+    /// ```
+    /// use sse_proto::{Decoder, Frame};
+    ///
+    /// let mut decoder = Decoder::new();
+    /// let mut chunk = decoder.begin(b"data: a\n\ndata: b\n\n");
+    /// let Some(Ok(Frame::Event(event))) = decoder.next_frame(&mut chunk) else { panic!("an event") };
+    /// assert_eq!(event.data(), "a");
+    /// assert_eq!(chunk.rest(), b"data: b\n\n");
+    /// ```
+    #[inline]
+    pub fn begin<'c>(&mut self, chunk: &'c [u8]) -> Chunk<'c> {
+        self.turn = self.turn.wrapping_add(1);
+        let bytes = if self.is_inside_line(chunk) { &[] } else { chunk };
+        Chunk::new(bytes, self.turn)
     }
 
     /// The stream has ended; the next bytes are the first of another one.

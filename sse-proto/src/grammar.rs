@@ -73,15 +73,10 @@ pub(crate) fn line_of_stream(input: &[u8]) -> IResult<&[u8], &[u8]> {
 /// something: then a CR needs no thought about what may come next. `None` for a CR that is not.
 #[inline]
 pub(crate) fn inner_line(input: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
-    let (line, rest) = input.split_at_checked(end)?;
-    match rest {
-        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some((line, rest)),
-        [b'\r', rest @ ..] if !rest.is_empty() => Some((line, rest)),
-        _ => None,
-    }
+    Some((input.get(..end)?, input.get(end_of_inner_line(input, end)?..)?))
 }
 
-/// Where a line ends whose end begins at `end`, under the same conditions.
+/// Where the next line begins, under the same conditions.
 #[inline]
 pub(crate) fn end_of_inner_line(input: &[u8], end: usize) -> Option<usize> {
     match input.get(end..)? {

@@ -6,7 +6,8 @@
 //! 1. [`Session::poll`] tells the next [`Step`]: connect, read, sleep, or stop.
 //! 2. What happens is told back: [`handle_response`](Session::handle_response),
 //!    [`handle_bytes`](Session::handle_bytes), [`handle_end`](Session::handle_end),
-//!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent).
+//!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent). A driver that
+//!    delivers an item when it is asked for one calls [`begin`](Session::begin) in place of `handle_bytes`.
 //! 3. Again from 1, also when the time that a step names has come.
 //!
 //! What has arrived is to be told before the time is: a program that was busy, or asleep, must not

@@ -3,8 +3,8 @@
 //! There is one way that reads everything, `find`, and on it three shortcuts, each for what
 //! nearly all input is made of: lines within a stretch that is known to be text, and whose line ends
 //! are listed, need neither a check nor a search of their own; an event with one line of data is read in
-//! one step; and a small chunk from the middle of a line is only put aside. None of them decides
-//! anything that the long way would decide otherwise.
+//! one step, and if that is all there is of it, in a shorter one; and a small chunk from the middle of a
+//! line is only put aside. None of them decides anything that the long way would decide otherwise.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -13,49 +13,6 @@ use super::{Chunk, DecodeError, Decoder, Fields, Frame, Mode, Step, has_nul};
 use crate::event::Event;
 use crate::grammar::{self, BOM, Name};
 use crate::utf8::{Plain, checked, decode};
-
-/// The frames that a chunk completes, made by [`Decoder::decode`].
-///
-/// Not an `Iterator`, because each frame borrows from the decoder until the next is asked for.
-///
-/// Ask until there is none: what has not been read when this is dropped is lost to the decoder. To
-/// stop early and go on later, keep [`rest`](Self::rest) and decode it first, or keep a [`Chunk`].
-#[derive(Debug)]
-#[must_use = "frames are read as they are asked for"]
-pub struct Frames<'d, 'c> {
-    decoder: &'d mut Decoder,
-    chunk: Chunk<'c>,
-}
-
-impl<'d, 'c> Frames<'d, 'c> {
-    pub(super) const fn new(decoder: &'d mut Decoder, chunk: Chunk<'c>) -> Self {
-        Self { decoder, chunk }
-    }
-
-    /// The bytes of the chunk that have not been read yet.
-    pub const fn rest(&self) -> &'c [u8] {
-        self.chunk.rest()
-    }
-
-    /// The next frame; `None` when the chunk has been read to its end.
-    ///
-    /// # Errors
-    ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
-    )]
-    #[inline(always)]
-    pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, DecodeError>> {
-        self.decoder.next_frame(&mut self.chunk)
-    }
-
-    /// The last event ID as of the last frame.
-    pub fn last_event_id(&self) -> Option<&str> {
-        self.decoder.last_event_id()
-    }
-}
 
 /// How far is looked ahead: little enough to be still in the processor's nearest cache when the lines
 /// are split.
@@ -79,25 +36,6 @@ pub(crate) enum Found<'c> {
 }
 
 impl Decoder {
-    /// Begins to read the next bytes of the stream, for who keeps them: the same as
-    /// [`decode`](Self::decode), but nothing is borrowed between one frame and the next.
-    ///
-    /// ```
-    /// use sse_proto::{Decoder, Frame};
-    ///
-    /// let mut decoder = Decoder::new();
-    /// let mut chunk = decoder.begin(b"data: a\n\ndata: b\n\n");
-    /// let Some(Ok(Frame::Event(event))) = decoder.next_frame(&mut chunk) else { panic!("an event") };
-    /// assert_eq!(event.data(), "a");
-    /// assert_eq!(chunk.rest(), b"data: b\n\n");
-    /// ```
-    #[inline]
-    pub fn begin<'c>(&mut self, chunk: &'c [u8]) -> Chunk<'c> {
-        self.turn = self.turn.wrapping_add(1);
-        let bytes = if self.is_inside_line(chunk) { &[] } else { chunk };
-        Chunk::new(bytes, self.turn)
-    }
-
     /// The next frame of a chunk that this decoder has begun; `None` when it has been read to its end.
     /// Chunks are to be read one after the other, in the order of the stream.
     ///

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -25,7 +25,6 @@ pub(crate) struct Round {
 /// A reader's process. It ends with this.
 pub(crate) struct Reader {
     child: Child,
-    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -36,15 +35,16 @@ impl Reader {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let (orders, answers) = (child.stdin.take(), child.stdout.take());
-        let answers = answers.ok_or_else(|| io::Error::other("a reader without an output"))?;
-        Ok(Self { child, orders, answers: BufReader::new(answers) })
+        let answers =
+            child.stdout.take().ok_or_else(|| io::Error::other("a reader without an output"))?;
+        Ok(Self { child, answers: BufReader::new(answers) })
     }
 
     /// Has it read a stream up to so many events, and tells what that took and what was delivered.
     pub(crate) fn read(&mut self, url: &str, events: usize) -> Result<(Round, Count), String> {
         let mut answer = String::new();
-        self.orders
+        self.child
+            .stdin
             .as_mut()
             .ok_or_else(|| io::Error::other("a reader without an input"))
             .and_then(|orders| writeln!(orders, "{url} {events}"))
@@ -64,7 +64,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // Its input ends, and so does it.
-        drop(self.orders.take());
+        drop(self.child.stdin.take());
         drop(self.child.wait());
     }
 }
