@@ -1,7 +1,7 @@
 //! An event stream by axum's `Sse`, as its documentation has it: everyone who reads gets what is
 //! published from then on. There are no ids, and nothing is kept. A peer for `sse-fuzz probe`.
 //!
-//! `cargo run -p sse-fuzz --example axum_sse 127.0.0.1:3000`, then
+//! `cargo run -p ssekit-fuzz --example axum_sse 127.0.0.1:3000`, then
 //! `curl -N http://127.0.0.1:3000/events/` and
 //! `curl --json '{"event":"message","text":"hello"}' http://127.0.0.1:3000/publish/`
 

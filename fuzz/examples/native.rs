@@ -1,7 +1,7 @@
 //! `sse-client`, as `sse-fuzz hostile --check` wants a client to be: it takes a URL and prints each
 //! event as a line of JSON. The same in another language is all that is needed to test a client.
 //!
-//! `cargo build -p sse-fuzz --example native`, then
+//! `cargo build -p ssekit-fuzz --example native`, then
 //! `sse-fuzz hostile --check 'target/debug/examples/native {url} {header} {method} {body} {ca}'`
 
 use std::error::Error;

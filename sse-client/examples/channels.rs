@@ -1,6 +1,6 @@
 //! Prints the events of many channels that one connection carries. Enter reconnects, `q` and Enter ends.
 //!
-//! `cargo run -p sse-client --example channels -- http://127.0.0.1:8080/events/ news test`
+//! `cargo run --example channels -- http://127.0.0.1:8080/events/ news test`
 
 use std::error::Error;
 use std::io::BufRead;

@@ -1,6 +1,6 @@
 //! Keeps feature flags up to date: reads all of them when it starts, and again after a gap.
 //!
-//! `cargo run -p sse-client --features json --example flags -- URL-OF-FLAGS URL-OF-EVENTS`
+//! `cargo run --features json --example flags -- URL-OF-FLAGS URL-OF-EVENTS`
 //!
 //! The first URL answers with a JSON object of flags; events of type `patch` have such an object as
 //! their data, with those that have changed.

@@ -1,6 +1,6 @@
 //! Asks a language model, and prints its answer as it comes, from any server with OpenAI's API.
 //!
-//! `cargo run -p sse-client --features json --example llm -- http://127.0.0.1:11434/v1 MODEL 'Why SSE?'`
+//! `cargo run --features json --example llm -- http://127.0.0.1:11434/v1 MODEL 'Why SSE?'`
 //!
 //! A key is taken from the variable `API_KEY`.
 

@@ -1,6 +1,6 @@
 //! Prints the events of a stream, and when it is run again, those that it has missed.
 //!
-//! `cargo run -p sse-client --example persist -- 'http://127.0.0.1:8080/events/?channel=test' last-id`
+//! `cargo run --example persist -- 'http://127.0.0.1:8080/events/?channel=test' last-id`
 
 use std::error::Error;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Prints the events of a stream, and goes on after whatever interrupts it.
 //!
-//! `cargo run -p sse-client --example tail -- 'http://127.0.0.1:8080/events/?channel=test'`
+//! `cargo run --example tail -- 'http://127.0.0.1:8080/events/?channel=test'`
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! `docs/configuration.md` says what the program says. `SSE_UPDATE=1 cargo test -p sse-server --test
+//! `docs/configuration.md` says what the program says. `SSE_UPDATE=1 cargo test -p ssekit-server --test
 //! configuration` writes it after a change to the settings.
 
 use std::fmt::Write;
@@ -160,6 +160,6 @@ fn the_reference_says_what_the_program_says() {
     assert!(
         written == reference,
         "docs/configuration.md is not what the settings say; \
-         SSE_UPDATE=1 cargo test -p sse-server --test configuration writes it"
+         SSE_UPDATE=1 cargo test -p ssekit-server --test configuration writes it"
     );
 }

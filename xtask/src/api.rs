@@ -52,7 +52,7 @@ fn public_api() -> Result<String, String> {
     // What a blanket implementation gives to every type says nothing about this crate.
     let flags = ["--all-features", "--omit", "blanket-impls", "--color", "never"];
     let mut command = Command::new("cargo");
-    command.args(["public-api", "-p", "sse-proto"]).args(flags).stdin(Stdio::null());
+    command.args(["public-api", "-p", "ssekit-proto"]).args(flags).stdin(Stdio::null());
     // Not the cargo that runs this, which is of another toolchain.
     command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").stderr(Stdio::inherit());
     let output = command.output().map_err(|error| format!("cannot start cargo: {error}"))?;

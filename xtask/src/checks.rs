@@ -17,7 +17,7 @@ use crate::wasm::{self, Package};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
-const PROTO_MAY_USE: [&str; 5] = ["sse-proto", "bytes", "memchr", "nom", "percent-encoding"];
+const PROTO_MAY_USE: [&str; 5] = ["ssekit-proto", "bytes", "memchr", "nom", "percent-encoding"];
 
 struct Step {
     name: &'static str,
@@ -175,10 +175,10 @@ fn build(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 
 fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    let features = ["clippy", "-p", "sse-proto", "--all-features", "--all-targets"];
+    let features = ["clippy", "-p", "ssekit-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
     all_features.args(["--", "-D", "warnings"]);
-    let client = ["clippy", "-p", "sse-client", "--features", CLIENT_FEATURES, "--all-targets"];
+    let client = ["clippy", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--all-targets"];
     let mut client = cargo(&client);
     client.args(["--", "-D", "warnings"]);
     let workspace = succeeds(progress, cargo(&clippy));
@@ -192,8 +192,8 @@ fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
         succeeds(progress, doc)
     };
     let workspace = doc(&["--workspace"]);
-    let proto = doc(&["-p", "sse-proto", "--all-features"]);
-    workspace.and(proto).and(doc(&["-p", "sse-client", "--features", CLIENT_FEATURES]))
+    let proto = doc(&["-p", "ssekit-proto", "--all-features"]);
+    workspace.and(proto).and(doc(&["-p", "ssekit-client", "--features", CLIENT_FEATURES]))
 }
 
 const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
@@ -210,7 +210,7 @@ fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), String> {
     let tree = [
         "tree",
         "-p",
-        "sse-proto",
+        "ssekit-proto",
         "-e",
         "normal",
         "--target",
@@ -246,12 +246,12 @@ fn strangers(tree: &str) -> Vec<&str> {
 }
 
 fn proto(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
-    let test = ["test", "-p", "sse-proto", "--no-default-features", "--no-fail-fast"];
+    let test = ["test", "-p", "ssekit-proto", "--no-default-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
 fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
-    let test = ["test", "-p", "sse-proto", "--all-features", "--no-fail-fast"];
+    let test = ["test", "-p", "ssekit-proto", "--all-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
@@ -259,7 +259,7 @@ fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 const CLIENT_FEATURES: &str = "json,http2,cli";
 
 fn client(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
-    let test = ["test", "-p", "sse-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
+    let test = ["test", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
@@ -323,7 +323,7 @@ mod unit_tests {
 
     #[test]
     fn a_new_dependency_is_noticed_once() {
-        let tree = "sse-proto v0.1.0 (/here)\nbytes v1.12.1\nserde v1.0.229\nnom v8.0.0\n\
+        let tree = "ssekit-proto v0.1.0 (/here)\nbytes v1.12.1\nserde v1.0.229\nnom v8.0.0\n\
                     memchr v2.8.3\nserde v1.0.229 (*)\nabc v1.0.0\n";
         assert_eq!(strangers(tree), ["abc", "serde"]);
     }

@@ -123,7 +123,7 @@ fn port_is_free(listen: SocketAddr) -> Result<(), String> {
 /// `Some` if it is over before it has begun.
 fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, String> {
     let error = |error: std::io::Error| error.to_string();
-    let mut build = Running::start(&mut cargo(&["build", "-p", "sse-server"])).map_err(error)?;
+    let mut build = Running::start(&mut cargo(&["build", "--bin", "sse-server"])).map_err(error)?;
     loop {
         if interrupts.arrived() {
             build.stop(STOP_WITHIN, interrupts).map_err(error)?;

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let Some(cases) = cases.filter(|cases| *cases > 0) else {
         return Ok(usage("oracle needs --cases N, at least 1"));
     };
-    let test = ["test", "--release", "-p", "sse-proto", "--test", "conformance"];
+    let test = ["test", "--release", "-p", "ssekit-proto", "--test", "conformance"];
     let mut test = cargo(&test);
     test.args(["--", "--nocapture", "--exact", TEST]).env("SSE_RANDOM_CASES", cases.to_string());
     if let Some(seed) = seed {

@@ -68,8 +68,16 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         })?;
     }
     if !options.built {
-        let build =
-            ["build", "-p", "sse-fuzz", "-p", "sse-server", "--bins", "--example", "axum_sse"];
+        let build = [
+            "build",
+            "-p",
+            "ssekit-fuzz",
+            "-p",
+            "ssekit-server",
+            "--bins",
+            "--example",
+            "axum_sse",
+        ];
         let status = cargo(&build).status();
         let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
         if !status.success() {

@@ -29,14 +29,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     };
     let mut test = match proof {
         Proof::OneServer { kills } => {
-            let mut test = cargo(&["test", "-p", "sse-server", "--test", "kill9"]);
+            let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "kill9"]);
             test.env("SSE_KILLS", kills.to_string()).args(["--", "--nocapture"]);
             test
         }
         Proof::Instances { rounds, filter } => {
             let run = &mut |mut command: Command| command.status().is_ok_and(|it| it.success());
             let programs = Programs::set_up(run)?;
-            let mut test = cargo(&["test", "-p", "sse-server", "--test", "chaos"]);
+            let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "chaos"]);
             test.env("SSE_ROUNDS", rounds.to_string()).envs(services::programs(&programs));
             test.args(["--", "--nocapture", "--test-threads=1", filter]);
             test

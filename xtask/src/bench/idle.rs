@@ -77,9 +77,10 @@ pub(super) fn run(args: &[&str]) -> Outcome {
         [_, stray, ..] => return Ok(usage(&format!("bench idle knows no {stray:?}"))),
     };
     enough_descriptors(FIRST + streams + OTHER_DESCRIPTORS)?;
-    for build in
-        [["-p", "sse-server", "--bin", "sse-server"], ["-p", "sse-fuzz", "--example", "axum_sse"]]
-    {
+    for build in [
+        ["-p", "ssekit-server", "--bin", "sse-server"],
+        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
+    ] {
         let status = cargo(&[&["build", "--release"][..], &build].concat()).status();
         let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
         if !status.success() {
