@@ -7,13 +7,13 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::django;
-use crate::process::{cargo, say, target};
+use crate::process::{self, cargo, say, target};
 use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::usage;
-use crate::wasm::{self, Package};
+use crate::wasm::{self, Package, Trouble};
+use crate::{apt, django};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -25,7 +25,7 @@ struct Step {
     quick: bool,
     /// Can only fail again if the workspace does not compile.
     needs_build: bool,
-    run: fn(&mut Progress, &mut Run) -> Result<(), String>,
+    run: fn(&mut Progress, &mut Run) -> Result<(), Trouble>,
 }
 
 /// What one run has set up for later steps.
@@ -47,6 +47,24 @@ struct Options {
     no_services: bool,
 }
 
+impl Options {
+    /// Why a step is not to be run, if it is not.
+    fn leaves_out(self, step: &str) -> Option<&'static str> {
+        match step {
+            BROWSER if self.no_browser => {
+                Some("--no-browser; the tests of the live page are left out")
+            }
+            WASM if self.no_browser => {
+                Some("--no-browser; the tests of the npm package are left out")
+            }
+            SERVICES if self.no_services => {
+                Some("--no-services; the tests that need one are left out")
+            }
+            _ => None,
+        }
+    }
+}
+
 const SET_UP: &str = "set-up";
 const BROWSER: &str = "browser";
 const SERVICES: &str = "services";
@@ -54,11 +72,12 @@ const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
     Step { name: WASM, quick: true, needs_build: false, run: wasm },
+    Step { name: "wasm, from old lists", quick: false, needs_build: false, run: old_lists },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
     Step { name: BUILD, quick: true, needs_build: false, run: build },
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
@@ -98,17 +117,14 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     for (index, step) in steps.iter().enumerate() {
         let mut progress = Progress::start(index + 1, steps.len(), step.name);
         let verdict = if step.needs_build && build_failed {
-            Verdict::Skipped("the build failed")
-        } else if step.name == BROWSER && options.no_browser {
-            Verdict::Skipped("--no-browser; the tests of the live page are left out")
-        } else if step.name == WASM && options.no_browser {
-            Verdict::Skipped("--no-browser; the tests of the npm package are left out")
-        } else if step.name == SERVICES && options.no_services {
-            Verdict::Skipped("--no-services; the tests that need one are left out")
+            Verdict::Skipped("the build failed".to_owned())
+        } else if let Some(why) = options.leaves_out(step.name) {
+            Verdict::Skipped(why.to_owned())
         } else {
             match (step.run)(&mut progress, &mut run) {
                 Ok(()) => Verdict::Ok,
-                Err(why) => Verdict::Failed(why),
+                Err(Trouble::Missing(why)) => Verdict::Skipped(why),
+                Err(Trouble::Failed(why)) => Verdict::Failed(why),
             }
         };
         build_failed |= step.name == BUILD && verdict != Verdict::Ok;
@@ -131,21 +147,23 @@ fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
 }
 
 /// A command whose own output says what is wrong.
-fn succeeds(progress: &mut Progress, command: Command) -> Result<(), String> {
-    if progress.run(command) { Ok(()) } else { Err(String::new()) }
+fn succeeds(progress: &mut Progress, command: Command) -> Result<(), Trouble> {
+    if progress.run(command) { Ok(()) } else { Err(String::new().into()) }
 }
 
-fn set_up(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
-    let found = [setup::components(), setup::c_compiler(&mut |command| progress.run(command))];
+fn set_up(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    let run: process::Run<'_> = &mut |command| progress.run(command);
+    apt::finish_what_was_begun(run);
+    let found = [setup::components(run), setup::c_compiler(run)];
     let missing: Vec<_> = found.into_iter().filter_map(Result::err).collect();
-    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n").into()) }
 }
 
-fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
-    Browser::set_up(&mut |command| progress.run(command)).map(drop)
+fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    Ok(Browser::set_up(&mut |command| progress.run(command)).map(drop)?)
 }
 
-fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+fn services(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     let programs = Programs::set_up(&mut |command| progress.run(command))?;
     run.services = Some(Services::start(&programs)?);
     let django = django::set_up(&mut |command| progress.run(command));
@@ -155,12 +173,18 @@ fn services(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
     Ok(())
 }
 
-fn wasm(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
-    run.package = Some(wasm::build(&mut |command| progress.run(command))?);
+fn wasm(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
+    let package = wasm::build(&mut |command| progress.run(command))?;
+    package.keeps_to_its_budget()?;
+    run.package = Some(package);
     Ok(())
 }
 
-fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn old_lists(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    wasm::old_lists::build(&mut |command| progress.run(command))
+}
+
+fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let workspace = succeeds(progress, cargo(&["fmt", "--all", "--check"]));
     // What is no part of the workspace.
     [NO_STD_CHECK, FUZZ_TARGETS].iter().fold(workspace, |others, manifest| {
@@ -169,11 +193,11 @@ fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     })
 }
 
-fn build(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn build(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     succeeds(progress, cargo(&["test", "--workspace", "--no-run"]))
 }
 
-fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let features = ["clippy", "-p", "ssekit-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
@@ -185,7 +209,7 @@ fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
     workspace.and(succeeds(progress, all_features)).and(succeeds(progress, client))
 }
 
-fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let mut doc = |packages: &[&str]| {
         let mut doc = cargo(&["doc", "--no-deps"]);
         doc.args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
@@ -200,13 +224,13 @@ const NO_STD_CHECK: &str = "sse-proto/no-std-check/Cargo.toml";
 const FUZZ_TARGETS: &str = "fuzz/targets/Cargo.toml";
 
 /// Links sse-proto into a program without std, and runs it.
-fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let mut check = cargo(&["run", "--locked", "--manifest-path", NO_STD_CHECK]);
     check.arg("--target-dir").arg(target().join("no-std-check"));
     succeeds(progress, check)
 }
 
-fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let tree = [
         "tree",
         "-p",
@@ -222,7 +246,7 @@ fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), String> {
     ];
     let output = cargo(&tree).output().map_err(|error| format!("cannot start cargo: {error}"))?;
     if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let tree = String::from_utf8_lossy(&output.stdout);
     let strangers = strangers(&tree);
@@ -233,7 +257,8 @@ fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), String> {
         "sse-proto now also depends on {}. It is meant to stay light; if there is a good reason, add \
          the name to PROTO_MAY_USE in xtask/src/checks.rs",
         strangers.join(", ")
-    ))
+    )
+    .into())
 }
 
 /// The packages of `cargo tree` that are not expected.
@@ -245,12 +270,12 @@ fn strangers(tree: &str) -> Vec<&str> {
     strangers
 }
 
-fn proto(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn proto(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let test = ["test", "-p", "ssekit-proto", "--no-default-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
-fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let test = ["test", "-p", "ssekit-proto", "--all-features", "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
@@ -258,20 +283,20 @@ fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
 /// Not all features: `native-tls` needs a library of the system's.
 const CLIENT_FEATURES: &str = "json,http2,cli";
 
-fn client(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn client(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let test = ["test", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
 }
 
 /// `sse-fuzz probe` on this server, which must be clean, and on the one peer that needs nothing but cargo.
-fn probe(progress: &mut Progress, _: &mut Run) -> Result<(), String> {
+fn probe(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let this = env::current_exe().map_err(|error| error.to_string())?;
     let mut probe = Command::new(this);
     probe.args(["probe", "--built", "--strict", "ours", "axum"]).stdin(Stdio::null());
     succeeds(progress, probe)
 }
 
-fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     let options = run.options;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if options.quick {
@@ -303,7 +328,7 @@ fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), String> {
             services.hand_to(&mut tests);
         }
     }
-    trouble.and(succeeds(progress, tests))
+    Ok(trouble?).and(succeeds(progress, tests))
 }
 
 #[cfg(test)]

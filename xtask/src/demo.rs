@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the server on a file, kept alive, with all that is needed to try it.
 
 mod doorkeeper;
+mod kept;
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use self::doorkeeper::CHANNEL;
 use crate::health::is_ready;
-use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, target};
-use crate::{Outcome, kept, setup, usage, wasm};
+use crate::process::{Interrupts, Run, Running, TICK, built, cargo, exit_code, say, target};
+use crate::wasm::{self, Trouble};
+use crate::{Outcome, apt, setup, usage};
 
 /// How long the server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -57,8 +59,8 @@ struct Demo {
     listen: SocketAddr,
     storage: PathBuf,
     token: String,
-    /// What the live page reads with, if it could be built.
-    client: Option<PathBuf>,
+    /// What the live page reads with, or why it could not be built.
+    client: Result<PathBuf, String>,
     /// Who says who may read what, and the settings that say so. On a public address there is none: the
     /// server then asks whether everyone may read everything.
     doorkeeper: Option<(SocketAddr, PathBuf)>,
@@ -73,11 +75,14 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let interrupts = Interrupts::listen().map_err(|error| error.to_string())?;
     // Before the long build, and because another server would answer our question for health.
     port_is_free(options.listen)?;
-    setup::c_compiler(&mut |mut command| command.status().is_ok_and(|status| status.success()))?;
+    let run: Run<'_> = &mut |mut command| command.status().is_ok_and(|status| status.success());
+    apt::finish_what_was_begun(run);
+    setup::c_compiler(run)?;
     if let Some(code) = build(&interrupts)? {
         return Ok(code);
     }
-    let client = client();
+    // The demo goes on without it: the page then reads by itself, and says so.
+    let client = wasm::build(run).map(|package| package.single_file()).map_err(Trouble::why);
     if interrupts.arrived() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -96,18 +101,6 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     };
     let demo = Demo { listen, storage, token, client, doorkeeper, interrupts };
     demo.supervise()
-}
-
-/// Without Node there is no client, and the page reads by itself.
-fn client() -> Option<PathBuf> {
-    let run = &mut |mut command: Command| command.status().is_ok_and(|status| status.success());
-    match wasm::build(run) {
-        Ok(package) => Some(package.single_file()),
-        Err(problem) => {
-            say(&format!("The live page reads by itself, without sse-client-wasm: {problem}"));
-            None
-        }
-    }
 }
 
 fn port_is_free(listen: SocketAddr) -> Result<(), String> {
@@ -201,7 +194,7 @@ impl Demo {
         if let Some((_, settings)) = &self.doorkeeper {
             server.arg("--config").arg(settings);
         }
-        if let Some(client) = &self.client {
+        if let Ok(client) = &self.client {
             server.arg("--page-client").arg(client);
         }
         Running::start(&mut server).map_err(|error| error.to_string())
@@ -259,6 +252,9 @@ impl Demo {
                  curl -X POST http://{doorkeeper}/revoke      (/grant gives it again)\n"
             )
         });
+        let without = self.client.as_ref().err().map_or_else(String::new, |why| {
+            format!("The page reads by itself, without sse-client-wasm: {why}\n")
+        });
         format!(
             r#"
 The live page, for a browser:
@@ -275,7 +271,7 @@ Try, and see that the page misses nothing:
   - `kill -9 {pid}` is the server, which is started again on the same file and port
   - "One for all tabs" and a second tab: the server sees one connection, and it outlives either tab
 {revoking}Ctrl-C here ends the demo; its events are kept for the next one.
-"#
+{without}"#
         )
     }
 }

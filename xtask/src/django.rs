@@ -1,12 +1,12 @@
 //! Django with django-eventstream, in a Python of its own: for the test that runs a site of it beside the
 //! server, and to be probed. It is kept in the target folder, for it takes a while to get.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::target;
-use crate::setup::{apt_get, may_install};
+use crate::process::{Run, target};
+use crate::python;
+use crate::tool::Tool;
 
 /// What the test finds its Python by.
 pub(crate) const VARIABLE: &str = "SSE_TEST_DJANGO";
@@ -34,54 +34,24 @@ pub(crate) fn versions() -> String {
 }
 
 /// The Python that has it all, set up first if there is none.
-pub(crate) fn set_up(run: &mut dyn FnMut(Command) -> bool) -> Result<PathBuf, String> {
+pub(crate) fn set_up(run: Run<'_>) -> Result<PathBuf, String> {
     let folder = folder();
     let python = program("python");
     let packages = SERVER.iter().chain(&TEST);
     let wanted: Vec<_> = packages.map(|(name, version)| format!("{name}=={version}")).collect();
-    let (stamp, stamped) = (folder.join("packages"), wanted.join("\n"));
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == stamped) && starts(&python) {
-        return Ok(python);
+    let tool = Tool::new(&folder, &wanted.join("\n"))?;
+    if !tool.is_kept(|_| starts(&python)) {
+        python::install(&tool, &wanted, run)?;
+        tool.finish("")?;
     }
-    // The remains of an attempt, or older versions.
-    let _ = fs::remove_dir_all(&folder);
-    let venv = |run: &mut dyn FnMut(Command) -> bool| {
-        let mut venv = command("python3");
-        venv.args(["-m", "venv"]).arg(&folder);
-        run(venv)
-    };
-    let made = venv(run)
-        || (may_install()
-            && apt_get(run, &["--no-install-recommends", "python3", "python3-venv"])
-            && venv(run));
-    if !made {
-        return Err("there is no Python that can make virtual environments; get it with\n    \
-             apt-get install python3-venv       Debian, Ubuntu (as root)\n    \
-             dnf install python3                Fedora\n    \
-             apk add python3                    Alpine\n    \
-             pacman -S python                   Arch"
-            .to_owned());
-    }
-    let mut pip = command(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(&wanted);
-    if !run(pip) {
-        return Err("pip could not get django-eventstream".to_owned());
-    }
-    fs::write(&stamp, stamped)
-        .map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
     Ok(python)
 }
 
-fn command(program: impl AsRef<Path>) -> Command {
-    let mut command = Command::new(program.as_ref());
-    command.stdin(Stdio::null());
-    command
-}
-
 /// A newer Python of the system's does not have what was installed for the one before.
-fn starts(python: &Path) -> bool {
-    let mut import = command(python);
+fn starts(python: &Path) -> Result<(), String> {
+    let mut import = Command::new(python);
     import.args(["-c", "import daphne, django_eventstream, redis, uvicorn"]);
-    import.stdout(Stdio::null()).stderr(Stdio::null());
-    import.status().is_ok_and(|status| status.success())
+    import.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let starts = import.status().is_ok_and(|status| status.success());
+    if starts { Ok(()) } else { Err("it does not start".to_owned()) }
 }

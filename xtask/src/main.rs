@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod apt;
 mod bench;
 mod checks;
 mod daemons;
@@ -13,14 +14,16 @@ mod demo;
 mod django;
 mod fuzz;
 mod health;
-mod kept;
+mod node;
 mod oracle;
 mod probe;
 mod process;
 mod proof;
+mod python;
 mod report;
 mod services;
 mod setup;
+mod tool;
 mod wasm;
 
 use std::env;
@@ -57,9 +60,10 @@ cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
     Starts this server and others (ours, django, nchan, pushpin, axum; or those that are named), runs
     `sse-fuzz probe` on each, and puts all that was found side by side into one HTML file. Gets what it
     needs: packages of Debian's, and of Python's.
-cargo xtask wasm
+cargo xtask wasm [--in FOLDER]
     Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
-    compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm.
+    compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm; and keeps
+    it in target/wasm, or in FOLDER.
 cargo xtask api [--update]
     Compares the public API of sse-proto with sse-proto/api.txt, or writes it there. Needs
     cargo-public-api and a nightly toolchain, and says so if one is missing.

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// How often something that cannot wake us is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
+/// Runs a command, shows what it prints, and says whether it succeeded.
+pub(crate) type Run<'r> = &'r mut dyn FnMut(Command) -> bool;
+
 /// Prints a line. It does not matter if nobody reads it any more: what is to be done at the end, such
 /// as stopping the server, must be done all the same.
 pub(crate) fn say(line: &str) {

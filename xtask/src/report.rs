@@ -15,7 +15,7 @@ pub(crate) enum Verdict {
     /// Why, unless its output says so.
     Failed(String),
     /// Not run, and why.
-    Skipped(&'static str),
+    Skipped(String),
 }
 
 /// A step that is over.
@@ -165,11 +165,12 @@ fn coloured(colour: &str, text: &str) -> String {
 /// The table of all steps, the sum as its last line, and whether all is well.
 ///
 /// The sum counts tests, and as one failure each step that failed without a failed test: a compiler's
-/// error is no test, but it must not look like none.
+/// error is no test, but it must not look like none. What is skipped is a step.
 pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
     let mut table = format!("\n{:<24} {:>7} {:>7} {:>9}\n", "step", "passed", "failed", "seconds");
     let mut passed = 0;
     let mut failed = 0;
+    let mut skipped = 0;
     for entry in entries {
         let Tests { lines, .. } = entry.tests;
         let number = |number: u64| {
@@ -178,7 +179,7 @@ pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
         let verdict = match entry.verdict {
             Verdict::Ok => "ok",
             Verdict::Failed(_) => "FAILED",
-            Verdict::Skipped(why) => &format!("skipped: {why}"),
+            Verdict::Skipped(ref why) => &format!("skipped: {why}"),
         };
         let _ = writeln!(
             table,
@@ -189,12 +190,16 @@ pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
             entry.time.as_secs_f64(),
         );
         passed += entry.tests.passed;
+        skipped += usize::from(matches!(entry.verdict, Verdict::Skipped(_)));
         failed += match entry.verdict {
             Verdict::Failed(_) => entry.tests.failed.max(1),
             _ => entry.tests.failed,
         };
     }
     let _ = write!(table, "\n{passed} passed, {failed} failed");
+    if skipped > 0 {
+        let _ = write!(table, ", {skipped} skipped");
+    }
     (table, failed == 0)
 }
 
@@ -246,11 +251,11 @@ test                           8       0       1.2  ok
         let entries = [
             entry("fmt", failed(), ""),
             entry("test", failed(), two),
-            entry("doc", Verdict::Skipped("the build failed"), ""),
+            entry("doc", Verdict::Skipped("the build failed".to_owned()), ""),
         ];
         let (table, all_well) = summary(&entries);
         assert!(!all_well);
         assert!(table.contains("1.2  skipped: the build failed\n"), "{table}");
-        assert_eq!(table.lines().last(), Some("8 passed, 3 failed"));
+        assert_eq!(table.lines().last(), Some("8 passed, 3 failed, 1 skipped"));
     }
 }

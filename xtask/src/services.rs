@@ -9,9 +9,10 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use crate::apt::is_root;
 use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::process::say;
-use crate::setup::{Programs, is_root};
+use crate::setup::Programs;
 use crate::{Outcome, django, usage};
 use rabbitmq::Ports;
 

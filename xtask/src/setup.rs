@@ -5,13 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::cargo;
+use crate::apt;
+use crate::process::{Run, cargo};
 
 /// rustfmt and clippy, which rustup calls components.
-pub(crate) fn components() -> Result<(), String> {
+pub(crate) fn components(run: Run<'_>) -> Result<(), String> {
     let present =
         |name| cargo(&[name, "--version"]).output().is_ok_and(|output| output.status.success());
-    if present("fmt") && present("clippy") {
+    let present = || present("fmt") && present("clippy");
+    let mut rustup = Command::new("rustup");
+    rustup.args(["component", "add", "rustfmt", "clippy"]).stdin(Stdio::null());
+    if present() || (run(rustup) && present()) {
         return Ok(());
     }
     Err("cargo fmt or cargo clippy is missing; get them with\n    rustup component add rustfmt clippy".to_owned())
@@ -31,11 +35,11 @@ pub(crate) fn nightly() -> Result<(), String> {
 
 /// A C compiler, which the server's database is built with. It is installed if that can be done without asking.
 /// `run` runs a command and shows what it prints.
-pub(crate) fn c_compiler(run: &mut dyn FnMut(Command) -> bool) -> Result<(), String> {
+pub(crate) fn c_compiler(run: Run<'_>) -> Result<(), String> {
     if compiles_c() {
         return Ok(());
     }
-    if may_install() && apt_get(run, &["gcc", "libc6-dev"]) && compiles_c() {
+    if apt::install(run, &["gcc", "libc6-dev"]) && compiles_c() {
         return Ok(());
     }
     let name = compiler();
@@ -54,12 +58,12 @@ pub(crate) fn c_compiler(run: &mut dyn FnMut(Command) -> bool) -> Result<(), Str
 }
 
 /// valgrind, which counts instructions. It is installed if that can be done without asking.
-pub(crate) fn valgrind(run: &mut dyn FnMut(Command) -> bool) -> Result<(), String> {
+pub(crate) fn valgrind(run: Run<'_>) -> Result<(), String> {
     let present = || {
         let version = Command::new("valgrind").arg("--version").output();
         version.is_ok_and(|output| output.status.success())
     };
-    if present() || (may_install() && apt_get(run, &["valgrind"]) && present()) {
+    if present() || (apt::install(run, &["valgrind"]) && present()) {
         return Ok(());
     }
     Err("valgrind is missing; get it with\n    \
@@ -103,13 +107,13 @@ pub(crate) const CHROMIUM: &str = "SSE_CHROMIUM";
 
 impl Browser {
     /// Finds them, and installs them first if they are missing and that can be done without asking.
-    pub(crate) fn set_up(run: &mut dyn FnMut(Command) -> bool) -> Result<Self, String> {
+    pub(crate) fn set_up(run: Run<'_>) -> Result<Self, String> {
         let missing = match Self::find() {
             Ok(browser) => return Ok(browser),
             Err(missing) => missing,
         };
         let packages = ["--no-install-recommends", "chromium", "chromium-driver"];
-        if may_install() && apt_get(run, &packages) {
+        if apt::install(run, &packages) {
             return Self::find();
         }
         Err(missing)
@@ -176,13 +180,13 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Finds them, and installs them first if they are missing and that can be done without asking.
-    pub(crate) fn set_up(run: &mut dyn FnMut(Command) -> bool) -> Result<Self, String> {
+    pub(crate) fn set_up(run: Run<'_>) -> Result<Self, String> {
         let missing = match Self::find() {
             Ok(programs) => return Ok(programs),
             Err(missing) => missing,
         };
         let packages = ["--no-install-recommends", "redis-server", "postgresql", "rabbitmq-server"];
-        if may_install() && apt_get(run, &packages) {
+        if apt::install(run, &packages) {
             return Self::find();
         }
         Err(missing)
@@ -250,31 +254,6 @@ fn starts(program: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Whether this is a Debian or one of its descendants, and we may do there what we like.
-pub(crate) fn may_install() -> bool {
-    Path::new("/etc/debian_version").exists() && is_root()
-}
-
-pub(crate) fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output();
-    id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
-}
-
-/// Another apt may be at work; it is waited for.
-const LOCK: &str = "DPkg::Lock::Timeout=300";
-
-pub(crate) fn apt_get(run: &mut dyn FnMut(Command) -> bool, packages: &[&str]) -> bool {
-    let mut apt_get = |args: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(args);
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-        run(command)
-    };
-    let install = [&["install", "-y", "-o", LOCK], packages].concat();
-    // A fresh container has no lists, and old lists name packages that are gone.
-    apt_get(&install) || (apt_get(&["update", "-o", LOCK]) && apt_get(&install))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -329,24 +308,5 @@ mod tests {
         fs::write(path("postgres"), "").expect("written");
         let programs = Programs::find_in(&folders).expect("all are there");
         assert_eq!((programs.postgres, programs.epmd), (folder.path().into(), path("epmd")));
-    }
-
-    #[test]
-    fn package_lists_are_fetched_only_if_the_packages_are_not_found() {
-        let asked_of_apt = |results: &[bool]| {
-            let mut results = results.iter();
-            let mut asked = Vec::new();
-            let mut run = |command: Command| {
-                let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
-                asked.push(args.collect::<Vec<_>>().join(" "));
-                *results.next().expect("no more commands")
-            };
-            (apt_get(&mut run, &["gcc"]), asked)
-        };
-        let install = "install -y -o DPkg::Lock::Timeout=300 gcc".to_owned();
-        let update = "update -o DPkg::Lock::Timeout=300".to_owned();
-        assert_eq!(asked_of_apt(&[true]), (true, vec![install.clone()]));
-        let all = vec![install.clone(), update, install];
-        assert_eq!(asked_of_apt(&[false, true, true]), (true, all));
     }
 }

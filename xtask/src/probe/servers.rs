@@ -6,13 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::apt;
 use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::django;
-use crate::process::built;
-use crate::setup::{apt_get, may_install};
-
-/// Runs a command that sets something up; whether it succeeded.
-pub(super) type Run<'a> = &'a mut dyn FnMut(Command) -> bool;
+use crate::process::{Run, built};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -191,7 +188,7 @@ fn package_version(package: &str) -> String {
 /// Installs packages if what they have is not there and that can be done without asking.
 fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<(), String> {
     let install = [&["--no-install-recommends"], names].concat();
-    if there() || may_install() && apt_get(run, &install) && there() {
+    if there() || apt::install(run, &install) && there() {
         return Ok(());
     }
     Err(format!("it is missing; get it with\n    apt-get install {}", names.join(" ")))

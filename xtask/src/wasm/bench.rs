@@ -16,7 +16,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
-use super::Package;
+use super::{Package, Trouble};
 use crate::Outcome;
 use crate::process::{Running, say, target};
 use crate::setup::Browser;
@@ -34,7 +34,7 @@ const PEERS: [&str; 2] = ["native", "eventsource-parser"];
 pub(crate) fn run() -> Outcome {
     let mut run = |mut command: Command| command.status().is_ok_and(|status| status.success());
     let browser = Browser::set_up(&mut run)?;
-    let package = super::build(&mut run)?;
+    let package = super::build(&mut run).map_err(Trouble::why)?;
     let text = measure(&browser, package).map_err(|error| error.to_string())?;
     let measured = Measured::read(&text)?;
     say(&format!("\n{:24}{:>10}{:>10}{:>10}", "MB/s", "best", "median", "worst"));
