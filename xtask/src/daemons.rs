@@ -38,8 +38,6 @@ struct Running {
     daemons: Vec<Daemon>,
     /// A command that is waited for.
     guest: Option<Child>,
-    /// Run when all have ended.
-    last: Option<Command>,
 }
 
 #[derive(Debug)]
@@ -75,8 +73,7 @@ impl Daemons {
     /// which other users cannot enter.
     pub(crate) fn new(name: &str) -> io::Result<Self> {
         let folder = new_folder(&env::temp_dir(), name)?;
-        let running =
-            Running { folder: folder.clone(), daemons: Vec::new(), guest: None, last: None };
+        let running = Running { folder: folder.clone(), daemons: Vec::new(), guest: None };
         let running = Arc::new(Mutex::new(running));
         stop_at_signals(&running)?;
         Ok(Self { running, folder })
@@ -104,11 +101,6 @@ impl Daemons {
         let pid = child.id();
         lock(&self.running).daemons.push(Daemon { name, child, log, ready, end });
         Ok(pid)
-    }
-
-    /// What is to be run when all have ended.
-    pub(crate) fn at_last(&self, command: Command) {
-        lock(&self.running).last = Some(command);
     }
 
     /// Waits until all can be used.
@@ -219,10 +211,6 @@ impl Running {
                 }
                 thread::sleep(TICK);
             }
-        }
-        if let Some(mut last) = self.last.take() {
-            last.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            let _ = last.status();
         }
     }
 

@@ -134,12 +134,14 @@ impl Services {
     fn rabbitmq(&mut self, programs: &Programs, folder: &Path) -> io::Result<()> {
         fs::create_dir(folder)?;
         let ports = Ports { amqp: free_port()?, nodes: free_port()?, epmd: free_port()? };
+        // Erlang's name server. RabbitMQ would start one that leaves the process group, and stays.
+        let names = folder.join("names");
+        fs::create_dir(&names)?;
+        let mut epmd = as_user("rabbitmq", &names)?;
+        epmd.arg(&programs.epmd).args(["-address", "127.0.0.1", "-port", &ports.epmd.to_string()]);
+        self.daemons.add("epmd", epmd, &names, Ready::Accepts(ports.epmd), End::KillGroup)?;
         let mut command = as_user("rabbitmq", folder)?;
         rabbitmq::configure(command.arg(&programs.rabbitmq), folder, ports);
-        // Erlang's name server leaves the process group, and stays.
-        let mut epmd = Command::new(&programs.epmd);
-        epmd.args(["-port", &ports.epmd.to_string(), "-kill"]);
-        self.daemons.at_last(epmd);
         let ready = Ready::Says("Server startup complete");
         self.daemons.add("RabbitMQ", command, folder, ready, End::KillGroup)?;
         self.variables.push(("SSE_TEST_AMQP", format!("amqp://127.0.0.1:{}", ports.amqp)));

@@ -12,7 +12,7 @@ pub(crate) struct Ports {
     pub(crate) amqp: u16,
     /// For other nodes, of which there are none.
     pub(crate) nodes: u16,
-    /// Of `epmd`, Erlang's name server, which is started too, and stays when RabbitMQ ends.
+    /// Of `epmd`, Erlang's name server. Unless one is there, RabbitMQ starts it, and it stays when RabbitMQ ends.
     pub(crate) epmd: u16,
 }
 
