@@ -89,6 +89,9 @@ impl Archive {
         command.arg("-o").arg(format!("Dir::State::Lists={}/", self.lists.display()));
         // No cache, which would be the system's.
         command.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
+        // Only what packages depend on is asked for.
+        command.args(["-o", "Acquire::Languages=none"]);
+        command.args(["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]);
         if is_root() {
             // The user that apt fetches as might not be let into our folder.
             command.args(["-o", "APT::Sandbox::User=root"]);
