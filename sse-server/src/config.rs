@@ -8,6 +8,7 @@ mod file;
 mod limits;
 mod meaning;
 mod operations;
+mod reload;
 mod services;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -29,6 +30,7 @@ pub use endpoints::EndpointSettings;
 pub use file::FileError;
 pub use limits::RequestLimitsSettings;
 pub use operations::{LogFormat, OperationsSettings, raise_file_limit};
+pub use reload::Running;
 pub use services::{RelayChoice, ServiceUrl, StorageChoice};
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloadable, Rules};
-use sse_server::config::{Config, ConfigError, Settings};
+use sse_server::config::{Config, ConfigError, Running, Settings};
 use sse_server::http::{self, HttpConfig, Tls};
 use sse_server::hub::{Hub, HubConfig};
 use sse_server::metrics::{TimedRelay, TimedStorage};
@@ -23,6 +23,8 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
         let address = config.listen[0];
         format!("--listen: cannot listen on {address}: {error}; choose another address or port")
     })?;
+    let address = listener.local_addr()?;
+    let running = Running::new(settings.clone(), &config, address);
     let numbers_listener = match &config.metrics_listen {
         None => None,
         Some(addresses) => Some(TcpListener::bind(&**addresses).await.map_err(|error| {
@@ -43,7 +45,6 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
         .open()
         .await
         .map_err(|error| format!("--relay {}: cannot {error}", config.relay))?;
-    let address = listener.local_addr()?;
     let scheme = if operations.tls_settings().is_some() { "https" } else { "http" };
     let (storage_name, relay_name) = (&config.storage, &config.relay);
     info!(
@@ -102,7 +103,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     }
     let (end, end_at_once) = (signals.end(1), signals.end(2));
     let reload = Reload {
-        settings,
+        running,
         token: is_random.then_some(token),
         access: access.clone(),
         publishers: http.publishers().clone(),
@@ -131,7 +132,7 @@ fn manager(rules: Option<Arc<Rules>>) -> Option<Arc<dyn ChannelManager>> {
 
 /// What can be exchanged while the server runs.
 struct Reload {
-    settings: Settings,
+    running: Running,
     /// The token that was made at the start, if it was.
     token: Option<String>,
     access: Option<(Access, Arc<Reloadable>)>,
@@ -141,7 +142,7 @@ struct Reload {
 
 impl Reload {
     /// Reads the settings again at every SIGHUP. Those that cannot be used change nothing.
-    async fn when_asked(self, mut signals: Signals) {
+    async fn when_asked(mut self, mut signals: Signals) {
         loop {
             signals.hangup().await;
             match self.reload().await {
@@ -153,9 +154,9 @@ impl Reload {
         }
     }
 
-    async fn reload(&self) -> Result<(), ConfigError> {
+    async fn reload(&mut self) -> Result<(), ConfigError> {
         // To the end before anything is changed.
-        let config = self.settings.clone().resolve()?;
+        let config = self.running.read_again().await?;
         let token = config.publish_token.as_ref().or(self.token.as_ref());
         let all = token.map(PublishToken::for_all).into_iter().chain(config.publishers);
         self.publishers.replace(all.collect());

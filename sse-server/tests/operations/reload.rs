@@ -42,8 +42,8 @@ async fn new_rules_and_tokens_are_in_force_after_a_hangup() {
     assert_eq!((status(&server, "old").await, status(&server, "new").await), (401, 200));
     assert_eq!(status(&server, TOKEN).await, 200, "that of the flag stays");
     news.until("id: news:3\n").await;
-    // And back, without any rules at all.
-    reload(&server, folder.path(), "", "were read again").await;
+    // And back, without any rules at all, if that is meant.
+    reload(&server, folder.path(), "open-access = true\n", "were read again").await;
     server.get("/events/?channel=secret", "").await.opening().await;
 }
 
@@ -54,6 +54,24 @@ async fn rules_can_be_added_where_there_were_none() {
     secret.opening().await;
     reload(&server, folder.path(), CLOSED, "were read again").await;
     secret.until("Permission denied to channels: secret").await;
+}
+
+#[tokio::test]
+async fn what_was_closed_is_not_opened_by_a_file_that_leaves_the_rules_out() {
+    let flags = ["--open-access"];
+    let (server, folder) = configured(CLOSED, &flags).await;
+    for (toml, problem) in [
+        ("", "there are no settings in it"),
+        ("# access.rules were here\n", "there are no settings in it"),
+        ("log = \"info\"\n", "there were rules for who may read"),
+        ("open-access = false\n", "there were rules for who may read"),
+        ("[[publish-tokens]]\ntoken = \"old\"\nchannel = \"*\"\n", "there were rules"),
+    ] {
+        reload(&server, folder.path(), toml, problem).await;
+        let mut refused = server.get("/events/?channel=secret", "").await;
+        refused.until("Permission denied to channels: secret").await;
+        assert_eq!((status(&server, "old").await, status(&server, "new").await), (401, 200));
+    }
 }
 
 #[tokio::test]
