@@ -7,7 +7,7 @@ mod server;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use access::{Answer, SECRET, answer, bearer, configured, no_credentials, refused, token};
+use access::{Answer, SECRET, answer, bearer, no_credentials, refused, token};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -19,6 +19,7 @@ use server::{Server, TOKEN, send, within};
 use sse_server::http;
 use sse_server::hub::Hub;
 use sse_server::storage::NoStorage;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 /// A site that knows two sessions: `one` is u1 and reads `room-1` only, `all` reads everything.
@@ -27,6 +28,7 @@ struct Backend {
     /// Answered to everyone, if set.
     status: AtomicU16,
     asked: AtomicUsize,
+    strangers: AtomicUsize,
     seen: Mutex<Vec<(Method, Uri, HeaderMap)>>,
     is_revoked: std::sync::atomic::AtomicBool,
 }
@@ -59,6 +61,11 @@ async fn decide(
     }
     let is_revoked = backend.is_revoked.load(Ordering::SeqCst);
     match cookie.as_deref() {
+        // Nobody knows when there is an answer for them.
+        Some(cookie) if cookie.starts_with("stranger=") => {
+            backend.strangers.fetch_add(1, Ordering::SeqCst);
+            std::future::pending().await
+        }
         None => StatusCode::UNAUTHORIZED.into_response(),
         Some("session=one") if is_revoked => StatusCode::FORBIDDEN.into_response(),
         Some("session=one") => {
@@ -86,13 +93,27 @@ async fn serve(backend: &Arc<Backend>, port: &Port) -> tokio::sync::oneshot::Sen
 }
 
 async fn with(port: &Port, more: &str) -> (Server, tempfile::TempDir) {
-    configured(&format!(
+    with_flags(port, more, &[]).await
+}
+
+async fn with_flags(port: &Port, more: &str, flags: &[&str]) -> (Server, tempfile::TempDir) {
+    let toml = format!(
         "[[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n\
          [[access.rules]]\nchannel = \"user-{{user}}\"\nallow = \"authenticated\"\n\
          [[access.rules]]\nchannel = \"room-*\"\nallow = \"backend\"\n\
          [access.forward-auth]\nurl = \"http://{port}/auth/?site=x\"\n{more}\n"
-    ))
-    .await
+    );
+    access::configured_with(&toml, flags).await
+}
+
+/// Says that a permission has changed.
+async fn change(server: &Server, user: &str, channel: &str) -> server::Response {
+    let body = json!({"user": user, "channel": channel}).to_string();
+    let (len, auth) = (body.len(), bearer(TOKEN));
+    let head = format!(
+        "POST /permissions/changed HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n{auth}\r\n"
+    );
+    send(server.address, format!("{head}{body}").as_bytes()).await
 }
 
 async fn get(server: &Server, channels: &[&str], headers: &str) -> Answer {
@@ -221,11 +242,10 @@ async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
     drop(running);
     until_refused(&port).await;
     let seen = ending.body().await;
-    assert_eq!(
-        seen,
-        "id: room-1:0\n\nevent: stream-error\nid: error\ndata: {\"condition\": \"internal-error\", \
-         \"text\": \"Permission could not be checked for too long.\"}\n\n"
-    );
+    assert_eq!(seen, "id: room-1:0\n\n:it could not be checked for too long who may read this\n\n");
+    // Whoever comes back is told to try again, and gets in when the backend is there.
+    let again = get(&strict, &["room-1"], &session("one")).await;
+    assert_eq!(again, Answer::Status(503, String::new()));
     patient.fill("room-1", 1).await;
     lasting.until("data: 1\n\n").await;
     strict.fill("news", 1).await;
@@ -248,13 +268,7 @@ async fn what_the_backend_takes_back_ends_a_stream_when_told_and_when_not() {
     let mut of_looking = looking.get(path, &session("one")).await;
     of_looking.opening().await;
     backend.is_revoked.store(true, Ordering::SeqCst);
-    let body = r#"{"user":"u1","channel":"room-1"}"#;
-    let auth = bearer(TOKEN);
-    let request = format!(
-        "POST /permissions/changed HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n{auth}\r\n{body}",
-        body.len()
-    );
-    let mut changed = send(told.address, request.as_bytes()).await;
+    let mut changed = change(&told, "u1", "room-1").await;
     assert_eq!(changed.body().await, r#"{"closed":1,"instances":0}"#);
     told.fill("room-1", 1).await;
     for stream in [&mut of_told, &mut of_looking] {
@@ -284,4 +298,67 @@ async fn tokens_and_the_backend_go_together() {
     assert_eq!(get(&server, &["user-u9", "room-1"], &both).await, Answer::Opened);
     assert_eq!(get(&server, &["user-u1", "room-1"], &both).await, refused("user-u1"));
     assert_eq!(get(&server, &["room-1"], &of_u9).await, refused("room-1"));
+}
+
+/// One stream was closed.
+const DONE: &str = r#"{"closed":1,"instances":0}"#;
+
+/// Two hundred who are not known, and whose questions are not answered.
+async fn strangers(server: &Server, backend: &Backend) -> Vec<tokio::net::TcpStream> {
+    let mut all = Vec::new();
+    for n in 0..200 {
+        let mut socket = server::connect(server.address).await;
+        let request = format!(
+            "GET /events/?channel=room-1 HTTP/1.1\r\nHost: x\r\nCookie: stranger={n}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.expect("it reads");
+        all.push(socket);
+    }
+    let is_busy = async || backend.strangers.load(Ordering::SeqCst) >= 32;
+    server::until("strangers to have all places", is_busy).await;
+    all
+}
+
+#[tokio::test]
+async fn strangers_whom_the_backend_does_not_answer_hold_up_nobody_who_is_in() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let slow = "timeout = \"1h\"\ncache = \"0s\"\nrecheck = \"50ms\"\npatience = \"100ms\"";
+    let (server, _folder) = with(&port, slow).await;
+    server.fill("room-1", 2000).await;
+    let mut reader = server.get("/events/?channel=room-1", &session("all")).await;
+    reader.opening().await;
+    let mut revoked = server.get("/events/?channel=room-1", &session("one")).await;
+    revoked.opening().await;
+    let mut replaying =
+        server.get("/events/?channel=room-1&lastEventId=room-1:0", &session("all")).await;
+    let _strangers = strangers(&server, &backend).await;
+    // Rechecks go on, and so does a replay, which is checked before each page.
+    let before = backend.asked.load(Ordering::SeqCst);
+    let is_asked = async || backend.asked.load(Ordering::SeqCst) >= before + 50;
+    server::until("rechecks", is_asked).await;
+    replaying.until("data: 2000\n\n").await;
+    backend.is_revoked.store(true, Ordering::SeqCst);
+    let mut changed = change(&server, "u1", "room-1").await;
+    assert_eq!((changed.status, changed.body().await), (200, DONE.to_owned()));
+    assert!(revoked.body().await.contains("Permission denied to channels: room-1"));
+    server.fill("room-1", 1).await;
+    reader.until("id: room-1:2001\n").await;
+    assert!(!reader.is_ended());
+}
+
+#[tokio::test]
+async fn a_newcomer_from_elsewhere_is_not_behind_the_strangers_of_one_address() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let more = "timeout = \"1s\"\ncache = \"0s\"";
+    let (server, _folder) = with_flags(&port, more, &["--trusted-proxies", "127.0.0.1"]).await;
+    // More each time one gives up: at no time is a place free for long.
+    let _strangers = strangers(&server, &backend).await;
+    let elsewhere = format!("{}X-Forwarded-For: 192.0.2.7\r\n", session("all"));
+    assert_eq!(get(&server, &["room-1"], &elsewhere).await, Answer::Opened);
+    let asked = backend.strangers.load(Ordering::SeqCst);
+    assert!(asked < 200, "it came after all {asked} strangers");
 }

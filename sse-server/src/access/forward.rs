@@ -3,6 +3,7 @@
 //! What the backend says is remembered for a while. Whoever cannot be asked about is not let in; whoever is
 //! in already stays for as long as the patience lasts.
 
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +14,12 @@ use lru::LruCache;
 use reqwest::{Client, Response, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::jwt::text;
-use super::{AccessError, AccessRequest, Pattern};
-
-/// How many questions are asked at the same time.
-const PARALLEL: usize = 64;
+use super::turns::Turns;
+use super::{AccessError, AccessRequest, Occasion, Pattern};
 
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 10;
@@ -45,7 +43,7 @@ pub(super) struct ForwardAuth {
     answers: Mutex<Answers>,
     /// Grows when answers are to be forgotten, also those that are under way.
     generation: AtomicU64,
-    permits: Semaphore,
+    turns: Turns,
     unreachable: Mutex<Option<Instant>>,
 }
 
@@ -56,6 +54,8 @@ type Answers = LruCache<Vec<u8>, (Instant, Arc<Answer>)>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asker {
     headers: HeaderMap,
+    /// Where the request came from.
+    origin: Option<IpAddr>,
 }
 
 /// What the backend has said.
@@ -105,7 +105,7 @@ impl ForwardAuth {
             client,
             answers: Mutex::new(LruCache::new(cache_size)),
             generation: AtomicU64::new(0),
-            permits: Semaphore::new(PARALLEL),
+            turns: Turns::new(),
             unreachable: Mutex::default(),
         })
     }
@@ -126,7 +126,7 @@ impl ForwardAuth {
                 headers.append(name.clone(), value.clone());
             }
         }
-        Asker { headers }
+        Asker { headers, origin: request.client() }
     }
 
     /// Asks about these channels, unless the answer is remembered.
@@ -134,6 +134,7 @@ impl ForwardAuth {
         &self,
         asker: &Asker,
         channels: &[Arc<str>],
+        occasion: Occasion,
     ) -> Result<Arc<Answer>, AccessError> {
         let generation = self.generation.load(Ordering::SeqCst);
         let key = key(asker, channels);
@@ -145,9 +146,11 @@ impl ForwardAuth {
         if self.unreachable().is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(AccessError::Unavailable("the backend cannot be reached".to_owned()));
         }
-        let _permit = self.permits.acquire().await.expect("never closed");
+        let turn = self.turns.wait(occasion, asker.origin).await.map_err(|_| AccessError::Busy)?;
         let begun = Instant::now();
-        let answer = Arc::new(self.request(asker, channels).await?);
+        let response = self.request(asker, channels).await;
+        turn.answered(!matches!(&response, Err(error) if error.is_timeout()));
+        let answer = Arc::new(self.read(response, channels).await?);
         let mut answers = self.answers();
         // An answer from before a change must not be remembered beyond it.
         if self.generation.load(Ordering::SeqCst) == generation {
@@ -163,12 +166,24 @@ impl ForwardAuth {
         answers.clear();
     }
 
-    async fn request(&self, asker: &Asker, channels: &[Arc<str>]) -> Result<Answer, AccessError> {
+    async fn request(
+        &self,
+        asker: &Asker,
+        channels: &[Arc<str>],
+    ) -> Result<Response, reqwest::Error> {
         let mut url = self.url.clone();
         url.query_pairs_mut().extend_pairs(channels.iter().map(|name| ("channel", &**name)));
-        let request = self.client.get(url).headers(asker.headers.clone()).send();
+        self.client.get(url).headers(asker.headers.clone()).send().await
+    }
+
+    /// What the backend has said, if it has.
+    async fn read(
+        &self,
+        response: Result<Response, reqwest::Error>,
+        channels: &[Arc<str>],
+    ) -> Result<Answer, AccessError> {
         // The URL has the channels, and perhaps a password.
-        let response = request.await.map_err(|error| {
+        let response = response.map_err(|error| {
             *self.unreachable() = error.is_connect().then(Instant::now);
             AccessError::Unavailable(format!(
                 "the backend does not answer: {}",

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::peers::{Notice, Peers};
 use super::streams::{Ending, Guard, Streams, Watch};
-use super::{AccessError, ChannelManager, Principal};
+use super::{AccessError, ChannelManager, Occasion, Principal};
 use crate::hub::{Heard, Hub};
 
 /// How many streams are checked at the same time.
@@ -153,7 +153,7 @@ impl Access {
         let watch = Arc::new(Watch::new(principal, channels.to_vec()));
         let key = self.shared.streams().add(watch.clone());
         let guard = Guard::new(self.shared.clone(), watch, key);
-        match self.shared.ask(guard.principal(), channels).await {
+        match self.shared.ask(guard.principal(), channels, Occasion::Opening).await {
             Ok(refused) if !refused.is_empty() => Err(NotAdmitted::Refused(refused)),
             Ok(_) => match guard.ending() {
                 Some(Ending::Forbidden(channels)) => Err(NotAdmitted::Refused(channels)),
@@ -178,13 +178,13 @@ impl Shared {
         &self,
         principal: &Principal,
         channels: &[Arc<str>],
+        occasion: Occasion,
     ) -> Result<Vec<Arc<str>>, AccessError> {
-        timeout(CHECK_TIMEOUT, self.manager.refused(principal, channels)).await.unwrap_or_else(
-            |_| {
-                let text = format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
-                Err(AccessError::Unavailable(text))
-            },
-        )
+        let refused = self.manager.refused(principal, channels, occasion);
+        timeout(CHECK_TIMEOUT, refused).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", CHECK_TIMEOUT.as_secs());
+            Err(AccessError::Unavailable(text))
+        })
     }
 
     /// Checks a stream again, and ends it if it has to end.
@@ -192,7 +192,7 @@ impl Shared {
         if watch.is_ended() {
             return;
         }
-        match self.ask(&watch.principal, &watch.channels).await {
+        match self.ask(&watch.principal, &watch.channels, Occasion::Recheck).await {
             Ok(refused) if refused.is_empty() => watch.passed(),
             Ok(refused) => {
                 watch.end(Ending::Forbidden(refused));
@@ -200,6 +200,8 @@ impl Shared {
             Err(AccessError::Invalid(_)) => {
                 watch.end(Ending::Forbidden(watch.channels.clone()));
             }
+            // Still due.
+            Err(AccessError::Busy) => debug!("a stream is not checked now: too many others are"),
             Err(error) => {
                 debug!(%error, "a stream cannot be checked");
                 watch.failed(self.manager.patience());
@@ -242,7 +244,7 @@ impl Shared {
     /// Checks one channel of a stream, and returns whether that has ended it. None: it is not known.
     async fn check_channel(self: Arc<Self>, watch: Arc<Watch>, channel: Arc<str>) -> Option<bool> {
         let channels = [channel];
-        match self.ask(&watch.principal, &channels).await {
+        match self.ask(&watch.principal, &channels, Occasion::Change).await {
             Ok(refused) if refused.is_empty() => Some(false),
             Ok(_) | Err(AccessError::Invalid(_)) => {
                 Some(watch.end(Ending::Forbidden(channels.to_vec())))

@@ -20,6 +20,7 @@ mod request;
 mod rules;
 mod settings;
 mod streams;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,22 @@ pub enum AccessError {
     /// is for the log.
     #[error("{0}")]
     Unavailable(String),
+    /// It was not tried, because too much else is to be decided. A new stream is answered with 503; an open
+    /// one stays, and its [`patience`](ChannelManager::patience) does not run: nothing has failed.
+    #[error("too many others are being decided about")]
+    Busy,
+}
+
+/// Why a [`ChannelManager`] is asked who may read what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Occasion {
+    /// Somebody wants in. Only these questions are as many as strangers like.
+    Opening,
+    /// A stream is open: it is [due](ChannelManager::recheck), or reads the next page of a replay.
+    Recheck,
+    /// A stream is open, and its permission is said to have changed. Whoever says so waits.
+    Change,
 }
 
 /// Decides which channels a request gets, and who may read them.
@@ -132,7 +149,8 @@ pub trait ChannelManager: Send + Sync + 'static {
     }
 
     /// Those of the channels that they may not read. Default: asks [`can_read`](Self::can_read) for each;
-    /// worth its own implementation where one question can be about all.
+    /// worth its own implementation where one question can be about all, or where the questions of many
+    /// who want in could hold up those about readers who are in.
     ///
     /// # Errors
     ///
@@ -141,7 +159,9 @@ pub trait ChannelManager: Send + Sync + 'static {
         &self,
         principal: &Principal,
         channels: &[Arc<str>],
+        occasion: Occasion,
     ) -> Result<Vec<Arc<str>>, AccessError> {
+        let _ = occasion;
         let mut refused = Vec::new();
         for channel in channels {
             if !self.can_read(principal, channel).await? {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{AccessError, AccessRequest, AllowAll, ChannelManager, Principal};
+use super::{AccessError, AccessRequest, AllowAll, ChannelManager, Occasion, Principal};
 
 /// Asks another manager, which can be exchanged. Whoever does so has open streams checked by
 /// [`Access::check_all`](super::Access::check_all) afterwards.
@@ -55,8 +55,9 @@ impl ChannelManager for Reloadable {
         &self,
         principal: &Principal,
         channels: &[Arc<str>],
+        occasion: Occasion,
     ) -> Result<Vec<Arc<str>>, AccessError> {
-        self.current().refused(principal, channels).await
+        self.current().refused(principal, channels, occasion).await
     }
 
     fn is_reliable(&self, channel: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,6 +16,7 @@ pub struct AccessRequest<'a> {
     query: &'a str,
     headers: &'a HeaderMap,
     peer: Option<SocketAddr>,
+    client: Option<IpAddr>,
     channels: &'a [Arc<str>],
 }
 
@@ -23,13 +24,20 @@ impl<'a> AccessRequest<'a> {
     /// A request for this path, with this query (without `?`) and these headers. It names no channel and
     /// comes from nowhere.
     pub const fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { path, query, headers, peer: None, channels: &[] }
+        Self { path, query, headers, peer: None, client: None, channels: &[] }
     }
 
     /// The same request, from this address.
     #[must_use]
     pub const fn with_peer(mut self, peer: Option<SocketAddr>) -> Self {
         self.peer = peer;
+        self
+    }
+
+    /// The same request, made for a client at this address.
+    #[must_use]
+    pub const fn with_client(mut self, client: Option<IpAddr>) -> Self {
+        self.client = client;
         self
     }
 
@@ -58,6 +66,11 @@ impl<'a> AccessRequest<'a> {
     /// The other end of the connection, if known: the client, or the last proxy.
     pub const fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// The client's address: what trusted proxies say, or else the [peer](Self::peer)'s.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.client.or_else(|| self.peer.map(|peer| peer.ip()))
     }
 
     /// The channels that the path or the query names, each once.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::es_meta::{self, EsMeta};
 use super::forward::{Asker, ForwardAuth};
 use super::jwt::{Jwt, text};
-use super::{AccessError, AccessRequest, ChannelManager, Pattern, Principal};
+use super::{AccessError, AccessRequest, ChannelManager, Occasion, Pattern, Principal};
 
 /// Who may read the channels of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl ChannelManager for Rules {
             let named = known.pinned.as_deref().unwrap_or(request.channels());
             let channels = self.for_backend(&principal, named);
             if !channels.is_empty() {
-                let answer = backend.ask(&asker, &channels).await?;
+                let answer = backend.ask(&asker, &channels, Occasion::Opening).await?;
                 known.is_recognised = answer.is_known;
                 if let Some(user) = answer.user.as_deref().filter(|_| principal.name().is_none()) {
                     let expires = principal.expires();
@@ -125,19 +125,21 @@ impl ChannelManager for Rules {
     }
 
     async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
-        Ok(self.refused(principal, &[Arc::from(channel)]).await?.is_empty())
+        let channels = [Arc::from(channel)];
+        Ok(self.refused(principal, &channels, Occasion::Opening).await?.is_empty())
     }
 
     async fn refused(
         &self,
         principal: &Principal,
         channels: &[Arc<str>],
+        occasion: Occasion,
     ) -> Result<Vec<Arc<str>>, AccessError> {
         let known = principal.context::<Known>();
         let for_backend = self.for_backend(principal, channels);
         let answer = match (&self.backend, known.and_then(|known| known.asker.as_ref())) {
             (Some(backend), Some(asker)) if !for_backend.is_empty() => {
-                Some(backend.ask(asker, &for_backend).await?)
+                Some(backend.ask(asker, &for_backend, occasion).await?)
             }
             _ => None,
         };

@@ -55,10 +55,11 @@ pub(super) async fn answer(
             return (stream_headers(), refusal).into_response();
         }
     }
+    let caller = caller.map(|Extension(caller)| caller);
     let request = AccessRequest::new(uri.path(), query, headers)
         .with_peer(peer.map(|Extension(Peer(address))| address))
+        .with_client(caller.as_ref().map(|caller| caller.client))
         .with_channels(&named);
-    let caller = caller.map(|Extension(caller)| caller);
     match open(app, endpoint, request, caller).await {
         Ok(stream) => compressible(stream, headers, app.config.operations.codings()),
         Err(NotOpened::Error(error)) => {
@@ -170,6 +171,10 @@ async fn identify(
             AccessError::Invalid(problem) => {
                 debug!(problem, path = request.path(), query, "credentials were refused");
                 NotOpened::Unauthorized(Some(problem))
+            }
+            AccessError::Busy => {
+                debug!(path = request.path(), query, "too many want to know who may read");
+                unchecked()
             }
             AccessError::Unavailable(problem) => {
                 warn!(problem, path = request.path(), query, "nobody can say who this is");

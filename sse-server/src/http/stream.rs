@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body::Frame;
-use sse_proto::{KEEP_ALIVE, OPENING, StreamError};
+use sse_proto::{KEEP_ALIVE, OPENING};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
@@ -25,6 +25,10 @@ use crate::metrics::Metrics;
 
 /// The last words of a stream whose credentials have expired, for people.
 const EXPIRED: &[u8] = b":the credentials have expired\n\n";
+
+/// The last words of a stream of which nobody can say any more whether it is allowed. It may be: so it is no
+/// stream-error, and whoever comes back gets the status 503 until that is known.
+const UNCHECKED: &[u8] = b":it could not be checked for too long who may read this\n\n";
 
 /// The last words of a stream that nobody has taken anything of for too long. No stream-error, which would
 /// be final: whoever was slow goes on from where they were.
@@ -189,11 +193,7 @@ impl OpenStream {
         self.is_ended = true;
         let error = match ending {
             Ending::Forbidden(channels) => forbidden(channels),
-            Ending::Unchecked => StreamError {
-                condition: "internal-error".to_owned(),
-                text: "Permission could not be checked for too long.".to_owned(),
-                channels: Vec::new(),
-            },
+            Ending::Unchecked => return Poll::Ready(Some(Bytes::from_static(UNCHECKED))),
             // No error: whoever has a new token by now goes on from where they were, and whoever has not
             // gets the status 401.
             Ending::Expired => return Poll::Ready(Some(Bytes::from_static(EXPIRED))),

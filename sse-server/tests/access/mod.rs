@@ -34,10 +34,16 @@ pub enum Answer {
 
 /// A server process with these settings in its file.
 pub async fn configured(toml: &str) -> (Server, TempDir) {
+    configured_with(toml, &[]).await
+}
+
+/// The same, with these flags too.
+pub async fn configured_with(toml: &str, flags: &[&str]) -> (Server, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("settings.toml");
     std::fs::write(&path, toml).expect("writable");
-    let server = Server::start(&["--config", &path.display().to_string()]).await;
+    let path = path.display().to_string();
+    let server = Server::start(&[&["--config", &path], flags].concat()).await;
     (server, folder)
 }
 
