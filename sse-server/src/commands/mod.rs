@@ -7,6 +7,7 @@ mod publish;
 #[cfg(feature = "tail")]
 mod tail;
 mod token;
+mod visible;
 
 use std::fmt;
 use std::io::Write;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use sse_server::config::Settings;
+
+use self::visible::Visible;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -90,7 +93,7 @@ impl Command {
             Err(Failure::Refused(message)) => (1, message),
             Err(Failure::Unavailable(message)) => (3, message),
         };
-        eprintln!("error: {message}");
+        complain(format_args!("error: {}", Visible::text(&message)));
         ExitCode::from(code)
     }
 }
@@ -100,4 +103,9 @@ fn say(line: impl fmt::Display) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
+}
+
+/// Says something about what is printed, to whoever hears it.
+fn complain(line: impl fmt::Display) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }

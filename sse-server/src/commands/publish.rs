@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use futures_util::stream;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use super::visible::Visible;
 use super::{EXIT_CODES, Failure, say};
 
 /// Publishes an event to a server, and prints its id
@@ -62,7 +63,11 @@ pub(crate) struct Publish {
 
 impl Publish {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let client = Client::builder().connect_timeout(Duration::from_secs(10)).build();
+        // An event goes where it was told to go, and nowhere else: a redirect is an answer.
+        let client = Client::builder()
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(redirect::Policy::none())
+            .build();
         let client = client.map_err(Failure::refused)?;
         let url = format!("{}/publish/", self.url.trim_end_matches('/'));
         let mut request = client.post(url).bearer_auth(&self.token);
@@ -105,7 +110,7 @@ impl Publish {
         let answer = response.text().await.map_err(|error| unreachable(&error))?;
         let answer: Value = serde_json::from_str(&answer)
             .map_err(|_| Failure::Refused(format!("this is no answer of sse-server: {answer}")))?;
-        say(answer["id"].as_str().unwrap_or("(not stored)"))
+        say(Visible::field(answer["id"].as_str().unwrap_or("(not stored)")))
     }
 }
 
@@ -145,7 +150,7 @@ async fn lines(request: RequestBuilder) -> Result<(), Failure> {
             let is_refused = serde_json::from_str(&line)
                 .is_ok_and(|answer: Value| answer.get("error").is_some());
             refused += usize::from(is_refused);
-            say(line.trim_end())?;
+            say(Visible::text(line.trim_end()))?;
         }
     }
     match refused {
@@ -160,6 +165,14 @@ async fn checked(answer: reqwest::Result<Response>) -> Result<Response, Failure>
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
+    }
+    if status.is_redirection()
+        && let Some(place) = answer.headers().get(header::LOCATION)
+    {
+        let place = String::from_utf8_lossy(place.as_bytes());
+        let status = status.as_u16();
+        let text = format!("the server answers {status} and points to {place}; give that to --url");
+        return Err(Failure::Refused(text));
     }
     let text = answer.text().await.unwrap_or_default();
     let body: Value = serde_json::from_str(&text).unwrap_or_default();

@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::json;
 use sse_client::{Error, EventSource, Item};
 
-use super::{EXIT_CODES, Failure, say};
+use super::visible::Visible;
+use super::{EXIT_CODES, Failure, complain, say};
 
 /// Prints the events of channels as they come
 ///
 /// One line for each: its id, type and data, with tabs between them; further lines of the data are
-/// indented. What there is to say otherwise goes to standard error. When the connection is lost it goes on
-/// where it was.
+/// indented. Control characters are shown as escapes such as `\u{1b}`; --json has everything as it is. What there
+/// is to say otherwise goes to standard error. When the connection is lost it goes on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Tail {
@@ -60,15 +61,22 @@ impl Tail {
                     if self.json {
                         say(json!({"id": id, "event": kind, "data": data}))?;
                     } else {
-                        say(format_args!("{id}\t{kind}\t{}", data.replace('\n', "\n\t\t")))?;
+                        let (id, kind) = (Visible::field(id), Visible::field(kind));
+                        let lines = data.split('\n').map(|line| Visible::text(line).to_string());
+                        let data = lines.collect::<Vec<_>>().join("\n\t\t");
+                        say(format_args!("{id}\t{kind}\t{data}"))?;
                     }
                 }
                 Some(Ok(Item::Reset { channels })) => {
-                    eprintln!("events are missing of {}", channels.join(", "));
+                    let channels = channels.join(", ");
+                    complain(format_args!("events are missing of {}", Visible::text(&channels)));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(Error::Closed(closed))) => return Err(Failure::refused(closed)),
-                Some(Err(error)) => eprintln!("{error}; trying again"),
+                Some(Err(error)) => {
+                    let error = error.to_string();
+                    complain(format_args!("{}; trying again", Visible::text(&error)));
+                }
             }
         }
         Ok(())
