@@ -272,7 +272,7 @@ async fn goes_on_with_what_is_there(open: impl AsyncFn() -> Arc<dyn Storage>) {
         let read = storage.read("a", 0, 1).await.expect("it reads");
         assert_eq!((&*read[0].data, read[0].skip_users.len()), ("old", 0));
         let events = [event("a", "new").skip_users(vec!["u1".to_owned()])];
-        let key = RequestKey::new("k", b"");
+        let key = RequestKey::new("p", "k", b"");
         let batch = Batch { events: &events, key: Some(&key) };
         let outcomes = storage.append_once(&[batch]).await.expect("it appends");
         let expected = [Outcome::Appended(vec![2]), Outcome::Known(vec![2])];
@@ -319,10 +319,10 @@ async fn redis_forgets_keys_of_requests_with_the_events() {
     let redis = Redis(url.clone());
     let retention = Retention::default().age(Duration::from_secs(100));
     let storage = RedisStorage::open(&url, retention).await.expect("it opens");
-    redis.ask::<i64>(&["DEL", "sse_server:request:expiring"]).await;
-    let key = RequestKey::new("expiring", b"");
+    redis.ask::<i64>(&["DEL", "sse_server:request:p expiring"]).await;
+    let key = RequestKey::new("p", "expiring", b"");
     let events = [event("expiring", "1").skip_users(vec!["u1".to_owned()])];
     storage.append_once(&[Batch { events: &events, key: Some(&key) }]).await.expect("appended");
-    let expires: u64 = redis.ask(&["PTTL", "sse_server:request:expiring"]).await;
+    let expires: u64 = redis.ask(&["PTTL", "sse_server:request:p expiring"]).await;
     assert!((1..=100_000).contains(&expires), "{expires} ms");
 }

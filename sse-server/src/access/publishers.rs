@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Pattern;
@@ -16,19 +17,38 @@ pub struct Publishers {
 #[derive(Clone)]
 pub struct PublishToken {
     token: Vec<u8>,
+    /// Whose it is. No space is in it.
+    publisher: String,
     channels: Vec<Pattern>,
     changes_permissions: bool,
 }
 
 impl PublishToken {
-    /// A token for these channels.
+    /// A token for these channels, of a publisher who is known by nothing else.
     pub fn new(token: impl Into<String>, channels: Vec<Pattern>) -> Self {
-        Self { token: token.into().into_bytes(), channels, changes_permissions: false }
+        let token = token.into().into_bytes();
+        // Not the token, for it is stored with the keys of requests.
+        let hash = digest(&SHA256, &token);
+        let hash =
+            hash.as_ref().iter().take(16).fold(0_u128, |all, &byte| all << 8 | u128::from(byte));
+        Self { token, publisher: format!("#{hash:032x}"), channels, changes_permissions: false }
     }
 
-    /// A token for everything.
+    /// A token for everything. All of these are one publisher's: whoever runs the server.
     pub fn for_all(token: impl Into<String>) -> Self {
-        Self::new(token, vec![Pattern::without_claims("*")]).may_change_permissions(true)
+        let mut token =
+            Self::new(token, vec![Pattern::without_claims("*")]).may_change_permissions(true);
+        "*".clone_into(&mut token.publisher);
+        token
+    }
+
+    /// Whose it is. Tokens of one name are one publisher's: an `Idempotency-Key` means the same with all of
+    /// them, so that a token can be exchanged while requests are sent again. Spaces are left out. Default:
+    /// each token is a publisher of its own.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.publisher = format!("@{}", name.replace(' ', ""));
+        self
     }
 
     /// Whether it is good for `POST /permissions/changed` too, for the same channels. Default: no.
@@ -36,6 +56,11 @@ impl PublishToken {
     pub const fn may_change_permissions(mut self, may: bool) -> Self {
         self.changes_permissions = may;
         self
+    }
+
+    /// Who publishes with it, as it stands before the keys of requests.
+    pub(crate) fn publisher(&self) -> &str {
+        &self.publisher
     }
 
     pub(crate) fn may_publish_to(&self, channel: &str) -> bool {
@@ -91,6 +116,7 @@ impl Publishers {
 impl std::fmt::Debug for PublishToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PublishToken")
+            .field("publisher", &self.publisher)
             .field("channels", &self.channels)
             .field("changes_permissions", &self.changes_permissions)
             .finish_non_exhaustive()

@@ -19,6 +19,9 @@ use super::{Pattern, PublishToken, Rules};
 /// The longest leeway that makes sense for a clock.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
 
+/// The longest name of a publisher, in bytes.
+const MAX_NAME: usize = 64;
+
 /// Headers that belong to the client's connection, not to its request.
 const HOP_BY_HOP: [&str; 8] = [
     "connection",
@@ -131,6 +134,9 @@ pub struct ForwardAuthSettings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct PublishTokenSettings {
+    /// Whose it is: `Idempotency-Key` means the same with all tokens of one name, so that a token can be
+    /// exchanged. Default: each token is a publisher of its own.
+    pub name: Option<String>,
     /// The token.
     pub token: Option<Secret>,
     /// A file with the token; the last line end does not count.
@@ -380,12 +386,25 @@ impl PublishTokenSettings {
             if !seen.insert(token.clone().into_bytes()) {
                 return error(format!("{place}.token"), "another one has the same token");
             }
+            let is_name = |name: &String| {
+                (1..=MAX_NAME).contains(&name.len())
+                    && name.bytes().all(|byte| byte.is_ascii_graphic())
+            };
+            if settings.name.as_ref().is_some_and(|name| !is_name(name)) {
+                let problem = format!(
+                    "a name has 1 to {MAX_NAME} ASCII letters, digits and signs, and no spaces"
+                );
+                return error(format!("{place}.name"), problem);
+            }
             let texts = settings.channel.texts();
             if texts.is_empty() || texts.iter().any(String::is_empty) {
                 return error(format!("{place}.channel"), "name a channel, or * for all");
             }
             let channels = texts.iter().map(|text| Pattern::without_claims(text)).collect();
-            let token = PublishToken::new(token, channels);
+            let mut token = PublishToken::new(token, channels);
+            if let Some(name) = &settings.name {
+                token = token.named(name);
+            }
             tokens.push(token.may_change_permissions(settings.may_change_permissions));
         }
         Ok(tokens)

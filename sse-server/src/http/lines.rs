@@ -182,7 +182,8 @@ impl Reading {
         let channel = event.channel.clone();
         // No name that a publisher can give has a space.
         let key = self.key.as_ref().map(|key| format!("{key} {}", self.line));
-        let key = key.map(|key| RequestKey::new(key, line));
+        let publisher = self.token.publisher();
+        let key = key.map(|key| RequestKey::new(publisher, key, line));
         let submitted = self.app.hub.submit(vec![event], key).await.map_err(refusal)?;
         Ok(Is::Submitted { channel, submitted })
     }

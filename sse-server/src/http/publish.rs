@@ -93,7 +93,7 @@ pub(super) async fn publish(
         return Err(about(index, forbidden(&events[index].channel)));
     }
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
-    let key = key.map(|name| RequestKey::new(name, &body));
+    let key = key.map(|name| RequestKey::new(token.publisher(), name, &body));
     let published = async { app.hub.submit(events, key).await?.await };
     let ids = published.await.map_err(|error| match error {
         PublishError::Refused(index, _) => about(index, refusal(error)),
@@ -172,7 +172,7 @@ pub(super) fn refusal(error: PublishError) -> Refusal {
         PublishError::KeyReused => Refusal::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "key-reused",
-            "another request had this Idempotency-Key and another content; give each request its own",
+            "another request of yours had this Idempotency-Key and another content; give each its own",
         ),
         PublishError::Closed => Refusal::unavailable(
             "the server is shutting down; whether this was published is not known",

@@ -9,7 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::NewEvent;
 
 /// What a publisher calls a request, so that it can be sent again without being published again; and a
-/// fingerprint of what is in it, so that another request under the same name is noticed.
+/// fingerprint of what is in it, so that another request under the same name is noticed. Each publisher has
+/// names of its own: none can take another's, nor learn of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestKey {
     name: String,
@@ -37,14 +38,19 @@ pub enum Outcome {
 }
 
 impl RequestKey {
-    /// The name of a request with this content.
-    pub fn new(name: impl Into<String>, content: &[u8]) -> Self {
+    /// What this publisher calls a request with this content.
+    ///
+    /// # Panics
+    ///
+    /// If the publisher's name has a space, with which the name of the request begins.
+    pub fn new(publisher: &str, name: impl fmt::Display, content: &[u8]) -> Self {
+        assert!(!publisher.contains(' '), "a publisher's name has no space");
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, content).as_ref());
-        Self { name: name.into(), fingerprint }
+        Self { name: format!("{publisher} {name}"), fingerprint }
     }
 
-    /// The name.
+    /// The publisher and the name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -174,7 +174,7 @@ async fn requests_with_one_key_that_wait_together_are_published_once() {
         let mut submitted = Vec::new();
         // The hub's own task gets no turn before this one waits for an answer.
         for _ in 0..3 {
-            let key = RequestKey::new(&*channel, b"");
+            let key = RequestKey::new("p", &channel, b"");
             let events = vec![NewEvent::new(&*channel, "t", "once")];
             submitted.push(hub.submit(events, Some(key)).await.expect("it has room"));
             let other = vec![NewEvent::new(&*channel, "t", "other")];
@@ -214,4 +214,47 @@ async fn keys_are_known_as_long_as_events_are_kept() {
         }
     })
     .await;
+}
+
+/// Tokens of `shop` (two of them), and of somebody without a name.
+const PUBLISHERS: &str = "[[publish-tokens]]\nname = \"shop\"\ntoken = \"old\"\nchannel = \"*\"\n\
+                          [[publish-tokens]]\nname = \"shop\"\ntoken = \"new\"\nchannel = \"*\"\n\
+                          [[publish-tokens]]\ntoken = \"accounts\"\nchannel = \"*\"\n";
+
+#[tokio::test]
+async fn a_key_is_its_publishers_own_whatever_the_storage() {
+    let mut storages = vec!["memory".to_owned()];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    storages.push(format!("sqlite:{}", folder.path().join("events.db").display()));
+    storages.extend(services::postgres().await);
+    storages.extend(services::redis());
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(&settings, PUBLISHERS).expect("writable");
+    let settings = settings.display().to_string();
+    let key = unique("order-paid");
+    for storage in storages {
+        let server = Server::start_on(&storage, &["--config", &settings]).await;
+        let send = async |token: &str, lines: &str, channel: &str| {
+            let headers = format!(
+                "Authorization: Bearer {token}\r\nIdempotency-Key: {key}\r\n\
+                 Content-Type: application/{lines}json\r\n"
+            );
+            let event = json!({"channel": format!("{channel}-{key}"), "data": 1}).to_string();
+            let mut answer = server.post(&event, &headers).await;
+            (answer.status, answer.body().await)
+        };
+        for (lines, first) in [("", "shop"), ("x-nd", "shop-lines")] {
+            let shop = send("old", lines, first).await;
+            assert_eq!(shop.0, 200, "{storage}: {}", shop.1);
+            assert!(shop.1.contains(":1\""), "{storage}: {}", shop.1);
+            for token in ["accounts", TOKEN] {
+                let channel = format!("{token}{lines}");
+                let other = send(token, lines, &channel).await;
+                assert!(other.1.contains(":1\""), "{storage}, {token}: {}", other.1);
+                assert_eq!(send(token, lines, &channel).await, other, "{storage}: its own");
+            }
+            assert_eq!(send("new", lines, first).await, shop, "{storage}: an exchanged token");
+        }
+        assert_eq!(send("new", "", "another").await.0, 422, "{storage}");
+    }
 }

@@ -19,7 +19,7 @@ pub async fn a_request_with_a_known_key_is_not_appended_again(subject: &dyn Subj
     let storage = subject.open().await;
     let [a, b] = ["once a", "once b"].map(channel);
     let key =
-        |name: &str, content: &str| RequestKey::new(format!("{a} {name}"), content.as_bytes());
+        |name: &str, content: &str| RequestKey::new("p", format!("{a} {name}"), content.as_bytes());
     let both = [event(&a, "1"), event(&b, "2"), event(&a, "3")];
     assert_eq!(once(&*storage, &key("k", "x"), &both).await, Outcome::Appended(vec![1, 1, 2]));
     append(&*storage, &both[..1]).await;
@@ -30,6 +30,10 @@ pub async fn a_request_with_a_known_key_is_not_appended_again(subject: &dyn Subj
         assert_eq!(once(storage, &key("k", "y"), &both).await, Outcome::Reused);
         assert_eq!((head(storage, &a).await, head(storage, &b).await), (3, 1));
     }
+    // Another publisher's names are others.
+    let others = RequestKey::new("q", format!("{a} k"), b"y");
+    assert_eq!(once(&*storage, &others, &[]).await, Outcome::Appended(Vec::new()));
+    assert_eq!(once(&*other, &others, &[]).await, Outcome::Known(Vec::new()));
     let (known, reused, new) = (key("k", "x"), key("k", "y"), key("new", "x"));
     for (first, beside) in [(&known, Outcome::Known(vec![1, 1, 2])), (&reused, Outcome::Reused)] {
         let before = head(&*storage, &a).await;
@@ -67,7 +71,7 @@ pub async fn concurrent_requests_with_one_key_are_appended_once(subject: &dyn Su
             for n in 0..REQUESTS / 2 {
                 // Two of them together, which others have in the other order.
                 let pair = [(n + process) % REQUESTS, REQUESTS - 1 - (n + process) % REQUESTS];
-                let keys = pair.map(|n| RequestKey::new(format!("{a} {n}"), b""));
+                let keys = pair.map(|n| RequestKey::new("p", format!("{a} {n}"), b""));
                 let events = pair.map(|n| {
                     let (first, second) = if n % 2 == 0 { (&a, &b) } else { (&b, &a) };
                     [event(first, &n.to_string()), event(second, &n.to_string())]
@@ -110,7 +114,7 @@ pub async fn keys_expire_as_events_do(subject: &dyn Subject) {
     }
     let storage = subject.open().await;
     let name = channel("expired key");
-    let key = |n: u8| RequestKey::new(format!("{name} {n}"), b"");
+    let key = |n: u8| RequestKey::new("p", format!("{name} {n}"), b"");
     let one = [event(&name, "1")];
     subject.expire(&*storage, &name, 0).await;
     once(&*storage, &key(1), &one).await;
