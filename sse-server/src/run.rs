@@ -67,6 +67,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     }
     let hub = Hub::with_config(storage.clone(), hub);
     let trimming = tokio::spawn(storage::keep_trimmed(storage.clone(), config.retention));
+    hub.depends_on("trimming", trimming.abort_handle());
     let mut http = HttpConfig::new(token.clone())
         .keep_alive(config.keep_alive)
         .max_event_len(config.max_event_size)

@@ -10,30 +10,28 @@ use tokio::time::timeout;
 
 use super::App;
 use super::error::Refusal;
+use crate::hub::Unready;
 
 /// How long the storage may take to answer. Who asks has less patience than who publishes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The process answers. A failing storage is no reason to restart it.
-pub(super) async fn live() -> Json<Value> {
-    Json(json!({"status": "ok"}))
+/// The process answers, and a new one would do no better. A failing storage is no reason to restart it; a task
+/// that has ended is.
+pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
+    match app.hub.check_tasks() {
+        Err(error @ Unready::TaskEnded(_)) => Err(Refusal::unavailable(error.to_string())),
+        _ => Ok(Json(json!({"status": "ok"}))),
+    }
 }
 
-/// The server can do its work: it is not shutting down, and its storage answers.
+/// The server can do its work: it is not shutting down, its tasks run, its storage answers, and can be written.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
-    if app.hub.is_closed() {
-        return Err(Refusal::unavailable("the server is shutting down"));
-    }
     match timeout(PATIENCE, app.hub.check()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            let text = format!("the storage does not answer: cannot {error}");
-            return Err(Refusal::unavailable(text));
-        }
+        Ok(Ok(())) => Ok(Json(json!({"status": "ok", "channels": app.hub.channels()}))),
+        Ok(Err(error)) => Err(Refusal::unavailable(error.to_string())),
         Err(_) => {
             let text = format!("the storage has not answered for {} s", PATIENCE.as_secs());
-            return Err(Refusal::unavailable(text));
+            Err(Refusal::unavailable(text))
         }
     }
-    Ok(Json(json!({"status": "ok", "channels": app.hub.channels()})))
 }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use super::health::Tasks;
 use super::log::{Appended, Log};
 use super::publish::{render_live, render_stored};
 use super::{Heard, PAGE, Shared};
@@ -78,8 +79,9 @@ impl Suspects {
 /// Starts the tasks that follow what others do. They end when the hub is gone.
 pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh: Duration) {
     let listening = relay.map(|relay| start_listening(shared, relay));
-    let shared = Arc::downgrade(shared);
-    tokio::spawn(async move {
+    let hub = shared;
+    let shared = Arc::downgrade(hub);
+    let following = tokio::spawn(async move {
         let mut ticks = tokio::time::interval(refresh);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_failing = false;
@@ -106,15 +108,17 @@ pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh
             listening.abort();
         }
     });
+    hub.tasks.add("following others", following.abort_handle());
 }
 
 /// Starts the task that takes in what the relay brings. It never waits for the storage, so that notices are
 /// heard at once.
 fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()> {
     let (sender, mut news) = mpsc::channel(QUEUE);
-    tokio::spawn(async move { relay.receive(sender).await });
-    let shared = Arc::downgrade(shared);
-    tokio::spawn(async move {
+    let receiving = tokio::spawn(async move { relay.receive(sender).await });
+    let hub = shared;
+    let shared = Arc::downgrade(hub);
+    let listening = tokio::spawn(async move {
         while let Some(news) = news.recv().await {
             let Some(shared) = shared.upgrade() else { return };
             match news {
@@ -130,7 +134,10 @@ fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()
                 }
             }
         }
-    })
+    });
+    hub.tasks.add("receiving from the relay", receiving.abort_handle());
+    hub.tasks.add("listening to the relay", listening.abort_handle());
+    listening
 }
 
 impl Shared {
@@ -243,9 +250,9 @@ fn lost(log: &Log, head: u64) {
 }
 
 /// Starts the task that tells others, and returns where to put what is to be told.
-pub(super) fn start_telling(relay: Arc<dyn Relay>) -> mpsc::Sender<Vec<Message>> {
+pub(super) fn start_telling(relay: Arc<dyn Relay>, tasks: &Tasks) -> mpsc::Sender<Vec<Message>> {
     let (sender, mut groups) = mpsc::channel::<Vec<Message>>(QUEUE);
-    tokio::spawn(async move {
+    let telling = tokio::spawn(async move {
         let mut waiting = Vec::new();
         let mut was_failing = false;
         while groups.recv_many(&mut waiting, QUEUE).await > 0 {
@@ -263,6 +270,7 @@ pub(super) fn start_telling(relay: Arc<dyn Relay>) -> mpsc::Sender<Vec<Message>>
             was_failing = false;
         }
     });
+    tasks.add("telling others", telling.abort_handle());
     sender
 }
 

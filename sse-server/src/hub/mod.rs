@@ -16,6 +16,7 @@
 
 mod filter;
 mod follow;
+mod health;
 mod log;
 mod publish;
 mod subscriber;
@@ -28,11 +29,14 @@ use std::time::Duration;
 
 use sse_proto::Cursor;
 use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::AbortHandle;
 
 use crate::relay::{Message, Relay, RelayError};
 use crate::storage::{NewEvent, RequestKey, Storage, StorageError};
 pub use filter::Types;
 use follow::Suspects;
+pub use health::Unready;
+use health::{Tasks, Writing};
 use log::Log;
 use publish::Request;
 pub use publish::{PublishError, Submitted};
@@ -70,6 +74,8 @@ struct Shared {
     notices: broadcast::Sender<Heard>,
     /// The relay has been connected, once at least.
     was_connected: AtomicBool,
+    tasks: Tasks,
+    writing: Arc<Writing>,
     is_closed: AtomicBool,
     closing: Notify,
 }
@@ -154,8 +160,9 @@ impl Hub {
 
     /// A hub over this storage, one of several. Must be called in a Tokio runtime.
     pub fn with_config(storage: Arc<dyn Storage>, config: HubConfig) -> Self {
+        let tasks = Tasks::default();
         let telling = config.relay.as_ref().map(|relay| Telling {
-            sender: follow::start_telling(relay.clone()),
+            sender: follow::start_telling(relay.clone(), &tasks),
             whole: relay.carries_events(),
         });
         let shared = Arc::new(Shared {
@@ -167,6 +174,8 @@ impl Hub {
             relay: config.relay.clone(),
             notices: broadcast::Sender::new(NOTICES),
             was_connected: AtomicBool::new(false),
+            tasks,
+            writing: Arc::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
         });
@@ -238,13 +247,36 @@ impl Hub {
         self.shared.logs().values().map(|log| (log.name().clone(), log.readers())).collect()
     }
 
-    /// Asks the storage a small question.
+    /// Whether the hub can do its work: its tasks run, the storage answers a small question, and appending
+    /// works as far as is known. If there has been no append for a while, the storage is asked to write
+    /// something, at most every ten seconds.
     ///
     /// # Errors
     ///
-    /// If the storage cannot answer.
-    pub async fn check(&self) -> Result<(), StorageError> {
-        self.shared.storage.head("").await.map(drop)
+    /// Why it cannot.
+    pub async fn check(&self) -> Result<(), Unready> {
+        let Shared { storage, writing, .. } = &*self.shared;
+        self.check_tasks()?;
+        let unreadable = |error| Unready::Reading(Arc::new(error));
+        storage.head("").await.map_err(unreadable)?;
+        writing.check(storage).await.map_err(Unready::Writing)
+    }
+
+    /// Whether the hub's tasks run. If one has ended, nothing but a new process helps.
+    ///
+    /// # Errors
+    ///
+    /// Which has ended; or that the hub was closed.
+    pub fn check_tasks(&self) -> Result<(), Unready> {
+        if self.is_closed() {
+            return Err(Unready::Closed);
+        }
+        self.shared.tasks.ended().map_or(Ok(()), |name| Err(Unready::TaskEnded(name)))
+    }
+
+    /// Counts a task to the hub's own, which have to run as long as it does.
+    pub fn depends_on(&self, name: &'static str, task: AbortHandle) {
+        self.shared.tasks.add(name, task);
     }
 
     /// Whether there is a relay to other instances.

@@ -70,7 +70,8 @@ pub enum PublishError {
 /// Starts the task. It ends when the last sender is gone and everything has been answered.
 pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let (sender, mut requests) = mpsc::channel::<Request>(GROUP);
-    tokio::spawn(async move {
+    let hub = shared.clone();
+    let publishing = tokio::spawn(async move {
         let mut was_failing = false;
         let mut next = None;
         while let Some(first) = match next.take() {
@@ -87,6 +88,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
             report(&result, &mut was_failing);
         }
     });
+    hub.tasks.add("publishing", publishing.abort_handle());
     sender
 }
 
@@ -143,8 +145,11 @@ async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageE
         parts.push((Part { events: start..all.len(), key }, answer));
     }
     let (parts, answers): (Vec<Part>, Vec<_>) = parts.into_iter().unzip();
+    shared.writing.begins();
+    let appended = append(shared, &all, &parts).await.map_err(Arc::new);
+    shared.writing.ends(appended.as_ref().map(drop).map_err(Arc::clone));
     // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
-    match append(shared, &all, &parts).await {
+    match appended {
         Ok(outcomes) => {
             let mut new = Vec::with_capacity(all.len());
             for (part, outcome) in parts.iter().zip(&outcomes) {
@@ -167,7 +172,6 @@ async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageE
             Ok(())
         }
         Err(error) => {
-            let error = Arc::new(error);
             for answer in answers {
                 answer.send(Err(PublishError::Storage(error.clone()))).ok();
             }

@@ -108,6 +108,10 @@ impl Storage for TimedStorage {
         self.timed("shorten", self.storage.shorten(keep, limit)).await
     }
 
+    async fn check_writing(&self) -> Result<(), StorageError> {
+        self.timed("check_writing", self.storage.check_writing()).await
+    }
+
     fn refuse(&self, event: &NewEvent) -> Option<String> {
         self.storage.refuse(event)
     }

@@ -208,6 +208,13 @@ pub trait Storage: Send + Sync + 'static {
         true
     }
 
+    /// Whether something could be appended now, found out by a small write that no reader sees. Asked if an
+    /// append has failed, and if there has been none for a while, so that it is known before somebody
+    /// publishes. By default it is not found out.
+    async fn check_writing(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Ends cleanly: everything that was appended is where it belongs.
     async fn close(&self) {}
 }

@@ -269,6 +269,18 @@ impl Storage for PostgresStorage {
         .await
     }
 
+    async fn check_writing(&self) -> Result<(), StorageError> {
+        let operation = "write to the database";
+        in_time(operation, async {
+            sqlx::query("UPDATE sse_server_schema SET version = version")
+                .execute(&self.pool)
+                .await
+                .map_err(failed(operation))
+        })
+        .await
+        .map(drop)
+    }
+
     fn refuse(&self, event: &NewEvent) -> Option<String> {
         for (what, text) in [("channel", &*event.channel), ("event type", &*event.event_type)] {
             if text.contains('\0') {

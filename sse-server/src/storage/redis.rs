@@ -336,6 +336,13 @@ impl Storage for RedisStorage {
         Ok(0)
     }
 
+    async fn check_writing(&self) -> Result<(), StorageError> {
+        // It expires at once. A replica refuses it, and so does a Redis that is full.
+        let mut write = redis::cmd("SET");
+        write.arg("sse_server:probe").arg("").arg("PX").arg(1);
+        write.exec_async(&mut self.connection.clone()).await.map_err(failed("write"))
+    }
+
     /// Appending does it, by one key for each.
     async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, StorageError> {
         Ok(0)

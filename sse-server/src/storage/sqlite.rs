@@ -1,18 +1,18 @@
 //! Events in a SQLite file.
 
+mod writer;
+
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use sqlx::error::DatabaseError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row, Sqlite, SqliteConnection, Transaction};
-use tokio::time::{Instant, sleep};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use writer::{BUSY_TIMEOUT, Writer, Writing};
 
 use super::requests::{json, users_of};
 use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
@@ -52,22 +52,11 @@ const UPGRADE: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// How long to wait for another process that has locked the file and does nothing, before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait at most for others that take turns: on a busy disk each may take seconds.
-const TURN_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a second in the
-/// end, and who appends all the time leaves moments only.
-const LOOK: Duration = Duration::from_millis(1);
-
-/// The longest pause before it is looked again; and how long a process that knows of others leaves the lock
-/// to them, so that they find it free.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// How long others that had the lock are reckoned with.
-const CONTENDED: Duration = Duration::from_secs(1);
+/// A write as large as a few events, to see whether there is room for them. Made when it is first needed.
+const PROBE: &str = "
+    CREATE TABLE IF NOT EXISTS probe (key INTEGER PRIMARY KEY, data BLOB) STRICT;
+    REPLACE INTO probe VALUES (1, randomblob(32768));
+";
 
 /// Keeps events in a file, in write-ahead-log mode.
 ///
@@ -93,83 +82,19 @@ impl SqliteStorage {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            // Not before it has been made: that takes locks of its own.
-            .after_connect(|connection, _| {
-                let look = format!("PRAGMA busy_timeout = {}", LOOK.as_millis());
-                Box::pin(async move { connection.execute(AssertSqlSafe(look)).await.map(drop) })
-            })
-            .connect_with(options.clone())
-            .await
-            .map_err(failed("open"))?;
-        let writer = Writer { pool, seen: Mutex::default() };
+        // Made now, if at all: a file that is moved away later is an error, not the beginning of another.
+        options.connect().await.map_err(failed("open"))?.close().await.map_err(failed("open"))?;
+        let options = options.create_if_missing(false);
+        let writer = Writer::new(options.clone());
         prepare(writer.begin().await.map_err(failed("write to the file"))?).await?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
         Ok(Self { writer, readers })
     }
 }
 
-/// What writes, in turn with other processes.
-#[derive(Debug)]
-struct Writer {
-    /// One connection: SQLite has one writer at a time, and waiting here is fair.
-    pool: SqlitePool,
-    /// When another process was last seen to have the lock.
-    seen: Mutex<Option<Instant>>,
-}
-
-impl Writer {
-    /// Begins with the write lock: if it cannot be had, nothing has been done.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        let start = Instant::now();
-        // Since when nobody has done anything, as far as can be seen.
-        let (mut since, mut version) = (start, None);
-        if self.seen().is_some_and(|seen| seen.elapsed() < CONTENDED) {
-            sleep(PAUSE).await;
-        }
-        loop {
-            match self.pool.begin_with("BEGIN IMMEDIATE").await {
-                Err(error)
-                    if is_busy(&error)
-                        && since.elapsed() < BUSY_TIMEOUT
-                        && start.elapsed() < TURN_TIMEOUT =>
-                {
-                    *self.seen() = Some(Instant::now());
-                    let now = self.version().await;
-                    if now.is_some() && now != version {
-                        (since, version) = (Instant::now(), now);
-                    }
-                    // Those who wait look at ever different times, so that each is lucky soon.
-                    sleep(PAUSE.mul_f64(fastrand::f64())).await;
-                }
-                begun => return begun,
-            }
-        }
-    }
-
-    /// Another one whenever another process has committed something, if it can be told.
-    async fn version(&self) -> Option<i64> {
-        sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.pool).await.ok()
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether another process has a lock. The lowest byte of a code is the kind of error.
-fn is_busy(error: &sqlx::Error) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == SQLITE_BUSY)
-}
-
-async fn prepare(mut transaction: Transaction<'static, Sqlite>) -> Result<(), StorageError> {
+async fn prepare(mut writing: Writing<'_>) -> Result<(), StorageError> {
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut writing.connection)
         .await
         .map_err(failed("read the schema version"))?;
     let scripts = match version {
@@ -183,11 +108,11 @@ async fn prepare(mut transaction: Transaction<'static, Sqlite>) -> Result<(), St
     };
     for script in scripts {
         sqlx::raw_sql(*script)
-            .execute(&mut *transaction)
+            .execute(&mut writing.connection)
             .await
             .map_err(failed("create the tables"))?;
     }
-    transaction.commit().await.map_err(failed("create the tables"))
+    writing.commit().await.map_err(failed("create the tables"))
 }
 
 /// Appends, in a transaction that has the write lock.
@@ -275,20 +200,20 @@ async fn append_once(
 impl Storage for SqliteStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
         let failed = failed("append");
-        let mut transaction = self.writer.begin().await.map_err(failed)?;
-        let ids = append(&mut transaction, events).await?;
-        transaction.commit().await.map_err(failed)?;
+        let mut writing = self.writer.begin().await.map_err(failed)?;
+        let ids = append(&mut writing.connection, events).await?;
+        writing.commit().await.map_err(failed)?;
         Ok(ids)
     }
 
     async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
         let failed = failed("append");
-        let mut transaction = self.writer.begin().await.map_err(failed)?;
+        let mut writing = self.writer.begin().await.map_err(failed)?;
         let mut outcomes = Vec::with_capacity(batches.len());
         for batch in batches {
-            outcomes.push(append_once(&mut transaction, batch).await?);
+            outcomes.push(append_once(&mut writing.connection, batch).await?);
         }
-        transaction.commit().await.map_err(failed)?;
+        writing.commit().await.map_err(failed)?;
         Ok(outcomes)
     }
 
@@ -332,7 +257,7 @@ impl Storage for SqliteStorage {
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
         let failed = failed("trim");
-        let mut transaction = self.writer.begin().await.map_err(failed)?;
+        let mut writing = self.writer.begin().await.map_err(failed)?;
         let mut trimmed = 0;
         for delete in [
             "DELETE FROM event
@@ -343,18 +268,18 @@ impl Storage for SqliteStorage {
             let done = sqlx::query(delete)
                 .bind(i64::try_from(limit - trimmed).unwrap_or(i64::MAX))
                 .bind(milliseconds(before))
-                .execute(&mut *transaction)
+                .execute(&mut writing.connection)
                 .await
                 .map_err(failed)?;
             trimmed += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
         }
-        transaction.commit().await.map_err(failed)?;
+        writing.commit().await.map_err(failed)?;
         Ok(trimmed)
     }
 
     async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
         let failed = failed("trim");
-        let mut transaction = self.writer.begin().await.map_err(failed)?;
+        let mut writing = self.writer.begin().await.map_err(failed)?;
         // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
         let done = sqlx::query(
             "DELETE FROM event WHERE seq IN (
@@ -364,17 +289,24 @@ impl Storage for SqliteStorage {
         )
         .bind(i64::try_from(keep).unwrap_or(i64::MAX))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .execute(&mut *transaction)
+        .execute(&mut writing.connection)
         .await
         .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
+        writing.commit().await.map_err(failed)?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn check_writing(&self) -> Result<(), StorageError> {
+        let failed = failed("write to the file");
+        let mut writing = self.writer.begin().await.map_err(failed)?;
+        sqlx::raw_sql(PROBE).execute(&mut writing.connection).await.map_err(failed)?;
+        writing.commit().await.map_err(failed)
     }
 
     async fn close(&self) {
         self.readers.close().await;
         // The last connection to close moves the write-ahead log into the file and removes it.
-        self.writer.pool.close().await;
+        self.writer.close().await;
     }
 }
 

@@ -1,0 +1,120 @@
+//! Whether the hub can do its work: its tasks run, its storage answers, and appending works.
+//!
+//! Appending is judged by the last append. Where there has been none for a while, or it has failed, the storage
+//! is asked to write something small; never more than once in a while, whoever asks how often.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync;
+use tokio::task::AbortHandle;
+
+use crate::storage::{Storage, StorageError};
+
+/// How long it is believed that appending works, or does not, after it did.
+const TRUSTED: Duration = Duration::from_secs(10);
+const DISTRUSTED: Duration = Duration::from_secs(1);
+
+/// Why the hub cannot do its work.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unready {
+    /// The hub was closed.
+    #[error("the server is shutting down")]
+    Closed,
+    /// A task of the server has ended, which none should. Only a new process helps.
+    #[error("a task has ended by a fault of the server ({0}); restart it")]
+    TaskEnded(&'static str),
+    /// The storage cannot be read.
+    #[error("the storage does not answer: cannot {0}")]
+    Reading(Arc<StorageError>),
+    /// The storage can be read, and nothing can be appended to it.
+    #[error("nothing can be published: cannot {0}")]
+    Writing(Arc<StorageError>),
+}
+
+/// The tasks that have to run as long as the hub does.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(Mutex<Vec<(&'static str, AbortHandle)>>);
+
+impl Tasks {
+    pub(super) fn add(&self, name: &'static str, task: AbortHandle) {
+        self.tasks().push((name, task));
+    }
+
+    /// The name of one that has ended.
+    pub(super) fn ended(&self) -> Option<&'static str> {
+        self.tasks().iter().find(|(_, task)| task.is_finished()).map(|(name, _)| *name)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<(&'static str, AbortHandle)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known about appending.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    state: Mutex<State>,
+    /// Held while the storage is asked.
+    asking: Arc<sync::Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// An append is under way. What it comes to is better to know than what a question would.
+    is_appending: bool,
+    last: Option<(Instant, Result<(), Arc<StorageError>>)>,
+}
+
+impl State {
+    /// What is known, if that is enough.
+    fn known(&self) -> Option<Result<(), Arc<StorageError>>> {
+        match &self.last {
+            Some((_, result)) if self.is_appending => Some(result.clone()),
+            None if self.is_appending => Some(Ok(())),
+            Some((at, Ok(()))) if at.elapsed() < TRUSTED => Some(Ok(())),
+            Some((at, Err(error))) if at.elapsed() < DISTRUSTED => Some(Err(error.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Writing {
+    pub(super) fn begins(&self) {
+        self.state().is_appending = true;
+    }
+
+    pub(super) fn ends(&self, result: Result<(), Arc<StorageError>>) {
+        *self.state() = State { is_appending: false, last: Some((Instant::now(), result)) };
+    }
+
+    /// Whether appending works.
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        storage: &Arc<dyn Storage>,
+    ) -> Result<(), Arc<StorageError>> {
+        let asking = self.asking.clone().lock_owned().await;
+        if let Some(known) = self.state().known() {
+            return known;
+        }
+        let (this, storage) = (self.clone(), storage.clone());
+        // A task of its own: whoever asks may not wait for it to the end, and a write that is cut short would
+        // cost a connection.
+        let asked = tokio::spawn(async move {
+            let result = storage.check_writing().await.map_err(Arc::new);
+            let mut state = this.state();
+            if !state.is_appending {
+                state.last = Some((Instant::now(), result.clone()));
+            }
+            drop((state, asking));
+            result
+        });
+        let panicked = |error| Arc::new(StorageError::new("write", error));
+        asked.await.map_err(panicked)?
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

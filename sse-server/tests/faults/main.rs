@@ -1,0 +1,15 @@
+//! What a server meets in operation: disks that are full, clocks that were wrong, databases that fail over,
+//! locks that others hold, tasks that end by a fault. Publishing is back as soon as the cause is gone, without
+//! a restart; and until then readiness says so.
+
+#[path = "../instances/mod.rs"]
+mod instances;
+#[path = "../port/mod.rs"]
+mod port;
+#[path = "../server/mod.rs"]
+mod server;
+#[path = "../services/mod.rs"]
+mod services;
+
+mod disk;
+mod tasks;
