@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 
-use super::requests::Requests;
+use super::requests::{Requests, on_own_clock};
 use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// Keeps events until the process ends.
@@ -28,7 +28,7 @@ struct State {
 struct Channel {
     head: u64,
     /// The last events, without a gap, up to `head`.
-    events: VecDeque<(SystemTime, StoredEvent)>,
+    events: VecDeque<(Instant, StoredEvent)>,
 }
 
 impl MemoryStorage {
@@ -44,7 +44,7 @@ impl MemoryStorage {
 }
 
 fn append(channels: &mut HashMap<Arc<str>, Channel>, events: &[NewEvent]) -> Vec<u64> {
-    let now = SystemTime::now();
+    let now = Instant::now();
     let append = |event: &NewEvent| {
         let channel = channels.entry(event.channel.clone()).or_default();
         channel.head += 1;
@@ -88,6 +88,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+        let Some(before) = on_own_clock(before) else { return Ok(0) };
         let mut trimmed = 0;
         let State { channels, requests } = &mut *self.state();
         for channel in channels.values_mut() {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::requests::Requests;
+use super::requests::{Requests, on_own_clock};
 use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// Keeps no events.
@@ -57,7 +57,8 @@ impl Storage for NoStorage {
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
-        Ok(self.requests().trim(before, limit))
+        let trimmed = on_own_clock(before).map(|before| self.requests().trim(before, limit));
+        Ok(trimmed.unwrap_or(0))
     }
 
     async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, StorageError> {

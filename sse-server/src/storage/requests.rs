@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -86,12 +86,21 @@ pub(super) fn users_of(column: Option<&str>) -> Vec<String> {
     column.and_then(|column| serde_json::from_str(column).ok()).unwrap_or_default()
 }
 
+/// A time on the clock that is never set: what is kept in memory ages by it, whatever happens to the other one.
+/// None if it is from before the start.
+pub(super) fn on_own_clock(time: SystemTime) -> Option<Instant> {
+    match SystemTime::now().duration_since(time) {
+        Ok(ago) => Instant::now().checked_sub(ago),
+        Err(ahead) => Instant::now().checked_add(ahead.duration()),
+    }
+}
+
 /// The names of requests, in memory.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     known: HashMap<RequestName, Known>,
     /// In the order in which they came.
-    order: VecDeque<(SystemTime, RequestName)>,
+    order: VecDeque<(Instant, RequestName)>,
 }
 
 type RequestName = std::sync::Arc<str>;
@@ -115,13 +124,13 @@ impl Requests {
         }
         let ids = append(batch.events);
         let name: RequestName = key.name().into();
-        self.order.push_back((SystemTime::now(), name.clone()));
+        self.order.push_back((Instant::now(), name.clone()));
         self.known.insert(name, Known { fingerprint: key.fingerprint, ids: ids.clone() });
         Outcome::Appended(ids)
     }
 
     /// Forgets at most `limit` that are older than this, and returns how many.
-    pub(super) fn trim(&mut self, before: SystemTime, limit: usize) -> usize {
+    pub(super) fn trim(&mut self, before: Instant, limit: usize) -> usize {
         let mut trimmed = 0;
         while trimmed < limit
             && let Some((_, name)) = self.order.pop_front_if(|(created, _)| *created < before)

@@ -1,5 +1,6 @@
 //! Events in a SQLite file.
 
+mod trim;
 mod writer;
 
 use std::collections::HashMap;
@@ -258,20 +259,12 @@ impl Storage for SqliteStorage {
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
         let failed = failed("trim");
         let mut writing = self.writer.begin().await.map_err(failed)?;
+        let times = (milliseconds(before), milliseconds(SystemTime::now()));
         let mut trimmed = 0;
-        for delete in [
-            "DELETE FROM event
-             WHERE seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND created < ?",
-            "DELETE FROM request
-             WHERE seq IN (SELECT seq FROM request ORDER BY seq LIMIT ?) AND created < ?",
-        ] {
-            let done = sqlx::query(delete)
-                .bind(i64::try_from(limit - trimmed).unwrap_or(i64::MAX))
-                .bind(milliseconds(before))
-                .execute(&mut writing.connection)
-                .await
-                .map_err(failed)?;
-            trimmed += usize::try_from(done.rows_affected()).unwrap_or(usize::MAX);
+        for table in ["event", "request"] {
+            let left = i64::try_from(limit - trimmed).unwrap_or(i64::MAX);
+            let gone = trim::trim(&mut writing.connection, table, times, left);
+            trimmed += usize::try_from(gone.await.map_err(failed)?).unwrap_or(usize::MAX);
         }
         writing.commit().await.map_err(failed)?;
         Ok(trimmed)

@@ -11,5 +11,6 @@ mod server;
 #[path = "../services/mod.rs"]
 mod services;
 
+mod clock;
 mod disk;
 mod tasks;
