@@ -154,3 +154,88 @@ async fn what_django_publishes_after_the_loss_is_a_gap_or_arrives() {
     ask(&redis, &["INCR", "event_counter:a"]).await;
     reader.all("a", after + 1, after + 1).await;
 }
+
+/// The counter of the channel `a` is lost in some way, and nothing else is.
+async fn a_lost_counter_is_told(lose: impl AsyncFn(&Own)) {
+    let Some(redis) = Own::redis().await else { return };
+    // It does not look: only who appends can notice.
+    let instance = Instance::start(&redis.url(), "none", NEVER).await;
+    let mut publisher = instance.publisher().await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    let mut reader = instance.reader("channel=a", "a:3").await;
+    reader.all("a", 4, 5).await;
+    lose(&redis).await;
+    let data: Vec<Value> = (1..=7).map(Value::from).collect();
+    let (status, ids) = within("an answer", publisher.try_publish("a", &data)).await;
+    assert_eq!(status, 200);
+    let (first, last) = (position(&ids[0]), position(&ids[6]));
+    assert!(first > 5, "{ids:?}: no id is used again");
+    assert_eq!(reset(&mut reader).await, last);
+    // Who was away, and had seen all or a part.
+    for seen in ["a:5", "a:2"] {
+        let mut late = instance.reader("channel=a", seen).await;
+        let (mut kind, mut id, mut told) = late.next().await;
+        while kind == "message" {
+            assert!(position(&id) <= 5, "{id} comes after a gap");
+            (kind, id, told) = late.next().await;
+        }
+        assert_eq!((&*kind, &*told), ("stream-reset", r#"{"channels": ["a"]}"#));
+        assert_eq!(position(&id), last);
+    }
+    // And it goes on from there, for another instance too.
+    let other = Instance::start(&redis.url(), "none", NEVER).await;
+    let next = other.publisher().await.publish("a", "next").await;
+    assert_eq!(next, format!("a:{}", last + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_that_was_deleted_makes_no_id_come_twice_and_is_told() {
+    a_lost_counter_is_told(async |redis| ask(redis, &["DEL", "event_counter:a"]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_of_an_older_copy_makes_no_id_come_twice_and_is_told() {
+    a_lost_counter_is_told(async |redis| ask(redis, &["SET", "event_counter:a", "2"]).await).await;
+}
+
+/// Real eviction takes what it likes: whatever is missing then, nobody is left in the belief that nothing is.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_were_evicted_make_no_id_come_twice_and_are_told() {
+    let Some(redis) = Own::redis().await else { return };
+    let instance = Instance::start(&redis.url(), "none", NEVER).await;
+    let mut publisher = instance.publisher().await;
+    let channels: Vec<String> = (0..40).map(|n| format!("quiet-{n}")).collect();
+    let old: Vec<Value> = (1..=5).map(Value::from).collect();
+    for channel in &channels {
+        let (status, ids) = within("an answer", publisher.try_publish(channel, &old)).await;
+        assert_eq!((status, &*ids[4]), (200, &*format!("{channel}:5")));
+    }
+    ask(&redis, &["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
+    ask(&redis, &["CONFIG", "SET", "maxmemory", "3mb"]).await;
+    let large: Vec<Value> = (0..20).map(|_| Value::from("x".repeat(1000))).collect();
+    for _ in 0..200 {
+        // It may be that Redis, full, refuses one.
+        within("an answer", publisher.try_publish("other", &large)).await;
+    }
+    ask(&redis, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    for channel in &channels {
+        let new: Vec<Value> = (1..=7).map(|n| Value::from(format!("new {n}"))).collect();
+        let (status, ids) = within("an answer", publisher.try_publish(channel, &new)).await;
+        assert_eq!(status, 200);
+        let number = |id: &str| -> u64 {
+            let (_, number) = id.rsplit_once(':').expect("an id");
+            number.parse().expect("a number")
+        };
+        assert!(number(&ids[0]) > 5, "{ids:?}: no id is used again");
+        let resume = format!("{channel}:5");
+        let mut late = instance.reader(&format!("channel={channel}"), &resume).await;
+        let (kind, id, data) = late.next().await;
+        if kind == "stream-reset" {
+            assert_eq!(number(&id), number(&ids[6]));
+        } else {
+            assert_eq!((&*id, &*data), (&*format!("{channel}:6"), "\"new 1\""), "nothing between");
+        }
+    }
+}

@@ -63,6 +63,12 @@ impl Redis {
         let mut asked = redis::cmd(command[0]);
         asked.arg(&command[1..]).query_async(&mut connection).await.expect("an answer")
     }
+
+    /// As if there had never been such a channel, whoever has used this Redis before.
+    async fn forget(&self, channel: &str) {
+        self.ask::<i64>(&["DEL", &format!("event_counter:{channel}")]).await;
+        self.ask::<i64>(&["HDEL", "sse_server:log", &format!("head:{channel}")]).await;
+    }
 }
 
 #[async_trait]
@@ -122,7 +128,7 @@ async fn redis_keys_are_those_of_django_eventstream() {
     let redis = Redis(url.clone());
     let retention = Retention::default().age(Duration::from_secs(100)).events(2);
     let storage = RedisStorage::open(&url, retention).await.expect("it opens");
-    redis.ask::<i64>(&["DEL", "event_counter:keys:é"]).await;
+    redis.forget("keys:é").await;
     let batch = ["1", "{\"a\": 1}", "3"].map(|data| event("keys:é", data));
     storage.append(&batch).await.expect("appended");
     assert_eq!(redis.ask::<String>(&["GET", "event_counter:keys:é"]).await, "3");
@@ -143,7 +149,7 @@ async fn redis_appends_nothing_if_a_counter_is_no_number() {
     let Some(url) = services::redis() else { return };
     let storage = RedisStorage::open(&url, Retention::default()).await.expect("it opens");
     let redis = Redis(url);
-    redis.ask::<i64>(&["DEL", "event_counter:sane"]).await;
+    redis.forget("sane").await;
     redis.ask::<String>(&["SET", "event_counter:strange", "x"]).await;
     storage.append(&[event("sane", "1"), event("strange", "1")]).await.expect_err("refused");
     assert_eq!(storage.head("sane").await.expect("readable"), 0);

@@ -18,6 +18,10 @@ use super::{Batch, NewEvent, Outcome, RequestKey, Retention, Storage, StorageErr
 /// is gone. Then ids go on from a floor, microseconds since 1970, that no id has reached before: ids are
 /// not used twice, and every position of before is one at which events are missing.
 ///
+/// Where a channel ends is written beside the mark too, in the same key, which goes as a whole or not at all. If
+/// only a counter has gone (evicted, deleted, expired, restored from a copy), the channel goes on from such a
+/// number of its own.
+///
 /// `ARGV`: the mark that is known, if any; what the mark begins with if there is none yet; the floor to set
 /// if everything was lost.
 const LOG: &str = "
@@ -35,18 +39,30 @@ const LOG: &str = "
         return 'event_counter:' .. channel
     end
     local function set(channel, head)
-        redis.call('SET', counter(channel), string.format('%.0f', head))
+        head = string.format('%.0f', head)
+        redis.call('SET', counter(channel), head)
+        redis.call('HSET', 'sse_server:log', 'head:' .. channel, head)
     end
     local function head(channel)
         local head = tonumber(redis.call('GET', counter(channel)) or 0)
-        if not head or head >= floor then
+        if not head then
             return head
         end
-        if head > 0 then
-            -- Django counts from 1 after a loss. What it has published is a gap, not nothing.
-            set(channel, floor + head)
+        local known = tonumber(redis.call('HGET', 'sse_server:log', 'head:' .. channel) or 0)
+        if head < known then
+            -- The counter alone has gone, or counts from 1 again.
+            head = math.max(known, tonumber(ARGV[3])) + head
+            set(channel, head)
+        elseif head < floor then
+            head = floor + head
+            if head > floor then
+                -- Django counts from 1 after a loss. What it has published is a gap, not nothing.
+                set(channel, head)
+            end
+        elseif head > known then
+            set(channel, head)
         end
-        return floor + head
+        return head
     end
     local no_number = 'ERR a key event_counter:… holds no number'
 ";
@@ -139,7 +155,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// a number that none has reached before: microseconds since 1970, if everything is gone. That needs an
 /// instance which has seen Redis before and after. Without one, and if only the last seconds are gone, ids
 /// are used again, and who comes back with an id that has been reached again is not told.
-/// Evicted events (`maxmemory-policy`) are gaps, and told.
+/// Evicted events (`maxmemory-policy`) are gaps, and told; so is the loss of a channel's counter.
 ///
 /// One Redis server, or one with replicas; not a Redis Cluster.
 pub struct RedisStorage {
