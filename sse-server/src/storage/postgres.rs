@@ -1,13 +1,15 @@
 //! Events in PostgreSQL, in django-eventstream's own tables.
 
 mod append;
+mod pool;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use pool::Pool;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::requests::users_of;
@@ -61,13 +63,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// The tables are those of django-eventstream's `DjangoModelStorage`: a Django site can append to them
 /// and read them while this server does. An append is one transaction, and as durable as the database
-/// makes it (`synchronous_commit`). Any number of instances can share the tables.
+/// makes it (`synchronous_commit`). Any number of instances can share the tables. If the server that is connected
+/// to says that it takes no writes, as after a fail-over, new connections are made to the same address.
 ///
 /// What the tables cannot hold is [refused](Storage::refuse): a channel or event type of more than 255
 /// characters, or with the character U+0000.
 #[derive(Debug)]
 pub struct PostgresStorage {
-    pool: PgPool,
+    pool: Pool,
 }
 
 impl PostgresStorage {
@@ -88,18 +91,22 @@ impl PostgresStorage {
             first.close().await.map_err(failed("connect"))
         })
         .await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(PATIENCE / 2)
-            .connect_lazy_with(options);
-        let this = Self { pool };
+        let this = Self { pool: Pool::new(options) };
         in_time("create the tables", this.prepare()).await?;
         Ok(this)
     }
 
+    /// An error, which may be one of all connections.
+    fn failed(&self, operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError {
+        move |error| {
+            self.pool.is_replaced(&error);
+            failed(operation)(error)
+        }
+    }
+
     async fn prepare(&self) -> Result<(), StorageError> {
         let failed = failed("create the tables");
-        let mut transaction = self.pool.begin().await.map_err(failed)?;
+        let mut transaction = self.pool.get().begin().await.map_err(failed)?;
         // `IF NOT EXISTS` alone does not help two instances that start at the same time.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('sse_server_schema'))")
             .execute(&mut *transaction)
@@ -161,9 +168,9 @@ impl Storage for PostgresStorage {
                 "SELECT name, value FROM django_eventstream_eventcounter WHERE name = ANY($1)",
             )
             .bind(names)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.pool.get())
             .await
-            .map_err(failed(operation))
+            .map_err(self.failed(operation))
         })
         .await?;
         let heads: BTreeMap<&str, i64> =
@@ -189,9 +196,9 @@ impl Storage for PostgresStorage {
             .bind(channel)
             .bind(i64::try_from(after).unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.pool.get())
             .await
-            .map_err(failed("read events"))?;
+            .map_err(self.failed("read events"))?;
             let event = |row: &PgRow| {
                 let id = row.get::<i64, _>(0).unsigned_abs();
                 let event = StoredEvent::new(id, row.get::<&str, _>(1), decode(row.get(2)));
@@ -211,8 +218,9 @@ impl Storage for PostgresStorage {
                     "UPDATE {table} SET created = now()
                      WHERE created > now() + interval '1 minute'"
                 );
-                let from_future = sqlx::query(AssertSqlSafe(from_future)).execute(&self.pool);
-                from_future.await.map_err(failed("trim"))?;
+                let pool = self.pool.get();
+                let from_future = sqlx::query(AssertSqlSafe(from_future)).execute(&pool);
+                from_future.await.map_err(self.failed("trim"))?;
             }
             // Several instances may be at it; each takes what the others leave.
             let events = sqlx::query(
@@ -223,9 +231,9 @@ impl Storage for PostgresStorage {
             )
             .bind(seconds(before))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .execute(&self.pool)
+            .execute(&self.pool.get())
             .await
-            .map_err(failed("trim"))?
+            .map_err(self.failed("trim"))?
             .rows_affected();
             if events == 0 {
                 // A placeholder must go with the events after it, or django-eventstream would take
@@ -235,9 +243,9 @@ impl Storage for PostgresStorage {
                      WHERE created < to_timestamp($1) AND eid = 0",
                 )
                 .bind(seconds(before))
-                .execute(&self.pool)
+                .execute(&self.pool.get())
                 .await
-                .map_err(failed("trim"))?;
+                .map_err(self.failed("trim"))?;
             }
             let events = usize::try_from(events).unwrap_or(usize::MAX);
             let requests = sqlx::query(
@@ -247,9 +255,9 @@ impl Storage for PostgresStorage {
             )
             .bind(seconds(before))
             .bind(i64::try_from(limit.saturating_sub(events)).unwrap_or(i64::MAX))
-            .execute(&self.pool)
+            .execute(&self.pool.get())
             .await
-            .map_err(failed("trim"))?
+            .map_err(self.failed("trim"))?
             .rows_affected();
             Ok(events + usize::try_from(requests).unwrap_or(usize::MAX))
         })
@@ -271,9 +279,9 @@ impl Storage for PostgresStorage {
             )
             .bind(i64::try_from(keep).unwrap_or(i64::MAX))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.pool.get())
             .await
-            .map_err(failed("trim"))?;
+            .map_err(self.failed("trim"))?;
             Ok(gone.iter().filter(|row| row.get::<i64, _>(0) > 0).count())
         })
         .await
@@ -283,9 +291,9 @@ impl Storage for PostgresStorage {
         let operation = "write to the database";
         in_time(operation, async {
             sqlx::query("UPDATE sse_server_schema SET version = version")
-                .execute(&self.pool)
+                .execute(&self.pool.get())
                 .await
-                .map_err(failed(operation))
+                .map_err(self.failed(operation))
         })
         .await
         .map(drop)
@@ -305,7 +313,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.pool.get().close().await;
     }
 }
 

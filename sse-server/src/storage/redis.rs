@@ -1,11 +1,13 @@
 //! Events in Redis, under django-eventstream's own keys.
 
+mod connection;
+
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use connection::Connection;
 use redis::{Client, RedisError, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
@@ -140,10 +142,6 @@ const APPEND: &str = "
 /// The most events that are read at once, whatever is asked for.
 const MAX_PAGE: usize = 1000;
 
-/// How long a connection, and an answer, may take.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Keeps events in Redis.
 ///
 /// The keys are those of django-eventstream's `RedisStorage`, so a Django site can append and read
@@ -157,9 +155,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// are used again, and who comes back with an id that has been reached again is not told.
 /// Evicted events (`maxmemory-policy`) are gaps, and told; so is the loss of a channel's counter.
 ///
-/// One Redis server, or one with replicas; not a Redis Cluster.
+/// One Redis server, or one with replicas; not a Redis Cluster. If the one that is connected to says that it takes
+/// no writes, as after a fail-over, a new connection is made to the same address.
 pub struct RedisStorage {
-    connection: ConnectionManager,
+    connection: Connection,
     heads: Script,
     append: Script,
     retention: Retention,
@@ -194,12 +193,7 @@ impl RedisStorage {
     /// If the URL cannot be understood, or the server does not answer.
     pub async fn open(url: &str, retention: Retention) -> Result<Self, StorageError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(CONNECT_PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let connection =
-            ConnectionManager::new_with_config(client, config).await.map_err(failed("connect"))?;
+        let connection = Connection::open(client).await.map_err(failed("connect"))?;
         let mut mark = [0; 16];
         getrandom::fill(&mut mark)
             .map_err(|error| StorageError::new("begin", error.to_string()))?;
@@ -229,10 +223,18 @@ impl RedisStorage {
         for channel in channels {
             heads.arg(channel);
         }
-        let heads: Result<Ids, _> = heads.invoke_async(&mut self.connection.clone()).await;
+        let heads: Result<Ids, _> = self.connection.invoke(&heads).await;
         let (mark, heads) = heads.map_err(failed("read where channels end"))?;
         self.is_in(mark);
         Ok(heads)
+    }
+
+    /// An error, which may be one of the connection.
+    fn failed(&self, operation: &'static str) -> impl Fn(RedisError) -> StorageError {
+        move |error| {
+            self.connection.is_replaced(&error);
+            failed(operation)(error)
+        }
     }
 
     /// Takes note of the log that there is.
@@ -278,8 +280,7 @@ impl Storage for RedisStorage {
                 append.arg(serde_json::to_string(&value).expect("strings are JSON"));
             }
         }
-        let appended: Result<(String, Vec<String>), _> =
-            append.invoke_async(&mut self.connection.clone()).await;
+        let appended: Result<(String, Vec<String>), _> = self.connection.invoke(&append).await;
         let (mark, answers) = appended.map_err(failed("append"))?;
         self.is_in(mark);
         if answers.len() != batches.len() {
@@ -323,8 +324,8 @@ impl Storage for RedisStorage {
             pipe.arg(format!("event:{channel}:{id}"));
         }
         let read: Result<(Log, Option<u64>, Vec<Option<String>>), _> =
-            pipe.query_async(&mut self.connection.clone()).await;
-        let ((mark, floor), head, values) = read.map_err(failed("read events"))?;
+            pipe.query_async(&mut self.connection.get()).await;
+        let ((mark, floor), head, values) = read.map_err(self.failed("read events"))?;
         if mark.as_ref() != Some(&*self.mark()) {
             // What was read may be of another log, which whoever asks would not notice.
             self.ask_heads(&[]).await?;
@@ -347,8 +348,10 @@ impl Storage for RedisStorage {
         Ok(present.filter_map(event).collect())
     }
 
-    /// Redis does it.
+    /// Redis does it. But now and then it is to be seen whether it is still the one that takes writes, for an
+    /// instance that only reads.
     async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, StorageError> {
+        self.check_writing().await?;
         Ok(0)
     }
 
@@ -356,7 +359,7 @@ impl Storage for RedisStorage {
         // It expires at once. A replica refuses it, and so does a Redis that is full.
         let mut write = redis::cmd("SET");
         write.arg("sse_server:probe").arg("").arg("PX").arg(1);
-        write.exec_async(&mut self.connection.clone()).await.map_err(failed("write"))
+        write.exec_async(&mut self.connection.get()).await.map_err(self.failed("write"))
     }
 
     /// Appending does it, by one key for each.

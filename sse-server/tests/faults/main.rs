@@ -13,4 +13,5 @@ mod services;
 
 mod clock;
 mod disk;
+mod failover;
 mod tasks;

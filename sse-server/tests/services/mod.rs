@@ -7,6 +7,7 @@ mod rabbitmq;
 
 use std::env;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -113,6 +114,24 @@ impl Own {
             Kind::Postgres { .. } => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             Kind::RabbitMq { .. } => format!("amqp://127.0.0.1:{port}"),
         }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.amqp).into()
+    }
+
+    /// Starts a PostgreSQL server anew with what another one has now.
+    pub async fn start_from(&mut self, other: &Self) {
+        self.kill();
+        let Kind::Postgres { folder } = &self.kind else { panic!("PostgreSQL only") };
+        let data = self.folder.path().join("data");
+        std::fs::remove_dir_all(&data).expect("it is there");
+        let mut copy = self.as_user("postgres", &format!("{folder}/pg_basebackup"));
+        copy.args(["-h", "127.0.0.1", "-p", &other.ports.amqp.to_string(), "-U", "postgres"]);
+        let copied = copy.args(["-c", "fast", "-D"]).arg(&data).status();
+        assert!(copied.expect("it starts").success());
+        self.start().await;
     }
 
     /// Starts it, and waits until it answers.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::postgres::PgPool;
 use sqlx::{PgExecutor, Row};
 
 use super::super::requests::json;
 use super::super::{Batch, NewEvent, Outcome, RequestKey, StorageError};
+use super::pool::Pool;
 use super::{failed, in_time};
 
 /// One statement, and so one round trip and one transaction.
@@ -53,6 +53,8 @@ const TRIES: usize = 5;
 enum Failure {
     /// The database has decided that another transaction was first.
     RolledBack(StorageError),
+    /// The database takes no writes, perhaps.
+    Refused(sqlx::Error),
     Other(StorageError),
 }
 
@@ -61,50 +63,70 @@ impl From<sqlx::Error> for Failure {
         // serialization_failure, deadlock_detected
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         let is_rolled_back = code.is_some_and(|code| code == "40001" || code == "40P01");
-        let error = failed("append")(error);
-        if is_rolled_back { Self::RolledBack(error) } else { Self::Other(error) }
+        if is_rolled_back {
+            Self::RolledBack(failed("append")(error))
+        } else {
+            Self::Refused(error)
+        }
     }
 }
 
-pub(super) async fn append(pool: &PgPool, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
     let events: Vec<&NewEvent> = events.iter().collect();
     let mut tries = 1;
     loop {
-        let attempt = in_time("append", async { Ok(insert(pool, &events).await) }).await?;
-        if let Some(ids) = again(attempt, &mut tries)? {
+        let attempt = in_time("append", async { Ok(insert(&pool.get(), &events).await) }).await?;
+        if let Some(ids) = again(pool, attempt, &mut tries)? {
             return Ok(ids);
         }
     }
 }
 
 pub(super) async fn append_once(
-    pool: &PgPool,
+    pool: &Pool,
     batches: &[Batch<'_>],
 ) -> Result<Vec<Outcome>, StorageError> {
     let mut tries = 1;
     loop {
         let attempt = in_time("append", async { Ok(attempt(pool, batches).await) }).await?;
-        if let Some(outcomes) = again(attempt, &mut tries)? {
+        if let Some(outcomes) = again(pool, attempt, &mut tries)? {
             return Ok(outcomes);
         }
     }
 }
 
 /// What came of an attempt. `None`: it is to be tried again.
-fn again<T>(attempt: Result<T, Failure>, tries: &mut usize) -> Result<Option<T>, StorageError> {
+fn again<T>(
+    pool: &Pool,
+    attempt: Result<T, Failure>,
+    tries: &mut usize,
+) -> Result<Option<T>, StorageError> {
+    let is_last = *tries >= TRIES;
+    *tries += 1;
     match attempt {
         Ok(done) => Ok(Some(done)),
-        Err(Failure::RolledBack(_)) if *tries < TRIES => {
-            *tries += 1;
-            Ok(None)
+        Err(Failure::RolledBack(_)) if !is_last => Ok(None),
+        // A server that takes no writes has done nothing; one that is about to end may have.
+        Err(Failure::Refused(error)) => {
+            let may_repeat = is_read_only(&error) && !is_last;
+            if pool.is_replaced(&error) && may_repeat {
+                Ok(None)
+            } else {
+                Err(failed("append")(error))
+            }
         }
         Err(Failure::RolledBack(error) | Failure::Other(error)) => Err(error),
     }
 }
 
+fn is_read_only(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "25006")
+}
+
 /// One transaction. The keys are locked before the counters, and each in their order.
-async fn attempt(pool: &PgPool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Failure> {
-    let mut transaction = pool.begin().await?;
+async fn attempt(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Failure> {
+    let mut transaction = pool.get().begin().await?;
     let keys = || batches.iter().filter_map(|batch| batch.key);
     let names: Vec<&str> = keys().map(RequestKey::name).collect();
     let fingerprints: Vec<&[u8]> = keys().map(|key| &key.fingerprint()[..]).collect();

@@ -1,0 +1,151 @@
+//! A stable address behind which another server takes over, while the old one lives on and takes no writes.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::instances::{Instance, within};
+use crate::server::until;
+use crate::services::Own;
+
+/// An address that leads to one of several servers. What is connected stays where it is.
+struct Address {
+    address: SocketAddr,
+    leads_to: Arc<Mutex<SocketAddr>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Address {
+    async fn of(server: &Own) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let leads_to = Arc::new(Mutex::new(server.address()));
+        let to = leads_to.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let to = *to.lock().expect("no panic");
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(to).await {
+                        copy_bidirectional(&mut client, &mut server).await.ok();
+                    }
+                });
+            }
+        });
+        Self { address, leads_to, accepting }
+    }
+
+    /// A server's URL with this address in place of its own.
+    fn url(&self, server: &Own) -> String {
+        server.url().replace(&server.address().to_string(), &self.address.to_string())
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn ask(redis: &Own, command: &[&str]) -> redis::Value {
+    let client = redis::Client::open(redis.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it runs");
+    let mut asked = redis::cmd(command[0]);
+    asked.arg(&command[1..]).query_async(&mut connection).await.expect("done")
+}
+
+/// Has one follow the other.
+async fn follow(replica: &Own, primary: &Own) {
+    let (host, port) = ("127.0.0.1", primary.address().port().to_string());
+    ask(replica, &["REPLICAOF", host, &port]).await;
+}
+
+/// Two instances, of which one only reads, go over to another server.
+async fn instances_go_over(old: &Own, new: SocketAddr, fail_over: impl AsyncFnOnce()) {
+    let address = Address::of(old).await;
+    let url = address.url(old);
+    let refresh = Duration::from_millis(100);
+    let publishing = Instance::start(&url, "none", refresh).await;
+    let reading = Instance::start(&url, "none", refresh).await;
+    let mut publisher = publishing.publisher().await;
+    for n in 1..=3 {
+        assert_eq!(publisher.publish("a", n).await, format!("a:{n}"));
+    }
+    let mut reader = reading.reader("channel=a", "a:0").await;
+    reader.all("a", 1, 3).await;
+    fail_over().await;
+    // As long as the address leads to the old one, nothing can be published, and that is told.
+    let (status, _) = within("an answer", publisher.try_publish("a", &[json!("no")])).await;
+    assert_eq!(status, 503);
+    until("readiness to tell", async || publishing.status("/health/ready").await == 503).await;
+    *address.leads_to.lock().expect("no panic") = new;
+    until("the new server to be used", async || {
+        within("an answer", publisher.try_publish("a", &[json!(4)])).await.0 == 200
+    })
+    .await;
+    until("readiness to tell", async || publishing.status("/health/ready").await == 200).await;
+    assert_eq!(publisher.publish("a", 5).await, "a:5");
+    // The other one has nothing to publish. It is asked whether it is ready, as every server is.
+    until("the other to see it", async || reading.status("/health/ready").await == 200).await;
+    reader.all("a", 4, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_has_become_a_replica_is_left_for_the_new_primary() {
+    let (Some(old), Some(new)) = (Own::redis().await, Own::redis().await) else { return };
+    let fail_over = async || {
+        follow(&new, &old).await;
+        within("the replica to have all", async {
+            while ask(&old, &["WAIT", "1", "100"]).await != redis::Value::Int(1) {}
+        })
+        .await;
+        ask(&new, &["REPLICAOF", "NO", "ONE"]).await;
+        follow(&old, &new).await;
+    };
+    instances_go_over(&old, new.address(), fail_over).await;
+}
+
+/// It believes to be the primary still, and knows that no replica hears it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_cut_off_from_its_replicas_is_left_for_the_new_primary() {
+    let (Some(old), Some(new)) = (Own::redis().await, Own::redis().await) else { return };
+    let fail_over = async || {
+        follow(&new, &old).await;
+        within("the replica to have all", async {
+            while ask(&old, &["WAIT", "1", "100"]).await != redis::Value::Int(1) {}
+        })
+        .await;
+        ask(&new, &["REPLICAOF", "NO", "ONE"]).await;
+        ask(&old, &["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    };
+    instances_go_over(&old, new.address(), fail_over).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_only_reads_is_left_for_the_new_primary() {
+    let (Some(old), Some(mut new)) = (Own::postgres().await, Own::postgres().await) else { return };
+    let at = new.address();
+    let fail_over = async || {
+        new.start_from(&old).await;
+        let mut admin = PgConnection::connect(&old.url()).await.expect("it runs");
+        for statement in
+            ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"]
+        {
+            sqlx::raw_sql(statement).execute(&mut admin).await.expect("done");
+        }
+        until("it to take no writes", async || {
+            sqlx::query_scalar::<_, String>("SHOW default_transaction_read_only")
+                .fetch_one(&mut admin)
+                .await
+                .is_ok_and(|setting| setting == "on")
+        })
+        .await;
+        admin.close().await.expect("closed");
+    };
+    instances_go_over(&old, at, fail_over).await;
+}
