@@ -9,7 +9,6 @@ use sse_server::http::{self, HttpConfig, Tls};
 use sse_server::hub::{Hub, HubConfig};
 use sse_server::metrics::{TimedRelay, TimedStorage};
 use sse_server::storage;
-use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use crate::Error;
@@ -19,7 +18,7 @@ use crate::signals::Signals;
 pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error> {
     // Before anything that takes time, so that a signal during the start ends it cleanly too.
     let signals = Signals::new()?;
-    let listener = TcpListener::bind(&*config.listen).await.map_err(|error| {
+    let listener = http::listen(&config.listen).map_err(|error| {
         let address = config.listen[0];
         format!("--listen: cannot listen on {address}: {error}; choose another address or port")
     })?;
@@ -27,7 +26,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     let running = Running::new(settings.clone(), &config, address);
     let numbers_listener = match &config.metrics_listen {
         None => None,
-        Some(addresses) => Some(TcpListener::bind(&**addresses).await.map_err(|error| {
+        Some(addresses) => Some(http::listen(addresses).map_err(|error| {
             let address = addresses[0];
             format!("--metrics-listen: cannot listen on {address}: {error}; choose another one")
         })?),
