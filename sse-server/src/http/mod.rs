@@ -187,7 +187,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         streams = streams.route(&path, any(with_slash));
     }
     if endpoints.has_defaults() {
-        let to_events = get(|| async { Redirect::temporary("/events/") });
+        let to_events = get(|| async { Redirect::temporary("./events/") });
         streams = streams.route("/", to_events.fallback(only("GET, HEAD")));
     }
     let publishing = Router::new()
@@ -241,12 +241,15 @@ fn stream(endpoint: Arc<Endpoint>) -> MethodRouter<Arc<App>> {
     get(answer).fallback(only("GET, HEAD"))
 }
 
-/// Leads from a path without its final slash to the one with it, method, body and query included.
+/// Leads from a path without its final slash to the one with it, method, body and query included. By a relative
+/// reference, because a proxy may have left out the first part of the path (RFC 9110, section 10.2.2).
 async fn with_slash(OriginalUri(uri): OriginalUri) -> Response {
-    // Browsers take a backslash for a slash, and two of these for another server.
-    let path = uri.path().replace('\\', "%5C");
+    let last = uri.path().rsplit('/').next().unwrap_or_default();
+    // Browsers take a backslash for a slash.
+    let last = last.replace('\\', "%5C");
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    Redirect::permanent(&format!("{path}/{query}")).into_response()
+    // The dot, because what has a colon before its first slash is a scheme.
+    Redirect::permanent(&format!("./{last}/{query}")).into_response()
 }
 
 /// Answers the methods that a path does not have.
