@@ -178,3 +178,20 @@ async fn when_the_disk_is_full_publishing_fails_and_readers_stay() {
     let history = late.until(&format!("id: test:{published}\n")).await;
     assert!(!history.contains("stream-reset"));
 }
+
+#[tokio::test]
+async fn signals_for_other_servers_do_not_kill_this_one() {
+    let mut server = Server::start(&[]).await;
+    let mut stream = server.get("/events/?channel=test&lastEventId=test:0", "").await;
+    stream.opening().await;
+    for (signal, name) in [("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2")] {
+        server.signal(signal);
+        server.until_logged(&format!("{name} changes nothing")).await;
+    }
+    server.fill("test", 1).await;
+    stream.until("data: 1\n\n").await;
+    // With which images made for nginx are stopped.
+    server.signal("-QUIT");
+    assert!(stream.body().await.starts_with("retry: "));
+    assert!(server.wait().await.success());
+}
