@@ -13,6 +13,10 @@ use super::proxies;
 use super::tls::Tls;
 use crate::metrics::Metrics;
 
+/// The least time that a reader is told to wait. It keeps to that for as long as its page is open: told 3 ms, a
+/// browser asks a server that is away hundreds of times a second.
+const LEAST_RECONNECTION_TIME: Duration = Duration::from_millis(250);
+
 /// Limits, time bounds and counters of a server. The router and the connections of one server share them:
 /// give clones of the same value to [`HttpConfig::operations`](super::HttpConfig::operations) and to
 /// [`serve_with`](super::serve_with).
@@ -95,7 +99,8 @@ impl Operations {
     }
 
     /// Within what time the readers of a server that shuts down are to come back, to it or to another one.
-    /// Default: 5 s. Each is told a random time up to this; longer spares whoever they come to.
+    /// Default: 5 s. Each is told a random time up to this, and at least 250 ms; longer spares whoever they come
+    /// to.
     pub const fn reconnect_spread(mut self, spread: Duration) -> Self {
         self.reconnect_spread = spread;
         self
@@ -153,6 +158,7 @@ impl Operations {
 
     /// How long one reader is to wait before it comes back.
     pub(super) fn reconnection_time(&self) -> Duration {
-        self.reconnect_spread.mul_f64(fastrand::f64())
+        let spread = self.reconnect_spread.saturating_sub(LEAST_RECONNECTION_TIME);
+        LEAST_RECONNECTION_TIME + spread.mul_f64(fastrand::f64())
     }
 }

@@ -23,7 +23,7 @@ async fn streams_are_told_different_times_to_come_back_after() {
         let last = stream.body().await;
         let time = last.strip_prefix("retry: ").and_then(|rest| rest.strip_suffix("\n\n"));
         let time: u64 = time.unwrap_or_else(|| panic!("{last:?}")).parse().expect("a number");
-        assert!(time <= 20_000);
+        assert!((250..=20_000).contains(&time));
         times.insert(time);
     }
     assert!(times.len() > 1, "all at the same time: {times:?}");
