@@ -13,7 +13,7 @@ async fn a_stream_opens_as_django_eventstreams_does() {
     let mut stream = server.get("/events/?channel=test", "").await;
     assert_eq!(stream.status, 200);
     assert_eq!(stream.header("content-type"), Some("text/event-stream"));
-    assert_eq!(stream.header("cache-control"), Some("no-cache"));
+    assert_eq!(stream.header("cache-control"), Some("no-cache, no-transform"));
     assert_eq!(stream.header("x-accel-buffering"), Some("no"));
     assert_eq!(stream.header("transfer-encoding"), Some("chunked"));
     stream.opening().await;
@@ -168,7 +168,7 @@ async fn coming_back_after_a_stream_error_is_refused_with_400() {
         let mut answer = server.get(&format!("/events/?channel=a{query}"), header).await;
         assert_eq!(answer.status, 400);
         assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-        assert_eq!(answer.header("cache-control"), Some("no-cache"));
+        assert_eq!(answer.header("cache-control"), Some("no-cache, no-transform"));
         let text = "Invalid request: Can't resume session after stream-error.\n";
         assert_eq!(answer.body().await, text);
     }
@@ -187,7 +187,7 @@ async fn silence_is_broken_by_keep_alives() {
 #[tokio::test]
 async fn head_gets_the_head_and_http_1_0_a_body_without_chunks() {
     let server = Server::start(&[]).await;
-    let head = server.send(b"HEAD /events/?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let head = server.send(b"HEAD /events/?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
     let mut old = server.send(b"GET /events/?channel=a HTTP/1.0\r\n\r\n").await;
     assert_eq!(old.header("transfer-encoding"), None);
@@ -251,13 +251,19 @@ async fn a_batch_is_published_whole_and_answered_in_order() {
 async fn the_slash_at_the_end_can_be_left_out() {
     let server = Server::start(&[]).await;
     for (path, target) in [
-        ("/events?channel=a&x=%20", "/events/?channel=a&x=%20"),
-        ("/events/a%20b", "/events/a%20b/"),
-        ("/publish", "/publish/"),
-        ("/", "/events/"),
+        ("/events?channel=a&x=%20", "./events/?channel=a&x=%20"),
+        ("/events/a%20b", "./a%20b/"),
+        ("/events/a:b", "./a:b/"),
+        ("/publish", "./publish/"),
+        ("/", "./events/"),
     ] {
         let answer = server.get(path, "").await;
         assert!(matches!(answer.status, 307 | 308), "{path}: {}", answer.status);
         assert_eq!(answer.header("location"), Some(target));
+        // Behind a proxy that leaves out the first part of the path it leads to the right place too.
+        let base = url::Url::parse("https://example.com/sse").expect("a URL");
+        let asked = format!("https://example.com/sse{path}");
+        let led = url::Url::parse(&asked).expect("a URL").join(target).expect("a reference");
+        assert!(led.as_str().starts_with(&format!("{base}/")), "{led}");
     }
 }

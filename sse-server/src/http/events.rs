@@ -285,10 +285,11 @@ fn event_stream(body: Body) -> Response {
     (stream_headers(), content_type, body).into_response()
 }
 
-/// What django-eventstream sends with every answer of a stream's URL.
+/// What django-eventstream sends with every answer of a stream's URL, and `no-transform`.
 fn stream_headers() -> [(HeaderName, &'static str); 3] {
     [
-        (header::CACHE_CONTROL, "no-cache"),
+        // What is compressed on the way is held back until there is enough of it.
+        (header::CACHE_CONTROL, "no-cache, no-transform"),
         // nginx would hold small events back otherwise.
         (X_ACCEL_BUFFERING, "no"),
         (header::VARY, "Accept"),
