@@ -32,8 +32,11 @@ async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_any
         &long_cursor,
     ];
     for id in ids {
-        let request =
-            [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        let request = [
+            b"GET /events/?channel=test HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: ",
+            id,
+            b"\r\n\r\n",
+        ];
         let mut answer = server.send(&request.concat()).await;
         let shown = String::from_utf8_lossy(&id[..id.len().min(20)]);
         assert_eq!(answer.status, 200, "{shown}");
@@ -42,8 +45,11 @@ async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_any
         assert!(body.contains("Failed to parse Last-Event-ID or lastEventId."), "{shown}: {body}");
     }
     for id in [&b"a\x01b"[..], b"test:1\x00", b"test:1\x7f"] {
-        let request =
-            [b"GET /events/?channel=test HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ", id, b"\r\n\r\n"];
+        let request = [
+            b"GET /events/?channel=test HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: ",
+            id,
+            b"\r\n\r\n",
+        ];
         assert_eq!(server.send(&request.concat()).await.status, 400, "{id:?} is no header value");
     }
     let query = format!("/events/?channel=test&lastEventId={}", "y".repeat(70 << 10));
@@ -94,8 +100,9 @@ async fn a_bad_publish_request_is_told_which_field_is_wrong_and_what_to_do() {
     let fits = serde_json::json!({"channel": "a", "text": "x".repeat(993)}).to_string();
     assert_eq!(server.publish(&fits).await["id"], "a:1", "nothing before this was published");
     for body in ["Content-Length: 16777217\r\n\r\n", &chunked(16 << 20)] {
-        let head =
-            format!("POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n");
+        let head = format!(
+            "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        );
         let mut answer = server.send(format!("{head}{body}").as_bytes()).await;
         assert_eq!(answer.status, 413);
         assert!(
@@ -113,7 +120,7 @@ fn chunked(len: usize) -> String {
 #[tokio::test]
 async fn who_may_not_publish_is_told_so_before_sending_the_body() {
     let server = Server::start(&[]).await;
-    let head = "POST /publish/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n";
+    let head = "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
     assert_eq!(server.send(head.as_bytes()).await.status, 401);
 }
 
@@ -155,14 +162,16 @@ async fn unknown_paths_and_wrong_methods_say_where_to_go() {
         ("GET", "/publish/", "POST"),
         ("PUT", "/health/live", "GET, HEAD"),
     ] {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         let mut answer = server.send(request.as_bytes()).await;
         assert_eq!(answer.status, 405, "{method} {path}");
         assert_eq!(answer.header("allow"), Some(allow));
         let message = format!("{method} is not possible here; use {allow}");
         assert!(answer.body().await.contains(&message));
     }
-    let options = server.send(b"OPTIONS /events/?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let options =
+        server.send(b"OPTIONS /events/?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD")));
 }
 
@@ -172,4 +181,49 @@ async fn health_answers() {
     assert_eq!(server.get("/health/live", "").await.body().await, r#"{"status":"ok"}"#);
     let ready = server.get("/health/ready", "").await.body().await;
     assert_eq!(ready, r#"{"channels":0,"status":"ok"}"#);
+}
+
+#[tokio::test]
+async fn a_body_that_would_have_to_be_decoded_is_refused_and_a_byte_order_mark_is_not() {
+    let server = Server::start(&[]).await;
+    let event = r#"{"channel":"a","data":1}"#;
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    for coding in ["gzip", "br", "identity, Zstd"] {
+        for kind in ["application/json", "application/x-ndjson"] {
+            let headers = format!("{token}Content-Encoding: {coding}\r\nContent-Type: {kind}\r\n");
+            let mut answer = server.post(event, &headers).await;
+            assert_eq!((answer.status, answer.header("accept-encoding")), (415, Some("identity")));
+            assert!(answer.body().await.contains("Content-Encoding"), "{coding}");
+        }
+    }
+    let headers = format!("{token}Content-Encoding: identity\r\n");
+    assert_eq!(server.post(event, &headers).await.status, 200);
+    // As PowerShell and .NET write it.
+    for body in
+        [format!("\u{feff}{event}"), format!("\u{feff}[{event}]"), format!("\u{feff}  {event}")]
+    {
+        assert_eq!(server.try_publish(&body).await.0, 200, "{body}");
+    }
+    let headers = format!("{token}Content-Type: application/x-ndjson\r\n");
+    let answer = server.post(&format!("\u{feff}{event}\n{event}\n"), &headers).await.body().await;
+    assert!(!answer.contains("error") && answer.contains("a:6"), "{answer}");
+    let (status, _) = server.try_publish(&format!("{event}\u{feff}")).await;
+    assert_eq!(status, 400, "elsewhere it is no mark");
+}
+
+#[tokio::test]
+async fn a_channel_without_a_name_and_a_name_that_is_no_text_are_refused() {
+    let server = Server::start(&[]).await;
+    for query in ["channel=", "channel=a&channel=", "channel"] {
+        let body = server.get(&format!("/events/?{query}"), "").await.body().await;
+        assert!(body.contains("Invalid request: A channel name is empty."), "{query}: {body}");
+    }
+    for path in
+        ["/events/?channel=caf%E9", "/events/?channel=a&messages_types=%FF", "/events/caf%E8/"]
+    {
+        let mut answer = server.get(path, "").await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.body().await.contains("is not UTF-8"), "{path}");
+    }
+    server.get("/events/?channel=caf%C3%A9", "").await.opening().await;
 }

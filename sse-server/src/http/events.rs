@@ -43,6 +43,11 @@ pub(super) async fn answer(
     };
     let parameters: Vec<(&str, &str)> = parameters.iter().collect();
     let query = uri.query().unwrap_or_default();
+    // Otherwise two names could become one, with U+FFFD for what is no character.
+    if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
+        let text = "the query is not UTF-8; percent-encode the bytes of its names in UTF-8";
+        return (stream_headers(), Refusal::bad_request(text)).into_response();
+    }
     let most = app.config.limits.most_channels();
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
@@ -113,6 +118,9 @@ async fn open(
     }
     if channels.len() > app.config.limits.most_channels() {
         return Err(bad_request("Channel limit exceeded."));
+    }
+    if channels.iter().any(|name| name.is_empty()) {
+        return Err(bad_request("A channel name is empty."));
     }
     if channels.iter().any(|name| name.chars().count() > MAX_CHANNEL_NAME) {
         let text = format!("A channel name is longer than {MAX_CHANNEL_NAME} characters.");

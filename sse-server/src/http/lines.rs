@@ -21,7 +21,7 @@ use tracing::debug;
 use super::App;
 use super::error::Refusal;
 use super::events::X_ACCEL_BUFFERING;
-use super::publish::{check, essence, forbidden, not_json, refusal};
+use super::publish::{check, essence, forbidden, not_json, refusal, without_mark};
 use crate::access::PublishToken;
 use crate::hub::{PublishError, Submitted};
 use crate::storage::RequestKey;
@@ -156,6 +156,7 @@ impl Reading {
 
     /// Publishes the next line. Empty ones count, and are not answered.
     async fn publish(&mut self, line: &[u8]) {
+        let line = if self.line == 0 { without_mark(line) } else { line };
         let line = line.trim_ascii();
         self.next_line();
         if line.is_empty() {

@@ -81,6 +81,7 @@ pub(super) async fn publish(
     let token = authorize(request.headers(), &app.config.publishers)?;
     let key = key(request.headers())?;
     if lines::are_in(request.headers()) {
+        not_encoded(request.headers())?;
         let token = token.clone();
         return Ok(lines::publish(app, token, key, request.into_body()));
     }
@@ -115,15 +116,33 @@ pub(super) async fn publish(
     })
 }
 
-/// The whole body, which must be there in time and not too large.
+/// Refuses a body that would have to be decoded first, and says so, instead of what is wrong with it as JSON.
+fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let codings = codings.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    for coding in codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty()) {
+        if !coding.eq_ignore_ascii_case(b"identity") {
+            let text = format!(
+                "bodies are read as they are, without the Content-Encoding {:?}; send them so",
+                String::from_utf8_lossy(coding)
+            );
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return Err(Refusal::new(status, "unsupported-encoding", text));
+        }
+    }
+    Ok(())
+}
+
+/// The whole body, which must be there in time and not too large, without a byte order mark.
 pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
+    not_encoded(request.headers())?;
     let too_large =
         || Refusal::too_large(format!("a request may have {MAX_REQUEST} bytes; send fewer events"));
     if request.body().size_hint().lower() > MAX_REQUEST as u64 {
         return Err(too_large());
     }
     match timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => Ok(body),
+        Ok(Ok(body)) => Ok(body.slice_ref(without_mark(&body))),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Err(too_large())
         }
@@ -222,6 +241,11 @@ fn read(body: &[u8], max_event_len: usize) -> Result<(Vec<NewEvent>, bool), Refu
     }
     let message = serde_json::from_slice(body).map_err(|error| not_json(&error))?;
     Ok((vec![check(message, max_event_len)?], false))
+}
+
+/// Text without the byte order mark that some programs write before it (RFC 8259, section 8.1).
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
 pub(super) fn not_json(error: &serde_json::Error) -> Refusal {
