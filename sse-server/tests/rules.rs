@@ -183,8 +183,9 @@ async fn rules_make_a_public_address_possible() {
 /// What a token gets for a body at a path: the status and the answer.
 async fn post(server: &Server, path: &str, token: &str, body: &str) -> (u16, Value) {
     let (len, auth) = (body.len(), bearer(token));
-    let request =
-        format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n{auth}\r\n{body}");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n{auth}\r\n{body}"
+    );
     let mut response = server.send(request.as_bytes()).await;
     let body = response.body().await;
     (response.status, serde_json::from_str(&body).expect("JSON"))

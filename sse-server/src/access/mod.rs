@@ -197,6 +197,12 @@ pub trait ChannelManager: Send + Sync + 'static {
         false
     }
 
+    /// Whether everyone may read everything, so that only the network keeps strangers out. Then requests by which a
+    /// web page of another name asks this machine are refused (`docs/operations.md`). Default: no.
+    fn is_open(&self) -> bool {
+        false
+    }
+
     /// How often each open stream is checked again although nobody has said that anything changed.
     /// Default: every 60 s. `None` if the answers to a principal never change.
     fn recheck(&self) -> Option<Duration> {
@@ -221,6 +227,10 @@ pub trait ChannelManager: Send + Sync + 'static {
 pub struct AllowAll;
 
 impl ChannelManager for AllowAll {
+    fn is_open(&self) -> bool {
+        true
+    }
+
     fn recheck(&self) -> Option<Duration> {
         None
     }

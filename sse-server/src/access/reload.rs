@@ -76,6 +76,10 @@ impl ChannelManager for Reloadable {
         self.current().wants_credentials(principal)
     }
 
+    fn is_open(&self) -> bool {
+        self.current().is_open()
+    }
+
     fn recheck(&self) -> Option<Duration> {
         self.current().recheck()
     }

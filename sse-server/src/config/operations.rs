@@ -33,6 +33,11 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_TRUSTED_PROXIES", value_name = "LIST")]
     pub trusted_proxies: Option<String>,
 
+    /// Names by which the server may be asked while everyone may read, such as `sse.example.com`, beside
+    /// `localhost`; also for `/metrics` without a token [default: any from other machines, none from this one]
+    #[arg(long, env = "SSE_SERVER_HOSTS", value_name = "LIST")]
+    pub hosts: Option<String>,
+
     /// How long the head of a request may take, and a connection be idle [default: 30s]
     #[arg(long, env = "SSE_SERVER_HEAD_TIMEOUT", value_name = "TIME")]
     pub head_timeout: Option<String>,
@@ -86,6 +91,7 @@ impl OperationsSettings {
             max_connections: self.max_connections.or(other.max_connections),
             max_per_address: self.max_per_address.or(other.max_per_address),
             trusted_proxies: self.trusted_proxies.or(other.trusted_proxies),
+            hosts: self.hosts.or(other.hosts),
             head_timeout: self.head_timeout.or(other.head_timeout),
             write_timeout: self.write_timeout.or(other.write_timeout),
             drain_time: self.drain_time.or(other.drain_time),
@@ -106,6 +112,7 @@ impl OperationsSettings {
             .max_connections(self.max_connections()?)
             .max_per_address(some("--max-per-address", self.max_per_address)?)
             .trusted_proxies(self.trusted_proxies()?)
+            .hosts(self.hosts()?)
             .head_timeout(time("--head-timeout", &self.head_timeout, "30s")?)
             .write_timeout(time("--write-timeout", &self.write_timeout, "30s")?)
             .drain_time(time("--drain-time", &self.drain_time, "10s")?)
@@ -145,6 +152,20 @@ impl OperationsSettings {
                 Err(ConfigError::new(setting, problem))
             }
         }
+    }
+
+    fn hosts(&self) -> Result<Vec<String>, ConfigError> {
+        let names = self.hosts.as_deref().unwrap_or_default().split(',').map(str::trim);
+        let names = names.filter(|name| !name.is_empty()).map(|name| {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            if name.parse::<IpAddr>().is_ok() || name.chars().all(is_name) {
+                return Ok(name.trim_end_matches('.').to_owned());
+            }
+            let problem =
+                format!("{name:?} is no name; it needs `sse.example.com,10.0.0.5`, without ports");
+            Err(ConfigError::new("--hosts", problem))
+        });
+        names.collect()
     }
 
     fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {

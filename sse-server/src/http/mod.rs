@@ -12,11 +12,12 @@ mod endpoint;
 mod error;
 mod events;
 mod health;
+mod hosts;
 mod json;
 mod limits;
 mod lines;
-mod numbers;
 mod listener;
+mod numbers;
 mod operations;
 mod page;
 mod permissions;
@@ -48,8 +49,8 @@ pub use cors::{Cors, CorsError};
 pub use endpoint::{Endpoint, EndpointError, Endpoints};
 use error::Refusal;
 pub use limits::Limits;
-pub use numbers::numbers_router;
 pub use listener::listen;
+pub use numbers::numbers_router;
 pub use operations::Operations;
 use page::Page;
 pub use serve::{Peer, serve, serve_with};
@@ -208,6 +209,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .fallback(unknown_path);
     // What a page of another origin may read includes the refusals of a request that is too large.
     let limited = middleware::from_fn_with_state(app.clone(), limits::check);
+    let streams = streams.layer(middleware::from_fn_with_state(app.clone(), hosts::check));
     let (mut streams, mut publishing) =
         (streams.layer(limited.clone()), publishing.layer(limited.clone()));
     if let Some(cors) = &app.config.cors {

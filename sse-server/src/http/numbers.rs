@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 
 use super::error::{Refusal, Word};
 use super::publish::authorize;
-use super::{App, HttpConfig, Peer, health, only, unknown_path};
+use super::{App, HttpConfig, Peer, health, hosts, only, unknown_path};
 use crate::hub::Hub;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,7 +23,7 @@ const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip
 /// `config` must have the same [`Operations`](super::Operations) as the server's.
 pub fn numbers_router(hub: Hub, config: HttpConfig) -> Router {
     Router::new()
-        .route("/metrics", get(all).fallback(only("GET, HEAD")))
+        .route("/metrics", get(open).fallback(only("GET, HEAD")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path)
@@ -34,14 +34,34 @@ pub fn numbers_router(hub: Hub, config: HttpConfig) -> Router {
 pub(super) async fn metrics(
     state: State<Arc<App>>,
     peer: Option<Extension<Peer>>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let is_local = peer.is_some_and(|Extension(Peer(peer))| peer.ip().to_canonical().is_loopback())
+    let peer = peer.map(|Extension(Peer(peer))| peer);
+    let is_local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
         && !FORWARDING.iter().any(|name| headers.contains_key(*name));
-    if !is_local && !authorize(&headers, &state.config.publishers)?.is_for_all() {
+    if is_local {
+        match hosts::allow(&state.config.operations, peer, &uri, &headers) {
+            Ok(()) => return Ok(all(state).await),
+            Err(refusal) if !headers.contains_key(header::AUTHORIZATION) => return Err(refusal),
+            Err(_) => {}
+        }
+    }
+    if !authorize(&headers, &state.config.publishers)?.is_for_all() {
         let text = "only a token for all channels is good for this";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", text));
     }
+    Ok(all(state).await)
+}
+
+/// For whoever can reach the address.
+async fn open(
+    state: State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    hosts::allow(&state.config.operations, peer.map(|Extension(Peer(peer))| peer), &uri, &headers)?;
     Ok(all(state).await)
 }
 

@@ -26,6 +26,7 @@ pub struct Operations {
     pub(crate) max_connections: usize,
     pub(crate) max_per_address: Option<usize>,
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    pub(crate) hosts: Arc<[String]>,
     pub(crate) head_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) drain_time: Duration,
@@ -42,6 +43,7 @@ impl Default for Operations {
             max_connections: 100_000,
             max_per_address: None,
             trusted_proxies: Arc::default(),
+            hosts: Arc::default(),
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
@@ -74,6 +76,14 @@ impl Operations {
     /// The proxies whose `X-Forwarded-For` is believed. Default: none, because anyone can send this header.
     pub fn trusted_proxies(mut self, networks: impl Into<Arc<[IpNet]>>) -> Self {
         self.trusted_proxies = networks.into();
+        self
+    }
+
+    /// The names by which streams and numbers may be asked for while everyone may read them, beside those of this
+    /// machine itself. Default: none, and only requests from this machine are looked at. A web page can have its own
+    /// name resolved to this machine's address, and would read everything in the browser of whoever visits it.
+    pub fn hosts(mut self, names: impl Into<Arc<[String]>>) -> Self {
+        self.hosts = names.into();
         self
     }
 

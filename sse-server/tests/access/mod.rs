@@ -193,7 +193,7 @@ impl Site {
     }
 
     pub async fn get(&self, path: &str, headers: &str) -> Response {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         send(self.address, request.as_bytes()).await
     }
 
@@ -209,8 +209,9 @@ impl Site {
         let body = body.to_string();
         let len = body.len();
         let auth = bearer(TOKEN);
-        let request =
-            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n{auth}\r\n{body}");
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n{auth}\r\n{body}"
+        );
         let mut response = send(self.address, request.as_bytes()).await;
         let body = response.body().await;
         (response.status, serde_json::from_str(&body).expect("JSON"))

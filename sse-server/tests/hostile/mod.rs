@@ -215,7 +215,8 @@ pub fn request(rng: &mut Rng, tokens: &[Token]) -> Case {
     let lines = headers.iter().flat_map(|header| header.split(|&byte| byte == b'\n'));
     let size: usize = lines.map(|line| line.trim_ascii().len()).sum();
     let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-    let mut bytes = format!("{} {path}{query} HTTP/1.1\r\nHost: x\r\n", parts.method).into_bytes();
+    let mut bytes =
+        format!("{} {path}{query} HTTP/1.1\r\nHost: localhost\r\n", parts.method).into_bytes();
     for header in headers {
         bytes.extend_from_slice(&header);
         bytes.extend_from_slice(b"\r\n");
@@ -334,7 +335,7 @@ pub fn publishing(rng: &mut Rng, token: &str) -> Case {
     let kind = one(rng, &["application/json", "application/x-ndjson", "text/plain", ";;="]);
     let path = one(rng, &["/publish/", "/permissions/changed"]);
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: {kind}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {kind}\r\n\
          Content-Length: {}\r\n\r\n",
         body.len()
     );

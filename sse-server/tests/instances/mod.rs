@@ -116,7 +116,7 @@ impl Publisher {
         let body = Value::from(events).to_string();
         let len = body.len();
         let request = format!(
-            "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token\r\n\
+            "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer token\r\n\
              Content-Length: {len}\r\n\r\n{body}"
         );
         self.0.get_mut().write_all(request.as_bytes()).await.expect("it reads");

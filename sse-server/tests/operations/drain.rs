@@ -39,14 +39,14 @@ async fn requests_under_way_are_finished_and_nobody_else_is_let_in() {
     let mut publisher = connect(server.address).await;
     let event = r#"{"channel":"a","data":1}"#;
     let head = format!(
-        "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+        "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
          Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         event.len()
     );
     publisher.write_all(head.as_bytes()).await.expect("it reads");
     wants_body(&mut publisher).await;
     let mut health = connect(server.address).await;
-    health.write_all(b"GET /health/ready HTTP/1.1\r\nHost: x\r\n").await.expect("it reads");
+    health.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n").await.expect("it reads");
     until("both are there", async || server.metric("connections").await >= 4.0).await;
     // And one that has not asked for anything, which nobody waits for.
     let idle = connect(server.address).await;
@@ -79,7 +79,7 @@ async fn busy(flags: &[&str]) -> (Server, TcpStream) {
     let server = Server::start(flags).await;
     let mut socket = connect(server.address).await;
     let head = format!(
-        "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+        "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
          Expect: 100-continue\r\nContent-Length: 100\r\n\r\n"
     );
     socket.write_all(head.as_bytes()).await.expect("it reads");

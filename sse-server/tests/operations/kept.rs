@@ -10,7 +10,7 @@ use crate::server::{Server, connect, until, within};
 /// Settings by which nobody may read anything.
 const NONE: &str = "[[access.rules]]\nchannel = \"none\"\nallow = \"public\"\n";
 
-const HEALTH: &str = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+const HEALTH: &str = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A connection, and what it has brought so far.
 struct Connection {
@@ -28,7 +28,7 @@ impl Connection {
     }
 
     async fn ask(&mut self, path: &str, headers: &str) {
-        self.write(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n")).await;
+        self.write(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await;
     }
 
     /// Everything up to and including this text.
@@ -61,7 +61,7 @@ async fn requests_before_during_and_after_a_stream_are_answered_in_their_turn() 
     connection.until("HTTP/1.1 200 OK\r\n").await;
     // The first half of the request after it comes together with it, the second while the stream goes on.
     let (first, second) = HEALTH.split_at(20);
-    let stream = "GET /events/?channel=secret HTTP/1.1\r\nHost: x\r\n\r\n";
+    let stream = "GET /events/?channel=secret HTTP/1.1\r\nHost: localhost\r\n\r\n";
     connection.write(&format!("{stream}{first}")).await;
     connection.opening().await;
     server.publish(r#"{"channel":"secret","data":1}"#).await;
@@ -85,12 +85,12 @@ async fn a_stream_waits_until_all_that_was_asked_before_is_taken() {
     const PAGES: usize = 600;
     let server = Server::start(&[]).await;
     let mut connection = Connection::to(&server).await;
-    let page = "GET /events/?channel=a HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n";
+    let page = "GET /events/?channel=a HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n";
     // More than fits into the buffers between here and there.
     let (mut reading, mut writing) = connection.socket.into_split();
     let asking = tokio::spawn(async move {
         let mut all = page.repeat(PAGES);
-        all += "GET /events/?channel=a HTTP/1.1\r\nHost: x\r\n\r\n";
+        all += "GET /events/?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n";
         writing.write_all(all.as_bytes()).await.expect("it reads");
         writing
     });

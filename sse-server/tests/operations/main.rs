@@ -7,6 +7,7 @@ mod server;
 
 mod compression;
 mod drain;
+mod hosts;
 mod http2;
 mod kept;
 mod limits;
@@ -14,3 +15,4 @@ mod log;
 mod metrics;
 mod reload;
 mod slow;
+mod storm;

@@ -111,7 +111,7 @@ async fn with_an_address_of_their_own_the_numbers_are_there_and_nowhere_else() {
     let (_, rest) = log.split_once("metrics at http://").expect("logged");
     let address = rest.split('/').next().expect("an address").parse().expect("an address");
     let get = async |path: &str| {
-        send(address, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await
+        send(address, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await
     };
     let mut stream = server.get("/events/?channel=a", "").await;
     stream.opening().await;

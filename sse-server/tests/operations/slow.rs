@@ -9,7 +9,7 @@ use crate::server::{Server, connect, until, within};
 /// Asks for a stream and does not read it.
 async fn stalled(server: &Server, query: &str) -> TcpStream {
     let mut socket = connect(server.address).await;
-    let request = format!("GET /events/?{query} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let request = format!("GET /events/?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("it reads");
     socket
 }

@@ -24,7 +24,7 @@ impl Publisher {
 
     async fn over(mut socket: TcpStream, headers: &str) -> Self {
         let head = format!(
-            "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n{headers}\
+            "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n{headers}\
              Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         socket.write_all(head.as_bytes()).await.expect("it reads");

@@ -129,7 +129,7 @@ async fn the_other_instance_knows(storage: &str) {
     for n in REQUESTS / 2..REQUESTS {
         let body = body(n);
         let request = format!(
-            "POST /publish/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\
+            "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
              Idempotency-Key: {channel}-{n}\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );

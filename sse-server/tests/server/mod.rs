@@ -147,7 +147,8 @@ impl Server {
     }
 
     pub async fn get(&self, path: &str, headers: &str) -> Response {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).await
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes())
+            .await
     }
 
     /// Asks until there is room: connections that have ended may count for a moment yet, and others on this
@@ -166,8 +167,9 @@ impl Server {
 
     pub async fn post(&self, body: &str, headers: &str) -> Response {
         let len = body.len();
-        let head =
-            format!("POST /publish/ HTTP/1.1\r\nHost: x\r\nContent-Length: {len}\r\n{headers}\r\n");
+        let head = format!(
+            "POST /publish/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n{headers}\r\n"
+        );
         self.send(format!("{head}{body}").as_bytes()).await
     }
 
@@ -303,13 +305,18 @@ impl Response {
     /// The body up to and including this text; what comes after it is left for the next call.
     pub async fn until(&mut self, text: &str) -> String {
         let reading = async {
+            let mut start = 0;
             loop {
-                if let Some(at) = self.seen.find(text) {
-                    let rest = self.seen.split_off(at + text.len());
+                if let Some(at) = self.seen[start..].find(text) {
+                    let rest = self.seen.split_off(start + at + text.len());
                     return Some(std::mem::replace(&mut self.seen, rest));
                 }
                 if self.is_ended {
                     return None;
+                }
+                start = self.seen.len().saturating_sub(text.len());
+                while !self.seen.is_char_boundary(start) {
+                    start -= 1;
                 }
                 self.more().await;
             }
