@@ -99,7 +99,7 @@ async fn what_is_young_stays_behind_what_is_from_the_future() {
 async fn keys_of_requests_from_the_future_go_as_events_do() {
     let file = File::new().await;
     for n in 0..3 {
-        let key = RequestKey::new(format!("key {n}"), b"");
+        let key = RequestKey::new("p", format!("key {n}"), b"");
         let batch = Batch { events: &[], key: Some(&key) };
         file.storage.append_once(&[batch]).await.expect("appended");
         if n == 1 {
