@@ -11,7 +11,7 @@ mod operations;
 mod reload;
 mod services;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,20 @@ use crate::access::{
 };
 use crate::http::{Cors, Endpoints, Limits, Operations};
 use crate::storage::Retention;
+use crate::values::{SHORT_SECRET, SHORT_TOKEN, token_text, without_line_end};
 
-pub use cors::CorsSettings;
+pub use cors::{CorsOrigin, CorsSettings};
 pub use endpoints::EndpointSettings;
 pub use file::FileError;
 pub use limits::RequestLimitsSettings;
-pub use operations::{LogFormat, OperationsSettings, raise_file_limit};
+pub use operations::{Codings, OperationsSettings, raise_file_limit};
 pub use reload::Running;
 pub use services::{RelayChoice, ServiceUrl, StorageChoice};
+
+pub use crate::values::{
+    Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, Reader, Time, Token,
+    without_empty_variables,
+};
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
 ///
@@ -43,47 +49,69 @@ pub use services::{RelayChoice, ServiceUrl, StorageChoice};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Settings {
-    /// Address and port to listen on [default: 127.0.0.1:8080]
+    /// Address and port to listen on; a port alone is for this machine, `:8080` for all addresses
+    /// [default: `:$PORT` if the variable `PORT` is set, else 127.0.0.1:8080]
     #[arg(long, env = "SSE_SERVER_LISTEN", value_name = "ADDR")]
-    pub listen: Option<String>,
+    pub listen: Option<ListenAddress>,
 
     /// Where events are kept: `none`, `memory`, `sqlite:PATH`, `postgres://…` or `redis://…`
     /// [default: sqlite:sse-server.db]
-    #[arg(long, env = "SSE_SERVER_STORAGE", value_name = "STORAGE")]
-    pub storage: Option<String>,
+    #[arg(long, env = "SSE_SERVER_STORAGE", value_name = "STORAGE", hide_env_values = true)]
+    pub storage: Option<StorageChoice>,
 
     /// How instances tell each other about events: `none`, `redis://…`, `postgres://…` or `amqp://…`
     /// [default: none]
-    #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY")]
-    pub relay: Option<String>,
+    #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY", hide_env_values = true)]
+    pub relay: Option<RelayChoice>,
 
     /// Who has this token may publish [default: a random one, printed at start]
     #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub publish_token: Option<String>,
+    pub publish_token: Option<Token>,
+
+    /// A file with the token to publish with; the last line end does not count
+    #[arg(
+        long,
+        env = "SSE_SERVER_PUBLISH_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "publish_token"
+    )]
+    pub publish_token_file: Option<PathBuf>,
 
     /// How long events are kept, such as `90m` or `7d` [default: 24h]
     #[arg(long, env = "SSE_SERVER_RETENTION", value_name = "TIME")]
-    pub retention: Option<String>,
+    pub retention: Option<Time>,
 
     /// How many events a channel keeps [default: as many as come within the retention]
     #[arg(long, env = "SSE_SERVER_RETENTION_EVENTS", value_name = "COUNT")]
-    pub retention_events: Option<u64>,
+    pub retention_events: Option<Count>,
 
     /// How often it is looked whether other instances have published [default: 5s]
     #[arg(long, env = "SSE_SERVER_REFRESH", value_name = "TIME")]
-    pub refresh: Option<String>,
+    pub refresh: Option<Time>,
 
     /// Silence after which a keep-alive is sent [default: 20s]
     #[arg(long, env = "SSE_SERVER_KEEP_ALIVE", value_name = "TIME")]
-    pub keep_alive: Option<String>,
+    pub keep_alive: Option<Time>,
 
     /// Most bytes of a published event, type and data together [default: 1048576]
     #[arg(long, env = "SSE_SERVER_MAX_EVENT_SIZE", value_name = "BYTES")]
-    pub max_event_size: Option<usize>,
+    pub max_event_size: Option<Count>,
 
     /// Let everyone who can reach a public address read every channel
-    #[arg(long, env = "SSE_SERVER_OPEN_ACCESS", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(
+        long,
+        env = "SSE_SERVER_OPEN_ACCESS",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new()
+    )]
     pub open_access: Option<bool>,
+
+    /// A page's origin that may read streams, such as `http://localhost:5173`; may be given several times,
+    /// and beats `cors.origins` [default: none]
+    #[arg(long, env = "SSE_SERVER_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[serde(skip)]
+    pub cors_origin: Vec<CorsOrigin>,
 
     /// The npm package's `inline.js`, with which the live page then reads [default: it reads by itself]
     #[arg(long, env = "SSE_SERVER_PAGE_CLIENT", value_name = "FILE")]
@@ -91,7 +119,7 @@ pub struct Settings {
 
     /// What to log, such as `debug` or `warn,sse_server=debug` [default: info]
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
-    pub log: Option<String>,
+    pub log: Option<LogFilter>,
 
     /// Limits, time bounds, TLS, and what else concerns whoever runs it.
     #[command(flatten)]
@@ -125,6 +153,11 @@ pub struct Settings {
     /// How large requests may be. Only in the file.
     #[arg(skip)]
     pub request_limits: Option<RequestLimitsSettings>,
+
+    /// The port of the variable `PORT`, which counts if nothing says where to listen.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub port: Option<u16>,
 
     /// A TOML file with more settings
     #[arg(long, env = "SSE_SERVER_CONFIG", value_name = "FILE")]
@@ -175,6 +208,8 @@ pub struct Config {
     /// Other addresses to tell the metrics on; the first that works is taken. None: they are told on the
     /// same one as everything else.
     pub metrics_listen: Option<Vec<SocketAddr>>,
+    /// What works, and should be otherwise.
+    pub warnings: Vec<String>,
 }
 
 /// A setting that cannot be used: which one, why, and what would do.
@@ -217,34 +252,31 @@ impl Settings {
         if let Some(path) = self.config.take() {
             self = self.or(Self::of_file(&path)?);
         }
-        let listen = addresses("--listen", self.listen.as_deref().unwrap_or("127.0.0.1:8080"))?;
+        let address = self.listen.clone().unwrap_or_else(|| self.default_address());
+        let listen = addresses("--listen", &address)?;
         let is_public = listen.iter().any(|address| !address.ip().is_loopback());
         let rules = match &self.access {
             Some(access) => access.rules()?.map(Arc::new),
             None => None,
         };
         if is_public && rules.is_none() && self.open_access != Some(true) {
-            let problem = "this is not a loopback address, and there is no rule for who may read; \
-                           add --open-access if everyone who can reach it may read every channel, \
-                           or rules to the file of --config";
+            let problem = format!(
+                "{address} is not a loopback address, and there is no rule for who may read; \
+                 add --open-access if everyone who can reach it may read every channel, \
+                 or rules to the file of --config"
+            );
             return Err(ConfigError::new("--listen", problem));
         }
         let limits = self.request_limits.clone().unwrap_or_default().limits()?;
-        if self.publish_token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-            let problem =
-                "the token is empty, so everyone could publish; leave it out for a random one";
-            return Err(ConfigError::new("--publish-token", problem));
-        }
+        let publish_token = self.publish_token()?;
+        let publishers =
+            PublishTokenSettings::tokens(&self.publish_tokens, publish_token.as_deref())?;
+        let warnings = warnings(publish_token.as_deref(), &publishers, rules.as_deref());
         Ok(Config {
             listen,
-            storage: StorageChoice::parse(
-                self.storage.as_deref().unwrap_or("sqlite:sse-server.db"),
-            )?,
-            relay: RelayChoice::parse(self.relay.as_deref().unwrap_or("none"))?,
-            publishers: PublishTokenSettings::tokens(
-                &self.publish_tokens,
-                self.publish_token.as_deref(),
-            )?,
+            storage: self.storage.unwrap_or_else(|| StorageChoice::Sqlite("sse-server.db".into())),
+            relay: self.relay.unwrap_or(RelayChoice::None),
+            publishers,
             rules,
             unreliable: self
                 .unreliable
@@ -252,33 +284,57 @@ impl Settings {
                 .iter()
                 .map(|text| Pattern::without_claims(text))
                 .collect(),
-            publish_token: self.publish_token,
+            publish_token,
             retention: Retention {
-                age: duration("--retention", self.retention.as_deref().unwrap_or("24h"))?,
-                events: match self.retention_events {
-                    Some(0) => {
-                        let problem = "no channel would keep any event; use --storage none";
-                        return Err(ConfigError::new("--retention-events", problem));
-                    }
-                    events => events,
-                },
+                age: time(self.retention, 24 * 60 * 60),
+                events: self.retention_events.map(|Count(events)| events),
             },
-            refresh: duration("--refresh", self.refresh.as_deref().unwrap_or("5s"))?,
-            keep_alive: duration("--keep-alive", self.keep_alive.as_deref().unwrap_or("20s"))?,
-            max_event_size: self.max_event_size.unwrap_or(1 << 20),
+            refresh: time(self.refresh, 5),
+            keep_alive: time(self.keep_alive, 20),
+            max_event_size: self.max_event_size.map_or(1 << 20, Count::of_things),
             endpoints: endpoints::endpoints(
                 &self.endpoint,
                 self.default_endpoints.unwrap_or(true),
                 limits.most_channels(),
             )?,
-            cors: self.cors.as_ref().map(CorsSettings::cors).transpose()?,
+            cors: cors::cors(self.cors.as_ref(), &self.cors_origin)?,
             limits,
             page_client: self.page_client.as_deref().map(page_client).transpose()?,
-            log: self.log.unwrap_or_else(|| "info".to_owned()),
-            log_format: self.operations.log_format()?,
+            log: self.log.map_or_else(|| "info".to_owned(), |LogFilter(directives)| directives),
+            log_format: self.operations.log_format.unwrap_or(LogFormat::Text),
             metrics_listen: self.operations.metrics_listen()?,
             operations: self.operations.resolve()?,
+            warnings,
         })
+    }
+
+    /// Where to listen if that is not said. Platforms that give programs a `PORT` reach them from outside.
+    fn default_address(&self) -> ListenAddress {
+        match self.port {
+            Some(port) => ListenAddress::on_all(port),
+            None => "127.0.0.1:8080".parse().expect("an address and port"),
+        }
+    }
+
+    fn publish_token(&self) -> Result<Option<String>, ConfigError> {
+        match (&self.publish_token, &self.publish_token_file) {
+            (None, None) => Ok(None),
+            (Some(token), None) => Ok(Some(token.expose().to_owned())),
+            (None, Some(path)) => {
+                let error = |problem| ConfigError::new("--publish-token-file", problem);
+                let token = std::fs::read(path).map_err(|problem| {
+                    error(format!("cannot read {}: {problem}", path.display()))
+                })?;
+                let token = without_line_end(token);
+                let token = token_text(token)
+                    .map_err(|problem| error(format!("{}: {problem}", path.display())))?;
+                Ok(Some(token))
+            }
+            (Some(_), Some(_)) => {
+                let problem = "give either publish-token or publish-token-file";
+                Err(ConfigError::new("--publish-token-file", problem))
+            }
+        }
     }
 
     fn of_file(path: &Path) -> Result<Self, ConfigError> {
@@ -289,17 +345,30 @@ impl Settings {
 
     /// These settings, and those of `other` where these have none.
     fn or(self, other: Self) -> Self {
+        // They are two ways to say one thing.
+        let has_token = self.publish_token.is_some() || self.publish_token_file.is_some();
         Self {
             listen: self.listen.or(other.listen),
             storage: self.storage.or(other.storage),
             relay: self.relay.or(other.relay),
-            publish_token: self.publish_token.or(other.publish_token),
+            publish_token: if has_token {
+                self.publish_token
+            } else {
+                self.publish_token.or(other.publish_token)
+            },
+            publish_token_file: if has_token {
+                self.publish_token_file
+            } else {
+                self.publish_token_file.or(other.publish_token_file)
+            },
             retention: self.retention.or(other.retention),
             retention_events: self.retention_events.or(other.retention_events),
             refresh: self.refresh.or(other.refresh),
             keep_alive: self.keep_alive.or(other.keep_alive),
             max_event_size: self.max_event_size.or(other.max_event_size),
             open_access: self.open_access.or(other.open_access),
+            cors_origin: self.cors_origin,
+            port: self.port,
             operations: self.operations.or(other.operations),
             access: self.access.or(other.access),
             unreliable: if self.unreliable.texts().is_empty() {
@@ -325,23 +394,41 @@ fn page_client(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn addresses(setting: &str, text: &str) -> Result<Vec<SocketAddr>, ConfigError> {
-    let error = |problem: String| {
-        ConfigError::new(setting, format!("{text:?} is no address and port: {problem}"))
-    };
-    let addresses: Vec<_> = text.to_socket_addrs().map_err(|e| error(e.to_string()))?.collect();
-    if addresses.is_empty() {
-        Err(error("the name has no address".to_owned()))
-    } else {
-        Ok(addresses)
-    }
+fn addresses(setting: &str, address: &ListenAddress) -> Result<Vec<SocketAddr>, ConfigError> {
+    address.addresses().map_err(|problem| {
+        ConfigError::new(setting, format!("there is no address for {address}: {problem}"))
+    })
 }
 
-fn duration(setting: &str, text: &str) -> Result<Duration, ConfigError> {
-    let error = |problem: String| ConfigError::new(setting, format!("{text:?}: {problem}"));
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err(error("must be longer than nothing".to_owned())),
-        Ok(duration) => Ok(duration),
-        Err(problem) => Err(error(format!("{problem}; write for example 30s, 15m or 24h"))),
+fn time(set: Option<Time>, default: u64) -> Duration {
+    set.map_or(Duration::from_secs(default), |Time(time)| time)
+}
+
+/// What works with these settings, and should be otherwise.
+fn warnings(
+    token: Option<&str>,
+    publishers: &[PublishToken],
+    rules: Option<&Rules>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut weak = |setting: String| {
+        warnings.push(format!(
+            "{setting}: the token is short, and could be guessed; `sse-server token --publish` \
+             makes a good one"
+        ));
+    };
+    if token.is_some_and(|token| token.len() < SHORT_TOKEN) {
+        weak("publish-token".to_owned());
     }
+    for (index, token) in publishers.iter().enumerate() {
+        if token.is_shorter_than(SHORT_TOKEN) {
+            weak(format!("publish-tokens[{index}]"));
+        }
+    }
+    if rules.is_some_and(Rules::has_short_es_meta_secret) {
+        warnings.push(format!(
+            "access.es-meta: the secret has less than {SHORT_SECRET} bytes, and could be guessed"
+        ));
+    }
+    warnings
 }

@@ -34,3 +34,4 @@ pub mod hub;
 pub mod metrics;
 pub mod relay;
 pub mod storage;
+mod values;

@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Error;
 
+/// The target of what is logged whatever the filter leaves out: it is told once, and nowhere else.
+pub(crate) const TOLD: &str = "sse_server::told";
+
 /// How many lines may wait to be written.
 const WAITING: usize = 10_000;
 
@@ -22,7 +25,8 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Starts the log. Dropping what is returned writes the lines that wait, if that takes no longer than a second.
 pub(crate) fn start(directives: &str, format: LogFormat) -> Result<WorkerGuard, Error> {
     let filter = EnvFilter::try_new(directives)
-        .map_err(|error| format!("--log: {directives:?} is no log filter: {error}"))?;
+        .map_err(|error| format!("--log: {directives:?} is no log filter: {error}"))?
+        .add_directive(format!("{TOLD}=info").parse()?);
     let writing = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING);
     let (writer, guard) = writing.thread_name("log").finish(stderr());
     let lost = writer.error_counter();

@@ -10,15 +10,21 @@ mod signals;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use commands::Cli;
 use sse_server::config::raise_file_limit;
 
 fn main() -> ExitCode {
-    let Cli { settings, command } = Cli::parse();
+    let Cli { mut settings, command } = Cli::read();
     if let Some(command) = command {
         return command.run();
     }
+    settings.port = match port() {
+        Ok(port) => port,
+        Err(problem) => {
+            eprintln!("error: PORT: {problem}");
+            return ExitCode::from(2);
+        }
+    };
     raise_file_limit();
     let done = settings.clone().resolve().map_err(Into::into).and_then(|config| {
         // Until the end, so that the last lines are written.
@@ -36,6 +42,16 @@ fn main() -> ExitCode {
             writeln!(std::io::stderr(), "error: {error}").ok();
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What the variable says that platforms give to programs.
+fn port() -> Result<Option<u16>, String> {
+    match std::env::var("PORT") {
+        Ok(port) if !port.trim().is_empty() => port.trim().parse().map(Some).map_err(|_| {
+            format!("{port:?} is no port; write for example 8080, or set SSE_SERVER_LISTEN instead")
+        }),
+        _ => Ok(None),
     }
 }
 

@@ -9,9 +9,10 @@ use sse_server::http::{self, HttpConfig, Tls};
 use sse_server::hub::{Hub, HubConfig};
 use sse_server::metrics::{TimedRelay, TimedStorage};
 use sse_server::storage;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::Error;
+use crate::log::TOLD;
 use crate::signals::Signals;
 
 /// Runs a server with this configuration, which `settings` stand for, until a signal ends it.
@@ -52,7 +53,10 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     let is_random = config.publish_token.is_none();
     let token = config.publish_token.map_or_else(random_token, Ok)?;
     if is_random {
-        info!("publish with the token {token}");
+        info!(target: TOLD, "publish with the token {token}");
+    }
+    for warning in config.warnings {
+        warn!("{warning}");
     }
     let mut hub = HubConfig::default().refresh(config.refresh);
     if let Some(relay) = relay {

@@ -265,7 +265,7 @@ async fn check_config_says_what_the_rules_mean_or_where_the_first_mistake_is() {
     let (_, out, _) = check("").await;
     assert!(out.contains("everyone who can reach the server, for there are no rules"), "{out}");
     for (text, line, message) in [
-        ("\nlisten = 1\n", 2, "invalid type: integer"),
+        ("\nlisten = true\n", 2, "listen: true or false is there where a text"),
         ("storage = \"memory\"\n\nlisten-on = 1\n", 3, "unknown field `listen-on`"),
         ("x = \n", 1, ""),
         ("relay = \"none\"\nstorage = \"floppy\"\n", 2, "storage: there is no storage floppy"),
@@ -397,7 +397,7 @@ async fn every_command_tells_its_exit_codes_and_without_one_it_serves() {
     token.env("SSE_SERVER_LISTEN", "nonsense").env("SSE_SERVER_STORAGE", "nonsense");
     assert_eq!(run(token, "").await.0, 0);
     let (code, _, error) = run(command(&["--listen", "nonsense"]), "").await;
-    assert!(code == 1 && error.contains("\"nonsense\" is no address and port"), "{error}");
+    assert!(code == 2 && error.contains("\"nonsense\" is no address and port"), "{error}");
 }
 
 /// Answers every request with this, and keeps what was asked.

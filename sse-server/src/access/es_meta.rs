@@ -19,6 +19,8 @@ const ANONYMOUS: &str = "anonymous";
 #[derive(Debug)]
 pub(super) struct EsMeta {
     verifier: Verifier,
+    /// Whether the secret could be guessed.
+    pub(super) is_weak: bool,
 }
 
 /// The principal, and the channels, if they are pinned too.
@@ -26,11 +28,12 @@ pub(super) type Pinned = (Principal, Option<Vec<Arc<str>>>);
 
 impl EsMeta {
     /// With tokens that are signed by this key.
-    pub(super) fn new(key: Key) -> Self {
+    pub(super) fn new(key: Key, is_weak: bool) -> Self {
         // django-eventstream does not look at the issuer. It always writes it, though, and looking keeps
         // out the other tokens that a site signs with the same key.
         let issuers = [ES_META_ISSUER.to_owned()];
-        Self { verifier: Verifier::new(vec![key], std::time::Duration::ZERO).issuers(&issuers) }
+        let verifier = Verifier::new(vec![key], std::time::Duration::ZERO).issuers(&issuers);
+        Self { verifier, is_weak }
     }
 
     /// The principal and the channels, if the request has the parameter.

@@ -9,7 +9,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet, KeyAlgorithm
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde_json::{Map, Value};
 
-use super::{AccessError, AccessRequest, Pattern, Principal};
+use super::{AccessError, AccessRequest, Pattern, Principal, public_key};
+use crate::values::SHORT_SECRET;
 
 /// Longer than any token should be; a request's head may have some 128 kB.
 const MAX_LEN: usize = 16 << 10;
@@ -53,9 +54,11 @@ impl Key {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
         }
-        if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
-            // Whoever knows a public key could sign with it, if it were taken for a secret.
-            return Err("this is a key in PEM form, not a secret; use public-key".to_owned());
+        if let Some(form) = public_key::form(secret) {
+            return Err(format!(
+                "this is a key in the form {form}, not a secret, and whoever knows it could sign; use \
+                 public-key (PEM) or jwks-file"
+            ));
         }
         let key = DecodingKey::from_secret(secret);
         Ok(Self { id: None, algorithm: Algorithm::HS256, decoding: key })
@@ -110,8 +113,12 @@ impl Key {
             }
             let key = DecodingKey::from_jwk(jwk)
                 .map_err(|error| format!("a key cannot be understood: {error}"))?;
-            if algorithm == Algorithm::HS256 && key.try_get_as_bytes().is_ok_and(<[u8]>::is_empty) {
-                return Err("a secret is empty".to_owned());
+            if algorithm == Algorithm::HS256
+                && key.try_get_as_bytes().is_ok_and(|secret| secret.len() < SHORT_SECRET)
+            {
+                return Err(format!(
+                    "a secret has less than {SHORT_SECRET} bytes (RFC 7518, section 3.2)"
+                ));
             }
             keys.push(Self { id: jwk.common.key_id.clone(), algorithm, decoding: key });
         }

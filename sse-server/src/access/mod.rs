@@ -14,6 +14,7 @@ mod gate;
 mod jwt;
 mod pattern;
 mod peers;
+mod public_key;
 mod publishers;
 mod reload;
 mod request;

@@ -63,6 +63,11 @@ impl PublishToken {
         &self.publisher
     }
 
+    /// Whether it has less than this many bytes.
+    pub(crate) fn is_shorter_than(&self, len: usize) -> bool {
+        self.token.len() < len
+    }
+
     pub(crate) fn may_publish_to(&self, channel: &str) -> bool {
         self.channels.iter().any(|pattern| pattern.matches(channel, |_| None))
     }

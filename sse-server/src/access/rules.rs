@@ -56,6 +56,11 @@ struct Known {
 }
 
 impl Rules {
+    /// Whether the secret of `es-meta` could be guessed.
+    pub(crate) fn has_short_es_meta_secret(&self) -> bool {
+        self.es_meta.as_ref().is_some_and(|es_meta| es_meta.is_weak)
+    }
+
     fn allow(&self, principal: &Principal, channel: &str) -> Allow {
         let claim = |name: &str| match (name, principal.claims().get(name)) {
             (_, Some(value)) => text(value),

@@ -15,6 +15,7 @@ use super::forward::ForwardAuth;
 use super::jwt::{Jwt, Key, Verifier};
 use super::rules::{Allow, Rule};
 use super::{Pattern, PublishToken, Rules};
+use crate::values::{SHORT_SECRET, token_text, without_line_end};
 
 /// The longest leeway that makes sense for a clock.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);
@@ -151,7 +152,7 @@ pub struct PublishTokenSettings {
 /// A text or a list of texts.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a text in quotes, or a list of such texts")]
 pub enum OneOrMany {
     /// `"a"`
     One(String),
@@ -265,11 +266,11 @@ impl JwtSettings {
             Err(problem) => error(field(name), problem),
         };
         if let Some(Secret(secret)) = &self.secret {
-            add("secret", Key::of_secret(secret.as_bytes()).map(|key| vec![key]))?;
+            add("secret", strong(secret.as_bytes()).map(|key| vec![key]))?;
         }
         if let Some(path) = &self.secret_file {
             let secret = read(path).map(without_line_end);
-            add("secret-file", secret.and_then(|it| Ok(vec![Key::of_secret(&it)?])))?;
+            add("secret-file", secret.and_then(|it| Ok(vec![strong(&it)?])))?;
         }
         if let Some(pem) = &self.public_key {
             add("public-key", Key::of_pem(pem.as_bytes()).map(|key| vec![key]))?;
@@ -312,7 +313,7 @@ impl EsMetaSettings {
         let secret =
             secret("access.es-meta", "secret", self.secret.as_ref(), self.secret_file.as_ref())?;
         match Key::of_secret(&secret) {
-            Ok(key) => Ok(EsMeta::new(key)),
+            Ok(key) => Ok(EsMeta::new(key, secret.len() < SHORT_SECRET)),
             Err(problem) => error("access.es-meta.secret", problem),
         }
     }
@@ -376,12 +377,10 @@ impl PublishTokenSettings {
             let place = format!("publish-tokens[{index}]");
             let token =
                 secret(&place, "token", settings.token.as_ref(), settings.token_file.as_ref())?;
-            let token = match String::from_utf8(token) {
-                Ok(token) if token.bytes().all(|byte| byte.is_ascii_graphic()) => token,
-                _ => {
-                    let problem = "a token has only ASCII letters, digits and signs, and no spaces";
-                    return error(format!("{place}.token"), problem);
-                }
+            let from = if settings.token_file.is_some() { "token-file" } else { "token" };
+            let token = match token_text(token) {
+                Ok(token) => token,
+                Err(problem) => return error(format!("{place}.{from}"), problem),
             };
             if !seen.insert(token.clone().into_bytes()) {
                 return error(format!("{place}.token"), "another one has the same token");
@@ -433,6 +432,19 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A secret that is as long as it has to be.
+fn strong(secret: &[u8]) -> Result<Key, String> {
+    let key = Key::of_secret(secret)?;
+    match secret.len() {
+        ..SHORT_SECRET => Err(format!(
+            "the secret has {} bytes, and HS256 needs {SHORT_SECRET} at least (RFC 7518, section 3.2); \
+             make one with `openssl rand -base64 32`",
+            secret.len()
+        )),
+        _ => Ok(key),
+    }
+}
+
 /// What is in the field, or in the file that the other field names.
 fn secret(
     place: &str,
@@ -456,13 +468,6 @@ fn secret(
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-fn without_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-        bytes.pop();
-    }
-    bytes
 }
 
 fn duration(field: &str, text: Option<&str>, default: Duration) -> Result<Duration, SettingError> {

@@ -13,8 +13,8 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use sse_server::config::Settings;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use sse_server::config::{Settings, without_empty_variables};
 
 use self::visible::Visible;
 
@@ -22,7 +22,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  it could not be done; the message says why
-  2  the command line is wrong
+  2  the command line, or a variable of the environment, is wrong
   3  the server could not be reached, or cannot do it now; trying again may help";
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
@@ -38,6 +38,19 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads the command line and the environment, or ends with what is wrong with them.
+    pub(crate) fn read() -> Self {
+        let command = without_empty_variables(Self::command());
+        let first = std::env::args_os().nth(1).unwrap_or_default();
+        // The variables for serving do not get into the way of other commands.
+        let serves = !command.get_subcommands().any(|other| *other.get_name() == *first);
+        let command = if serves { command } else { command.mut_args(|arg| arg.env(None::<&str>)) };
+        let matches = command.get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 /// Without a command it serves.

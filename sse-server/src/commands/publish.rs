@@ -7,6 +7,7 @@ use clap::Args;
 use futures_util::stream;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
 use serde_json::{Map, Value};
+use sse_server::config::Token;
 use tokio::sync::mpsc;
 
 use super::visible::Visible;
@@ -58,7 +59,7 @@ pub(crate) struct Publish {
 
     /// The token to publish with
     #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: String,
+    token: Token,
 }
 
 impl Publish {
@@ -70,7 +71,7 @@ impl Publish {
             .build();
         let client = client.map_err(Failure::refused)?;
         let url = format!("{}/publish/", self.url.trim_end_matches('/'));
-        let mut request = client.post(url).bearer_auth(&self.token);
+        let mut request = client.post(url).bearer_auth(self.token.expose());
         if let Some(key) = &self.key {
             request = request.header("Idempotency-Key", key);
         }

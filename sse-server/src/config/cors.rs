@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::ConfigError;
 use crate::access::OneOrMany;
 use crate::http::{Cors, CorsError};
+use crate::values::{Value, readable};
 
 /// The table `cors`. Described in `docs/protocol.md`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,6 +24,34 @@ pub struct CorsSettings {
     pub max_age: Option<String>,
     /// Whether they may publish. Default: no.
     pub publish: bool,
+}
+
+/// An origin whose pages may read streams, as a flag names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorsOrigin(String);
+
+readable!(CorsOrigin);
+
+impl Value for CorsOrigin {
+    const EXAMPLE: &'static str = "\"http://localhost:5173\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let _cors = Cors::new([text]).map_err(|CorsError { problem, .. }| problem)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What the file says, with other origins if flags name some. None: there are none.
+pub(super) fn cors(
+    settings: Option<&CorsSettings>,
+    flags: &[CorsOrigin],
+) -> Result<Option<Cors>, ConfigError> {
+    if flags.is_empty() {
+        return settings.map(CorsSettings::cors).transpose();
+    }
+    let origins = flags.iter().map(|CorsOrigin(origin)| origin.clone()).collect();
+    let settings = settings.cloned().unwrap_or_default();
+    CorsSettings { origins: OneOrMany::Many(origins), ..settings }.cors().map(Some)
 }
 
 impl CorsSettings {

@@ -25,9 +25,11 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve).
+    /// As [`resolve`](Self::resolve), and if the storage is a file whose folder is not there, or cannot be
+    /// written to.
     pub fn meaning(&self) -> Result<String, ConfigError> {
         let config = self.clone().resolve()?;
+        config.storage.check().map_err(|problem| ConfigError::new("--storage", problem))?;
         let mut out = Words::default();
         self.places(&config, &mut out);
         out.title("Where streams are");
@@ -35,7 +37,7 @@ impl Settings {
         out.title("Who may read, the first that matches");
         self.readers(&mut out);
         out.title("Who may publish");
-        self.publishers(&mut out);
+        self.publishers(&config, &mut out);
         out.title("Pages of other origins that may read streams");
         self.other_origins(&config, &mut out);
         out.title("Limits");
@@ -44,6 +46,12 @@ impl Settings {
         times(&config, &mut out);
         out.title("Operations");
         self.operations(&config, &mut out);
+        if !config.warnings.is_empty() {
+            out.title("Warnings");
+        }
+        for warning in &config.warnings {
+            out.line(format_args!("  {warning}"));
+        }
         Ok(out.0)
     }
 
@@ -81,10 +89,10 @@ impl Settings {
         out.row("any other", "nobody");
     }
 
-    fn publishers(&self, out: &mut Words) {
+    fn publishers(&self, config: &Config, out: &mut Words) {
         out.row(
             "*",
-            if self.publish_token.is_some() {
+            if config.publish_token.is_some() {
                 "whoever has publish-token"
             } else {
                 "whoever has the token that is printed at the start"

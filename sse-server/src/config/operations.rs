@@ -1,15 +1,15 @@
 //! The settings of whoever runs a server: limits, time bounds, TLS, metrics, the form of the log.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 
-use super::{ConfigError, addresses, duration};
+use super::{ConfigError, addresses, time};
 use crate::http::{Coding, Operations, Tls};
+use crate::values::{Count, HostNames, ListenAddress, LogFormat, Networks, Time, Value, readable};
 
 /// File descriptors that are left for other things than connections: storage, relay, files, the terminal.
 const OTHER_DESCRIPTORS: usize = 100;
@@ -22,41 +22,41 @@ const OTHER_DESCRIPTORS: usize = 100;
 pub struct OperationsSettings {
     /// Most connections, and most streams [default: as many as there are file descriptors, less 100]
     #[arg(long, env = "SSE_SERVER_MAX_CONNECTIONS", value_name = "COUNT")]
-    pub max_connections: Option<usize>,
+    pub max_connections: Option<Count>,
 
     /// Most connections, and most streams, from one address [default: as many as from all]
     #[arg(long, env = "SSE_SERVER_MAX_PER_ADDRESS", value_name = "COUNT")]
-    pub max_per_address: Option<usize>,
+    pub max_per_address: Option<Count>,
 
     /// Proxies whose `X-Forwarded-For` is believed: addresses or networks, such as `10.0.0.0/8,::1`
     /// [default: none]
     #[arg(long, env = "SSE_SERVER_TRUSTED_PROXIES", value_name = "LIST")]
-    pub trusted_proxies: Option<String>,
+    pub trusted_proxies: Option<Networks>,
 
     /// Names by which the server may be asked while everyone may read, such as `sse.example.com`, beside
     /// `localhost`; also for `/metrics` without a token [default: any from other machines, none from this one]
     #[arg(long, env = "SSE_SERVER_HOSTS", value_name = "LIST")]
-    pub hosts: Option<String>,
+    pub hosts: Option<HostNames>,
 
     /// How long the head of a request may take, and a connection be idle [default: 30s]
     #[arg(long, env = "SSE_SERVER_HEAD_TIMEOUT", value_name = "TIME")]
-    pub head_timeout: Option<String>,
+    pub head_timeout: Option<Time>,
 
     /// How long a client may take nothing of what is written to it [default: 30s]
     #[arg(long, env = "SSE_SERVER_WRITE_TIMEOUT", value_name = "TIME")]
-    pub write_timeout: Option<String>,
+    pub write_timeout: Option<Time>,
 
     /// How long requests under way may take to finish after SIGTERM [default: 10s]
     #[arg(long, env = "SSE_SERVER_DRAIN_TIME", value_name = "TIME")]
-    pub drain_time: Option<String>,
+    pub drain_time: Option<Time>,
 
     /// Within what time readers come back after SIGTERM, spread evenly [default: 5s]
     #[arg(long, env = "SSE_SERVER_RECONNECT_SPREAD", value_name = "TIME")]
-    pub reconnect_spread: Option<String>,
+    pub reconnect_spread: Option<Time>,
 
     /// Another address for `/metrics` and health, open to whoever reaches it [default: the same]
     #[arg(long, env = "SSE_SERVER_METRICS_LISTEN", value_name = "ADDR")]
-    pub metrics_listen: Option<String>,
+    pub metrics_listen: Option<ListenAddress>,
 
     /// A PEM file with the certificate and those up to its root; makes it https
     #[arg(long, env = "SSE_SERVER_TLS_CERT", value_name = "FILE")]
@@ -68,20 +68,28 @@ pub struct OperationsSettings {
 
     /// Compress streams for clients that want it: `gzip`, `zstd`, or `zstd,gzip` [default: none]
     #[arg(long, env = "SSE_SERVER_COMPRESSION", value_name = "LIST")]
-    pub compression: Option<String>,
+    pub compression: Option<Codings>,
 
     /// The form of the log: `text`, or `json`, an object a line [default: text]
     #[arg(long, env = "SSE_SERVER_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<String>,
+    pub log_format: Option<LogFormat>,
 }
 
-/// The form of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// A JSON object a line.
-    Json,
+/// Codings of streams, with commas; none of them if there is nothing, or `none`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Codings(Vec<Coding>);
+
+readable!(Codings);
+
+impl Value for Codings {
+    const EXAMPLE: &'static str = "\"zstd,gzip\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let parse =
+            |text: &str| text.parse().map_err(|()| format!("{text:?} is none of gzip and zstd"));
+        let texts = text.split(',').map(str::trim).filter(|text| !["", "none"].contains(text));
+        texts.map(parse).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 impl OperationsSettings {
@@ -105,34 +113,22 @@ impl OperationsSettings {
     }
 
     pub(super) fn resolve(&self) -> Result<Operations, ConfigError> {
-        let time = |setting, text: &Option<String>, default| {
-            duration(setting, text.as_deref().unwrap_or(default))
-        };
         let operations = Operations::default()
             .max_connections(self.max_connections()?)
-            .max_per_address(some("--max-per-address", self.max_per_address)?)
-            .trusted_proxies(self.trusted_proxies()?)
-            .hosts(self.hosts()?)
-            .head_timeout(time("--head-timeout", &self.head_timeout, "30s")?)
-            .write_timeout(time("--write-timeout", &self.write_timeout, "30s")?)
-            .drain_time(time("--drain-time", &self.drain_time, "10s")?)
-            .reconnect_spread(time("--reconnect-spread", &self.reconnect_spread, "5s")?);
-        Ok(operations.compression(self.codings()?).tls(self.tls()?))
-    }
-
-    pub(super) fn log_format(&self) -> Result<LogFormat, ConfigError> {
-        match self.log_format.as_deref() {
-            None | Some("text") => Ok(LogFormat::Text),
-            Some("json") => Ok(LogFormat::Json),
-            Some(other) => {
-                let problem = format!("{other:?} is neither text nor json");
-                Err(ConfigError::new("--log-format", problem))
-            }
-        }
+            .max_per_address(self.max_per_address.map(Count::of_things))
+            .trusted_proxies(self.trusted_proxies.clone().unwrap_or_default().0)
+            .hosts(self.hosts.clone().unwrap_or_default().0)
+            .head_timeout(time(self.head_timeout, 30))
+            .write_timeout(time(self.write_timeout, 30))
+            .drain_time(time(self.drain_time, 10))
+            .reconnect_spread(time(self.reconnect_spread, 5))
+            .compression(self.compression.clone().unwrap_or_default().0);
+        Ok(operations.tls(self.tls()?))
     }
 
     pub(super) fn metrics_listen(&self) -> Result<Option<Vec<SocketAddr>>, ConfigError> {
-        self.metrics_listen.as_deref().map(|text| addresses("--metrics-listen", text)).transpose()
+        let address = self.metrics_listen.as_ref();
+        address.map(|address| addresses("--metrics-listen", address)).transpose()
     }
 
     fn max_connections(&self) -> Result<usize, ConfigError> {
@@ -141,7 +137,7 @@ impl OperationsSettings {
         let possible = descriptors.map_or(usize::MAX, |count| {
             usize::try_from(count).unwrap_or(usize::MAX).saturating_sub(OTHER_DESCRIPTORS).max(1)
         });
-        match some(setting, self.max_connections)? {
+        match self.max_connections.map(Count::of_things) {
             None => Ok(possible),
             Some(count) if count <= possible => Ok(count),
             Some(count) => {
@@ -152,46 +148,6 @@ impl OperationsSettings {
                 Err(ConfigError::new(setting, problem))
             }
         }
-    }
-
-    fn hosts(&self) -> Result<Vec<String>, ConfigError> {
-        let names = self.hosts.as_deref().unwrap_or_default().split(',').map(str::trim);
-        let names = names.filter(|name| !name.is_empty()).map(|name| {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            if name.parse::<IpAddr>().is_ok() || name.chars().all(is_name) {
-                return Ok(name.trim_end_matches('.').to_owned());
-            }
-            let problem =
-                format!("{name:?} is no name; it needs `sse.example.com,10.0.0.5`, without ports");
-            Err(ConfigError::new("--hosts", problem))
-        });
-        names.collect()
-    }
-
-    fn trusted_proxies(&self) -> Result<Vec<IpNet>, ConfigError> {
-        let texts = self.trusted_proxies.as_deref().unwrap_or_default().split(',').map(str::trim);
-        let parse = |text: &str| {
-            let network =
-                text.parse().or_else(|_| text.parse().map(|address: IpAddr| address.into()));
-            network.map_err(|_| {
-                let problem = format!(
-                    "{text:?} is neither an address nor a network; write for example 10.0.0.0/8"
-                );
-                ConfigError::new("--trusted-proxies", problem)
-            })
-        };
-        texts.filter(|text| !text.is_empty()).map(parse).collect()
-    }
-
-    fn codings(&self) -> Result<Vec<Coding>, ConfigError> {
-        let texts = self.compression.as_deref().unwrap_or("none").split(',').map(str::trim);
-        let parse = |text: &str| {
-            text.parse().map_err(|()| {
-                let problem = format!("{text:?} is none of gzip and zstd");
-                ConfigError::new("--compression", problem)
-            })
-        };
-        texts.filter(|text| *text != "none").map(parse).collect()
     }
 
     fn tls(&self) -> Result<Option<Tls>, ConfigError> {
@@ -210,17 +166,6 @@ impl OperationsSettings {
             ConfigError::new(setting, error.to_string())
         })
     }
-}
-
-/// A number that is not 0.
-fn some(setting: &str, count: Option<usize>) -> Result<Option<usize>, ConfigError> {
-    if count == Some(0) {
-        return Err(ConfigError::new(
-            setting,
-            "with 0 nobody could come in; leave it out for the default",
-        ));
-    }
-    Ok(count)
 }
 
 /// Has the process open as many files as it may, as servers do.

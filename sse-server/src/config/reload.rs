@@ -27,7 +27,7 @@ pub struct Running {
 impl Running {
     /// A server that has made `config` of `settings`, and listens on this address.
     pub fn new(mut settings: Settings, config: &Config, listens_on: SocketAddr) -> Self {
-        settings.listen = Some(listens_on.to_string());
+        settings.listen = Some(listens_on.into());
         let mut running = Self { settings, has_rules: false, has_publishers: false };
         running.took(config);
         running

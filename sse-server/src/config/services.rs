@@ -1,12 +1,15 @@
 //! The storages and relays that can be chosen: what the settings call them, and how they are opened.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::Access;
 
 use super::ConfigError;
 use crate::relay::{Relay, RelayError};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
+use crate::values::{Value, readable};
 
 /// The storages that can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,24 @@ pub enum RelayChoice {
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceUrl(String);
 
+readable!(StorageChoice, RelayChoice);
+
+impl Value for StorageChoice {
+    const EXAMPLE: &'static str = "\"sqlite:events.db\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.problem)
+    }
+}
+
+impl Value for RelayChoice {
+    const EXAMPLE: &'static str = "\"redis://localhost:6379\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| error.problem)
+    }
+}
+
 impl StorageChoice {
     /// Understands what the setting says.
     ///
@@ -69,6 +90,35 @@ impl StorageChoice {
         }
     }
 
+    /// Looks whether it could be opened, as far as that is known without opening it: whether the folder of a
+    /// file is there and can be written to.
+    ///
+    /// # Errors
+    ///
+    /// The folder, and what is the matter with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Self::Sqlite(path) = self else { return Ok(()) };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let name = folder.display();
+        match folder.metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(format!(
+                    "the folder {name} does not exist; create it, or name another"
+                ));
+            }
+            Err(error) => return Err(format!("the folder {name} cannot be looked at: {error}")),
+            Ok(metadata) if !metadata.is_dir() => return Err(format!("{name} is no folder")),
+            Ok(_) => {}
+        }
+        // SQLite makes files beside its own.
+        rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+            format!("the folder {name} cannot be written to by this user: {error}")
+        })
+    }
+
     /// Opens it. `retention` is for a storage that lets events expire by itself.
     ///
     /// # Errors
@@ -82,7 +132,10 @@ impl StorageChoice {
             Self::None => Ok(Arc::new(NoStorage::new())),
             Self::Memory => Ok(Arc::new(MemoryStorage::new())),
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(path) => Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?)),
+            Self::Sqlite(path) => {
+                self.check().map_err(|problem| StorageError::new("open", problem))?;
+                Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?))
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(url) => {
                 Ok(Arc::new(crate::storage::PostgresStorage::open(&url.0).await?))
@@ -179,16 +232,63 @@ impl fmt::Display for RelayChoice {
 
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A password can have an @, a host cannot; and a query can hold a password too.
-        let shown = self.0.split(['?', '#']).next().unwrap_or_default();
-        match shown.split_once("://").zip(shown.rsplit_once('@')) {
-            Some(((scheme, _), (credentials, rest))) => {
-                let user = credentials[scheme.len() + 3..].split(':').next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:…@{rest}")
-            }
-            None => f.write_str(shown),
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            // A word that was mistyped, or the beginning of something that has a password somewhere.
+            let is_word = self.0.bytes().all(|byte| byte.is_ascii_lowercase());
+            return f.write_str(if is_word { &self.0 } else { "…" });
+        };
+        let is_scheme =
+            scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+        if !is_scheme {
+            return f.write_str("…");
+        }
+        // A password that is not escaped may have any of `@/?#` in it: then it is not known where it ends.
+        match understood(rest) {
+            Some((Some(user), place)) => write!(f, "{scheme}://{user}:…@{place}"),
+            Some((None, place)) => write!(f, "{scheme}://{place}"),
+            None => write!(f, "{scheme}://…"),
         }
     }
+}
+
+/// The user, if there are credentials, and the host and path of a URL behind `://`, if there is no doubt which
+/// is which.
+fn understood(rest: &str) -> Option<(Option<&str>, &str)> {
+    let (credentials, place) = match rest.rsplit_once('@') {
+        Some((credentials, place)) => (Some(credentials), place),
+        None => (None, rest),
+    };
+    if credentials.is_some_and(|text| text.contains(['/', '?', '#'])) {
+        return None;
+    }
+    // A query can hold a password as well.
+    let place = place.split(['?', '#']).next().unwrap_or_default();
+    let (hosts, path) = match place.find('/') {
+        Some(at) => place.split_at(at),
+        None => (place, ""),
+    };
+    let is_plain = |text: &str, more: &[u8]| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    let are_hosts = hosts.split(',').all(|host| {
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (host, ""),
+        };
+        let v6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let is_host = match v6 {
+            Some(address) => is_plain(address, b":.%"),
+            // Sockets of Unix are hosts with `%2F`.
+            None => is_plain(name, b"-._%"),
+        };
+        is_host && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if !are_hosts || !is_plain(path, b"/-._%~+") {
+        return None;
+    }
+    // Without a colon it may be the password that stands there.
+    let user = credentials.map(|text| text.split_once(':').map_or("", |(user, _)| user));
+    Some((user, place))
 }
 
 impl fmt::Debug for ServiceUrl {
@@ -202,11 +302,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_not_shown() {
+    fn passwords_are_not_shown_whatever_else_is_wrong_with_the_url() {
         let shown = |url: &str| ServiceUrl(url.to_owned()).to_string();
-        assert_eq!(shown("redis://localhost:6379/1"), "redis://localhost:6379/1");
-        assert_eq!(shown("postgres://me:s@cr:et@host/db?password=x"), "postgres://me:…@host/db");
-        assert_eq!(shown("redis://:secret@host"), "redis://:…@host");
+        for (url, expected) in [
+            ("redis://localhost:6379/1", "redis://localhost:6379/1"),
+            ("redis://[::1]:6379", "redis://[::1]:6379"),
+            ("postgres://me:s@cr:et@host/db?password=x", "postgres://me:…@host/db"),
+            ("postgres://me:x@a:1,b:2/db?sslmode=require", "postgres://me:…@a:1,b:2/db"),
+            ("postgres://%2Frun%2Fpostgresql/db?user=me", "postgres://%2Frun%2Fpostgresql/db"),
+            ("redis://:secret@host", "redis://:…@host"),
+            ("redis://secret@host", "redis://:…@host"),
+            ("postgres://me:s3cr#et@host/db", "postgres://…"),
+            ("postgres://me:s3cr?et@host/db", "postgres://…"),
+            ("postgres://me:s3cr/et@host/db", "postgres://…"),
+            ("postgres://me:123#x@host", "postgres://…"),
+            ("redis://:s3cr#et", "redis://…"),
+            ("postgres://me:s3cret", "postgres://…"),
+            ("amqp://me:s3cret@host/a b", "amqp://…"),
+            ("host=db user=me password=s3cret", "…"),
+            ("postgres:me:s3cret@host", "…"),
+            ("s3cret", "…"),
+            ("password=x://y", "…"),
+            ("floppy", "floppy"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -132,9 +132,9 @@ async fn whoever_does_not_finish_the_head_of_a_request_is_cut_off() {
 #[tokio::test]
 async fn limits_that_cannot_be_kept_are_refused_at_the_start() {
     for (flags, line) in [
-        (["--max-connections", "0"], "--max-connections: with 0 nobody could come in"),
+        (["--max-connections", "0"], "--max-connections: with 0 nothing could pass"),
         (["--max-connections", "9999999999"], "more than the "),
-        (["--max-per-address", "0"], "--max-per-address: with 0 nobody"),
+        (["--max-per-address", "0"], "--max-per-address: with 0 nothing"),
         (["--trusted-proxies", "nginx"], "\"nginx\" is neither an address nor a network"),
         (["--write-timeout", "0s"], "--write-timeout: \"0s\": must be longer than nothing"),
     ] {

@@ -39,6 +39,7 @@ pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
     command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Settings of whoever runs the tests are not for the server under test.
+    command.env_remove("PORT");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SSE_SERVER_")) {
         command.env_remove(name);
     }
