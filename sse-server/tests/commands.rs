@@ -154,6 +154,32 @@ async fn tail_prints_events_and_goes_on_after_the_server_was_killed() {
 }
 
 #[tokio::test]
+async fn tail_says_why_nothing_comes_each_time_and_when_it_is_over() {
+    let mut server = Server::start(&[]).await;
+    let url = server.url("");
+    server.kill().await;
+    let mut tail = command(&["tail", "a", "--url", &url, "--from", "a:0", "--count", "1"]);
+    let mut child = tail.spawn().expect("it can be started");
+    let mut said = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut next = async || within("a line", said.next_line()).await.expect("readable");
+    for _ in 0..2 {
+        let line = next().await.expect("a line");
+        assert!(
+            line.contains("onnection refused") && line.contains("; trying again in "),
+            "{line}"
+        );
+    }
+    server.restart().await;
+    let mut line = next().await.expect("a line");
+    while line.contains("; trying again in ") {
+        line = next().await.expect("a line");
+    }
+    assert_eq!(line, "connected again");
+    server.publish(r#"{"channel":"a","data":1}"#).await;
+    assert!(within("it to end", child.wait()).await.expect("it ends").success());
+}
+
+#[tokio::test]
 async fn tail_and_token_go_together_and_who_may_not_read_is_told() {
     let settings = format!(
         "[[access.rules]]\nchannel = \"user-{{sub}}\"\nallow = \"authenticated\"\n\

@@ -1,8 +1,11 @@
 //! `sse-server tail`: prints what comes, and goes on where it was when the connection was lost.
 
+use std::time::Instant;
+
 use clap::Args;
 use serde_json::json;
-use sse_client::{Error, EventSource, Item};
+use sse_client::{Error, EventSource, Handle, Item, Status};
+use sse_server::config::Token;
 
 use super::visible::Visible;
 use super::{EXIT_CODES, Failure, complain, say};
@@ -36,7 +39,7 @@ pub(crate) struct Tail {
 
     /// A token that says who reads
     #[arg(long, env = "SSE_SERVER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<Token>,
 }
 
 impl Tail {
@@ -44,12 +47,19 @@ impl Tail {
         let url = format!("{}/events/", self.url.trim_end_matches('/'));
         let mut builder = EventSource::channels(url, &self.channels);
         if let Some(token) = &self.token {
-            builder = builder.bearer_token(token);
+            builder = builder.bearer_token(token.expose());
         }
         if let Some(from) = &self.from {
             builder = builder.last_event_id(from.clone());
         }
         let mut source = builder.build().map_err(Failure::refused)?;
+        let watched = tokio::spawn(tell(source.handle()));
+        let done = self.print(&mut source).await;
+        watched.abort();
+        done
+    }
+
+    async fn print(&self, source: &mut EventSource) -> Result<(), Failure> {
         let mut left = self.count;
         while left != Some(0) {
             match source.next().await {
@@ -80,5 +90,24 @@ impl Tail {
             }
         }
         Ok(())
+    }
+}
+
+/// Says why nothing comes, as often as another try is needed, and when it is over.
+async fn tell(mut handle: Handle) {
+    let mut was_lost = false;
+    while let Some(status) = handle.changed().await {
+        match status {
+            Status::Waiting { until, why, .. } => {
+                was_lost = true;
+                let wait = until.saturating_duration_since(Instant::now()).as_secs_f32();
+                eprintln!("{why}; trying again in {wait:.1}s");
+            }
+            Status::Open if was_lost => {
+                was_lost = false;
+                eprintln!("connected again");
+            }
+            _ => {}
+        }
     }
 }
