@@ -5,6 +5,7 @@
 //!
 //! May enter: the traits of storage and relay, to measure them from outside. May not: HTTP.
 
+mod process;
 mod timed;
 
 use std::fmt;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use process::Process;
 pub use timed::{TimedRelay, TimedStorage};
 
 /// From a fifth of a millisecond, which is a local commit without waiting for the disk, to ten seconds.
@@ -33,6 +35,8 @@ pub struct Metrics {
 
 struct Shared {
     registry: Registry,
+    /// What does not bear the server's name.
+    process: Registry,
     connections: Gauge,
     streams: Gauge,
     channels: Gauge,
@@ -68,6 +72,8 @@ struct Operation {
     operation: &'static str,
 }
 
+type Times = Family<Operation, Histogram, fn() -> Histogram>;
+
 fn histogram() -> Histogram {
     Histogram::new(SECONDS)
 }
@@ -77,6 +83,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut shared = Shared {
             registry: Registry::with_prefix("sse_server"),
+            process: Registry::default(),
             connections: Gauge::default(),
             streams: Gauge::default(),
             channels: Gauge::default(),
@@ -96,6 +103,8 @@ impl Metrics {
             relay_errors: Family::default(),
         };
         shared.register();
+        shared.begin_at_zero();
+        shared.process.register_collector(Box::new(Process::new()));
         Self { shared: Arc::new(shared) }
     }
 
@@ -106,7 +115,9 @@ impl Metrics {
         set(&self.shared.streams, streams);
         set(&self.shared.channels, channels);
         let mut text = String::new();
-        encode(&mut text, &self.shared.registry).expect("a text takes everything");
+        encode_registry(&mut text, &self.shared.process)
+            .and_then(|()| encode(&mut text, &self.shared.registry))
+            .expect("a text takes everything");
         text
     }
 
@@ -152,6 +163,19 @@ impl Metrics {
 }
 
 impl Shared {
+    /// What is labelled is there before it happens, or nobody would see that the first error is one more than
+    /// before.
+    fn begin_at_zero(&self) {
+        let begin = |operations: &[&'static str], times: &Times, errors: &Family<_, Counter>| {
+            for &operation in operations {
+                drop(times.get_or_create(&Operation { operation }));
+                drop(errors.get_or_create(&Operation { operation }));
+            }
+        };
+        begin(&timed::STORAGE_OPERATIONS, &self.storage, &self.storage_errors);
+        begin(&timed::RELAY_OPERATIONS, &self.relay, &self.relay_errors);
+    }
+
     fn register(&mut self) {
         let mut add = Adder(&mut self.registry);
         add.plain("connections", "Open connections", &self.connections);

@@ -13,6 +13,10 @@ use super::{Metrics, Operation};
 use crate::relay::{Message, News, Relay, RelayError};
 use crate::storage::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
+pub(super) const STORAGE_OPERATIONS: [&str; 6] =
+    ["append", "head", "heads", "read", "shorten", "trim"];
+pub(super) const RELAY_OPERATIONS: [&str; 2] = ["send", "send_notice"];
+
 /// Another storage, measured.
 pub struct TimedStorage {
     storage: Arc<dyn Storage>,

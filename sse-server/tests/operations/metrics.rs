@@ -81,7 +81,10 @@ async fn what_happens_is_counted_under_names_that_prometheus_knows() {
     let (help, kinds) = (names("# HELP "), names("# TYPE "));
     assert_eq!(help.iter().collect::<BTreeSet<_>>().len(), help.len());
     assert_eq!(help, kinds);
-    assert!(help.iter().all(|name| name.starts_with("sse_server_")), "{help:?}");
+    let (process, own): (Vec<_>, Vec<_>) =
+        help.iter().partition(|name| name.starts_with("process_"));
+    assert!(own.iter().all(|name| name.starts_with("sse_server_")), "{help:?}");
+    assert_eq!(process.len(), 6, "{process:?}");
     assert!(!text.contains("channel=\"") && !text.contains("127.0.0.1"), "no names, no addresses");
 }
 
@@ -148,4 +151,48 @@ async fn presence_is_told_for_the_channels_of_the_token() {
         while present("rooms").await["channels"] != json!([entry("room-1", 1)]) {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_process_tells_what_it_takes_of_the_machine() {
+    let server = Server::start(&[]).await;
+    let numbers = async || -> std::collections::HashMap<String, f64> {
+        let text = server.get("/metrics", "").await.body().await;
+        let lines = text.lines().filter(|line| line.starts_with("process_"));
+        let pairs = lines.filter_map(|line| line.split_once(' '));
+        pairs.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect()
+    };
+    let before = numbers().await;
+    let cpu = "process_cpu_seconds_total";
+    until("it has worked", async || {
+        server.fill("busy", 100).await;
+        numbers().await[cpu] > before[cpu]
+    })
+    .await;
+    let proc = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", server.id())).expect("it runs")
+    };
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("past 1970");
+    let start = before["process_start_time_seconds"];
+    assert!(start < now.as_secs_f64() && start > now.as_secs_f64() - 600.0, "{start}");
+    let status = proc("status");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let peak: f64 = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+    let resident = before["process_resident_memory_bytes"];
+    assert!(resident > 1e6 && resident <= peak * 1024.0, "{resident} of {peak} kB");
+    assert!(before["process_virtual_memory_bytes"] >= resident);
+    let limits = proc("limits");
+    let limit = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+    let limit = limit.split_whitespace().nth(3).expect("a number");
+    assert_eq!(before["process_max_fds"].to_string(), limit);
+    // A connection is a descriptor.
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = server.get("/events/?channel=a", "").await;
+        stream.opening().await;
+        streams.push(stream);
+    }
+    let after = numbers().await["process_open_fds"];
+    assert!(after >= before["process_open_fds"] + 10.0, "{after}");
 }
