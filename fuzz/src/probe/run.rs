@@ -34,7 +34,9 @@ const PULSE: Duration = Duration::from_millis(60);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     /// A name on the command line.
-    #[error("there is no check or section {0:?}; --list shows them")]
+    #[error(
+        "there is no check or section {0:?}; --list shows them, and a URL begins with http:// or https://"
+    )]
     NoCheck(String),
 }
 
