@@ -1,14 +1,23 @@
 //! A Server-Sent Events client that reconnects and resumes by itself, for native programs.
 //!
 //! An [`EventSource`] is a [`Stream`](futures_core::Stream) of what one URL sends. Whoever cares for
-//! events only writes:
+//! events only, and wants to see that a server is down, writes:
 //!
 //! ```no_run
-//! use sse_client::EventSource;
+//! use sse_client::{EventSource, Status};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let mut events = EventSource::get("https://example.com/events/?channel=news")?.events();
+//!     let source = EventSource::get("https://example.com/events/?channel=news")?;
+//!     let mut handle = source.handle();
+//!     tokio::spawn(async move {
+//!         while let Some(status) = handle.changed().await {
+//!             if let Status::Waiting { why, .. } = status {
+//!                 eprintln!("{why}; trying again");
+//!             }
+//!         }
+//!     });
+//!     let mut events = source.events();
 //!     while let Some(event) = events.next().await {
 //!         println!("{}", event?.data());
 //!     }
