@@ -38,7 +38,7 @@ async fn run(file: &str, place: &str) {
     ];
     let faults = Faults::start(folders).await;
     browser.open(&faults.page(file, place)).await;
-    let deadline = Instant::now() + Duration::from_mins(4);
+    let deadline = Instant::now() + Duration::from_secs(240);
     let outcomes: Vec<Outcome> = loop {
         let results = browser.run("return window.results ?? null").await;
         if !results.is_null() {

@@ -44,8 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Without it, the answer is not whole.
         .must_end_with("[DONE]")
         // It may think for long before it says the first word, and between two.
-        .connect_timeout(Duration::from_mins(10))
-        .idle_timeout(Some(Duration::from_mins(5)));
+        .connect_timeout(Duration::from_secs(600))
+        .idle_timeout(Some(Duration::from_secs(300)));
     if let Ok(key) = std::env::var("API_KEY") {
         builder = builder.bearer_token(key);
     }

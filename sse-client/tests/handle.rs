@@ -93,7 +93,7 @@ fn nothing_is_delivered_after_a_handle_has_closed() {
 fn a_handle_cuts_the_wait_short() {
     run(async {
         let mut server = Server::start().await;
-        let hour = Duration::from_hours(1);
+        let hour = Duration::from_secs(3600);
         let backoff = Backoff::default().min(Duration::ZERO).initial(hour).max(hour).jitter(0);
         let builder = server.builder().config(config().backoff(backoff));
         let mut source = builder.build().expect("a valid set-up");

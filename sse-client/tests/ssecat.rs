@@ -5,6 +5,7 @@ mod server;
 use std::fs;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::str;
 
 use server::{Connection, OPEN, Server, refusal, run};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -201,7 +202,7 @@ fn signals_end_it_with_their_codes_and_the_id_is_kept() {
             let mut connection = server.accept().await;
             connection.send(stream("id: 1\ndata: a\n\n")).await;
             run.line().await;
-            let pid = run.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+            let pid = run.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
             kill_process(pid.expect("it runs"), signal).expect("ours");
             let output = run.end().await;
             assert_eq!((text(&output.stderr), output.status.code()), ("", Some(code)));

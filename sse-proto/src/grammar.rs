@@ -146,16 +146,16 @@ fn first_line_end(input: &[u8]) -> Option<usize> {
     }
     // The high bit of the lowest byte that is zero is set, and none below it.
     let zeros = |word: u64| word.wrapping_sub(everywhere(1)) & !word & everywhere(0x80);
-    let (words, rest) = input.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
+    let (words, rest) = words(input);
+    for (index, word) in words.enumerate() {
+        let word = u64::from_le_bytes(word);
         let ends = zeros(word ^ everywhere(b'\n')) | zeros(word ^ everywhere(b'\r'));
         if ends != 0 {
             return Some(index * 8 + ends.trailing_zeros() as usize / 8);
         }
     }
     let in_rest = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?;
-    Some(words.len() * 8 + in_rest)
+    Some(input.len() - rest.len() + in_rest)
 }
 
 /// Whether this is a few bytes that certainly have no line end: none is below 14, as hardly any is in
@@ -164,10 +164,18 @@ fn first_line_end(input: &[u8]) -> Option<usize> {
 pub(crate) fn is_short_piece(input: &[u8]) -> bool {
     // The high bit of the lowest byte below 14 is set, and if there is none, none is.
     let below_14 = |word: u64| word.wrapping_sub(everywhere(14)) & !word & everywhere(0x80);
-    let (words, rest) = input.as_chunks();
+    let (words, rest) = words(input);
     input.len() <= SHORT
-        && words.iter().fold(0, |found, word| found | below_14(u64::from_le_bytes(*word))) == 0
+        && words.fold(0, |found, word| found | below_14(u64::from_le_bytes(word))) == 0
         && rest.iter().all(|&byte| byte >= 14)
+}
+
+/// The bytes, eight at a time, and what is left of them: `as_chunks`, which is younger than Rust 1.85.
+#[inline]
+pub(crate) fn words(bytes: &[u8]) -> (impl Iterator<Item = [u8; 8]>, &[u8]) {
+    let words = bytes.chunks_exact(8);
+    let rest = words.remainder();
+    (words.map(|word| word.first_chunk().copied().unwrap_or_default()), rest)
 }
 
 /// How many bytes are better searched by ourselves, eight at a time: `memchr2` has found out which

@@ -4,10 +4,15 @@
 //! to look for) and for its end, which no processor foresees. Where AVX2 is to be had, a block of 64
 //! bytes becomes a number with a bit for each CR and LF, and the places of the bits become a list,
 //! nearly without a decision that depends on where they are.
+//!
+//! `line_ends_by_vectors` is set by `build.rs`: on x86-64, with std to ask the processor, and with Rust 1.89,
+//! the first that knows AVX-512 and safe functions for vectors. With an older one it is `memchr`.
 
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
+#[clippy::msrv = "1.89"]
 mod avx2;
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
+#[clippy::msrv = "1.89"]
 mod avx512;
 
 use alloc::boxed::Box;
@@ -45,10 +50,8 @@ impl LineEnds {
 
     /// Forgets the line ends from this place on.
     pub(crate) fn truncate(&mut self, end: usize) {
-        while let Some(last) = self.len.checked_sub(1)
-            && self.get(last).is_some_and(|place| place >= end)
-        {
-            self.len = last;
+        while self.len.checked_sub(1).and_then(|last| self.get(last)).is_some_and(|it| it >= end) {
+            self.len -= 1;
         }
     }
 
@@ -80,7 +83,7 @@ impl LineEnds {
     }
 }
 
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
 fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     use std::arch::is_x86_feature_detected as has;
     if has!("avx512f") && has!("avx512bw") && has!("avx512vbmi2") && has!("popcnt") {
@@ -92,18 +95,19 @@ fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     }
 }
 
-#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+#[cfg(not(line_ends_by_vectors))]
 fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     one_by_one(stretch, places)
 }
 
 /// How many bytes are looked at at once.
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
 const BLOCK: usize = 64;
 
 /// Lists the line ends of one block after the other. `list_block` is given a block, room for its line ends
 /// and where it begins, and tells how many it has written.
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
+#[clippy::msrv = "1.89"]
 #[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
 #[expect(clippy::inline_always, reason = "it is compiled for what `list_block` is compiled for")]
 #[inline(always)]
@@ -121,9 +125,10 @@ fn by_blocks(
         listed.len += list_block(block, room, listed.bytes as u16);
         listed.bytes += BLOCK;
     }
-    if !rest.is_empty()
-        && let Some(room) = room(places, listed.len)
-    {
+    if rest.is_empty() {
+        return listed;
+    }
+    if let Some(room) = room(places, listed.len) {
         let mut block = [0; BLOCK];
         block[..rest.len()].copy_from_slice(rest);
         listed.len += list_block(&block, room, listed.bytes as u16);
@@ -133,7 +138,7 @@ fn by_blocks(
 }
 
 /// Room for the line ends of a block after so many others.
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[cfg(line_ends_by_vectors)]
 #[inline]
 fn room(places: &mut [u16; ROOM], len: usize) -> Option<&mut [u16; BLOCK]> {
     if len > ROOM - BLOCK {
@@ -143,7 +148,7 @@ fn room(places: &mut [u16; ROOM], len: usize) -> Option<&mut [u16; BLOCK]> {
 }
 
 /// For all processors, as quick as a search for each line.
-#[cfg_attr(all(feature = "std", target_arch = "x86_64"), cold)]
+#[cfg_attr(line_ends_by_vectors, cold)]
 #[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
 fn one_by_one(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     let mut len = 0;
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn every_way_lists_all_line_ends_of_the_bytes_that_it_tells() {
         let mut ways: Vec<Way> = alloc::vec![list, one_by_one];
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        #[cfg(line_ends_by_vectors)]
         if std::arch::is_x86_feature_detected!("avx2") {
             // Not the one that is chosen where there is AVX-512.
             ways.push(avx2::list);

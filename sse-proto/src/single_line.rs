@@ -5,6 +5,8 @@
 //! breaks and tabs. The compiler makes of it, for all processors, one instruction for each 16 bytes or
 //! more. Only if there is such a byte, it is looked for what and where it is.
 
+use crate::grammar::words;
+
 const WORD: usize = 8;
 const BLOCK: usize = 64;
 
@@ -16,10 +18,10 @@ const STRETCH: usize = 1024;
 pub(crate) fn find_line_break(text: &[u8]) -> Option<usize> {
     let mut start = 0;
     for stretch in text.chunks(STRETCH) {
-        if has_low_byte(stretch)
-            && let Some(place) = memchr::memchr2(b'\n', b'\r', stretch)
-        {
-            return Some(start + place);
+        if has_low_byte(stretch) {
+            if let Some(place) = memchr::memchr2(b'\n', b'\r', stretch) {
+                return Some(start + place);
+            }
         }
         start += stretch.len();
     }
@@ -31,15 +33,14 @@ pub(crate) fn find_line_break(text: &[u8]) -> Option<usize> {
 pub(crate) fn has_low_byte(text: &[u8]) -> bool {
     // The last word or block may overlap the one before.
     if let Some(last) = text.last_chunk::<BLOCK>() {
-        let (blocks, _) = text.as_chunks::<BLOCK>();
         let mut least = *last;
-        for block in blocks {
+        for block in text.chunks_exact(BLOCK) {
             least.iter_mut().zip(block).for_each(|(least, byte)| *least = (*least).min(*byte));
         }
         least.iter().map(|byte| *byte <= b'\r').fold(false, |any, is_low| any | is_low)
     } else if let Some(last) = text.last_chunk::<WORD>() {
-        let (words, _) = text.as_chunks::<WORD>();
-        words.iter().fold(word_has_low_byte(*last), |any, word| any | word_has_low_byte(*word))
+        let (words, _) = words(text);
+        words.fold(word_has_low_byte(*last), |any, word| any | word_has_low_byte(word))
     } else if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
         let [first, last] = [*first, *last].map(|half| u64::from(u32::from_le_bytes(half)));
         word_has_low_byte((first | last << 32).to_le_bytes())

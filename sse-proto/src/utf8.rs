@@ -4,6 +4,7 @@
 //! that is possible, and remembered without `unsafe`.
 
 use alloc::string::String;
+use core::str::from_utf8 as by_core;
 
 /// Bytes as text if they are UTF-8; else how far they are, and whether they only lack their end. That
 /// is what `compat` tells and simdutf8's `basic` does not.
@@ -57,7 +58,7 @@ impl<'c> Plain<'c> {
 /// Bytes as text, if they are UTF-8. For a short line, core is quicker than setting up vectors.
 #[inline]
 pub(crate) fn checked(bytes: &[u8]) -> Option<&str> {
-    if bytes.len() < 128 { str::from_utf8(bytes).ok() } else { from_utf8(bytes).ok() }
+    if bytes.len() < 128 { by_core(bytes).ok() } else { from_utf8(bytes).ok() }
 }
 
 /// Appends the bytes to `out` as text.
@@ -73,7 +74,6 @@ pub(crate) fn decode(bytes: &[u8], out: &mut String) {
 mod tests {
     use super::*;
     use alloc::vec::Vec;
-    use core::str::from_utf8 as by_core;
 
     /// Every value in the conformance cases about UTF-8, and the limits of each length.
     fn sequences() -> Vec<Vec<u8>> {

@@ -20,22 +20,23 @@ enum Told {
 fn events(rows: &[u8], last_event_id: &mut String) -> Vec<Told> {
     let text = String::from_utf8_lossy(rows);
     let parts: Vec<_> = text.split('\r').collect();
-    let (rows, rest) = parts.as_chunks();
-    assert_eq!(rest, [""], "each part ends");
-    let told = |[data, event_type, id]: &[&str; 3]| {
+    let rows = parts.chunks_exact(3);
+    assert_eq!(rows.remainder(), [""], "each part ends");
+    let told = |row: &[&str]| {
+        let &[data, event_type, id] = row else { unreachable!("three at a time") };
         last_event_id.replace_range(.., id);
         let event_type = if event_type.is_empty() { "message" } else { event_type };
-        match (event_type, *data) {
+        match (event_type, data) {
             ("\n", "") => None,
             ("\n", _) => Some(Told::TooLong),
             _ => Some(Told::Event {
-                data: (*data).into(),
+                data: data.into(),
                 event_type: event_type.into(),
-                id: (*id).into(),
+                id: id.into(),
             }),
         }
     };
-    rows.iter().filter_map(told).collect()
+    rows.filter_map(told).collect()
 }
 
 #[derive(Clone, Debug)]

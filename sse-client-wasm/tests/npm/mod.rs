@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder that `cargo xtask wasm` has made.
 pub(crate) fn package() -> Option<PathBuf> {

@@ -35,7 +35,7 @@ const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-
 const MERCURE_EARLIEST: &str = "earliest";
 
 /// How far away a time is put that the clock cannot count to.
-const FAR: Duration = Duration::from_hours(24 * 365);
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl EventSource {
     /// Does what handles have asked for.

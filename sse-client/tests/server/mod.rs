@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::future::Future;
+use std::str;
 use std::time::Duration;
 
 use sse_client::{Backoff, Builder, Error, EventSource, Item, SessionConfig};
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 pub(crate) const OPEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
 /// How long a test may take, also on a machine that has much else to do. None waits for it unless it fails.
-const DEADLINE: Duration = Duration::from_mins(2);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs a test, within the deadline.
 pub(crate) fn run(test: impl Future<Output = ()>) {

@@ -110,7 +110,7 @@ impl Data {
     }
 
     #[inline]
-    const fn has_bytes(&self) -> bool {
+    fn has_bytes(&self) -> bool {
         self.bytes.len() > self.start
     }
 

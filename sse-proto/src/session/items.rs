@@ -128,29 +128,26 @@ impl Session {
         chunk: &'a mut Chunk<'c>,
     ) -> Option<Result<Item<'a>, DecodeError>> {
         // Without a type it is no control event, and here nobody asks for its type either.
-        if self.0.reader.reads_by_data
-            && self.0.is_open()
-            && let Some(data) = self.0.reader.decoder.next_data_event(chunk)
-        {
-            let Rules { phase, failures, reader, .. } = &mut self.0;
-            *failures = 0;
-            if let Some(Terminator::Data(mark)) = &reader.config.terminator
-                && mark == data
-            {
-                *phase = Phase::Closed(Closed::Complete);
-                return None;
+        if self.0.reader.reads_by_data && self.0.is_open() {
+            if let Some(data) = self.0.reader.decoder.next_data_event(chunk) {
+                let Rules { phase, failures, reader, .. } = &mut self.0;
+                *failures = 0;
+                if matches!(&reader.config.terminator, Some(Terminator::Data(mark)) if mark == data)
+                {
+                    *phase = Phase::Closed(Closed::Complete);
+                    return None;
+                }
+                return Some(Ok(Item::Event(reader.decoder.data_event(data))));
             }
-            return Some(Ok(Item::Event(reader.decoder.data_event(data))));
         }
-        if self.0.reader.delivers_all
-            && self.0.is_open()
-            && let Some(fields) = self.0.reader.decoder.next_whole_event(chunk)
-        {
-            if Kind::of(self.0.reader.decoder.event_type(&fields)) != Kind::Other {
-                return self.0.next_after(chunk, fields);
+        if self.0.reader.delivers_all && self.0.is_open() {
+            if let Some(fields) = self.0.reader.decoder.next_whole_event(chunk) {
+                if Kind::of(self.0.reader.decoder.event_type(&fields)) != Kind::Other {
+                    return self.0.next_after(chunk, fields);
+                }
+                self.0.failures = 0;
+                return Some(Ok(Item::Event(self.0.reader.decoder.whole_event(chunk, &fields))));
             }
-            self.0.failures = 0;
-            return Some(Ok(Item::Event(self.0.reader.decoder.whole_event(chunk, &fields))));
         }
         self.0.next_found(chunk)
     }

@@ -272,9 +272,10 @@ impl RowSession {
             self.0.arrived(now);
         }
         let mut rest = chunk;
-        while let [first, after_first @ ..] = rest
-            && self.0.is_open()
-        {
+        while let [first, after_first @ ..] = rest {
+            if !self.0.is_open() {
+                break;
+            }
             let rows = &mut self.0.reader;
             if mem::take(&mut rows.after_cr) && *first == b'\n' {
                 rest = after_first;

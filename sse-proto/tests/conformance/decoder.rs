@@ -92,7 +92,8 @@ pub(crate) fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Deli
     for chunk in chunks {
         let text = String::from_utf8_lossy(session.handle_bytes(0, chunk)).into_owned();
         let parts: Vec<_> = text.split('\r').collect();
-        for &[data, event, id] in parts.as_chunks().0 {
+        for row in parts.chunks_exact(3) {
+            let &[data, event, id] = row else { unreachable!("three at a time") };
             last_event_id.replace_range(.., id);
             delivered.extend(match (event, data) {
                 ("\n", "") => None,
