@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verdict::Verdict;
 
-mod con;
+mod connecting;
 mod fmt;
 mod inj;
 mod res;
@@ -149,7 +149,7 @@ fn section(rows: &[Row], is_aggressive: bool) -> impl Iterator<Item = Check> {
 
 /// All checks, in the order in which they are listed.
 pub fn checks() -> Vec<Check> {
-    let mut checks: Vec<Check> = section(con::ROWS, false).collect();
+    let mut checks: Vec<Check> = section(connecting::ROWS, false).collect();
     checks.extend(section(fmt::ROWS, false));
     checks.extend(section(tim::ROWS, false));
     checks.extend(section(res::ROWS, false));

@@ -1,6 +1,6 @@
 //! How each check is done. A room for each section; what a check expects is in the catalogue.
 
-pub(super) mod con;
+pub(super) mod connecting;
 pub(super) mod fmt;
 mod http2;
 pub(super) mod inj;
@@ -75,7 +75,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Finding {
     match check.section() {
         _ if check.id() == "con.h2" => http2::events(probe, check).await,
         _ if check.id() == "con.h2-headers" => http2::headers(probe, check).await,
-        "con" => con::judge(probe, check).await,
+        "con" => connecting::judge(probe, check).await,
         "fmt" => Ok(fmt::judge(probe, check)),
         "tim" => tim::judge(probe, check).await,
         "res" => res::judge(probe, check).await,

@@ -79,7 +79,7 @@ pub async fn run(
     };
     let is_stream = connection.tape.is_stream();
     if !is_stream {
-        report.problem = Some(rooms::con::no_stream(&connection.tape));
+        report.problem = Some(rooms::connecting::no_stream(&connection.tape));
     }
     let probe = Arc::new(Probe::new(target, settings, Witness::of(connection), hops));
     let mut done = |check: &Check, finding: Finding, start: Instant| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Judged;
-use super::con::headed;
+use super::connecting::headed;
 use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after, is_application, is_own};
 use crate::probe::finding::Finding;

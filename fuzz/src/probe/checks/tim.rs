@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Judged;
-use super::con::headed;
+use super::connecting::headed;
 use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after, is_own};
 use crate::probe::finding::{Finding, millis};

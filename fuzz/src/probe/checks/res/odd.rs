@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::Judged;
-use super::super::con::headed;
+use super::super::connecting::headed;
 use super::recovery::is_reset;
 use super::{PROMPT, goes_on, own_events, recent_id};
 use crate::probe::ask::Ask;
