@@ -25,6 +25,11 @@
 //! }
 //! ```
 //!
+//! # Install
+//!
+//! `cargo add ssekit-client`, once 0.1 is published; until then
+//! `cargo add ssekit-client --git https://github.com/ssekit/ssekit`. It needs Rust 1.85.
+//!
 //! # What it does
 //!
 //! - **Resumes.** After a lost connection, the end of the stream, silence, or a status that may
@@ -71,6 +76,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod error;

@@ -25,13 +25,18 @@
 //! # Ok::<(), sse_proto::DecodeError>(())
 //! ```
 //!
-//! The crate is `no_std` and needs an allocator.
+//! # Install
+//!
+//! `cargo add ssekit-proto`, once 0.1 is published; until then
+//! `cargo add ssekit-proto --git https://github.com/ssekit/ssekit`. The crate is `no_std` and needs an
+//! allocator, and Rust 1.85.
 //!
 //! # Features
 //!
 //! Each adds something and changes nothing that is there without it. Only `std` is on by default.
 //!
-//! - `std`: chooses the widest vector instructions at run time. Changes speed only. With it, two files have
+//! - `std`: chooses the widest vector instructions at run time. Changes speed only; those that find line ends
+//!   need Rust 1.89. With it, two files have
 //!   a little `unsafe` (`line_ends/avx2.rs` and `avx512.rs` say why); without it, there is none.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
@@ -43,6 +48,7 @@
 
 #![no_std]
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(feature = "std")]

@@ -1,5 +1,8 @@
 //! A server for Server-Sent Events: channels with durable ids, replay, and a publish API.
 //!
+//! `cargo install ssekit-server` installs the program `sse-server`, and `cargo add ssekit-server` adds the
+//! library, once 0.1 is published; until then with `--git https://github.com/ssekit/ssekit`.
+//!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
 //! clients and this crate's work with either server. Mostly it is used as a program; as a library it
 //! is six parts, each usable without the next:
@@ -26,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod access;
 pub mod config;
