@@ -13,7 +13,7 @@ use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::usage;
 use crate::wasm::{self, Package, Trouble};
-use crate::{apt, django};
+use crate::{apt, django, msrv};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -72,7 +72,7 @@ const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -83,6 +83,7 @@ const STEPS: [Step; 16] = [
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
     Step { name: "doc", quick: false, needs_build: true, run: doc },
     Step { name: "no-std", quick: false, needs_build: false, run: no_std },
+    Step { name: "rust 1.85", quick: false, needs_build: false, run: oldest_rust },
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
@@ -228,6 +229,11 @@ fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let mut check = cargo(&["run", "--locked", "--manifest-path", NO_STD_CHECK]);
     check.arg("--target-dir").arg(target().join("no-std-check"));
     succeeds(progress, check)
+}
+
+/// The oldest Rust that the crates which others build on need.
+fn oldest_rust(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    msrv::check(&mut |command| progress.run(command))
 }
 
 fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), Trouble> {

@@ -14,6 +14,7 @@ mod demo;
 mod django;
 mod fuzz;
 mod health;
+mod msrv;
 mod node;
 mod oracle;
 mod probe;

@@ -6,7 +6,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod old_lists;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use std::env;
 use std::fs;

@@ -2,12 +2,13 @@
 //! installed. Its standard library is built for the target once, as Rust's own build does it.
 
 use std::env;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{TARGET, cannot, says, version};
+use super::{TARGET, Trouble, cannot, says, version};
 use crate::apt::Archive;
 use crate::process::{Run, cargo, workspace};
 use crate::tool::Tool;
@@ -30,10 +31,29 @@ pub(super) fn set_up(folder: &Path, run: Run<'_>) -> Result<PathBuf, String> {
     if !tool.is_kept(works) {
         tool.begin()?;
         let unpacked = unpack(prefix, &oldest, run)?;
-        wrap(prefix)?;
+        let path = wrap_compiler(prefix)?;
+        wrap_linker(prefix, &path)?;
         let version = version(&prefix.join("rustc").into())?;
         build_std(prefix, run)?;
         tool.finish(&format!("{}\nrustc {version}\n", unpacked.join("\n")))?;
+    }
+    Ok(prefix.into())
+}
+
+/// Unpacks a compiler of this version for this machine alone, without its linker and source, unless it is kept.
+pub(crate) fn of_version(version: &str, folder: &Path, run: Run<'_>) -> Result<PathBuf, Trouble> {
+    let tool = Tool::new(folder, &format!("Debian's rustc {version}, for this machine"))?;
+    let prefix = tool.folder();
+    let works = |_: &str| super::version(&prefix.join("rustc").into()).map(drop);
+    if !tool.is_kept(works) {
+        tool.begin()?;
+        let archive = Archive::look(&prefix.join("lists"), run)?;
+        let mut packages = packages(&archive, Some(version)).map_err(Trouble::Missing)?;
+        packages.retain(|name| !name.starts_with("rust-web-src") && !name.starts_with("lld"));
+        archive.unpack(&packages, &[], prefix, run)?;
+        let _ = fs::remove_dir_all(prefix.join("lists"));
+        wrap_compiler(prefix)?;
+        tool.finish(&packages.join("\n"))?;
     }
     Ok(prefix.into())
 }
@@ -109,9 +129,8 @@ fn packages(archive: &Archive, version: Option<&str>) -> Result<Vec<String>, Str
     Ok(packages)
 }
 
-/// The programs that run the compiler, which does not know where its libraries are, and the linker
-/// where it is looked for.
-fn wrap(prefix: &Path) -> Result<(), String> {
+/// The programs that run the compiler, which does not know where its libraries are. Returns where they are.
+fn wrap_compiler(prefix: &Path) -> Result<OsString, String> {
     let usr = prefix.join("usr");
     let lib = usr.join("lib");
     let mut folders = vec![lib.clone()];
@@ -134,6 +153,12 @@ fn wrap(prefix: &Path) -> Result<(), String> {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
             .map_err(|error| cannot("change", &file, &error))?;
     }
+    Ok(path)
+}
+
+/// The linker, where the compiler looks for it.
+fn wrap_linker(prefix: &Path, path: &OsStr) -> Result<(), String> {
+    let lib = prefix.join("usr/lib");
     let bin = lib.join("rustlib").join(host(prefix)?).join("bin");
     fs::create_dir_all(&bin).map_err(|error| cannot("create", &bin, &error))?;
     let linker = linker(&lib)?;
