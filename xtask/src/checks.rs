@@ -13,7 +13,7 @@ use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::usage;
 use crate::wasm::{self, Package, Trouble};
-use crate::{apt, django, msrv};
+use crate::{apt, django, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -70,9 +70,10 @@ const BROWSER: &str = "browser";
 const SERVICES: &str = "services";
 const WASM: &str = "wasm";
 const BUILD: &str = "build";
+const PACKAGES: &str = "packages";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -88,6 +89,7 @@ const STEPS: [Step; 17] = [
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
     Step { name: "sse-client, with features", quick: false, needs_build: false, run: client },
+    Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
@@ -143,6 +145,7 @@ fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
         // Whatever is wanted may need what is set up.
         SET_UP => true,
         BROWSER | SERVICES | WASM if named(TESTS) => true,
+        WASM if named(PACKAGES) => true,
         name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
     }
 }
@@ -292,6 +295,11 @@ const CLIENT_FEATURES: &str = "json,http2,cli";
 fn client(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let test = ["test", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
     succeeds(progress, cargo(&test))
+}
+
+/// What would be published.
+fn packages(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
+    packages::check(run.package.as_ref(), &mut |command| progress.run(command))
 }
 
 /// `sse-fuzz probe` on this server, which must be clean, and on the one peer that needs nothing but cargo.

@@ -17,6 +17,7 @@ mod health;
 mod msrv;
 mod node;
 mod oracle;
+mod packages;
 mod probe;
 mod process;
 mod proof;

@@ -84,6 +84,15 @@ impl Package {
         self.folder.join("inline.js")
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The Node that it is built and tested with.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Tells a command's tests about it.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.env(PACKAGE, &self.folder).env(TOOLS, &self.tools);
