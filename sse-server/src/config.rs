@@ -24,7 +24,7 @@ use crate::access::{
 };
 use crate::http::{Cors, Endpoints, Limits, Operations};
 use crate::storage::Retention;
-use crate::values::{SHORT_SECRET, SHORT_TOKEN, token_text, without_line_end};
+use crate::values::{SHORT_SECRET, SHORT_TOKEN};
 
 pub use cors::{CorsOrigin, CorsSettings};
 pub use endpoints::EndpointSettings;
@@ -35,8 +35,8 @@ pub use reload::Running;
 pub use services::{RelayChoice, ServiceUrl, StorageChoice};
 
 pub use crate::values::{
-    Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, Reader, Time, Token,
-    without_empty_variables,
+    Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, Reader, ServerUrl, Time,
+    Token, without_empty_variables,
 };
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
@@ -320,16 +320,10 @@ impl Settings {
         match (&self.publish_token, &self.publish_token_file) {
             (None, None) => Ok(None),
             (Some(token), None) => Ok(Some(token.expose().to_owned())),
-            (None, Some(path)) => {
-                let error = |problem| ConfigError::new("--publish-token-file", problem);
-                let token = std::fs::read(path).map_err(|problem| {
-                    error(format!("cannot read {}: {problem}", path.display()))
-                })?;
-                let token = without_line_end(token);
-                let token = token_text(token)
-                    .map_err(|problem| error(format!("{}: {problem}", path.display())))?;
-                Ok(Some(token))
-            }
+            (None, Some(path)) => match Token::of_file(path) {
+                Ok(token) => Ok(Some(token.expose().to_owned())),
+                Err(problem) => Err(ConfigError::new("--publish-token-file", problem)),
+            },
             (Some(_), Some(_)) => {
                 let problem = "give either publish-token or publish-token-file";
                 Err(ConfigError::new("--publish-token-file", problem))

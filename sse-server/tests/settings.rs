@@ -83,6 +83,15 @@ async fn a_wrong_value_on_the_command_line_ends_with_2_and_an_example() {
     }
     let (code, text) = end(program(&[], &[("SSE_SERVER_LISTEN", "nonsense")])).await;
     assert!(code == 2 && text.starts_with("error: SSE_SERVER_LISTEN: "), "the variable: {text}");
+    for args in [&["publish", "a", "b", "--token", "x"][..], &["tail", "a"]] {
+        for url in ["localhost:8080", "ftp://me:s3cr3t@host", "http://"] {
+            let (code, text) = end(program(&[args, &["--url", url]].concat(), &[])).await;
+            assert!(
+                code == 2 && text.starts_with("error: --url: this is no URL of a server"),
+                "{text}"
+            );
+        }
+    }
     let (code, text) = end(program(&["publish", "a", "b", "--token", "x\ty"], &[])).await;
     assert!(code == 2 && text.contains("the token has a tab") && !text.contains("x\ty"), "{text}");
 }
@@ -200,6 +209,8 @@ async fn a_publish_token_is_the_same_from_flag_variable_key_and_file() {
         let url = format!("http://{address}");
         let publish = ["publish", "a", "b", "--url", &url, "--token", token];
         assert_eq!(end(program(&publish, &[])).await, (0, String::new()), "{args:?} {variables:?}");
+        let by_file = ["publish", "a", "b", "--url", &url, "--token-file", &path("token")];
+        assert_eq!(end(program(&by_file, &[])).await, (0, String::new()));
     }
     for (name, text, problem) in [
         ("space", "a b", "the token has a space"),

@@ -1,13 +1,14 @@
 //! `sse-server publish`: one event, or one a line.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use futures_util::stream;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, header, redirect};
 use serde_json::{Map, Value};
-use sse_server::config::Token;
+use sse_server::config::{ServerUrl, Token};
 use tokio::sync::mpsc;
 
 use super::visible::Visible;
@@ -55,11 +56,26 @@ pub(crate) struct Publish {
 
     /// The server
     #[arg(long, env = "SSE_SERVER_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
+    url: ServerUrl,
 
     /// The token to publish with
-    #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    token: Token,
+    #[arg(
+        long,
+        env = "SSE_SERVER_PUBLISH_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        required_unless_present = "token_file"
+    )]
+    token: Option<Token>,
+
+    /// A file with the token; the last line end does not count
+    #[arg(
+        long,
+        env = "SSE_SERVER_PUBLISH_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token"
+    )]
+    token_file: Option<PathBuf>,
 }
 
 impl Publish {
@@ -70,8 +86,11 @@ impl Publish {
             .redirect(redirect::Policy::none())
             .build();
         let client = client.map_err(Failure::refused)?;
-        let url = format!("{}/publish/", self.url.trim_end_matches('/'));
-        let mut request = client.post(url).bearer_auth(self.token.expose());
+        let url = self.url.join("/publish/");
+        let of_file = |path| Token::of_file(path).map_err(Failure::Refused);
+        let token = self.token.clone().map(Ok).or(self.token_file.as_deref().map(of_file));
+        let token = token.expect("clap wants one of them")?;
+        let mut request = client.post(url).bearer_auth(token.expose());
         if let Some(key) = &self.key {
             request = request.header("Idempotency-Key", key);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 use sse_client::{Error, EventSource, Handle, Item, Status};
-use sse_server::config::Token;
+use sse_server::config::{ServerUrl, Token};
 
 use super::visible::Visible;
 use super::{EXIT_CODES, Failure, complain, say};
@@ -35,7 +35,7 @@ pub(crate) struct Tail {
 
     /// The server
     #[arg(long, env = "SSE_SERVER_URL", default_value = "http://127.0.0.1:8080")]
-    url: String,
+    url: ServerUrl,
 
     /// A token that says who reads
     #[arg(long, env = "SSE_SERVER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -44,7 +44,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let url = format!("{}/events/", self.url.trim_end_matches('/'));
+        let url = self.url.join("/events/");
         let mut builder = EventSource::channels(url, &self.channels);
         if let Some(token) = &self.token {
             builder = builder.bearer_token(token.expose());

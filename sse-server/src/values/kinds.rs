@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use reqwest::Url;
 use tracing_subscriber::EnvFilter;
 
 use super::{Value, readable};
@@ -40,6 +41,10 @@ pub struct Networks(pub(crate) Vec<IpNet>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNames(pub(crate) Vec<String>);
 
+/// Where a server is, for the commands that talk to one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
 /// What to log, as `tracing` filter directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter(pub(crate) String);
@@ -53,7 +58,7 @@ pub enum LogFormat {
     Json,
 }
 
-readable!(Time, Count, ListenAddress, Networks, HostNames, LogFilter, LogFormat);
+readable!(Time, Count, ListenAddress, Networks, HostNames, ServerUrl, LogFilter, LogFormat);
 
 impl Value for Time {
     const EXAMPLE: &'static str = "\"7d\"";
@@ -217,6 +222,36 @@ impl Value for HostNames {
             Err(format!("{name:?} is no name; it needs `sse.example.com,10.0.0.5`, without ports"))
         });
         names.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Value for ServerUrl {
+    const EXAMPLE: &'static str = "\"http://127.0.0.1:8080\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                Ok(Self(text.trim_end_matches('/').to_owned()))
+            }
+            // It may have a password in it.
+            _ => {
+                Err("this is no URL of a server; write for example http://127.0.0.1:8080"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl ServerUrl {
+    /// The URL of a path of the server.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
     }
 }
 

@@ -20,7 +20,7 @@ use clap::{Arg, Command};
 use serde::de::{Deserializer, Visitor};
 
 pub(crate) use kinds::nearest;
-pub use kinds::{Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, Time};
+pub use kinds::{Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, ServerUrl, Time};
 pub use token::Token;
 pub(crate) use token::{SHORT_SECRET, SHORT_TOKEN, token_text, without_line_end};
 

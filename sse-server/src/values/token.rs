@@ -1,5 +1,7 @@
 //! Tokens, wherever they come from: one check for flag, variable, key and file.
 
+use std::path::Path;
+
 use super::{Value, readable};
 
 /// Below this many bytes, a publish token can be guessed.
@@ -13,6 +15,19 @@ pub(crate) const SHORT_SECRET: usize = 32;
 pub struct Token(String);
 
 impl Token {
+    /// Reads it from a file. The last line end does not count.
+    ///
+    /// # Errors
+    ///
+    /// The file, and why there is no token in it.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let name = path.display();
+        let read =
+            std::fs::read(path).map_err(|problem| format!("cannot read {name}: {problem}"))?;
+        let text = token_text(without_line_end(read)).map_err(|why| format!("{name}: {why}"))?;
+        Ok(Self(text))
+    }
+
     /// The token itself, to compare and to send.
     pub fn expose(&self) -> &str {
         &self.0
