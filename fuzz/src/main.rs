@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+#[cfg(feature = "manual")]
+mod manual;
 
 use std::process::ExitCode;
 
@@ -13,7 +15,7 @@ use sse_fuzz::{campaign, hostile, probe};
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "sse-fuzz", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +32,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(code) = manual::write(<Cli as clap::CommandFactory>::command()) {
+        return code;
+    }
     let result = match Cli::parse().command {
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
         Command::Fuzz(fuzz) => fuzz.run(),

@@ -4,6 +4,8 @@
 
 mod commands;
 mod log;
+#[cfg(feature = "manual")]
+mod manual;
 mod run;
 mod signals;
 
@@ -14,6 +16,10 @@ use commands::Cli;
 use sse_server::config::raise_file_limit;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(code) = manual::write(<Cli as clap::CommandFactory>::command()) {
+        return code;
+    }
     let Cli { mut settings, command } = Cli::read();
     if let Some(command) = command {
         return command.run();

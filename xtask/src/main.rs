@@ -11,6 +11,7 @@ mod bench;
 mod checks;
 mod daemons;
 mod demo;
+mod dist;
 mod django;
 mod fuzz;
 mod health;
@@ -66,6 +67,9 @@ cargo xtask wasm [--in FOLDER]
     Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
     compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm; and keeps
     it in target/wasm, or in FOLDER.
+cargo xtask dist [--dev]
+    Builds what people install, into target/dist: the programs, their man pages and shell completions, and
+    a Debian package of the server. --dev builds quickly, to look at it.
 cargo xtask api [--update]
     Compares the public API of sse-proto with sse-proto/api.txt, or writes it there. Needs
     cargo-public-api and a nightly toolchain, and says so if one is missing.
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         "bench" => bench::run(args),
         "demo" => demo::run(args),
+        "dist" => dist::run(args),
         "test" => Ok(checks::run(args)),
         "fuzz" => fuzz::run(args),
         "proof" => proof::run(args),

@@ -10,6 +10,8 @@
 
 mod args;
 mod id_file;
+#[cfg(feature = "manual")]
+mod manual;
 mod output;
 mod pretty;
 mod signals;
@@ -24,6 +26,10 @@ use crate::output::Messages;
 use crate::tail::{End, Tail};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "manual")]
+    if let Some(code) = manual::write(<Args as clap::CommandFactory>::command()) {
+        return code;
+    }
     let args = Args::parse();
     let messages = Messages::new(args.verbosity());
     let end = tokio::runtime::Builder::new_current_thread()

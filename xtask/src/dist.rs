@@ -1,0 +1,209 @@
+//! `cargo xtask dist`: what people install, in `target/dist`.
+//!
+//! The programs, their man pages and shell completions, and a Debian package of the server. The files that a
+//! package has beside the program are in `packaging`, as they are installed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::process::{cargo, say, target};
+use crate::{Outcome, usage};
+
+/// Where a program with the feature `manual` writes its man pages and completions.
+const MANUAL: &str = "SSE_MANUAL";
+
+/// The programs: name, package, features that it needs.
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("sse-server", "ssekit-server", ""),
+    ("ssecat", "ssekit-client", "cli"),
+    ("sse-fuzz", "ssekit-fuzz", ""),
+];
+
+pub(crate) fn run(args: &[String]) -> Outcome {
+    let profile = match args {
+        [] => "release",
+        [flag] if flag == "--dev" => "dev",
+        _ => return Ok(usage("dist takes --dev or nothing")),
+    };
+    let dist = target().join("dist");
+    remove(&dist).map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
+    for (name, package, features) in PROGRAMS {
+        let manual = dist.join("manual").join(name);
+        let built = built(profile, name);
+        // First with what writes the manual, then as it is shipped.
+        build(profile, name, package, &format!("manual {features}"))?;
+        make(&manual)?;
+        let mut program = Command::new(&built);
+        // Its own settings are not to get into the texts.
+        program.env_clear().env(MANUAL, &manual).stdin(Stdio::null());
+        succeed(&mut program)?;
+        build(profile, name, package, features)?;
+        copy(&built, &dist.join(name))?;
+    }
+    let package = debian(&dist)?;
+    say(&format!("{}", package.display()));
+    say(&format!("programs, man pages and completions are in {}", dist.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn build(profile: &str, name: &str, package: &str, features: &str) -> Result<(), String> {
+    let mut build = cargo(&["build", "--locked", "--profile", profile, "--package", package]);
+    build.args(["--bin", name, "--features", features]);
+    succeed(&mut build)
+}
+
+fn built(profile: &str, name: &str) -> PathBuf {
+    target().join(if profile == "dev" { "debug" } else { profile }).join(name)
+}
+
+/// Builds the package of the server from what lies in `dist`.
+fn debian(dist: &Path) -> Result<PathBuf, String> {
+    let root = dist.join("debian");
+    let from = Path::new("packaging");
+    let program = dist.join("sse-server");
+    copy(&program, &root.join("usr/bin/sse-server"))?;
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-unneeded").arg(root.join("usr/bin/sse-server"));
+    succeed(&mut strip)?;
+    for (source, place) in [
+        ("sse-server.toml", "etc/sse-server/sse-server.toml"),
+        ("sse-server.service", "lib/systemd/system/sse-server.service"),
+        ("debian/copyright", "usr/share/doc/sse-server/copyright"),
+        (
+            "prometheus/sse-server.rules.yml",
+            "usr/share/doc/sse-server/examples/sse-server.rules.yml",
+        ),
+        ("grafana/sse-server.json", "usr/share/doc/sse-server/examples/grafana.json"),
+    ] {
+        copy(&from.join(source), &root.join(place))?;
+    }
+    let manual = dist.join("manual/sse-server");
+    for (source, place) in [
+        ("sse-server.bash", "usr/share/bash-completion/completions/sse-server"),
+        ("_sse-server", "usr/share/zsh/vendor-completions/_sse-server"),
+        ("sse-server.fish", "usr/share/fish/vendor_completions.d/sse-server.fish"),
+    ] {
+        copy(&manual.join(source), &root.join(place))?;
+    }
+    for page in files(&manual)?.iter().filter(|page| page.extension().is_some_and(|it| it == "1")) {
+        let name = page.file_name().unwrap_or_default();
+        let place = root.join("usr/share/man/man1").join(name);
+        copy(page, &place)?;
+        succeed(Command::new("gzip").arg("-9n").arg(&place))?;
+    }
+    let changes = root.join("usr/share/doc/sse-server/changelog");
+    copy(Path::new("CHANGELOG.md"), &changes)?;
+    succeed(Command::new("gzip").arg("-9n").arg(&changes))?;
+
+    let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
+    let values = [
+        ("@VERSION@", env!("CARGO_PKG_VERSION").to_owned()),
+        ("@ARCHITECTURE@", architecture.clone()),
+        ("@SIZE@", (size(&root)? / 1024).to_string()),
+        ("@DEPENDS@", format!("libc6 (>= {}), libgcc-s1", c_library(&program)?)),
+    ];
+    let mut control = read(&from.join("debian/control"))?;
+    for (name, value) in values {
+        control = control.replace(name, &value);
+    }
+    make(&root.join("DEBIAN"))?;
+    fs::write(root.join("DEBIAN/control"), control).map_err(|error| error.to_string())?;
+    for script in ["conffiles", "postinst", "postrm", "prerm"] {
+        copy(&from.join("debian").join(script), &root.join("DEBIAN").join(script))?;
+    }
+    let package = dist.join(format!("sse-server_{}_{architecture}.deb", env!("CARGO_PKG_VERSION")));
+    let mut modes = Command::new("chmod");
+    succeed(modes.args(["-R", "u=rwX,go=rX"]).arg(&root))?;
+    let mut build = Command::new("dpkg-deb");
+    build.args(["--root-owner-group", "--build"]).arg(&root).arg(&package);
+    succeed(build.stdout(Stdio::null()))?;
+    remove(&root).map_err(|error| error.to_string())?;
+    Ok(package)
+}
+
+/// The oldest GNU C library that a program runs with: the newest whose symbols it asks for.
+fn c_library(program: &Path) -> Result<String, String> {
+    let bytes = fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;
+    newest_symbols(&bytes)
+        .map(|minor| format!("2.{minor}"))
+        .ok_or_else(|| format!("{} asks for no GNU C library", program.display()))
+}
+
+fn newest_symbols(program: &[u8]) -> Option<u32> {
+    let mark = b"GLIBC_2.";
+    let minors = program.windows(mark.len()).enumerate().filter(|(_, window)| window == mark);
+    let minors = minors.filter_map(|(at, _)| {
+        let digits = program[at + mark.len()..].iter().take_while(|byte| byte.is_ascii_digit());
+        String::from_utf8(digits.copied().collect()).ok()?.parse().ok()
+    });
+    minors.max()
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{name} has failed: {status}")),
+        Err(error) => Err(format!("cannot start {name}: {error}")),
+    }
+}
+
+fn output(command: &mut Command) -> Result<String, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("cannot start {name}: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    make(to.parent().unwrap_or(Path::new(".")))?;
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+}
+
+fn make(folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// How many bytes the files of a folder have.
+fn size(folder: &Path) -> Result<u64, String> {
+    files(folder)?.iter().try_fold(0, |sum, path| {
+        if path.is_dir() {
+            return Ok(sum + size(path)?);
+        }
+        let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(sum + metadata.len())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_symbols_decide_on_the_c_library() {
+        let program = b"..GLIBC_2.2.5\0GLIBC_2.34\0x\0GLIBC_2.9\0GLIBC_PRIVATE\0GLIBC_2.";
+        assert_eq!(newest_symbols(program), Some(34));
+        assert_eq!(newest_symbols(b"GLIBC_"), None);
+    }
+}
