@@ -10,6 +10,7 @@
 
 mod cargo;
 mod files;
+mod github;
 mod http;
 mod inside;
 mod links;
@@ -96,7 +97,7 @@ fn outside(words: &[String]) -> Result<bool, String> {
     for (path, reports) in typescript::check(&all)? {
         report(&path, &reports);
     }
-    for (path, reports) in links::check(&texts) {
+    for (path, reports) in links::check(&texts).into_iter().chain(github::check()) {
         report(&path, &reports);
     }
     // Those that take long are sooner begun.
