@@ -4,6 +4,11 @@
 //! transaction ("group commit"), and only then makes it visible and answers. The more wait, the
 //! cheaper each becomes; and since nobody else makes events visible, readers see them in the order of
 //! their ids.
+//!
+//! A group is stored as one, and so waits as one. Where another program stands in the way of a channel, only the
+//! requests to it are set aside and tried again; everybody else goes on.
+
+mod held;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,8 +18,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use held::Held;
 use sse_proto::{Event, Rendered, event_id};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Shared;
@@ -34,6 +41,8 @@ pub(super) struct Request {
     events: Vec<NewEvent>,
     key: Option<RequestKey>,
     answer: oneshot::Sender<Result<Vec<u64>, PublishError>>,
+    /// Since when it has been set aside.
+    held_since: Option<Instant>,
 }
 
 /// Events that are on their way. A future of their ids, or of why they were not published; dropping it does
@@ -74,18 +83,38 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let publishing = tokio::spawn(async move {
         let mut was_failing = false;
         let mut next = None;
-        while let Some(first) = match next.take() {
-            Some(first) => Some(first),
-            None => requests.recv().await,
-        } {
+        let mut held = Held::default();
+        loop {
+            let has_more = !requests.is_closed() || !requests.is_empty();
+            let first = if let Some(first) = next.take() {
+                Some(first)
+            } else {
+                tokio::select! {
+                    first = requests.recv(), if has_more => first,
+                    () = held.due(), if !held.is_empty() => None,
+                    else => break,
+                }
+            };
             let mut group = Group::default();
-            next = group.add(first);
-            while next.is_none() && !group.is_full() {
-                let Ok(request) = requests.try_recv() else { break };
-                next = group.add(request);
+            let is_retry = first.is_none();
+            if let Some(first) = first {
+                next = held.keep_or(first, |request| group.add(request));
+                while next.is_none() && !group.is_full() {
+                    let Ok(request) = requests.try_recv() else { break };
+                    next = held.keep_or(request, |request| group.add(request));
+                }
+            } else {
+                held.take_into(&mut group);
             }
-            let result = commit(&shared, group.requests).await;
+            if group.requests.is_empty() {
+                continue;
+            }
+            let result = commit(&shared, group.requests, is_retry).await;
             report(&result, &mut was_failing);
+            let left = result.unwrap_or_default();
+            if is_retry || !left.is_empty() {
+                held.put(left);
+            }
         }
     });
     hub.tasks.add("publishing", publishing.abort_handle());
@@ -130,23 +159,32 @@ pub(super) async fn send(
         return Err(PublishError::Refused(index, why));
     }
     let (answer, answered) = oneshot::channel();
-    let request = Request { events, key, answer };
+    let request = Request { events, key, answer, held_since: None };
     requests.send(request).await.map_err(|_| PublishError::Closed)?;
     Ok(Submitted(answered))
 }
 
-/// Stores a group, makes it visible and answers.
-async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageError>> {
+/// Stores a group, makes it visible and answers. Returned are those requests that another program stands in the way
+/// of. If that is known beforehand, nobody is waited for.
+async fn commit(
+    shared: &Shared,
+    group: Vec<Request>,
+    is_retry: bool,
+) -> Result<Vec<Request>, Arc<StorageError>> {
     let mut all = Vec::new();
     let mut parts = Vec::with_capacity(group.len());
-    for Request { mut events, key, answer } in group {
+    for Request { mut events, key, answer, held_since } in group {
         let start = all.len();
         all.append(&mut events);
-        parts.push((Part { events: start..all.len(), key }, answer));
+        parts.push((Part { events: start..all.len(), key, held_since }, answer));
     }
     let (parts, answers): (Vec<Part>, Vec<_>) = parts.into_iter().unzip();
     shared.writing.begins();
-    let appended = append(shared, &all, &parts).await.map_err(Arc::new);
+    let mut appended = append(shared, &all, &parts, is_retry).await;
+    if appended.as_ref().is_err_and(StorageError::is_held) {
+        appended = append(shared, &all, &parts, true).await;
+    }
+    let appended = appended.map_err(Arc::new);
     shared.writing.ends(appended.as_ref().map(drop).map_err(Arc::clone));
     // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
     match appended {
@@ -155,21 +193,34 @@ async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageE
             for (part, outcome) in parts.iter().zip(&outcomes) {
                 let events = &all[part.events.clone()];
                 match outcome {
-                    Outcome::Appended(ids) => new.extend(events.iter().zip(ids.iter().copied())),
-                    Outcome::Known(ids) => remind(shared, events, ids),
-                    Outcome::Reused => {}
+                    Some(Outcome::Appended(ids)) => {
+                        new.extend(events.iter().zip(ids.iter().copied()));
+                    }
+                    Some(Outcome::Known(ids)) => remind(shared, events, ids),
+                    Some(Outcome::Reused) | None => {}
                 }
             }
             show(shared, &new);
             tell(shared, &new);
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            let mut held = Vec::new();
+            for ((answer, outcome), part) in answers.into_iter().zip(outcomes).zip(parts) {
                 let ids = match outcome {
-                    Outcome::Appended(ids) | Outcome::Known(ids) => Ok(ids),
-                    Outcome::Reused => Err(PublishError::KeyReused),
+                    Some(Outcome::Appended(ids) | Outcome::Known(ids)) => Ok(ids),
+                    Some(Outcome::Reused) => Err(PublishError::KeyReused),
+                    None => {
+                        let Part { events, key, held_since } = part;
+                        held.push(Request {
+                            events: all[events].to_vec(),
+                            key,
+                            answer,
+                            held_since,
+                        });
+                        continue;
+                    }
                 };
                 answer.send(ids).ok();
             }
-            Ok(())
+            Ok(held)
         }
         Err(error) => {
             for answer in answers {
@@ -184,14 +235,17 @@ async fn commit(shared: &Shared, group: Vec<Request>) -> Result<(), Arc<StorageE
 struct Part {
     events: Range<usize>,
     key: Option<RequestKey>,
+    held_since: Option<Instant>,
 }
 
-/// Stores what is to be stored. The id of the other events is 0.
+/// Stores what is to be stored; if `only_free`, what can be without waiting for others. The id of the other events
+/// is 0.
 async fn append(
     shared: &Shared,
     all: &[NewEvent],
     parts: &[Part],
-) -> Result<Vec<Outcome>, StorageError> {
+    only_free: bool,
+) -> Result<Vec<Option<Outcome>>, StorageError> {
     let is_stored = |event: &NewEvent| event.store && shared.is_lasting(&event.channel);
     let stored: Cow<'_, [NewEvent]> = if all.iter().all(is_stored) {
         Cow::Borrowed(all)
@@ -206,26 +260,28 @@ async fn append(
         batches.push(Batch { events, key: part.key.as_ref() });
         rest = after;
     }
-    let outcomes = if batches.iter().any(|batch| batch.key.is_some()) {
-        shared.storage.append_once(&batches).await?
+    let outcomes = if only_free {
+        shared.storage.append_free(&batches).await?
+    } else if batches.iter().any(|batch| batch.key.is_some()) {
+        shared.storage.append_once(&batches).await?.into_iter().map(Some).collect()
     } else {
         let ids =
             if stored.is_empty() { Vec::new() } else { shared.storage.append(&stored).await? };
         let mut ids = ids.into_iter();
         let mut of = |batch: &Batch<'_>| ids.by_ref().take(batch.events.len()).collect();
-        batches.iter().map(|batch| Outcome::Appended(of(batch))).collect()
+        batches.iter().map(|batch| Some(Outcome::Appended(of(batch)))).collect()
     };
-    let whole = |(part, outcome): (&Part, Outcome)| {
+    let whole = |(part, outcome): (&Part, Option<Outcome>)| {
         let spread = |ids: Vec<u64>| {
             let mut ids = ids.into_iter();
             let id = |event| if is_stored(event) { ids.next().unwrap_or_default() } else { 0 };
             all[part.events.clone()].iter().map(id).collect()
         };
-        match outcome {
+        outcome.map(|outcome| match outcome {
             Outcome::Appended(ids) => Outcome::Appended(spread(ids)),
             Outcome::Known(ids) => Outcome::Known(spread(ids)),
             Outcome::Reused => Outcome::Reused,
-        }
+        })
     };
     Ok(parts.iter().zip(outcomes).map(whole).collect())
 }
@@ -312,10 +368,10 @@ fn clean(event_type: &str) -> Cow<'_, str> {
 }
 
 /// Logs when publishing starts to fail and when it works again, not every failure in between.
-fn report(result: &Result<(), Arc<StorageError>>, was_failing: &mut bool) {
+fn report<T>(result: &Result<T, Arc<StorageError>>, was_failing: &mut bool) {
     match result {
         Err(error) if !*was_failing => error!(%error, "publishing fails"),
-        Ok(()) if *was_failing => info!("publishing works again"),
+        Ok(_) if *was_failing => info!("publishing works again"),
         _ => {}
     }
     *was_failing = result.is_err();

@@ -87,6 +87,13 @@ impl Storage for TimedStorage {
         self.timed("append", self.storage.append_once(batches)).await
     }
 
+    async fn append_free(
+        &self,
+        batches: &[Batch<'_>],
+    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+        self.timed("append", self.storage.append_free(batches)).await
+    }
+
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {
         self.timed("head", self.storage.head(channel)).await
     }

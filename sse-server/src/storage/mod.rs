@@ -119,6 +119,7 @@ impl StoredEvent {
 pub struct StorageError {
     operation: &'static str,
     source: Box<dyn std::error::Error + Send + Sync>,
+    is_held: bool,
 }
 
 impl StorageError {
@@ -127,7 +128,20 @@ impl StorageError {
         operation: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { operation, source: source.into() }
+        Self { operation, source: source.into(), is_held: false }
+    }
+
+    /// The same of an append that another program stands in the way of: it holds one of the channels or keys, and
+    /// others may be free. Nothing was done.
+    #[must_use]
+    pub fn held(mut self) -> Self {
+        self.is_held = true;
+        self
+    }
+
+    /// Whether another program stood in the way, and perhaps only of a part.
+    pub const fn is_held(&self) -> bool {
+        self.is_held
     }
 }
 
@@ -162,6 +176,16 @@ pub trait Storage: Send + Sync + 'static {
         let mut ids = self.append(&events).await?.into_iter();
         let mut of = |batch: &Batch<'_>| ids.by_ref().take(batch.events.len()).collect();
         Ok(batches.iter().map(|batch| Outcome::Appended(of(batch))).collect())
+    }
+
+    /// Appends those of these batches that no other program stands in the way of, without waiting for long, and
+    /// leaves out the others, of which nothing is done. Their outcome is `None`. Asked after an append that was
+    /// [held](StorageError::is_held), which no storage is by default.
+    async fn append_free(
+        &self,
+        batches: &[Batch<'_>],
+    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+        Ok(self.append_once(batches).await?.into_iter().map(Some).collect())
     }
 
     /// The id of a channel's last event, also if it has been trimmed; 0 if there never was one.

@@ -107,6 +107,11 @@ impl PostgresStorage {
     async fn prepare(&self) -> Result<(), StorageError> {
         let failed = failed("create the tables");
         let mut transaction = self.pool.get().begin().await.map_err(failed)?;
+        // As long as it takes: another instance may be changing large tables.
+        sqlx::raw_sql("SET LOCAL lock_timeout = 0")
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
         // `IF NOT EXISTS` alone does not help two instances that start at the same time.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('sse_server_schema'))")
             .execute(&mut *transaction)
@@ -152,6 +157,13 @@ impl Storage for PostgresStorage {
 
     async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
         append::append_once(&self.pool, batches).await
+    }
+
+    async fn append_free(
+        &self,
+        batches: &[Batch<'_>],
+    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+        append::append_free(&self.pool, batches).await
     }
 
     async fn head(&self, channel: &str) -> Result<u64, StorageError> {

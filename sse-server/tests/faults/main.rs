@@ -14,4 +14,5 @@ mod services;
 mod clock;
 mod disk;
 mod failover;
+mod held;
 mod tasks;

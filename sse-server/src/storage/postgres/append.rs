@@ -1,8 +1,8 @@
 //! Appending to PostgreSQL: one statement, or a transaction if requests have keys.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sqlx::{PgExecutor, Row};
+use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::super::requests::json;
 use super::super::{Batch, NewEvent, Outcome, RequestKey, StorageError};
@@ -55,18 +55,34 @@ enum Failure {
     RolledBack(StorageError),
     /// The database takes no writes, perhaps.
     Refused(sqlx::Error),
+    /// Somebody else holds a channel or a key.
+    Held(StorageError),
     Other(StorageError),
 }
+
+/// `lock_not_available`: `lock_timeout` has passed.
+const HELD: &str = "55P03";
+
+/// Those of these channels that exist and that others have locked. The rest is locked from now on.
+const LOCK_FREE: &str = "
+    WITH free AS (
+        SELECT name FROM django_eventstream_eventcounter
+        WHERE name = ANY($1) ORDER BY name FOR NO KEY UPDATE SKIP LOCKED
+    )
+    SELECT name FROM django_eventstream_eventcounter
+    WHERE name = ANY($1) AND name NOT IN (SELECT name FROM free)";
+
+/// How many batches may be found held one by one, each of which takes a moment.
+const HELD_ALONE: usize = 5;
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         // serialization_failure, deadlock_detected
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        let is_rolled_back = code.is_some_and(|code| code == "40001" || code == "40P01");
-        if is_rolled_back {
-            Self::RolledBack(failed("append")(error))
-        } else {
-            Self::Refused(error)
+        match code.as_deref() {
+            Some("40001" | "40P01") => Self::RolledBack(failed("append")(error)),
+            Some(HELD) => Self::Held(failed("append")(error).held()),
+            _ => Self::Refused(error),
         }
     }
 }
@@ -115,7 +131,9 @@ fn again<T>(
                 Err(failed("append")(error))
             }
         }
-        Err(Failure::RolledBack(error) | Failure::Other(error)) => Err(error),
+        Err(Failure::RolledBack(error) | Failure::Held(error) | Failure::Other(error)) => {
+            Err(error)
+        }
     }
 }
 
@@ -124,9 +142,77 @@ fn is_read_only(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "25006")
 }
 
-/// One transaction. The keys are locked before the counters, and each in their order.
+/// Appends what nobody stands in the way of. Channels that others have locked are seen beforehand; a key, or a
+/// channel that is just being made, only by running into it, and then each batch is tried alone.
+pub(super) async fn append_free(
+    pool: &Pool,
+    batches: &[Batch<'_>],
+) -> Result<Vec<Option<Outcome>>, StorageError> {
+    let mut tries = 1;
+    loop {
+        let attempt = in_time("append", async { Ok(attempt_free(pool, batches).await) }).await?;
+        match again(pool, attempt, &mut tries) {
+            Ok(Some(outcomes)) => return Ok(outcomes),
+            Ok(None) => {}
+            Err(error) if error.is_held() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    let mut outcomes = Vec::with_capacity(batches.len());
+    let mut held: Vec<&Batch<'_>> = Vec::new();
+    for batch in batches {
+        let waits = held.len() >= HELD_ALONE || held.iter().any(|held| share(held, batch));
+        let alone = std::slice::from_ref(batch);
+        let attempt = async { Ok(attempt_free(pool, alone).await) };
+        outcomes.push(match if waits { None } else { Some(in_time("append", attempt).await?) } {
+            Some(Ok(mut outcome)) => outcome.pop().flatten(),
+            Some(Err(Failure::Held(_) | Failure::RolledBack(_))) | None => None,
+            Some(Err(Failure::Refused(error))) => return Err(failed("append")(error)),
+            Some(Err(Failure::Other(error))) => return Err(error),
+        });
+        if outcomes.last().is_some_and(Option::is_none) {
+            held.push(batch);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Whether two batches have a key or a channel in common.
+fn share(one: &Batch<'_>, other: &Batch<'_>) -> bool {
+    let same_key = one.key.is_some_and(|key| other.key.is_some_and(|o| o.name() == key.name()));
+    let is_in_other = |event: &NewEvent| other.events.iter().any(|o| o.channel == event.channel);
+    same_key || one.events.iter().any(is_in_other)
+}
+
+async fn attempt_free(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Option<Outcome>>, Failure> {
+    let mut transaction = pool.get().begin().await?;
+    sqlx::raw_sql("SET LOCAL lock_timeout = '50ms'").execute(&mut *transaction).await?;
+    let events = batches.iter().flat_map(|batch| batch.events);
+    let names: BTreeSet<&str> = events.map(|event| &*event.channel).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let held = sqlx::query_scalar(LOCK_FREE).bind(&names).fetch_all(&mut *transaction).await?;
+    let held: HashSet<String> = held.into_iter().collect();
+    let is_free =
+        |batch: &&Batch<'_>| !batch.events.iter().any(|event| held.contains(&*event.channel));
+    let free: Vec<Batch<'_>> = batches.iter().filter(is_free).copied().collect();
+    let mut appended = append_in(&mut transaction, &free).await?.into_iter();
+    transaction.commit().await?;
+    Ok(batches.iter().map(|batch| if is_free(&batch) { appended.next() } else { None }).collect())
+}
+
+/// One transaction.
 async fn attempt(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Failure> {
     let mut transaction = pool.get().begin().await?;
+    let outcomes = append_in(&mut transaction, batches).await?;
+    transaction.commit().await?;
+    Ok(outcomes)
+}
+
+/// The keys are locked before the counters, and each in their order.
+async fn append_in(
+    transaction: &mut PgConnection,
+    batches: &[Batch<'_>],
+) -> Result<Vec<Outcome>, Failure> {
     let keys = || batches.iter().filter_map(|batch| batch.key);
     let names: Vec<&str> = keys().map(RequestKey::name).collect();
     let fingerprints: Vec<&[u8]> = keys().map(|key| &key.fingerprint()[..]).collect();
@@ -182,7 +268,6 @@ async fn attempt(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Fai
     .bind(&answers)
     .execute(&mut *transaction)
     .await?;
-    transaction.commit().await?;
     Ok(outcomes)
 }
 

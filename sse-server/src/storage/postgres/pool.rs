@@ -61,9 +61,16 @@ impl Pool {
     }
 }
 
+/// How long to wait for a lock that another program has. Instances that append to one channel wait for each other
+/// far shorter; a program that holds a channel for longer must not hold up the others.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '500ms'";
+
 fn connect(options: &PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE / 2)
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await.map(drop) })
+        })
         .connect_lazy_with(options.clone())
 }
