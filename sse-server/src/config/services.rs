@@ -73,7 +73,7 @@ impl StorageChoice {
         match text.split_once(':') {
             None if text == "none" => return Ok(Self::None),
             None if text == "memory" => return Ok(Self::Memory),
-            Some(("sqlite", path)) if !path.is_empty() => return Ok(Self::Sqlite(path.into())),
+            Some(("sqlite", path)) if !path.is_empty() => return sqlite(path),
             _ => {}
         }
         let url = ServiceUrl(text.to_owned());
@@ -151,6 +151,24 @@ impl StorageChoice {
             )),
         }
     }
+}
+
+/// The file that is meant, also if it is written as a URL: `sqlite://events.db` is in the current folder,
+/// `sqlite:///srv/events.db` is not. What SQLite would take for something else than a file is refused.
+fn sqlite(path: &str) -> Result<StorageChoice, ConfigError> {
+    let refuse =
+        |problem: &str| Err(ConfigError::new("--storage", format!("sqlite:{path}: {problem}")));
+    let file = path.strip_prefix("//").unwrap_or(path);
+    if file.contains(":memory:") {
+        return refuse("each connection would have a memory of its own; use memory");
+    }
+    if file.starts_with("file:") || file.contains('?') {
+        return refuse("parameters are not understood; use sqlite:PATH with the path of a file");
+    }
+    if file.is_empty() || file.ends_with('/') {
+        return refuse("this is no file; use sqlite:PATH, such as sqlite:events.db");
+    }
+    Ok(StorageChoice::Sqlite(file.into()))
 }
 
 impl RelayChoice {
@@ -326,6 +344,39 @@ mod tests {
             ("floppy", "floppy"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_sqlite_file_is_meant_however_it_is_written() {
+        for (text, file) in [
+            ("sqlite:events.db", "events.db"),
+            ("sqlite:./a/events.db", "./a/events.db"),
+            ("sqlite:/srv/events.db", "/srv/events.db"),
+            ("sqlite://events.db", "events.db"),
+            ("sqlite:///srv/events.db", "/srv/events.db"),
+        ] {
+            assert_eq!(
+                StorageChoice::parse(text),
+                Ok(StorageChoice::Sqlite(file.into())),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_sqlite_would_not_take_for_a_file_is_refused() {
+        for text in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:events.db?mode=rwc",
+            "sqlite:file:events.db?mode=memory&cache=shared",
+            "sqlite://",
+            "sqlite:/srv/",
+        ] {
+            let error = StorageChoice::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with(&format!("--storage: {text}: ")), "{error}");
+            assert!(error.contains("; use "), "{error}");
         }
     }
 
