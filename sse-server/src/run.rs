@@ -2,6 +2,7 @@
 //! asked to, and ends in good order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloadable, Rules};
 use sse_server::config::{Config, ConfigError, Running, Settings};
@@ -59,6 +60,9 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
         warn!("{warning}");
     }
     let mut hub = HubConfig::default().refresh(config.refresh);
+    if config.retention.age < Duration::from_mins(1) {
+        hub = hub.memory_age(config.retention.age);
+    }
     if let Some(relay) = relay {
         hub = hub.relay(Arc::new(TimedRelay::new(relay, operations.metrics().clone())));
     }

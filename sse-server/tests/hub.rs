@@ -304,3 +304,75 @@ async fn history_comes_in_pages_of_a_mebibyte_at_most_and_all_of_it() {
         assert!(len > 1000 || pages < 20, "{pages} pages of small events");
     }
 }
+
+impl Fixture {
+    fn with(config: HubConfig) -> Self {
+        let storage = Arc::new(MemoryStorage::new());
+        Self { hub: Hub::with_config(storage.clone(), config), storage }
+    }
+}
+
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), waiting).await.expect(what);
+}
+
+/// A channel for each user: memory does not grow with their number, and nobody loses anything.
+#[tokio::test]
+async fn the_events_of_all_channels_together_take_no_more_memory_than_is_set() {
+    let fixture = Fixture::with(HubConfig::default().memory(1 << 20));
+    let channels: Vec<String> = (0..300).map(|n| format!("user-{n}")).collect();
+    let mut subscribers = Vec::new();
+    for channel in &channels {
+        subscribers.push(fixture.subscribe(&[channel], "").await);
+        for _ in 0..40 {
+            fixture.publish(channel, "x".repeat(1000)).await;
+        }
+    }
+    until("memory to be freed", async || fixture.hub.memory() <= 1 << 20).await;
+    for (channel, subscriber) in channels.iter().zip(&mut subscribers) {
+        let seen = due(subscriber).await;
+        let ids: Vec<_> = seen.iter().filter_map(|event| event.split(' ').next()).collect();
+        let expected: Vec<_> = (1..=40).map(|id| format!("{channel}:{id}")).collect();
+        assert_eq!(ids, expected);
+    }
+    drop(subscribers);
+    assert_eq!(fixture.hub.memory(), 0, "nobody reads any more");
+}
+
+/// It makes no difference whether somebody else reads the channel.
+#[tokio::test]
+async fn what_the_storage_has_forgotten_is_forgotten_in_memory_too() {
+    let fixture = Fixture::with(HubConfig::default().memory_age(Duration::from_millis(20)));
+    let mut here = fixture.subscribe(&["a"], "").await;
+    fixture.fill("a", 40).await;
+    assert_eq!(due(&mut here).await.len(), 40);
+    fixture.trim().await;
+    until("memory to be freed", async || fixture.hub.memory() == 0).await;
+    let mut late = fixture.subscribe(&["a"], "a:0").await;
+    assert_eq!(due(&mut late).await, [r#"reset a:40 {"channels": ["a"]}"#]);
+    fixture.publish("a", "next").await;
+    for subscriber in [&mut here, &mut late] {
+        assert_eq!(due(subscriber).await, ["a:41 next"]);
+    }
+}
+
+#[tokio::test]
+async fn who_has_not_read_what_is_nowhere_else_before_it_is_forgotten_is_told() {
+    let config = HubConfig::default().memory_age(Duration::from_millis(20));
+    let fixture = Fixture::with(config.reliable(|channel| channel == "a"));
+    let mut quick = fixture.subscribe(&["a", "typing"], "").await;
+    let mut slow = fixture.subscribe(&["a", "typing"], "").await;
+    fixture.publish("typing", "u1").await;
+    assert_eq!(due(&mut quick).await, ["a:0 u1"]);
+    until("memory to be freed", async || fixture.hub.memory() == 0).await;
+    assert_eq!(due(&mut slow).await, [r#"reset a:0 {"channels": ["typing"]}"#]);
+    fixture.publish("a", "next").await;
+    for subscriber in [&mut quick, &mut slow] {
+        assert_eq!(due(subscriber).await, ["a:1 next"]);
+    }
+}

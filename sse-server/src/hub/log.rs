@@ -11,6 +11,8 @@ use futures_util::task::AtomicWaker;
 use slab::Slab;
 use sse_proto::Rendered;
 
+use super::memory::Memory;
+
 /// How much of a channel is kept in memory, in events and in bytes. A reader that is further behind
 /// reads from storage.
 const TAIL_EVENTS: usize = 1024;
@@ -29,7 +31,6 @@ pub(super) struct Log {
 /// From when times are counted.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-#[derive(Default)]
 struct State {
     /// The id of the last visible event. `None` until the storage has been asked.
     head: Option<u64>,
@@ -44,10 +45,10 @@ struct State {
 }
 
 /// The last events of a log, within bounds.
-#[derive(Default)]
 struct Tail {
     events: VecDeque<Shown>,
     bytes: usize,
+    memory: Arc<Memory>,
 }
 
 /// A visible event.
@@ -58,12 +59,14 @@ pub(super) struct Shown {
     skip_users: Option<Arc<[String]>>,
     /// Of an event without an id: the head when it came, after which it belongs.
     after: u64,
+    /// When it became visible, in microseconds from [`START`].
+    at: u64,
 }
 
 impl Shown {
     pub(super) fn new(rendered: Rendered, skip_users: &[String]) -> Self {
         let skip_users = (!skip_users.is_empty()).then(|| skip_users.into());
-        Self { rendered, skip_users, after: 0 }
+        Self { rendered, skip_users, after: 0, at: 0 }
     }
 
     pub(super) fn rendered(&self) -> &Rendered {
@@ -96,9 +99,18 @@ pub(super) enum Read {
 }
 
 impl Log {
-    pub(super) fn new(name: Arc<str>, is_lasting: bool) -> Self {
+    pub(super) fn new(name: Arc<str>, is_lasting: bool, memory: &Arc<Memory>) -> Self {
+        let tail = || Tail { events: VecDeque::new(), bytes: 0, memory: memory.clone() };
+        let state = State {
+            head: None,
+            tail: tail(),
+            generation: 0,
+            live_head: 0,
+            live: tail(),
+            readers: Slab::new(),
+        };
         LazyLock::force(&START);
-        Self { name, is_lasting, state: Mutex::default(), grown: AtomicU64::new(0) }
+        Self { name, is_lasting, state: Mutex::new(state), grown: AtomicU64::new(0) }
     }
 
     pub(super) const fn is_lasting(&self) -> bool {
@@ -148,7 +160,7 @@ impl Log {
     }
 
     /// Makes an event visible and wakes the readers, if it is the next one. It has been stored.
-    pub(super) fn append(&self, id: u64, event: Shown) -> Appended {
+    pub(super) fn append(&self, id: u64, mut event: Shown) -> Appended {
         let mut state = self.state();
         match state.head {
             Some(head) if id <= head => {
@@ -167,8 +179,8 @@ impl Log {
             None => state.tail.clear(),
         }
         state.head = Some(id);
+        event.at = self.grows();
         state.tail.push(event);
-        self.grows();
         state.wake_all();
         Appended::Visible
     }
@@ -178,8 +190,8 @@ impl Log {
         let mut state = self.state();
         event.after = state.head.unwrap_or_default();
         state.live_head += 1;
+        event.at = self.grows();
         state.live.push(event);
-        self.grows();
         state.wake_all();
     }
 
@@ -191,9 +203,20 @@ impl Log {
         }
     }
 
-    fn grows(&self) {
-        let micros = u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.grown.store(micros.max(1), Ordering::Relaxed);
+    /// Takes note that an event becomes visible, and returns when that is.
+    fn grows(&self) -> u64 {
+        let now = micros(START.elapsed()).max(1);
+        self.grown.store(now, Ordering::Relaxed);
+        now
+    }
+
+    /// Forgets what became visible longer ago than this. Who has not read it reads it from storage; what has no
+    /// id is gone, which a reader is told.
+    pub(super) fn forget(&self, age: Duration) {
+        let before = micros(START.elapsed().saturating_sub(age));
+        let mut state = self.state();
+        state.tail.forget(before);
+        state.live.forget(before);
     }
 
     /// The events after a position, at most `limit`.
@@ -264,14 +287,37 @@ impl State {
     }
 }
 
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Tail {
     fn push(&mut self, event: Shown) {
-        self.bytes += event.rendered.bytes().len();
+        let len = event.rendered.bytes().len();
+        self.bytes += len;
+        self.memory.grows(len);
         self.events.push_back(event);
         while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1)
         {
-            let dropped = self.events.pop_front().expect("longer than one");
-            self.bytes -= dropped.rendered.bytes().len();
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(dropped) = self.events.pop_front() {
+            let len = dropped.rendered.bytes().len();
+            self.bytes -= len;
+            self.memory.shrinks(len);
+        }
+    }
+
+    /// Forgets what became visible before this.
+    fn forget(&mut self, before: u64) {
+        while self.events.front().is_some_and(|event| event.at < before) {
+            self.drop_first();
+        }
+        if self.events.capacity() > 64 && self.events.len() < self.events.capacity() / 4 {
+            self.events.shrink_to(2 * self.events.len());
         }
     }
 
@@ -286,7 +332,13 @@ impl Tail {
 
     fn clear(&mut self) {
         self.events.clear();
-        self.bytes = 0;
+        self.memory.shrinks(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

@@ -18,6 +18,7 @@ mod filter;
 mod follow;
 mod health;
 mod log;
+mod memory;
 mod publish;
 mod subscriber;
 
@@ -38,6 +39,7 @@ use follow::Suspects;
 pub use health::Unready;
 use health::{Tasks, Writing};
 use log::Log;
+use memory::Memory;
 use publish::Request;
 pub use publish::{PublishError, Submitted};
 use subscriber::Position;
@@ -65,6 +67,8 @@ struct Shared {
     reliable: Option<Reliable>,
     /// The logs of the channels that somebody reads. Nobody needs the others in memory.
     logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
+    /// What their tails take.
+    memory: Arc<Memory>,
     /// The channels that others have published to, perhaps.
     suspects: Arc<Suspects>,
     /// Tells other instances, if there is a relay.
@@ -109,11 +113,19 @@ pub struct HubConfig {
     relay: Option<Arc<dyn Relay>>,
     refresh: Duration,
     reliable: Option<Reliable>,
+    memory: usize,
+    memory_age: Duration,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { relay: None, refresh: Duration::from_secs(5), reliable: None }
+        Self {
+            relay: None,
+            refresh: Duration::from_secs(5),
+            reliable: None,
+            memory: 64 << 20,
+            memory_age: Duration::from_mins(1),
+        }
     }
 }
 
@@ -132,6 +144,21 @@ impl HubConfig {
         self
     }
 
+    /// How many bytes of events all channels together keep in memory; for a moment it may be more. Those in which
+    /// nothing has happened for longest lose theirs first. Default: 64 MiB. Events that are not in memory are read
+    /// from storage; more memory spares reads when many come back after a cut.
+    pub const fn memory(mut self, bytes: usize) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// How long events are kept in memory after they became visible. Default: a minute. Not longer than the storage
+    /// keeps them, or some readers would still get what others are told is gone.
+    pub const fn memory_age(mut self, age: Duration) -> Self {
+        self.memory_age = age;
+        self
+    }
+
     /// Which channels are reliable: their events are stored and have ids. Default: all. The events of the
     /// others cost no write and reach whoever listens, on every instance; whoever misses one never gets it.
     /// The answer to a name must always be the same, and quick.
@@ -147,6 +174,8 @@ impl std::fmt::Debug for HubConfig {
             .field("has_relay", &self.relay.is_some())
             .field("refresh", &self.refresh)
             .field("has_unreliable", &self.reliable.is_some())
+            .field("memory", &self.memory)
+            .field("memory_age", &self.memory_age)
             .finish()
     }
 }
@@ -169,6 +198,7 @@ impl Hub {
             storage,
             reliable: config.reliable.clone(),
             logs: Mutex::default(),
+            memory: Arc::new(Memory::new(config.memory)),
             suspects: Arc::default(),
             telling,
             relay: config.relay.clone(),
@@ -180,6 +210,7 @@ impl Hub {
             closing: Notify::new(),
         });
         follow::start(&shared, config.relay, config.refresh);
+        memory::start(&shared, config.memory_age);
         let requests = publish::start(shared.clone());
         Self { shared, requests }
     }
@@ -240,6 +271,11 @@ impl Hub {
     /// How many channels are being read.
     pub fn channels(&self) -> usize {
         self.shared.logs().len()
+    }
+
+    /// How many bytes of events are kept in memory.
+    pub fn memory(&self) -> usize {
+        self.shared.memory.bytes()
     }
 
     /// The channels that are being read here, in no order, and by how many subscribers each.
@@ -332,9 +368,9 @@ impl Shared {
     /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is joined.
     fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
         let mut logs = self.logs();
-        let log = logs
-            .entry(channel.clone())
-            .or_insert_with(|| Arc::new(Log::new(channel.clone(), self.is_lasting(channel))));
+        let log = logs.entry(channel.clone()).or_insert_with(|| {
+            Arc::new(Log::new(channel.clone(), self.is_lasting(channel), &self.memory))
+        });
         subscriber.join(log.clone());
         log.clone()
     }
