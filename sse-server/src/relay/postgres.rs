@@ -41,7 +41,8 @@ impl PostgresRelay {
     /// If the URL cannot be understood, or the database does not answer.
     pub async fn open(url: &str) -> Result<Self, RelayError> {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
-        let options = options.disable_statement_logging();
+        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
+        let options = options.extra_float_digits(None).disable_statement_logging();
         let first = timeout(PATIENCE, options.connect()).await;
         first
             .map_err(|_| RelayError::new("connect", "no answer"))?

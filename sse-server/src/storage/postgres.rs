@@ -84,7 +84,8 @@ impl PostgresStorage {
     /// they were made by a later version.
     pub async fn open(url: &str) -> Result<Self, StorageError> {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
-        let options = options.disable_statement_logging();
+        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
+        let options = options.extra_float_digits(None).disable_statement_logging();
         // The pool would try for a while; whoever has mistyped the address wants to know now.
         in_time("connect", async {
             let first = options.connect().await.map_err(failed("connect"))?;

@@ -15,4 +15,5 @@ mod clock;
 mod disk;
 mod failover;
 mod held;
+mod pooler;
 mod tasks;
