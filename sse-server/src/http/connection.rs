@@ -69,6 +69,8 @@ pub(super) struct Connections {
     operations: Operations,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+            // Who has no more to ask still gets the answer, as with `nc -N`.
+            .half_close(true)
     is_draining: watch::Sender<bool>,
 }
 

@@ -138,3 +138,23 @@ async fn a_connection_that_is_to_close_is_closed_at_the_streams_end() {
     within("the end", connection.socket.read_to_end(&mut rest)).await.expect("no cut");
     assert_eq!(rest, b"");
 }
+
+#[tokio::test]
+async fn who_has_no_more_to_ask_gets_the_answer() {
+    let server = Server::start(&[]).await;
+    server.fill("a", 3).await;
+    for (path, end) in [
+        ("/health/live", "{\"status\":\"ok\"}"),
+        ("/nothing", "\"}"),
+        ("/events/a/?lastEventId=a:0", "id: a:3\ndata: 3\n\n\r\n0\r\n\r\n"),
+    ] {
+        let mut socket = connect(server.address).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("it reads");
+        socket.shutdown().await.expect("open");
+        let mut seen = Vec::new();
+        within("the end", socket.read_to_end(&mut seen)).await.expect("no cut");
+        let seen = String::from_utf8(seen).expect("UTF-8");
+        assert!(seen.starts_with("HTTP/1.1 ") && seen.ends_with(end), "{path}: {seen:?}");
+    }
+}

@@ -157,7 +157,8 @@ impl Direct {
         I: AsyncRead + AsyncWrite + Unpin,
     {
         let (parts, body) = self.response.into_parts();
-        let mut writing = Writing { body, out: head(&parts.headers, is_kept), is_ended: false };
+        let mut writing =
+            Writing { body, out: head(&parts.headers, is_kept), is_begun: false, is_ended: false };
         drop(parts);
         poll_fn(|cx| writing.poll(socket, cx)).await
     }
@@ -185,6 +186,8 @@ struct Writing {
     body: Body,
     /// What has not been written yet. Without memory while there is nothing.
     out: BytesMut,
+    /// Something of the body has been taken.
+    is_begun: bool,
     /// The last chunk is in `out`, or written.
     is_ended: bool,
 }
@@ -195,7 +198,6 @@ impl Writing {
         I: AsyncRead + AsyncWrite + Unpin,
     {
         loop {
-            socket.poll_gone(cx)?;
             let is_more = self.poll_body(socket, cx)?;
             while !self.out.is_empty() {
                 match ready!(Pin::new(&mut socket.io).poll_write(cx, &self.out))? {
@@ -209,7 +211,13 @@ impl Writing {
                 return Poll::Ready(Ok(()));
             }
             if !is_more {
-                return Poll::Pending;
+                ready!(socket.poll_ended(cx))?;
+                // Who has no more to ask gets what is due at first, and then is taken for gone.
+                if !self.is_begun {
+                    return Poll::Pending;
+                }
+                self.out.extend_from_slice(b"0\r\n\r\n");
+                self.is_ended = true;
             }
         }
     }
@@ -229,6 +237,7 @@ impl Writing {
             let frame = frame.map_err(io::Error::other)?;
             // A chunk of no bytes would be the last one.
             if let Some(data) = frame.into_data().ok().filter(|data| !data.is_empty()) {
+                self.is_begun = true;
                 self.out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
                 self.out.extend_from_slice(&data);
                 self.out.extend_from_slice(b"\r\n");
@@ -246,20 +255,20 @@ struct Socket<I> {
 }
 
 impl<I: AsyncRead + Unpin> Socket<I> {
-    /// Fails if the other end has closed the connection; looks no further once there is something to be read.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Whether the other end sends nothing any more, so that it is gone as far as can be known; looks no further
+    /// once there is something to be read.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
-            return Ok(());
+            return Poll::Pending;
         }
         let mut bytes = [0; READ_AT_ONCE];
         let mut bytes = ReadBuf::new(&mut bytes);
-        if Pin::new(&mut self.io).poll_read(cx, &mut bytes)?.is_ready() {
-            if bytes.filled().is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.ahead = Bytes::copy_from_slice(bytes.filled());
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
+        if bytes.filled().is_empty() {
+            return Poll::Ready(Ok(()));
         }
-        Ok(())
+        self.ahead = Bytes::copy_from_slice(bytes.filled());
+        Poll::Pending
     }
 }
 
