@@ -24,15 +24,18 @@ use crate::hub::{Delivery, Subscriber, Tally};
 use crate::metrics::Metrics;
 
 /// The last words of a stream whose credentials have expired, for people.
-const EXPIRED: &[u8] = b":the credentials have expired\n\n";
+const EXPIRED: &str = "the credentials have expired";
 
 /// The last words of a stream of which nobody can say any more whether it is allowed. It may be: so it is no
 /// stream-error, and whoever comes back gets the status 503 until that is known.
-const UNCHECKED: &[u8] = b":it could not be checked for too long who may read this\n\n";
+const UNCHECKED: &str = "it could not be checked for too long who may read this";
 
 /// The last words of a stream that nobody has taken anything of for too long. No stream-error, which would
 /// be final: whoever was slow goes on from where they were.
-const TOO_SLOW: &[u8] = b":nothing could be written for too long (--write-timeout)\n\n";
+const TOO_SLOW: &str = "nothing could be written for too long (--write-timeout)";
+
+/// Those of a stream that ends within an event, which is no event then. Who comes back hears the error.
+const INTERRUPTED: &str = "the stream ends within an event; come back for the whole";
 
 /// What a stream has from the server and from its connection.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ pub(super) struct OpenStream {
     is_behind: bool,
     /// A page of it has gone out. Permission is checked before the next.
     is_to_check: bool,
+    /// What has gone out ends within an event, and this ends the line that it is in.
+    within_event: Option<&'static str>,
     is_ended: bool,
 }
 
@@ -88,6 +93,7 @@ impl OpenStream {
             guard,
             is_behind: true,
             is_to_check: false,
+            within_event: None,
             is_ended: false,
         }
     }
@@ -102,13 +108,14 @@ impl OpenStream {
             if link.close() {
                 self.seat.metrics().slow_consumer();
             }
-            return Poll::Ready(Some(Bytes::from_static(TOO_SLOW)));
+            return Poll::Ready(Some(self.last_words(TOO_SLOW)));
         }
         if let Some(guard) = &mut self.guard {
             if let Poll::Ready(ending) = guard.poll_ending(cx) {
                 return self.end(&ending);
             }
-            if self.is_to_check {
+            // Between two pieces of an event there is nothing to check: nobody takes one back.
+            if self.is_to_check && self.within_event.is_none() {
                 ready!(guard.poll_check(cx));
                 self.is_to_check = false;
                 if let Some(ending) = guard.ending() {
@@ -142,17 +149,26 @@ impl OpenStream {
                 self.seat.metrics().delivered(events, resets, lag);
                 self.is_to_check = self.is_behind;
             }
+            Poll::Ready(Delivery::Lost) => {
+                self.is_ended = true;
+                return Poll::Ready(Some(self.last_words(INTERRUPTED)));
+            }
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
+                let wait = self.seat.app.config.operations.reconnection_time().as_millis();
+                if let Some(line_end) = self.within_event {
+                    return Poll::Ready(Some(format!("{line_end}retry: {wait}\n").into()));
+                }
                 if self.opening != Opening::Sent {
                     out.clear();
                 }
                 // So that it need not be looked for again where the client connects next.
                 self.write_untold_position(&mut out);
-                let wait = self.seat.app.config.operations.reconnection_time().as_millis();
                 out.extend_from_slice(format!("retry: {wait}\n\n").as_bytes());
                 return Poll::Ready(Some(out.freeze()));
             }
+            // Nothing may come between two pieces.
+            Poll::Pending if self.within_event.is_some() => return Poll::Pending,
             Poll::Pending => {
                 // The first page goes out together with the opening, so that it is waited for; but
                 // not longer than for a keep-alive.
@@ -174,6 +190,8 @@ impl OpenStream {
             }
         }
         self.opening = Opening::Sent;
+        let line_end = if out.ends_with(b"\n") { "" } else { "\n" };
+        self.within_event = self.subscriber.is_within_event().then_some(line_end);
         self.keep_alive.as_mut().reset(Instant::now() + self.seat.app.config.keep_alive);
         Poll::Ready(Some(out.freeze()))
     }
@@ -187,16 +205,30 @@ impl OpenStream {
         }
     }
 
+    /// A comment at the end, for people.
+    fn last_words(&self, words: &str) -> Bytes {
+        match self.within_event {
+            // Without a blank line, which would make an event of what is there of it.
+            Some(line_end) => format!("{line_end}:{words}\n"),
+            None => format!(":{words}\n\n"),
+        }
+        .into()
+    }
+
     /// The last bytes of a stream that may not go on.
     fn end(&mut self, ending: &Ending) -> Poll<Option<Bytes>> {
         debug!(?ending, "a stream may not go on");
         self.is_ended = true;
         let error = match ending {
-            Ending::Forbidden(channels) => forbidden(channels),
-            Ending::Unchecked => return Poll::Ready(Some(Bytes::from_static(UNCHECKED))),
             // No error: whoever has a new token by now goes on from where they were, and whoever has not
             // gets the status 401.
-            Ending::Expired => return Poll::Ready(Some(Bytes::from_static(EXPIRED))),
+            Ending::Expired => return Poll::Ready(Some(self.last_words(EXPIRED))),
+            // Nor here: who comes back gets 503 until it is known.
+            Ending::Unchecked => return Poll::Ready(Some(self.last_words(UNCHECKED))),
+            _ if self.within_event.is_some() => {
+                return Poll::Ready(Some(self.last_words(INTERRUPTED)));
+            }
+            Ending::Forbidden(channels) => forbidden(channels),
         };
         self.seat.metrics().stream_error(&error.condition);
         Poll::Ready(Some(error.to_event().to_string().into()))

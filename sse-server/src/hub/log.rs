@@ -12,6 +12,7 @@ use slab::Slab;
 use sse_proto::Rendered;
 
 use super::memory::Memory;
+use super::pieces::ROUND_BYTES;
 
 /// How much of a channel is kept in memory, in events and in bytes. A reader that is further behind
 /// reads from storage.
@@ -71,6 +72,11 @@ impl Shown {
 
     pub(super) fn rendered(&self) -> &Rendered {
         &self.rendered
+    }
+
+    /// Whether it is handed out in pieces.
+    pub(super) fn is_large(&self) -> bool {
+        self.rendered.bytes().len() > ROUND_BYTES
     }
 
     /// Whether this user gets it.

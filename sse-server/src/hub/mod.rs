@@ -19,6 +19,7 @@ mod follow;
 mod health;
 mod log;
 mod memory;
+mod pieces;
 mod publish;
 mod subscriber;
 
@@ -40,6 +41,7 @@ pub use health::Unready;
 use health::{Tasks, Writing};
 use log::Log;
 use memory::Memory;
+use pieces::Remembered;
 use publish::Request;
 pub use publish::{PublishError, Submitted};
 use subscriber::Position;
@@ -49,10 +51,6 @@ pub use subscriber::{Delivery, Subscriber};
 /// How many events a subscriber of one channel reads at a time; with more channels each gets its
 /// share.
 pub const PAGE: usize = 100;
-
-/// How many bytes these events may have, unless a single one has more. However large events are, a reader that
-/// stands still holds no more.
-const PAGE_BYTES: usize = 1 << 20;
 
 /// The channels of one server process. Cloning gives another handle to the same ones.
 #[derive(Clone, Debug)]
@@ -69,6 +67,8 @@ struct Shared {
     logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
     /// What their tails take.
     memory: Arc<Memory>,
+    /// What readers are within.
+    remembered: Remembered,
     /// The channels that others have published to, perhaps.
     suspects: Arc<Suspects>,
     /// Tells other instances, if there is a relay.
@@ -199,6 +199,7 @@ impl Hub {
             reliable: config.reliable.clone(),
             logs: Mutex::default(),
             memory: Arc::new(Memory::new(config.memory)),
+            remembered: Remembered::default(),
             suspects: Arc::default(),
             telling,
             relay: config.relay.clone(),

@@ -14,8 +14,9 @@ use tracing::warn;
 use super::filter::Types;
 use super::follow::Suspects;
 use super::log::{Log, Read, Shown, Signal};
+use super::pieces::{Begun, ROUND_BYTES};
 use super::publish::render_stored;
-use super::{PAGE, PAGE_BYTES, Shared};
+use super::{PAGE, Shared};
 use crate::storage::StoredEvent;
 
 /// How long to wait before storage that has failed is read again.
@@ -45,8 +46,11 @@ pub struct Subscriber {
     user: Arc<str>,
     /// How many events are read from the storage at a time, as large as they have been so far.
     page: usize,
-    /// The round under way: every channel is asked once, then what was found goes out together.
+    /// The round under way: every channel is asked once, and what was found goes out together, or as much as may
+    /// at once.
     round: Round,
+    /// A large event that has gone out in part.
+    begun: Option<Begun>,
     tally: Tally,
 }
 
@@ -77,8 +81,9 @@ pub(super) struct Position {
 struct Round {
     /// The channels that have been asked.
     asked: usize,
-    /// What each of them had, if anything.
+    /// What each of them had, if anything, and how many bytes that is.
     found: Vec<(usize, Found)>,
+    bytes: usize,
     /// The storage read that the next channel waits for.
     reading: Option<Reading>,
 }
@@ -105,6 +110,9 @@ pub enum Delivery {
     /// There were events, and none of them is of a [type](Subscriber::only) that is wanted, and for this
     /// [user](Subscriber::read_as). The positions are behind them now.
     LeftOut,
+    /// An event that has gone out in part is gone, as it has become too old. The stream must end
+    /// [within](Subscriber::is_within_event) it, so that what is there of it is no event.
+    Lost,
     /// The hub was closed; nothing will follow.
     Closed,
 }
@@ -121,6 +129,7 @@ impl Subscriber {
             user: ANONYMOUS.into(),
             page: FIRST_PAGE,
             round: Round::default(),
+            begun: None,
             tally: Tally::default(),
         }
     }
@@ -171,8 +180,15 @@ impl Subscriber {
         self.round.reading.is_some()
     }
 
-    /// Appends what is due to `out`, as the wire's bytes: at most a page of each channel, preceded by
-    /// a stream-reset if events are missing. Pending if nothing is due.
+    /// Whether an event has gone out in part, so that nothing else may be written. A stream that ends there has a
+    /// line end before its last words, and no blank line: what is there of the event is then no event.
+    pub const fn is_within_event(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// Appends what is due to `out`, as the wire's bytes: at most a page, and not more than some 24 KiB, preceded
+    /// by a stream-reset if events are missing. Of an event that is larger it is a
+    /// [piece](Self::is_within_event). Pending if nothing is due.
     ///
     /// If storage fails the subscriber stays where it is and tries again: an outage delays events, it
     /// loses none.
@@ -181,14 +197,21 @@ impl Subscriber {
             if self.shared.is_closed() {
                 return Poll::Ready(Delivery::Closed);
             }
+            if self.begun.is_some() {
+                return self.poll_piece(cx, out);
+            }
             // Lowered before the logs are read: what comes after is a reason for another round.
             let was_raised = self.round.asked > 0 || self.signal.lower(cx);
-            while self.round.asked < self.positions.len() {
+            // What is left of the round comes next time, if that is much.
+            while self.round.asked < self.positions.len() && self.round.bytes < ROUND_BYTES / 2 {
                 let found = ready!(self.poll_ask(cx));
                 self.round.found.extend(found.map(|found| (self.round.asked, found)));
                 self.round.asked += 1;
             }
-            self.round.asked = 0;
+            self.round.bytes = 0;
+            if self.round.asked == self.positions.len() {
+                self.round.asked = 0;
+            }
             if !self.round.found.is_empty() {
                 let len = out.len();
                 self.write_round(out);
@@ -215,15 +238,27 @@ impl Subscriber {
         if self.round.reading.is_none() {
             let limit = match position.log.read_live(position.live_at, position.at, limit) {
                 (Read::Events(events), ahead) if events.is_empty() => limit.min(ahead),
-                (Read::Events(events), _) => return Poll::Ready(Some(Found::Live(events))),
+                (Read::Events(mut events), _) => {
+                    self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
+                    return Poll::Ready(Some(Found::Live(events)));
+                }
                 // It was too slow, and they are nowhere else; but those with an id are.
                 (Read::NotInMemory, _) => return Poll::Ready(Some(position.live_gap())),
             };
             match position.log.read(position.at, limit) {
                 Read::Events(events) if events.is_empty() => return Poll::Ready(None),
-                // A log keeps no more bytes than a page has.
-                Read::Events(events) => return Poll::Ready(Some(Found::Events(events))),
+                Read::Events(mut events) => {
+                    self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
+                    return Poll::Ready(Some(Found::Events(events)));
+                }
                 Read::NotInMemory => {
+                    // Others may be within the same event.
+                    let remembered = &self.shared.remembered;
+                    if let Some(event) = remembered.find(&position.log, generation, position.at + 1)
+                    {
+                        self.round.bytes += event.rendered().bytes().len();
+                        return Poll::Ready(Some(Found::Events(vec![event])));
+                    }
                     let limit = limit.min((self.page / channels).max(1));
                     self.round.reading =
                         Some(read(self.shared.clone(), position.log.clone(), position.at, limit));
@@ -241,12 +276,76 @@ impl Subscriber {
         let name = position.log.name();
         let mut events: Vec<Shown> =
             dense.map(|(event, id)| render_stored(name, id, event)).collect();
-        self.page = if shorten(&mut events, channels) {
-            (self.page / 4).max(1)
-        } else {
-            (self.page * 2).min(PAGE)
-        };
+        let count = events.len();
+        let room = ROUND_BYTES - self.round.bytes;
+        let bytes = shorten(&mut events, room);
+        // As many as went out, or more if more would have.
+        if events.len() < count {
+            self.page = (events.len() * channels).clamp(1, PAGE);
+        } else if bytes <= room / 2 {
+            self.page = (self.page * 2).min(PAGE);
+        }
+        self.round.bytes += bytes;
+        if let [event] = &events[..]
+            && event.is_large()
+        {
+            self.shared.remembered.add(&position.log, generation, position.at + 1, event);
+        }
         Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
+    }
+
+    /// Writes the first piece of a large event.
+    fn begin(&mut self, mut begun: Begun, event: &Shown, out: &mut BytesMut) {
+        begun.write(event.rendered(), out);
+        self.begun = Some(begun);
+    }
+
+    /// Writes the next piece of the event that has gone out in part.
+    fn poll_piece(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<Delivery> {
+        let Some(mut begun) = self.begun.take() else { return Poll::Pending };
+        let event = match &begun.live {
+            Some(event) => Poll::Ready(Some(event.clone())),
+            None => self.poll_begun(begun.index, cx),
+        };
+        let Poll::Ready(Some(event)) = event else {
+            self.begun = Some(begun);
+            return event.map(|_| Delivery::Lost);
+        };
+        if begun.write(event.rendered(), out) {
+            self.tally.events += 1;
+            if begun.live.is_none() {
+                self.positions[begun.index].at += 1;
+            }
+        } else {
+            self.begun = Some(begun);
+        }
+        Poll::Ready(Delivery::Events)
+    }
+
+    /// The event after the position of a channel, if it is still there.
+    fn poll_begun(&mut self, index: usize, cx: &mut Context<'_>) -> Poll<Option<Shown>> {
+        let Position { log, at, generation, .. } = &self.positions[index];
+        let is_same = || log.end().1 == *generation;
+        if self.round.reading.is_none() {
+            let in_tail = match log.read(*at, 1) {
+                Read::Events(events) => events.into_iter().next(),
+                Read::NotInMemory => None,
+            };
+            let remembered = || self.shared.remembered.find(log, *generation, at + 1);
+            if let Some(event) = in_tail.or_else(remembered).filter(|_| is_same()) {
+                return Poll::Ready(Some(event));
+            }
+            self.round.reading = Some(read(self.shared.clone(), log.clone(), *at, 1));
+        }
+        let reading = self.round.reading.as_mut().expect("begun above");
+        let events = ready!(reading.poll_unpin(cx));
+        self.round.reading = None;
+        let event = events.first().filter(|event| event.id == at + 1 && is_same());
+        let event = event.map(|event| render_stored(log.name(), at + 1, event));
+        if let Some(event) = &event {
+            self.shared.remembered.add(log, *generation, at + 1, event);
+        }
+        Poll::Ready(event)
     }
 
     /// Writes what the round has found, resets first: their id must not claim events that come after.
@@ -297,6 +396,11 @@ impl Subscriber {
                     let is_lasting = self.positions[*index].log.is_lasting();
                     let id = if is_lasting { String::new() } else { self.cursor().to_string() };
                     for event in events.drain(..).filter(&is_wanted) {
+                        if event.is_large() {
+                            let id = (!id.is_empty()).then(|| id.clone());
+                            self.begin(Begun::new(*index, Some(event.clone()), id), &event, out);
+                            continue;
+                        }
                         self.tally.events += 1;
                         if id.is_empty() {
                             out.extend_from_slice(event.rendered().bytes());
@@ -311,6 +415,13 @@ impl Subscriber {
                         self.positions[*index].at += 1;
                         self.is_untold = !is_wanted(&event);
                         if self.is_untold {
+                            continue;
+                        }
+                        if event.is_large() {
+                            let id = (self.positions.len() > 1).then(|| self.cursor().to_string());
+                            // It counts when it is whole.
+                            self.positions[*index].at -= 1;
+                            self.begin(Begun::new(*index, None, id), &event, out);
                             continue;
                         }
                         self.tally.events += 1;
@@ -367,19 +478,17 @@ impl Position {
     }
 }
 
-/// Leaves out the last of these events, if together they are more than a channel's share of a page. Says whether
-/// they were.
-fn shorten(events: &mut Vec<Shown>, channels: usize) -> bool {
-    let mut len = 0;
+/// Leaves out the last of these events, if together they have more than so many bytes, and says how many bytes are
+/// left. One is in any case; if it is large, alone.
+fn shorten(events: &mut Vec<Shown>, most: usize) -> usize {
+    let mut bytes = 0;
     let fits = events.iter().take_while(|event| {
-        len += event.rendered().bytes().len();
-        len <= PAGE_BYTES / channels
+        bytes += event.rendered().bytes().len();
+        bytes <= most
     });
-    // One goes out in any case.
     let count = fits.count().max(1);
-    let is_more = count < events.len();
     events.truncate(count);
-    is_more
+    events.iter().map(|event| event.rendered().bytes().len()).sum()
 }
 
 /// Reads a page from storage, however long that takes.

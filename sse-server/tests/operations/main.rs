@@ -10,6 +10,7 @@ mod drain;
 mod hosts;
 mod http2;
 mod kept;
+mod large;
 mod limits;
 mod log;
 mod metrics;
