@@ -1,6 +1,7 @@
 //! One connection: which protocol it speaks, and its requests.
 
 mod direct;
+mod http2;
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -9,13 +10,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::{HeaderValue, Version, header};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -34,18 +38,6 @@ pub(super) use direct::{Direct, LongLived};
 
 /// The most that is read ahead of a connection, which bounds a request's head too.
 const MAX_READ_BUFFER: usize = 128 << 10;
-
-/// The same for HTTP/2, where only the head counts.
-const MAX_HEAD: u32 = 64 << 10;
-
-/// How many requests one HTTP/2 connection can have open. Browsers share one among all tabs.
-const MAX_REQUESTS: u32 = 200;
-
-/// How many bytes of one HTTP/2 response wait to be taken.
-const MAX_SEND_BUFFER: usize = 64 << 10;
-
-/// How often the other end of an HTTP/2 connection has to show that it is there.
-const PING: Duration = Duration::from_secs(20);
 
 /// How long whoever is refused may take to listen.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
@@ -68,9 +60,6 @@ pub(super) struct Connections {
     router: TowerToHyperService<Router>,
     operations: Operations,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
-            // Who has no more to ask still gets the answer, as with `nc -N`.
-            .half_close(true)
     is_draining: watch::Sender<bool>,
 }
 
@@ -80,17 +69,11 @@ impl Connections {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(operations.head_timeout)
+            // Who has no more to ask still gets the answer, as with `nc -N`.
+            .half_close(true)
             .max_buf_size(MAX_READ_BUFFER);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .max_header_list_size(MAX_HEAD)
-            .max_concurrent_streams(MAX_REQUESTS)
-            .max_send_buf_size(MAX_SEND_BUFFER)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PING);
         let router = TowerToHyperService::new(router);
-        Self { router, operations, http1, http2, is_draining: watch::Sender::new(false) }
+        Self { router, operations, http1, is_draining: watch::Sender::new(false) }
     }
 
     /// From now on, connections that have not asked for anything are closed.
@@ -172,18 +155,12 @@ impl Connections {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        if !is_http2 {
-            return self.speak_http1(socket, requests, watcher).await;
+        if is_http2 {
+            // Apart, because it is large, and connections of HTTP/1.1 are many.
+            Box::pin(self.speak_http2(socket, requests, watcher)).await
+        } else {
+            self.speak_http1(socket, requests, watcher).await
         }
-        let link = requests.link.clone();
-        let socket = TokioIo::new(socket);
-        let connection = watcher.watch(self.http2.serve_connection(socket, requests));
-        let mut connection = Box::pin(connection);
-        // HTTP/1 sees to this itself.
-        if let Ok(ended) = timeout(self.operations.head_timeout, &mut connection).await {
-            return Ok(ended?);
-        }
-        if link.was_asked() { Ok(connection.await?) } else { Err("no request in time".into()) }
     }
 }
 
@@ -201,24 +178,46 @@ impl Service<hyper::Request<Incoming>> for Requests {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let answerable = direct::Request::of(&request);
+        let response = self.respond(request, &self.link);
+        let link = self.link.clone();
+        Box::pin(async move {
+            let response = response.await;
+            Ok(match answerable {
+                Some(answerable) => answerable.answer(response, &link).await,
+                None => response,
+            })
+        })
+    }
+}
+
+impl Requests {
+    /// Has the router answer a request, if there is room for its connection. `link` is what the response is told
+    /// by.
+    fn respond<B>(
+        &self,
+        mut request: hyper::Request<B>,
+        link: &Arc<Link>,
+    ) -> impl Future<Output = Response> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         self.link.ask();
-        if let Some(limit) = self.limit {
+        let response = if let Some(limit) = self.limit {
             let mut answer = Refusal::from(limit).into_response();
             if request.version() < Version::HTTP_2 {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(header::CONNECTION, close);
             }
-            return Box::pin(ready(Ok(answer)));
-        }
-        let client = self.common.operations.client(self.peer.ip(), request.headers());
-        let extensions = request.extensions_mut();
-        extensions.insert(Peer(self.peer));
-        extensions.insert(Caller { client, link: self.link.clone() });
-        let answerable = direct::Request::of(&request);
-        let response = self.common.router.call(request);
-        let Some(answerable) = answerable else { return Box::pin(response) };
-        let link = self.link.clone();
-        Box::pin(async move { Ok(answerable.answer(response.await?, &link).await) })
+            Either::Left(ready(Ok(answer)))
+        } else {
+            let client = self.common.operations.client(self.peer.ip(), request.headers());
+            let extensions = request.extensions_mut();
+            extensions.insert(Peer(self.peer));
+            extensions.insert(Caller { client, link: link.clone() });
+            Either::Right(self.common.router.call(request))
+        };
+        response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))
     }
 }

@@ -16,17 +16,18 @@ use tracing::debug;
 use super::connection::Direct;
 
 /// How long a peer that has been too slow may take to hear so.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// How every HTTP/2 connection begins, and no HTTP/1 request.
 const PREFACE: [u8; 3] = *b"PRI";
 
-/// What a connection and its streams tell each other.
+/// What a connection and its streams tell each other; on HTTP/2, each stream apart.
 #[derive(Debug, Default)]
 pub(super) struct Link {
+    /// That of the whole connection, if this is a stream's.
+    connection: Option<Arc<Link>>,
     is_slow: AtomicBool,
     was_closed: AtomicBool,
-    was_asked: AtomicBool,
     /// Something has been written since all was flushed.
     is_unflushed: AtomicBool,
     /// The response for which hyper is to give the connection away.
@@ -34,24 +35,34 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// The link of one stream among those of a connection.
+    pub(super) fn of_stream(connection: Arc<Self>) -> Self {
+        Self { connection: Some(connection), ..Self::default() }
+    }
+
     /// Whether nothing could be written for too long, so that streams are to end.
     pub(super) fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
+            || self.connection.as_ref().is_some_and(|connection| connection.is_slow())
     }
 
-    /// Whether this is the first time that it is closed for being slow.
+    /// Nothing could be written for too long.
+    pub(super) fn set_slow(&self) {
+        self.is_slow.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is the first time that it is closed for being slow. A connection counts once, however many
+    /// streams it has.
     pub(super) fn close(&self) -> bool {
-        !self.was_closed.swap(true, Ordering::Relaxed)
+        match &self.connection {
+            Some(connection) if connection.is_slow() => connection.close(),
+            _ => !self.was_closed.swap(true, Ordering::Relaxed),
+        }
     }
 
     /// A request has come.
     pub(super) fn ask(&self) {
-        self.was_asked.store(true, Ordering::Relaxed);
         self.is_slow.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn was_asked(&self) -> bool {
-        self.was_asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_flushed(&self, is_flushed: bool) {
@@ -144,7 +155,7 @@ impl Watched {
         }
         debug!(?bound, "a client takes nothing of what is written to it; the connection is to end");
         self.is_grace = true;
-        self.link.is_slow.store(true, Ordering::Relaxed);
+        self.link.set_slow();
         stall.as_mut().reset(Instant::now() + GRACE);
         // The streams are asked once more, as long as there is room for what they have to say.
         cx.waker().wake_by_ref();

@@ -17,3 +17,4 @@ mod metrics;
 mod reload;
 mod slow;
 mod storm;
+mod windows;

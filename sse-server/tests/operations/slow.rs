@@ -88,7 +88,7 @@ async fn whoever_wakes_up_in_time_hears_why_and_gets_no_final_error() {
 
 /// A line of `/proc/PID/status`, in kilobytes.
 #[cfg(target_os = "linux")]
-fn memory(server: &Server, line: &str) -> u64 {
+pub(crate) fn memory(server: &Server, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()));
     let status = status.expect("readable");
     let size = status.lines().find_map(|status| status.strip_prefix(line)).expect("a line");
