@@ -110,14 +110,38 @@ async fn publish_ndjson_hands_on_lines_and_answers_as_they_come() {
         let line = format!("{{\"channel\":\"a\",\"data\":{n}}}\n");
         stdin.write_all(line.as_bytes()).await.expect("it reads");
         let answer = within("an answer", answers.next_line()).await.expect("readable");
-        assert_eq!(answer, Some(format!("{{\"line\":{n},\"id\":\"a:{n}\"}}")));
+        let expected = format!("{{\"line\":{n},\"published\":{n},\"ids\":{{\"a\":\"a:{n}\"}}}}");
+        assert_eq!(answer, Some(expected));
     }
     drop(stdin);
     assert!(within("it to end", child.wait()).await.expect("it ends").success());
     let (code, out, error) =
         publish(&server, &["--ndjson"], "x\n{\"channel\":\"a\",\"data\":3}").await;
-    assert_eq!((code, out.lines().count()), (1, 2), "{out} {error}");
+    assert_eq!(code, 1, "{out} {error}");
+    assert!(
+        out.contains("\"line\":1,\"error\":\"bad-request\"") && out.contains("\"a:3\""),
+        "{out}"
+    );
     assert!(error.contains("1 lines were not published"), "{error}");
+    // An answer that ends before all is told is no success.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let flags = ["publish", "--ndjson", "--url", &url, "--token", TOKEN];
+    let broken = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.expect("it connects");
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"0\r\n\r\n") {
+            socket.read_buf(&mut seen).await.expect("no cut");
+        }
+        let head =
+            "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n";
+        let answer = format!("{head}{{\"line\":1,\"published\":1,\"ids\":{{\"a\":\"a:1\"}}}}\n");
+        socket.write_all(answer.as_bytes()).await.expect("it reads");
+    });
+    let (code, _, error) = run(self::command(&flags), "{\"channel\":\"a\",\"data\":1}\n").await;
+    broken.await.expect("no panic");
+    assert!(code == 3 && error.contains("decided up to line 1"), "{code} {error}");
+    let url = server.url("");
     // Standard input that goes on must not keep it from ending.
     let refused = ["publish", "--ndjson", "--url", &url, "--token", "wrong"];
     let mut child = self::command(&refused).stdin(Stdio::piped()).spawn().expect("started");

@@ -18,7 +18,8 @@ use super::{EXIT_CODES, Failure, say};
 ///
 /// `sse-server publish news hello` publishes the text `hello`, `sse-server publish news -` what comes on
 /// standard input. With --ndjson each line of standard input is an event such as
-/// `{"channel": "news", "data": 1}`, which is published when it comes; printed is the answer to each.
+/// `{"channel": "news", "data": 1}`, which is published when it comes; printed are the answers, which tell how
+/// far the lines are and which of them were refused. If they break off, send the lines again with the same --key.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Publish {
@@ -161,20 +162,36 @@ async fn lines(request: RequestBuilder) -> Result<(), Failure> {
         .body(reqwest::Body::wrap_stream(chunks));
     let mut response = checked(request.send().await).await?;
     let mut refused = 0;
+    let mut decided = 0;
+    let mut is_done = false;
     let mut rest = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+    let broken_off = |decided: u64, why: &str| {
+        Failure::Unavailable(format!(
+            "the answer broke off, decided up to line {decided}; with a --key, all lines can be sent again{why}"
+        ))
+    };
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| broken_off(decided, &format!(": {}", with_causes(&error))))?
+    {
         rest.extend_from_slice(&chunk);
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line);
-            let is_refused = serde_json::from_str(&line)
-                .is_ok_and(|answer: Value| answer.get("error").is_some());
-            refused += usize::from(is_refused);
+            let answer: Value = serde_json::from_str(&line).unwrap_or_default();
+            if answer.get("error").is_some() {
+                refused += 1;
+            } else {
+                decided = answer["line"].as_u64().unwrap_or(decided);
+            }
+            is_done |= answer["done"] == true;
             say(Visible::text(line.trim_end()))?;
         }
     }
     match refused {
-        0 => Ok(()),
+        0 if is_done => Ok(()),
+        0 => Err(broken_off(decided, "")),
         _ => Err(Failure::Refused(format!("{refused} lines were not published; see above"))),
     }
 }
@@ -207,11 +224,16 @@ async fn checked(answer: reqwest::Result<Response>) -> Result<Response, Failure>
 }
 
 fn unreachable(error: &reqwest::Error) -> Failure {
+    let message = with_causes(error);
+    if error.is_builder() { Failure::Refused(message) } else { Failure::Unavailable(message) }
+}
+
+fn with_causes(error: &reqwest::Error) -> String {
     let mut message = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         message = format!("{message}: {error}");
         cause = error.source();
     }
-    if error.is_builder() { Failure::Refused(message) } else { Failure::Unavailable(message) }
+    message
 }

@@ -5,6 +5,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 
+/// How long a message may be that is kept until somebody reads it, in bytes.
+const MAX_SHORT: usize = 500;
+
 /// An answer that is not what was asked for: `{"error": "not-found", "message": "…"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -23,6 +26,18 @@ pub(super) struct Word(pub(super) &'static str);
 pub(super) struct Body {
     error: &'static str,
     message: String,
+}
+
+impl Body {
+    /// The same, and no longer than a few hundred bytes, however long what it quotes is.
+    pub(super) fn shortened(mut self) -> Self {
+        if self.message.len() > MAX_SHORT {
+            let end = (0..=MAX_SHORT).rev().find(|&at| self.message.is_char_boundary(at));
+            self.message.truncate(end.unwrap_or_default());
+            self.message.push('…');
+        }
+        self
+    }
 }
 
 impl Refusal {

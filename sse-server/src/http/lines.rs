@@ -1,22 +1,24 @@
-//! Publishing one event a line (NDJSON): lines are published as they arrive, and answered as they are
-//! stored, for as long as the publisher likes.
+//! Publishing one event a line (NDJSON): lines are published as they arrive, for as long as the publisher likes,
+//! and it is told how far they are stored.
 //!
-//! A line is taken in only when there is room for its answer. So whoever sends faster than the storage
-//! stores, or does not read the answers, is not read from; and nothing grows.
+//! Whoever sends faster than the storage stores is not read from. Whoever does not read the answers is: most
+//! clients read nothing before they have sent all.
+
+mod answers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::{FutureExt, StreamExt, stream};
-use serde::Serialize;
-use sse_proto::event_id;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
+
+use answers::{Answers, End, Known, MAX_REFUSED};
 
 use super::App;
 use super::error::Refusal;
@@ -24,16 +26,14 @@ use super::events::X_ACCEL_BUFFERING;
 use super::publish::{check, essence, forbidden, not_json, refusal, without_mark};
 use crate::access::PublishToken;
 use crate::hub::{PublishError, Submitted};
+use crate::metrics::Metrics;
 use crate::storage::RequestKey;
 
-/// How many lines may be on their way to the storage, or to the publisher as answers.
+/// How many lines may be on their way to the storage, and after how many it is told how far they are.
 const WINDOW: usize = 1024;
 
 /// How long nothing may come. Short enough that publishers who have vanished are noticed.
 const IDLE: Duration = Duration::from_mins(5);
-
-/// How much one write has at most, answers of one line aside.
-const CHUNK: usize = 16 << 10;
 
 /// What a line may have beside the data of an event that is as large as allowed.
 const BESIDE_DATA: usize = 256 << 10;
@@ -46,22 +46,64 @@ pub(super) fn are_in(headers: &HeaderMap) -> bool {
     [CONTENT_TYPE, "application/jsonl"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// Publishes the lines of this body. With a key each line has one of its own, of that and its number.
+/// Publishes the lines of this body, of which the first has this number. With a key each line has one of its own,
+/// of that and its number.
 pub(super) fn publish(
     app: Arc<App>,
     token: Arc<PublishToken>,
     key: Option<String>,
+    first: u64,
     body: Body,
 ) -> Response {
-    let (sender, answers) = mpsc::channel(WINDOW);
-    let reading = Reading { app, token, key, answers: sender, line: 0, is_due: false };
-    tokio::spawn(reading.run(body));
-    let answers = stream::unfold(Answers { answers, next: None }, async |mut answers| {
+    let (listened, listening) = oneshot::channel();
+    let known = Arc::new(Known::default());
+    let answers = Answers::new(known.clone(), listening);
+    tokio::spawn(run(Reading::new(app, token, key, first, known), listened, body));
+    let answers = stream::unfold(answers, async |mut answers| {
         let chunk = answers.chunk().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), answers))
     });
     let headers = [(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-cache")];
     (headers, [(X_ACCEL_BUFFERING, "no")], Body::from_stream(answers)).into_response()
+}
+
+/// Reads lines and adds up what becomes of them, until the end of both.
+async fn run(
+    (mut reading, decided): (Reading, mpsc::Receiver<Answer>),
+    mut listened: oneshot::Sender<()>,
+    body: Body,
+) {
+    let (app, known) = (reading.app.clone(), reading.known.clone());
+    let metrics = app.config.operations.metrics().clone();
+    let reading = async move {
+        let mut closed = std::pin::pin!(app.hub.closed());
+        let ended = tokio::select! {
+            ended = reading.read(body) => ended,
+            () = &mut closed => Ended::Because(refusal(PublishError::Closed)),
+            () = listened.closed() => Ended::Early,
+        };
+        debug!(lines = reading.line, "published line by line");
+        match ended {
+            Ended::Whole => End::Whole,
+            Ended::Early => End::Early,
+            // About the line that is the first without an answer.
+            Ended::Because(last) => {
+                reading.line += u64::from(!reading.is_due);
+                reading.refuse(last).await;
+                End::Early
+            }
+        }
+    };
+    let (end, ()) = tokio::join!(reading, collect(decided, &known, &metrics));
+    known.end(end);
+}
+
+/// Why no more lines are read.
+enum Ended {
+    Whole,
+    /// There is nobody to tell.
+    Early,
+    Because(Refusal),
 }
 
 /// What becomes of a line.
@@ -80,33 +122,36 @@ struct Reading {
     app: Arc<App>,
     token: Arc<PublishToken>,
     key: Option<String>,
-    answers: mpsc::Sender<Answer>,
-    /// How many lines have been read.
+    known: Arc<Known>,
+    decided: mpsc::Sender<Answer>,
+    first: u64,
+    /// The number of the last line that was read.
     line: u64,
-    /// The last of them has no answer yet.
+    /// It has not been handed on yet.
     is_due: bool,
+    /// Too much was refused: what comes is read and left.
+    is_given_up: bool,
 }
 
 impl Reading {
-    async fn run(mut self, body: Body) {
-        let hub = self.app.hub.clone();
-        let mut closed = std::pin::pin!(hub.closed());
-        let answers = self.answers.clone();
-        let last = tokio::select! {
-            last = self.read(body) => last,
-            () = &mut closed => Some(refusal(PublishError::Closed)),
-            () = answers.closed() => None,
-        };
-        // About the line that is the first without an answer.
-        if let Some(last) = last {
-            self.line += u64::from(!self.is_due);
-            self.refuse(last).await;
-        }
-        debug!(lines = self.line, "published line by line");
+    fn new(
+        app: Arc<App>,
+        token: Arc<PublishToken>,
+        key: Option<String>,
+        first: u64,
+        known: Arc<Known>,
+    ) -> (Self, mpsc::Receiver<Answer>) {
+        let (sender, decided) = mpsc::channel(WINDOW);
+        let line = first - 1;
+        let (is_due, is_given_up) = (false, false);
+        (
+            Self { app, token, key, known, decided: sender, first, line, is_due, is_given_up },
+            decided,
+        )
     }
 
-    /// Reads to the end, or until it must end for this reason.
-    async fn read(&mut self, body: Body) -> Option<Refusal> {
+    /// Reads to the end.
+    async fn read(&mut self, body: Body) -> Ended {
         let longest = self.app.config.max_event_len.saturating_mul(6).saturating_add(BESIDE_DATA);
         let mut body = body.into_data_stream();
         let mut buffer = BytesMut::new();
@@ -117,7 +162,8 @@ impl Reading {
             let Ok(chunk) = timeout(IDLE, body.next()).await else {
                 let text =
                     format!("nothing came for {} s; send what is left again", IDLE.as_secs());
-                return Some(Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", text));
+                let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "timeout", text);
+                return Ended::Because(refusal);
             };
             match chunk {
                 Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
@@ -125,12 +171,12 @@ impl Reading {
                     if !is_too_long {
                         self.publish(&buffer).await;
                     }
-                    return None;
+                    return Ended::Whole;
                 }
                 // The last line is not whole; whoever sent it is gone, or has lost count.
                 Some(Err(error)) => {
                     debug!(%error, "a body of lines has broken off");
-                    return None;
+                    return Ended::Early;
                 }
             }
             while let Some(end) = buffer[looked_at..].iter().position(|&byte| byte == b'\n') {
@@ -156,12 +202,21 @@ impl Reading {
 
     /// Publishes the next line. Empty ones count, and are not answered.
     async fn publish(&mut self, line: &[u8]) {
-        let line = if self.line == 0 { without_mark(line) } else { line };
-        let line = line.trim_ascii();
         self.next_line();
-        if line.is_empty() {
+        let line = if self.line == self.first { without_mark(line) } else { line };
+        let line = line.trim_ascii();
+        if line.is_empty() || self.is_given_up {
             self.is_due = false;
             return;
+        }
+        if self.known.is_full() {
+            self.is_given_up = true;
+            let text = format!(
+                "{MAX_REFUSED} lines were refused since somebody read an answer; nothing of this line and those \
+                 after it is published"
+            );
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            return self.refuse(Refusal::new(status, "too-many-refused", text)).await;
         }
         match self.submit(line).await {
             Ok(is) => self.answer(is).await,
@@ -193,124 +248,112 @@ impl Reading {
         self.answer(Is::Refused(refusal)).await;
     }
 
-    /// Waits until there is room. If nobody waits for answers any more, that is seen elsewhere.
+    /// Waits until there is room.
     async fn answer(&mut self, is: Is) {
-        self.answers.send(Answer { line: self.line, is }).await.ok();
+        // Whoever adds up does so for longer than this reads.
+        self.decided.send(Answer { line: self.line, is }).await.ok();
         self.is_due = false;
     }
 }
 
-/// The way out.
-struct Answers {
-    answers: mpsc::Receiver<Answer>,
-    /// It was there, but not yet known.
-    next: Option<Answer>,
-}
-
-impl Answers {
-    /// The answers that are known, at least one, in the order of the lines. `None`: that was all.
-    async fn chunk(&mut self) -> Option<Bytes> {
-        let mut out = Vec::new();
-        while out.len() < CHUNK {
-            let answer = match self.next.take() {
-                Some(answer) => Some(answer),
-                None if out.is_empty() => self.answers.recv().await,
-                None => self.answers.try_recv().ok(),
-            };
-            let Some(Answer { line, mut is }) = answer else { break };
-            let known = match &mut is {
-                Is::Refused(_) => None,
-                Is::Submitted { submitted, .. } if out.is_empty() => Some(submitted.await),
-                Is::Submitted { submitted, .. } => {
-                    let known = submitted.now_or_never();
-                    if known.is_none() {
-                        self.next = Some(Answer { line, is });
-                        break;
-                    }
-                    known
-                }
-            };
-            let result = match (is, known) {
-                (Is::Refused(refusal), _) => Err(refusal),
-                (Is::Submitted { channel, .. }, Some(Ok(ids))) => {
-                    Ok(ids.first().filter(|id| **id > 0).map(|&id| event_id(&channel, id)))
-                }
-                (_, known) => Err(refusal(known.and_then(Result::err).expect("known above"))),
-            };
-            write(&mut out, line, result);
+/// Adds up what becomes of the lines, in their order. It is told when nothing more is known for the moment.
+async fn collect(mut decided: mpsc::Receiver<Answer>, known: &Known, metrics: &Metrics) {
+    let mut since_told = 0;
+    loop {
+        let answer = if let Ok(answer) = decided.try_recv() {
+            Some(answer)
+        } else {
+            known.tell();
+            decided.recv().await
+        };
+        let Some(Answer { line, is }) = answer else { break };
+        let (channel, mut submitted) = match is {
+            Is::Refused(refusal) => {
+                known.refused(line, refusal);
+                continue;
+            }
+            Is::Submitted { channel, submitted } => (channel, submitted),
+        };
+        let result = if let Some(result) = (&mut submitted).now_or_never() {
+            result
+        } else {
+            known.tell();
+            submitted.await
+        };
+        match result {
+            Ok(ids) => {
+                metrics.published(ids.len());
+                known.published(line, channel, ids.first().copied().unwrap_or_default());
+            }
+            Err(error) => known.refused(line, refusal(error)),
         }
-        (!out.is_empty()).then(|| out.into())
+        since_told += 1;
+        if since_told == WINDOW {
+            since_told = 0;
+            known.tell();
+        }
     }
-}
-
-/// `{"line":1,"id":"a:1"}` or `{"line":1,"error":"bad-request","message":"…"}`
-fn write(out: &mut Vec<u8>, line: u64, result: Result<Option<String>, Refusal>) {
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Line {
-        Published {
-            line: u64,
-            id: Option<String>,
-        },
-        Refused {
-            line: u64,
-            #[serde(flatten)]
-            why: super::error::Body,
-        },
-    }
-    let line = match result {
-        Ok(id) => Line::Published { line, id },
-        Err(refusal) => Line::Refused { line, why: refusal.into_body() },
-    };
-    serde_json::to_writer(&mut *out, &line).expect("texts and numbers are JSON");
-    out.push(b'\n');
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use serde_json::Value;
 
     use super::super::HttpConfig;
     use super::*;
     use crate::hub::Hub;
     use crate::storage::MemoryStorage;
 
-    #[tokio::test]
-    async fn no_more_lines_are_taken_than_there_is_room_for_answers() {
+    /// What becomes of these lines if nobody reads an answer before all are read.
+    async fn answers(lines: impl Iterator<Item = String> + Send + 'static) -> Vec<Value> {
         let hub = Hub::new(Arc::new(MemoryStorage::new()));
         let app = Arc::new(App { hub, config: HttpConfig::new("token") });
-        let read = Arc::new(AtomicUsize::new(0));
-        let lines = stream::iter(0..10 * WINDOW).map({
-            let read = read.clone();
-            move |_| {
-                read.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, std::convert::Infallible>("{\"channel\":\"a\",\"data\":1}\n")
-            }
-        });
-        let (sender, answers) = mpsc::channel(WINDOW);
+        let known = Arc::new(Known::default());
         let token = Arc::new(PublishToken::for_all("token"));
-        let reading = Reading { app, token, key: None, answers: sender, line: 0, is_due: false };
-        let mut reading = std::pin::pin!(reading.run(Body::from_stream(lines)));
-        // Until it does not get on; it may pause for others in between.
-        let mut before = usize::MAX;
-        while read.load(Ordering::Relaxed) != before {
-            before = read.load(Ordering::Relaxed);
-            for _ in 0..100 {
-                assert!(reading.as_mut().now_or_never().is_none(), "all were taken");
-                tokio::task::yield_now().await;
-            }
+        let (listened, listening) = oneshot::channel();
+        let reading = Reading::new(app, token, None, 1, known.clone());
+        let lines = stream::iter(lines).map(Ok::<_, std::convert::Infallible>);
+        run(reading, listened, Body::from_stream(lines)).await;
+        let mut answers = Answers::new(known, listening);
+        let mut out = Vec::new();
+        while let Some(chunk) = answers.chunk().await {
+            out.extend_from_slice(&chunk);
         }
-        assert_eq!(read.load(Ordering::Relaxed), WINDOW + 1);
-        // Each that is taken away makes room for one.
-        let mut answers = Answers { answers, next: None };
-        let count = async {
-            let mut lines = 0;
-            while let Some(chunk) = answers.chunk().await {
-                lines += str::from_utf8(&chunk).expect("JSON").lines().count();
-            }
-            lines
-        };
-        let ((), lines) = tokio::join!(reading, count);
-        assert_eq!((lines, read.load(Ordering::Relaxed)), (10 * WINDOW, 10 * WINDOW));
+        let lines = str::from_utf8(&out).expect("JSON").lines();
+        lines.map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_hold_up_no_line_and_do_not_grow() {
+        let line = |n| format!("{{\"channel\":\"{}\",\"data\":1}}\n", ["a", "b"][n % 2]);
+        let all = answers((0..10 * WINDOW).map(line)).await;
+        let half = 5 * WINDOW;
+        let ids = serde_json::json!({"a": format!("a:{half}"), "b": format!("b:{half}")});
+        let lines = 10 * WINDOW;
+        let one = serde_json::json!({"line": lines, "published": lines, "ids": ids, "done": true});
+        assert_eq!(all, [one]);
+        // Each its own channel: as many as there is room for.
+        let all =
+            answers((0..WINDOW).map(|n| format!("{{\"channel\":\"c{n}\",\"data\":1}}\n"))).await;
+        assert_eq!((all.len(), &all[0]["more-ids"]), (1, &Value::Bool(true)));
+        assert_eq!(all[0]["ids"].as_object().map(serde_json::Map::len), Some(256));
+    }
+
+    #[tokio::test]
+    async fn when_too_much_is_refused_it_is_said_from_where_on_nothing_is_published() {
+        let good = "{\"channel\":\"a\",\"data\":1}\n".to_owned();
+        let nonsense = "x".repeat(10_000) + "\n";
+        let lines = (0..50 * WINDOW).map(move |n| [&good, &nonsense][n % 2].clone());
+        let all = answers(lines).await;
+        let (last, refused) = all.split_last().expect("answers");
+        let given_up = refused.last().expect("an answer");
+        assert_eq!(given_up["error"], "too-many-refused");
+        let from = given_up["line"].as_u64().expect("a number");
+        assert!(refused.len() <= MAX_REFUSED + WINDOW + 1);
+        // Of the lines before, every second one was published, and the others are all named.
+        assert_eq!(refused.len() as u64, (from - 1) / 2 + 1);
+        assert_eq!(last["published"].as_u64(), Some(from / 2));
+        let bytes: usize = refused.iter().map(|answer| answer.to_string().len()).sum();
+        assert!(bytes < 2 << 20, "the messages are short");
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn metrics(
         && !FORWARDING.iter().any(|name| headers.contains_key(*name));
     if is_local {
         match hosts::allow(&state.config.operations, peer, &uri, &headers) {
-            Ok(()) => return Ok(all(state).await),
+            Ok(()) => return Ok(all(state)),
             Err(refusal) if !headers.contains_key(header::AUTHORIZATION) => return Err(refusal),
             Err(_) => {}
         }
@@ -51,7 +51,7 @@ pub(super) async fn metrics(
         let text = "only a token for all channels is good for this";
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", text));
     }
-    Ok(all(state).await)
+    Ok(all(state))
 }
 
 /// For whoever can reach the address.
@@ -62,10 +62,10 @@ async fn open(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     hosts::allow(&state.config.operations, peer.map(|Extension(Peer(peer))| peer), &uri, &headers)?;
-    Ok(all(state).await)
+    Ok(all(state))
 }
 
-async fn all(State(app): State<Arc<App>>) -> Response {
+fn all(State(app): State<Arc<App>>) -> Response {
     let operations = &app.config.operations;
     let (connections, streams) = operations.open();
     let text = operations.metrics().encode(connections, streams, app.hub.channels());

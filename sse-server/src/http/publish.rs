@@ -33,6 +33,9 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest such name, in bytes.
 const MAX_KEY: usize = 255;
 
+/// The largest number of a line: what every program can read from JSON.
+const MAX_LINE: u64 = 1 << 53;
+
 /// How many users one event may leave out, and how long their names are, in characters.
 const MAX_SKIPPED: usize = 100;
 const MAX_USER: usize = 255;
@@ -82,8 +85,8 @@ pub(super) async fn publish(
     let key = key(request.headers())?;
     if lines::are_in(request.headers()) {
         not_encoded(request.headers())?;
-        let token = token.clone();
-        return Ok(lines::publish(app, token, key, request.into_body()));
+        let (token, first) = (token.clone(), first_line(request.uri().query())?);
+        return Ok(lines::publish(app, token, key, first, request.into_body()));
     }
     let body = body(request).await?;
     let (events, is_batch) = read(&body, app.config.max_event_len)?;
@@ -219,6 +222,15 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
         return Err(Refusal::bad_request(text));
     }
     Ok(Some(name.to_owned()))
+}
+
+/// `line` of the query: the number of the first line, for who sends the rest of what has broken off.
+fn first_line(query: Option<&str>) -> Result<u64, Refusal> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let Some((_, value)) = pairs.find(|(name, _)| name == "line") else { return Ok(1) };
+    value.parse().ok().filter(|line| (1..=MAX_LINE).contains(line)).ok_or_else(|| {
+        Refusal::bad_request("`line` in the query must be the number of the body's first line")
+    })
 }
 
 /// The media type, without parameters.
