@@ -179,6 +179,12 @@ impl Settings {
         } else {
             out.row("trusted-proxies", format_args!("X-Forwarded-For of {}", listed(proxies)));
         }
+        let hosts = &config.operations.hosts;
+        if hosts.is_empty() {
+            out.row("hosts", "from this machine its own names, while everyone may read");
+        } else {
+            out.row("hosts", format_args!("{}, while everyone may read", listed(hosts)));
+        }
         let form = match config.log_format {
             LogFormat::Text => "text",
             LogFormat::Json => "JSON",

@@ -8,6 +8,7 @@ use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
@@ -43,9 +44,8 @@ pub(super) async fn answer(
     };
     let parameters: Vec<(&str, &str)> = parameters.iter().collect();
     let query = uri.query().unwrap_or_default();
-    // Otherwise two names could become one, with U+FFFD for what is no character.
-    if percent_encoding::percent_decode_str(query).decode_utf8().is_err() {
-        let text = "the query is not UTF-8; percent-encode the bytes of its names in UTF-8";
+    if !are_texts(query) {
+        let text = "a name in the query is not UTF-8; percent-encode its bytes in UTF-8";
         return (stream_headers(), Refusal::bad_request(text)).into_response();
     }
     let most = app.config.limits.most_channels();
@@ -271,6 +271,16 @@ fn types(endpoint: &Endpoint, query: &str) -> Result<Option<Types>, String> {
 fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
     let pairs = form_urlencoded::parse(query.as_bytes());
     pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// Whether the names in a query are UTF-8. Otherwise two could become one, with U+FFFD for what is no character.
+fn are_texts(query: &str) -> bool {
+    query.split('&').all(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = percent_decode_str(key).decode_utf8_lossy();
+        percent_decode_str(value).decode_utf8().is_ok()
+            || !matches!(&*key, "channel" | "messages_types")
+    })
 }
 
 /// A stream, compressed if client and server want that.
