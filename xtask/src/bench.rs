@@ -3,6 +3,7 @@
 //! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
 //! of the bench; what has to be there for it is set up here.
 
+mod connect;
 mod idle;
 
 use std::process::{Command, ExitCode};
@@ -17,7 +18,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 6] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -54,6 +55,14 @@ const BENCHES: [Bench; 5] = [
                 axum's Sse: half a minute, once both are built. STREAMS is 10000 unless it is said.\n    \
                 Needs Linux, and as many open files.",
         run: idle::run,
+    },
+    Bench {
+        name: "connect",
+        args: "[COUNT]",
+        about: "How long many take that come at once, and a storm of readers that come back with 100\n    \
+                events to catch up, beside axum's Sse and nginx with nchan: a minute, once both are\n    \
+                built. COUNT is 10000 unless it is said. Needs Linux, and as many open files.",
+        run: connect::run,
     },
 ];
 

@@ -13,6 +13,7 @@ use crate::{Outcome, usage};
 mod servers;
 
 use servers::{Probing, SERVERS, Server};
+pub(crate) use servers::{nchan_command, nchan_is_there};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options {

@@ -62,7 +62,7 @@ fn axum(port: u16) -> Command {
     command
 }
 
-fn program(name: &str) -> PathBuf {
+pub(super) fn program(name: &str) -> PathBuf {
     let program = target().join("release").join(name);
     std::path::absolute(&program).unwrap_or(program)
 }
@@ -77,15 +77,8 @@ pub(super) fn run(args: &[&str]) -> Outcome {
         [_, stray, ..] => return Ok(usage(&format!("bench idle knows no {stray:?}"))),
     };
     enough_descriptors(FIRST + streams + OTHER_DESCRIPTORS)?;
-    for build in [
-        ["-p", "ssekit-server", "--bin", "sse-server"],
-        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
-    ] {
-        let status = cargo(&[&["build", "--release"][..], &build].concat()).status();
-        let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
-        if !status.success() {
-            return Ok(ExitCode::from(exit_code(status)));
-        }
+    if let Some(failed) = build()? {
+        return Ok(failed);
     }
     let daemons = Daemons::new("sse-bench").map_err(|error| error.to_string())?;
     say(&format!("\n{:24}{:>10} bytes a stream, of {streams}", "", ""));
@@ -105,9 +98,24 @@ pub(super) fn run(args: &[&str]) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds this server and axum's. Some: that has failed.
+pub(super) fn build() -> Result<Option<ExitCode>, String> {
+    for build in [
+        ["-p", "ssekit-server", "--bin", "sse-server"],
+        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
+    ] {
+        let status = cargo(&[&["build", "--release"][..], &build].concat()).status();
+        let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
+        if !status.success() {
+            return Ok(Some(ExitCode::from(exit_code(status))));
+        }
+    }
+    Ok(None)
+}
+
 /// Has as many descriptors as are needed, for this process and for what it starts. Begins anew with more if there
 /// are too few, for a process of std's cannot change that for itself.
-fn enough_descriptors(count: usize) -> Result<(), String> {
+pub(super) fn enough_descriptors(count: usize) -> Result<(), String> {
     let limits = fs::read_to_string("/proc/self/limits");
     let limits = limits.map_err(|_| "memory is read from /proc, which is there on Linux only")?;
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

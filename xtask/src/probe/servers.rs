@@ -98,20 +98,33 @@ fn django(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
 
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-fn nchan_is_there(run: Run<'_>) -> Result<(), String> {
+pub(crate) fn nchan_is_there(run: Run<'_>) -> Result<(), String> {
     let there = || find("nginx").is_some() && Path::new(NCHAN).exists();
     packages(run, there, &["nginx", "libnginx-mod-nchan"])
 }
 
-fn nchan(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
-    let port = free_port()?;
-    let places = [("{port}", port.to_string()), ("{module}", NCHAN.to_owned())];
+fn nginx() -> PathBuf {
+    find("nginx").unwrap_or_else(|| "nginx".into())
+}
+
+/// nginx with nchan at this port, for so many connections. Its settings are in the folder.
+pub(crate) fn nchan_command(folder: &Path, port: u16, connections: usize) -> io::Result<Command> {
+    let places = [
+        ("{port}", port.to_string()),
+        ("{connections}", connections.to_string()),
+        ("{module}", NCHAN.to_owned()),
+    ];
     let config = fill(include_str!("peers/nginx.conf"), folder, &places);
     fs::write(folder.join("nginx.conf"), config)?;
-    let program = find("nginx").unwrap_or_else(|| "nginx".into());
-    let version = version(&program, "-v", '/');
-    let mut command = Command::new(program);
+    let mut command = Command::new(nginx());
     command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
+    Ok(command)
+}
+
+fn nchan(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+    let port = free_port()?;
+    let command = nchan_command(folder, port, 4096)?;
+    let version = version(&nginx(), "-v", '/');
     let pid = daemons.add("nginx", command, folder, Ready::Accepts(port), End::KillGroup)?;
     // Its publisher takes the data as it is; a type would be a header, which cannot have line ends.
     let hook = format!(
