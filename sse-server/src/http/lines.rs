@@ -190,6 +190,8 @@ impl Reading {
             if is_too_long || looked_at > longest {
                 if !is_too_long {
                     self.next_line();
+                }
+                if !is_too_long && !self.is_given_up {
                     let text = format!("the line has more than {longest} bytes");
                     self.refuse(Refusal::too_large(text)).await;
                 }
