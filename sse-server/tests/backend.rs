@@ -198,7 +198,7 @@ async fn whoever_cannot_be_asked_about_is_not_let_in() {
     let running = serve(&backend, &port).await;
     let (server, _folder) = with(&port, "timeout = \"2s\"\ncache = \"0s\"").await;
     let unavailable = Answer::Status(503, String::new());
-    for status in [1, 2, 3, 302, 404, 500, 503] {
+    for status in [1, 2, 3, 404, 500, 503] {
         backend.status.store(status, Ordering::SeqCst);
         assert_eq!(get(&server, &["room-1"], &session("all")).await, unavailable, "{status}");
         assert_eq!(get(&server, &["news"], &session("all")).await, Answer::Opened);
@@ -282,6 +282,66 @@ async fn what_the_backend_takes_back_ends_a_stream_when_told_and_when_not() {
     }
     bystander.until("data: 1\n\n").await;
     assert_eq!(get(&told, &["room-1"], &session("one")).await, refused("room-1"));
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_page_where_people_log_in_is_a_no() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "cache = \"0s\"").await;
+    for status in [301, 302, 303, 307] {
+        backend.status.store(status, Ordering::SeqCst);
+        assert_eq!(get(&server, &["room-1"], &session("all")).await, no_credentials(), "{status}");
+    }
+    assert_eq!(backend.asked.load(Ordering::SeqCst), 2 * 4, "and no redirect is followed");
+}
+
+#[tokio::test]
+async fn the_log_says_why_the_backend_is_not_reached() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let refused = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    for (url, reason) in [
+        (format!("http://{refused}/?password=s3cret"), "onnection refused"),
+        (format!("https://{port}/?password=s3cret"), "InvalidContentType"),
+        ("http://nowhere.invalid/?password=s3cret".to_owned(), "dns error"),
+    ] {
+        let (server, _folder) = access::configured(&format!(
+            "[[access.rules]]\nchannel = \"room-*\"\nallow = \"backend\"\n\
+             [access.forward-auth]\nurl = \"{url}\"\n"
+        ))
+        .await;
+        assert_eq!(get(&server, &["room-1"], "").await, Answer::Status(503, String::new()));
+        server.until_logged(reason).await;
+        assert!(!server.log().contains("s3cret"), "{}", server.log());
+    }
+}
+
+#[tokio::test]
+async fn the_backend_gets_one_header_for_all_cookies_however_they_came() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "cache = \"0s\"").await;
+    let seen = || backend.seen.lock().expect("no panic").last().expect("asked").2.clone();
+    let two = format!("Cookie: csrftoken=x\r\n{}", session("all"));
+    get(&server, &["room-1"], &two).await;
+    assert_eq!(seen()[header::COOKIE], "csrftoken=x; session=all");
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("a client");
+    for count in [1, 2, 70] {
+        let cookies: Vec<String> = (0..count).map(|n| format!("c{n}=v{n}")).collect();
+        let mut request = client.get(server.url("/events/?channel=room-1"));
+        for cookie in &cookies {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let answer = within("an answer", request.send()).await.expect("an answer");
+        assert_eq!(answer.status(), 200, "{count} cookies are one header");
+        let seen = seen();
+        let all: Vec<_> = seen.get_all(header::COOKIE).iter().collect();
+        assert_eq!(all, [&cookies.join("; ")]);
+    }
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 //! What the backend says is remembered for a while. Whoever cannot be asked about is not let in; whoever is
 //! in already stays for as long as the patience lasts.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use aws_lc_rs::digest::{Context, SHA256};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use lru::LruCache;
 use reqwest::{Client, Response, Url, redirect};
 use serde::Deserialize;
@@ -20,6 +22,12 @@ use tracing::debug;
 use super::jwt::text;
 use super::turns::Turns;
 use super::{AccessError, AccessRequest, Occasion, Pattern};
+
+/// The most bytes of all answers that are remembered.
+const MAX_REMEMBERED: usize = 16 << 20;
+
+/// What is beside the text in an answer and in a pattern, about.
+const OVERHEAD: usize = 128;
 
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 10;
@@ -47,8 +55,16 @@ pub(super) struct ForwardAuth {
     unreachable: Mutex<Option<Instant>>,
 }
 
-/// Answers by their questions, and when they were asked for.
-type Answers = LruCache<Vec<u8>, (Instant, Arc<Answer>)>;
+/// Answers by their questions, and when they were asked for. Their size in all is bounded by count and by
+/// [`MAX_REMEMBERED`]: neither a long question nor a long answer makes room for itself.
+#[derive(Debug)]
+struct Answers {
+    by_question: LruCache<Question, (Instant, Arc<Answer>)>,
+    bytes: usize,
+}
+
+/// A hash of whatever a question consists of, which clients can make as long as they like.
+type Question = [u8; 32];
 
 /// What the backend gets to see of whoever reads.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +85,41 @@ pub(super) struct Answer {
     channels: Option<Vec<Pattern>>,
 }
 
+impl Answers {
+    fn new(most: NonZeroUsize) -> Self {
+        Self { by_question: LruCache::new(most), bytes: 0 }
+    }
+
+    /// The answer to this question, if it is not older than this.
+    fn get(&mut self, question: &Question, age: Duration) -> Option<Arc<Answer>> {
+        let (at, answer) = self.by_question.get(question)?;
+        (at.elapsed() < age).then(|| answer.clone())
+    }
+
+    /// Remembers an answer, and forgets those that are older than this, or too much.
+    fn put(&mut self, question: Question, at: Instant, answer: Arc<Answer>, age: Duration) {
+        if age.is_zero() {
+            return;
+        }
+        self.bytes += answer.bytes();
+        if let Some((_, (_, old))) = self.by_question.push(question, (at, answer)) {
+            self.bytes -= old.bytes();
+        }
+        let is_over = |(at, _): &(Instant, _)| at.elapsed() >= age;
+        while self.bytes > MAX_REMEMBERED
+            || self.by_question.peek_lru().is_some_and(|(_, answer)| is_over(answer))
+        {
+            let Some((_, (_, old))) = self.by_question.pop_lru() else { break };
+            self.bytes -= old.bytes();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.by_question.clear();
+        self.bytes = 0;
+    }
+}
+
 #[derive(Deserialize, Default)]
 struct Body {
     user: Option<Value>,
@@ -76,6 +127,13 @@ struct Body {
 }
 
 impl Answer {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        let patterns = self.channels.iter().flatten();
+        let patterns: usize = patterns.map(|pattern| OVERHEAD + pattern.size()).sum();
+        OVERHEAD + self.user.as_ref().map_or(0, String::len) + patterns
+    }
+
     /// Whether one of the channels that were asked about may be read.
     pub(super) fn allows(&self, channel: &str) -> bool {
         let is_named = |all: &Vec<Pattern>| all.iter().any(|it| it.matches(channel, |_| None));
@@ -103,7 +161,7 @@ impl ForwardAuth {
             recheck: Duration::from_secs(30),
             patience: Duration::from_mins(1),
             client,
-            answers: Mutex::new(LruCache::new(cache_size)),
+            answers: Mutex::new(Answers::new(cache_size)),
             generation: AtomicU64::new(0),
             turns: Turns::new(),
             unreachable: Mutex::default(),
@@ -122,6 +180,10 @@ impl ForwardAuth {
     pub(super) fn asker(&self, request: &AccessRequest<'_>) -> Asker {
         let mut headers = HeaderMap::new();
         for name in &self.headers {
+            if *name == header::COOKIE {
+                headers.extend(cookies(request.headers()).map(|value| (name.clone(), value)));
+                continue;
+            }
             for value in request.headers().get_all(name) {
                 headers.append(name.clone(), value.clone());
             }
@@ -138,10 +200,8 @@ impl ForwardAuth {
     ) -> Result<Arc<Answer>, AccessError> {
         let generation = self.generation.load(Ordering::SeqCst);
         let key = key(asker, channels);
-        if let Some((at, answer)) = self.answers().get(&key)
-            && at.elapsed() < self.cache
-        {
-            return Ok(answer.clone());
+        if let Some(answer) = self.answers().get(&key, self.cache) {
+            return Ok(answer);
         }
         if self.unreachable().is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(AccessError::Unavailable("the backend cannot be reached".to_owned()));
@@ -154,7 +214,7 @@ impl ForwardAuth {
         let mut answers = self.answers();
         // An answer from before a change must not be remembered beyond it.
         if self.generation.load(Ordering::SeqCst) == generation {
-            answers.put(key, (begun, answer.clone()));
+            answers.put(key, begun, answer.clone(), self.cache);
         }
         Ok(answer)
     }
@@ -182,19 +242,17 @@ impl ForwardAuth {
         response: Result<Response, reqwest::Error>,
         channels: &[Arc<str>],
     ) -> Result<Answer, AccessError> {
-        // The URL has the channels, and perhaps a password.
         let response = response.map_err(|error| {
             *self.unreachable() = error.is_connect().then(Instant::now);
-            AccessError::Unavailable(format!(
-                "the backend does not answer: {}",
-                error.without_url()
-            ))
+            AccessError::Unavailable(format!("the backend does not answer: {}", reason(error)))
         })?;
         *self.unreachable() = None;
         let status = response.status();
         debug!(%status, ?channels, "the backend has answered");
         match status {
             StatusCode::UNAUTHORIZED => Ok(Answer::default()),
+            // To the page where people log in.
+            status if status.is_redirection() => Ok(Answer::default()),
             StatusCode::FORBIDDEN => Ok(Answer { is_known: true, ..Answer::default() }),
             status if status.is_success() => answer(response).await,
             status => Err(AccessError::Unavailable(format!("the backend has answered {status}"))),
@@ -248,19 +306,79 @@ async fn answer(mut response: Response) -> Result<Answer, AccessError> {
     Ok(Answer { user, is_known: true, is_allowed: true, channels })
 }
 
-/// Everything that a question consists of.
-fn key(asker: &Asker, channels: &[Arc<str>]) -> Vec<u8> {
-    let mut parts: Vec<&[u8]> = Vec::new();
+/// The cookies, as one header: HTTP/2 may have each in one of its own (RFC 9113, section 8.2.3), and a backend
+/// of HTTP/1.1 would take several for one with commas.
+fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut all = headers.get_all(header::COOKIE).iter();
+    let first = all.next()?.clone();
+    let joined = all.fold(first.as_bytes().to_vec(), |mut joined, next| {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(next.as_bytes());
+        joined
+    });
+    Some(HeaderValue::from_bytes(&joined).expect("values and a separator are a value"))
+}
+
+/// What went wrong, down to the cause. Not the URL, which has the channels, and perhaps a password.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let causes = std::iter::successors(error.source(), |&error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Everything that a question consists of, hashed.
+fn key(asker: &Asker, channels: &[Arc<str>]) -> Question {
+    let mut context = Context::new(&SHA256);
+    let mut add = |part: &[u8]| {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    };
     for (name, value) in &asker.headers {
-        parts.push(name.as_str().as_bytes());
-        parts.push(value.as_bytes());
+        add(name.as_str().as_bytes());
+        add(value.as_bytes());
     }
+    add(b"");
     let mut channels: Vec<&[u8]> = channels.iter().map(|name| name.as_bytes()).collect();
     channels.sort_unstable();
-    let mut key = Vec::new();
-    for part in parts.into_iter().chain([&b""[..]]).chain(channels) {
-        key.extend_from_slice(&part.len().to_be_bytes());
-        key.extend_from_slice(part);
+    channels.into_iter().for_each(add);
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(bytes: usize) -> Arc<Answer> {
+        Arc::new(Answer { user: Some("x".repeat(bytes)), ..Answer::default() })
     }
-    key
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded_by_count_size_and_time() {
+        let age = Duration::from_secs(10);
+        let mut answers = Answers::new(NonZeroUsize::new(1000).expect("not 0"));
+        let question = |n: usize| {
+            let mut question = [0; 32];
+            question[..8].copy_from_slice(&n.to_be_bytes());
+            question
+        };
+        for n in 0..2000 {
+            answers.put(question(n), Instant::now(), answer(1000), age);
+        }
+        assert_eq!(answers.by_question.len(), 1000);
+        assert_eq!(answers.bytes, 1000 * answer(1000).bytes());
+        for n in 0..1000 {
+            answers.put(question(n), Instant::now(), answer(MAX_ANSWER), age);
+            assert!(answers.bytes <= MAX_REMEMBERED);
+        }
+        assert!(answers.get(&question(999), age).is_some(), "the last is remembered");
+        assert!(answers.get(&question(0), age).is_none(), "the first is not");
+        tokio::time::advance(age).await;
+        assert!(answers.get(&question(999), age).is_none(), "it is too old");
+        answers.put(question(0), Instant::now(), answer(1), age);
+        assert_eq!((answers.by_question.len(), answers.bytes), (1, answer(1).bytes()));
+        answers.put(question(0), Instant::now(), answer(7), age);
+        assert_eq!(answers.bytes, answer(7).bytes(), "another one in its place");
+        answers.clear();
+        assert_eq!((answers.by_question.len(), answers.bytes), (0, 0));
+    }
 }

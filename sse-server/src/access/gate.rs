@@ -200,6 +200,9 @@ impl Shared {
             Err(AccessError::Invalid(_)) => {
                 watch.end(Ending::Forbidden(watch.channels.clone()));
             }
+            Err(AccessError::Outdated) => {
+                watch.end(Ending::Outdated);
+            }
             // Still due.
             Err(AccessError::Busy) => debug!("a stream is not checked now: too many others are"),
             Err(error) => {
@@ -249,6 +252,7 @@ impl Shared {
             Ok(_) | Err(AccessError::Invalid(_)) => {
                 Some(watch.end(Ending::Forbidden(channels.to_vec())))
             }
+            Err(AccessError::Outdated) => Some(watch.end(Ending::Outdated)),
             Err(error) => {
                 warn!(%error, "a stream cannot be checked");
                 None

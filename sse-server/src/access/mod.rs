@@ -56,6 +56,10 @@ pub enum AccessError {
     /// one stays, and its [`patience`](ChannelManager::patience) does not run: nothing has failed.
     #[error("too many others are being decided about")]
     Busy,
+    /// What is known of the principal is not enough any more, because the rules are others. An open stream
+    /// ends without an error, so that its reader comes back with everything; a new one is answered with 503.
+    #[error("the rules have changed meanwhile")]
+    Outdated,
 }
 
 /// Why a [`ChannelManager`] is asked who may read what.

@@ -94,6 +94,15 @@ impl Pattern {
         Self { parts }
     }
 
+    /// How many bytes its texts have.
+    pub(super) fn size(&self) -> usize {
+        let size = |part: &Part| match part {
+            Part::Literal(text) | Part::Claim(text) => text.len(),
+            Part::Any => 1,
+        };
+        self.parts.iter().map(size).sum()
+    }
+
     /// Whether this is one of the channels. A claim that is not known, or empty, matches nothing.
     pub fn matches(&self, channel: &str, claim: impl Fn(&str) -> Option<String>) -> bool {
         // The literals between the stars.

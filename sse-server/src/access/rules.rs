@@ -101,10 +101,11 @@ impl ChannelManager for Rules {
             known.listed = jwt.channels(&principal);
         }
         if let Some(backend) = &self.backend {
-            let asker = backend.asker(request);
             let named = known.pinned.as_deref().unwrap_or(request.channels());
             let channels = self.for_backend(&principal, named);
+            // As long as the stream is open, its headers are kept: not for nothing.
             if !channels.is_empty() {
+                let asker = backend.asker(request);
                 let answer = backend.ask(&asker, &channels, Occasion::Opening).await?;
                 known.is_recognised = answer.is_known;
                 if let Some(user) = answer.user.as_deref().filter(|_| principal.name().is_none()) {
@@ -114,8 +115,8 @@ impl ChannelManager for Rules {
                         principal = principal.with_expiry(expires);
                     }
                 }
+                known.asker = Some(asker);
             }
-            known.asker = Some(asker);
         }
         Ok(principal.with_context(known))
     }
@@ -142,8 +143,11 @@ impl ChannelManager for Rules {
     ) -> Result<Vec<Arc<str>>, AccessError> {
         let known = principal.context::<Known>();
         let for_backend = self.for_backend(principal, channels);
-        let answer = match (&self.backend, known.and_then(|known| known.asker.as_ref())) {
-            (Some(backend), Some(asker)) if !for_backend.is_empty() => {
+        let answer = match &self.backend {
+            Some(backend) if !for_backend.is_empty() => {
+                // The backend was not asked under the rules, or about the user, of then.
+                let asker = known.and_then(|known| known.asker.as_ref());
+                let asker = asker.ok_or(AccessError::Outdated)?;
                 Some(backend.ask(asker, &for_backend, occasion).await?)
             }
             _ => None,

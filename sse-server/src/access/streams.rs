@@ -28,6 +28,8 @@ pub(crate) enum Ending {
     Unchecked,
     /// The credentials have expired.
     Expired,
+    /// The rules need to know more of the reader than was kept.
+    Outdated,
 }
 
 /// An open stream, or one that is about to be: who reads, what, and whether that is over.

@@ -28,7 +28,7 @@ const MOST_WAITING: usize = 4096;
 
 /// How long a question waits for its turn. Shorter than a check may take in all, so that a queue here is told
 /// from a backend that does not answer.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers that are late within this time are late for one reason.
 const ONE_REASON: Duration = Duration::from_secs(1);

@@ -180,12 +180,12 @@ async fn identify(
                 debug!(problem, path = request.path(), query, "credentials were refused");
                 NotOpened::Unauthorized(Some(problem))
             }
-            AccessError::Busy => {
-                debug!(path = request.path(), query, "too many want to know who may read");
-                unchecked()
-            }
             AccessError::Unavailable(problem) => {
                 warn!(problem, path = request.path(), query, "nobody can say who this is");
+                unchecked()
+            }
+            error @ (AccessError::Busy | AccessError::Outdated) => {
+                debug!(%error, path = request.path(), query, "a stream is not opened now");
                 unchecked()
             }
         }

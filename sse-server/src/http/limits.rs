@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -79,7 +79,9 @@ impl Limits {
             Some(Refusal::new(status, "headers-too-large", text))
         };
         let headers = request.headers();
-        let count = headers.len();
+        // Browsers have a header for each cookie on HTTP/2, and one for all of them on HTTP/1.1.
+        let cookies = headers.get_all(header::COOKIE).iter().count();
+        let count = headers.len() - cookies.saturating_sub(1);
         if count > self.headers {
             let limit = self.headers;
             return refuse(format!(

@@ -30,6 +30,9 @@ const EXPIRED: &str = "the credentials have expired";
 /// stream-error, and whoever comes back gets the status 503 until that is known.
 const UNCHECKED: &str = "it could not be checked for too long who may read this";
 
+/// The last words of a stream whose reader has to be looked at anew.
+const OUTDATED: &str = "the rules for who may read this have changed; connect again";
+
 /// The last words of a stream that nobody has taken anything of for too long. No stream-error, which would
 /// be final: whoever was slow goes on from where they were.
 const TOO_SLOW: &str = "nothing could be written for too long (--write-timeout)";
@@ -223,6 +226,8 @@ impl OpenStream {
             // No error: whoever has a new token by now goes on from where they were, and whoever has not
             // gets the status 401.
             Ending::Expired => return Poll::Ready(Some(self.last_words(EXPIRED))),
+            // Whoever comes back is looked at anew.
+            Ending::Outdated => return Poll::Ready(Some(self.last_words(OUTDATED))),
             // Nor here: who comes back gets 503 until it is known.
             Ending::Unchecked => return Poll::Ready(Some(self.last_words(UNCHECKED))),
             _ if self.within_event.is_some() => {

@@ -98,3 +98,23 @@ async fn settings_that_cannot_be_used_change_nothing_and_the_log_says_why() {
     news.until("id: news:4\n").await;
     assert!(!news.is_ended());
 }
+
+#[tokio::test]
+async fn readers_come_back_when_new_rules_ask_the_backend_about_them() {
+    let rule = |allow: &str| format!("[[access.rules]]\nchannel = \"*\"\nallow = \"{allow}\"\n");
+    let port = crate::port::Port::reserve();
+    let backend = format!("[access.forward-auth]\nurl = \"http://{port}/\"\n");
+    let (server, folder) = configured(&rule("public"), &[]).await;
+    let mut reader = server.get("/events/?channel=a", "").await;
+    reader.opening().await;
+    let toml = format!("{}{backend}", rule("backend"));
+    reload(&server, folder.path(), &toml, "were read again").await;
+    // Nothing is known against them: they are asked to come again, and then the backend decides.
+    let end = reader.body().await;
+    assert!(
+        end.ends_with(":the rules for who may read this have changed; connect again\n\n"),
+        "{end}"
+    );
+    assert!(!end.contains("stream-error"), "{end}");
+    assert_eq!(server.get("/events/?channel=a", "").await.status, 503);
+}
