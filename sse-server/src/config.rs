@@ -424,5 +424,6 @@ fn warnings(
             "access.es-meta: the secret has less than {SHORT_SECRET} bytes, and could be guessed"
         ));
     }
+    warnings.extend(rules.into_iter().flat_map(Rules::left_out));
     warnings
 }

@@ -168,6 +168,9 @@ impl Reload {
         let token = config.publish_token.as_ref().or(self.token.as_ref());
         let all = token.map(PublishToken::for_all).into_iter().chain(config.publishers);
         self.publishers.replace(all.collect());
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
         if let Some((tls, new)) = self.tls.as_ref().zip(config.operations.tls_settings()) {
             tls.replace(new);
         }

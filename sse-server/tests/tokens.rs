@@ -94,6 +94,53 @@ async fn a_jwk_set_has_several_keys_chosen_by_their_id() {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_is_not_in_order_is_no_reason_to_do_without_the_others() {
+    use jsonwebtoken::jwk::Jwk;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("jwks.json");
+    let key = |key: &EncodingKey, algorithm, id: &str| {
+        let mut jwk = Jwk::from_encoding_key(key, algorithm).expect("a public key");
+        jwk.common.key_id = Some(id.to_owned());
+        serde_json::to_value(jwk).expect("JSON")
+    };
+    let good = keys::es256().private;
+    let mut padded = key(&keys::rs256().private, Algorithm::RS256, "padded");
+    padded["e"] = json!("AQAB====");
+    let mut numbered = key(&good, Algorithm::ES256, "x");
+    numbered["kid"] = json!(7);
+    let mut half = key(&good, Algorithm::ES256, "half");
+    half["y"] = Value::Null;
+    let secret = json!({"kty": "oct", "kid": "empty", "k": ""});
+    let leaky = json!({"kty": "oct", "kid": "leaky", "k": ["s3cret"]});
+    let unknown = json!({"kty": "AKP", "kid": "unknown", "pub": 1});
+    let bad = [padded, numbered, half, secret, leaky, unknown, json!("nonsense"), json!({})];
+    let set = |keys: &[Value]| json!({ "keys": keys }).to_string();
+    let all = [&bad[..], &[key(&good, Algorithm::ES256, "good")]].concat();
+    std::fs::write(&path, set(&all)).expect("writable");
+    let (server, _folder) = with(&format!("jwks-file = {path:?}")).await;
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some("good".to_owned());
+    let token = encode(&header, &claims(json!({"sub": "u1"})), &good).expect("a token");
+    assert_eq!(get(&server, &["user-u1"], &bearer(&token)).await, Answer::Opened);
+    for left_out in [
+        r#"keys[0] ("padded")"#,
+        "keys[1]: ",
+        r#"keys[2] ("half")"#,
+        r#"keys[3] ("empty"): the secret has less than 32 bytes"#,
+        r#"keys[4] ("leaky")"#,
+    ] {
+        server.until_logged(&format!("access.jwt.jwks-file: {left_out}")).await;
+    }
+    let log = server.log();
+    assert!(!log.contains("keys[5]") && !log.contains("s3cret"), "{log}");
+    // A rotation in which nothing but bad keys is left changes nothing.
+    std::fs::write(&path, set(&bad)).expect("writable");
+    server.signal("-HUP");
+    server.until_logged("the set has no key for HS256").await;
+    assert_eq!(get(&server, &["user-u1"], &bearer(&token)).await, Answer::Opened);
+}
+
 /// A token made by hand.
 fn forged(header: &Value, payload: &Value, signature: &[u8]) -> String {
     let part = |bytes: &[u8]| base64url(bytes);

@@ -3,10 +3,12 @@
 //! The key says which algorithm is meant, never the token: a token that names another one is refused, and
 //! so is one that names none.
 
+use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{AccessError, AccessRequest, Pattern, Principal, public_key};
@@ -32,6 +34,14 @@ pub(super) struct Key {
     decoding: DecodingKey,
 }
 
+/// What a JWK set has.
+#[derive(Debug, Default)]
+pub(super) struct KeySet {
+    pub(super) keys: Vec<Key>,
+    /// Keys that cannot be used although they should be, and why.
+    pub(super) left_out: Vec<String>,
+}
+
 /// What a token has to fulfil.
 #[derive(Debug)]
 pub(super) struct Verifier {
@@ -47,6 +57,8 @@ pub(super) struct Jwt {
     pub(super) parameter: Option<String>,
     pub(super) user_claim: String,
     pub(super) channels_claim: String,
+    /// Keys that cannot be used, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 impl Key {
@@ -88,44 +100,79 @@ impl Key {
         }
     }
 
-    /// The keys of a set that are for signatures with algorithms that are possible here.
-    pub(super) fn of_jwks(json: &[u8]) -> Result<Vec<Self>, String> {
-        let set: JwkSet =
+    /// The keys of a set, each by itself: one that is not in order is no reason to do without the others (RFC
+    /// 7517, section 5).
+    pub(super) fn of_jwks(json: &[u8]) -> Result<KeySet, String> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<Value>,
+        }
+        let set: Set =
             serde_json::from_slice(json).map_err(|error| format!("this is no JWK set: {error}"))?;
-        let mut keys = Vec::new();
-        for jwk in &set.keys {
-            if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
-                continue;
-            }
-            let (algorithm, name) = match &jwk.algorithm {
-                AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-                AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
-                    (Algorithm::ES256, KeyAlgorithm::ES256)
+        let mut found = KeySet::default();
+        for (index, jwk) in set.keys.into_iter().enumerate() {
+            let id = jwk.get("kid").and_then(Value::as_str).map(|id| format!(" ({id:?})"));
+            match Self::of_jwk(jwk) {
+                Ok(key) => found.keys.extend(key),
+                Err(problem) => {
+                    let id = id.unwrap_or_default();
+                    found.left_out.push(format!("keys[{index}]{id}: {problem}"));
                 }
-                AlgorithmParameters::OctetKeyPair(ed) if ed.curve == EllipticCurve::Ed25519 => {
-                    (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-                }
-                AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
-                _ => continue,
-            };
-            if jwk.common.key_algorithm.as_ref().is_some_and(|named| *named != name) {
-                continue;
             }
-            let key = DecodingKey::from_jwk(jwk)
-                .map_err(|error| format!("a key cannot be understood: {error}"))?;
-            if algorithm == Algorithm::HS256
-                && key.try_get_as_bytes().is_ok_and(|secret| secret.len() < SHORT_SECRET)
-            {
-                return Err(format!(
-                    "a secret has less than {SHORT_SECRET} bytes (RFC 7518, section 3.2)"
-                ));
+        }
+        if found.keys.is_empty() {
+            let why = found.left_out.iter().map(|problem| format!("; {problem}"));
+            let why: String = why.collect();
+            return Err(format!("the set has no key for HS256, RS256, ES256 or EdDSA{why}"));
+        }
+        Ok(found)
+    }
+
+    /// The key, if it is for signatures with an algorithm that is possible here.
+    fn of_jwk(jwk: Value) -> Result<Option<Self>, String> {
+        let member = |name| jwk.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, curve) = (member("kty"), member("crv"));
+        let is_possible = match &*kind {
+            "RSA" | "oct" => true,
+            "EC" => curve == "P-256",
+            "OKP" => curve == "Ed25519",
+            _ => false,
+        };
+        if !is_possible {
+            return Ok(None);
+        }
+        // What is wrong about a secret is not told in words that could quote it.
+        let is_secret = kind == "oct";
+        let describe = |error: &dyn Display| match is_secret {
+            true => "it is not as RFC 7517 has it".to_owned(),
+            false => error.to_string(),
+        };
+        let jwk: Jwk = serde_json::from_value(jwk).map_err(|error| describe(&error))?;
+        if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
+            return Ok(None);
+        }
+        let (algorithm, name) = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+            AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
+                (Algorithm::ES256, KeyAlgorithm::ES256)
             }
-            keys.push(Self { id: jwk.common.key_id.clone(), algorithm, decoding: key });
+            AlgorithmParameters::OctetKeyPair(ed) if ed.curve == EllipticCurve::Ed25519 => {
+                (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+            }
+            AlgorithmParameters::OctetKey(_) => (Algorithm::HS256, KeyAlgorithm::HS256),
+            _ => return Err("a member is missing, or is no text".to_owned()),
+        };
+        if jwk.common.key_algorithm.as_ref().is_some_and(|named| *named != name) {
+            return Ok(None);
         }
-        if keys.is_empty() {
-            return Err("the set has no key for HS256, RS256, ES256 or EdDSA".to_owned());
+        let key = DecodingKey::from_jwk(&jwk).map_err(|error| describe(&error))?;
+        let is_short = |secret: &[u8]| secret.len() < SHORT_SECRET;
+        if is_secret && key.try_get_as_bytes().is_ok_and(is_short) {
+            return Err(format!(
+                "the secret has less than {SHORT_SECRET} bytes (RFC 7518, section 3.2)"
+            ));
         }
-        Ok(keys)
+        Ok(Some(Self { id: jwk.common.key_id, algorithm, decoding: key }))
     }
 }
 

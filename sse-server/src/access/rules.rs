@@ -61,6 +61,12 @@ impl Rules {
         self.es_meta.as_ref().is_some_and(|es_meta| es_meta.is_weak)
     }
 
+    /// What is left out of these rules although it was given, and why, for whoever runs the server.
+    pub(crate) fn left_out(&self) -> impl Iterator<Item = String> + '_ {
+        let keys = self.jwt.iter().flat_map(|jwt| &jwt.left_out);
+        keys.map(|problem| format!("access.jwt.jwks-file: {problem}; the key is left out"))
+    }
+
     fn allow(&self, principal: &Principal, channel: &str) -> Allow {
         let claim = |name: &str| match (name, principal.claims().get(name)) {
             (_, Some(value)) => text(value),

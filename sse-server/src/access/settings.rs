@@ -257,6 +257,7 @@ impl JwtSettings {
         let field = |name: &str| format!("access.jwt.{name}");
         let mut keys: Vec<Key> = Vec::new();
         let mut named = 0;
+        let mut left_out = Vec::new();
         let mut add = |name: &str, found: Result<Vec<Key>, String>| match found {
             Ok(found) => {
                 keys.extend(found);
@@ -279,7 +280,11 @@ impl JwtSettings {
             add("public-key-file", read(path).and_then(|pem| Ok(vec![Key::of_pem(&pem)?])))?;
         }
         if let Some(path) = &self.jwks_file {
-            add("jwks-file", read(path).and_then(|json| Key::of_jwks(&json)))?;
+            let set = read(path).and_then(|json| Key::of_jwks(&json)).map(|set| {
+                left_out = set.left_out;
+                set.keys
+            });
+            add("jwks-file", set)?;
         }
         if named != 1 {
             let problem = "give exactly one of secret, secret-file, public-key, public-key-file and \
@@ -304,6 +309,7 @@ impl JwtSettings {
             parameter: name("query", &self.query)?,
             user_claim: user_claim.unwrap_or_else(|| "sub".to_owned()),
             channels_claim: channels_claim.unwrap_or_else(|| "channels".to_owned()),
+            left_out,
         })
     }
 }
