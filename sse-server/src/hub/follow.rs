@@ -245,7 +245,7 @@ impl Shared {
 
 /// The storage has fewer events than were seen: it was emptied, or restored from a backup.
 fn lost(log: &Log, head: u64) {
-    warn!(channel = %log.name(), head, "the storage has lost events; readers start anew");
+    warn!(channel = &**log.name(), head, "the storage has lost events; readers start anew");
     log.begin_anew(head);
 }
 

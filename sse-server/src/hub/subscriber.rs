@@ -446,7 +446,7 @@ fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading
             match shared.storage.read(log.name(), after, limit).await {
                 Ok(events) => return events,
                 Err(error) => {
-                    warn!(channel = %log.name(), %error, "cannot read events; will retry");
+                    warn!(channel = &**log.name(), %error, "cannot read events; will retry");
                 }
             }
             tokio::time::sleep(STORAGE_PAUSE).await;
