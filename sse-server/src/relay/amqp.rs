@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions,
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
+};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 use tracing::info;
@@ -119,15 +122,24 @@ impl AmqpRelay {
             Some(link) => link,
             None => connect(&self.url).await?,
         };
-        for payload in payloads {
-            let publish = link.channel.basic_publish(
-                EXCHANGE.into(),
-                "".into(),
-                BasicPublishOptions::default(),
-                payload.as_bytes(),
-                BasicProperties::default(),
-            );
-            in_time("publish", publish).await?;
+        let publish = async {
+            let mut confirmations = Vec::with_capacity(payloads.len());
+            for payload in payloads {
+                let publish = link.channel.basic_publish(
+                    EXCHANGE.into(),
+                    "".into(),
+                    BasicPublishOptions::default(),
+                    payload.as_bytes(),
+                    BasicProperties::default(),
+                );
+                confirmations.push(publish.await?);
+            }
+            // What was written may wait in a buffer, or at a broker that takes nothing at the moment.
+            try_join_all(confirmations).await
+        };
+        let confirmed = in_time("publish", publish).await?;
+        if confirmed.iter().any(Confirmation::is_nack) {
+            return Err(RelayError::new("publish", "the broker has refused it"));
         }
         *sender = Some(link);
         Ok(())
@@ -138,6 +150,7 @@ async fn connect(url: &str) -> Result<Link, RelayError> {
         let properties = ConnectionProperties::default().with_connection_name("sse-server".into());
         let connection = Connection::connect(url, properties).await?;
         let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let options = ExchangeDeclareOptions::default();
         channel
             .exchange_declare(EXCHANGE.into(), ExchangeKind::Fanout, options, FieldTable::default())
