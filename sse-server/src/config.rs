@@ -23,6 +23,7 @@ use crate::access::{
     AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
 };
 use crate::http::{Cors, Endpoints, Limits, Operations};
+use crate::relay::RelayOptions;
 use crate::storage::Retention;
 use crate::values::{SHORT_SECRET, SHORT_TOKEN};
 
@@ -63,6 +64,16 @@ pub struct Settings {
     /// [default: none]
     #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY", hide_env_values = true)]
     pub relay: Option<RelayChoice>,
+
+    /// A secret that all instances share, with which they sign what they tell each other, of 16 characters or
+    /// more [default: none, and whoever can write to the relay is believed]
+    #[arg(long, env = "SSE_SERVER_RELAY_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub relay_secret: Option<Token>,
+
+    /// What the names of keys and channels in Redis begin with, such as `staging:`, so that several servers can
+    /// share one; not with Django [default: nothing]
+    #[arg(long, env = "SSE_SERVER_REDIS_PREFIX", value_name = "PREFIX")]
+    pub redis_prefix: Option<String>,
 
     /// Who has this token may publish [default: a random one, printed at start]
     #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -183,6 +194,10 @@ pub struct Config {
     pub rules: Option<Arc<Rules>>,
     /// How instances tell each other about events.
     pub relay: RelayChoice,
+    /// What names in Redis begin with.
+    pub redis_prefix: String,
+    /// What instances have to agree on to use it.
+    pub relay_options: RelayOptions,
     /// How long events are kept.
     pub retention: Retention,
     /// How often the ends of channels are read again from the storage.
@@ -267,6 +282,7 @@ impl Settings {
             );
             return Err(ConfigError::new("--listen", problem));
         }
+        let redis_prefix = services::redis_prefix(self.redis_prefix.as_deref())?;
         let limits = self.request_limits.clone().unwrap_or_default().limits()?;
         let publish_token = self.publish_token()?;
         let publishers =
@@ -277,6 +293,8 @@ impl Settings {
             storage: self.storage.unwrap_or_else(|| StorageChoice::Sqlite("sse-server.db".into())),
             relay: self.relay.unwrap_or(RelayChoice::None),
             publishers,
+            relay_options: services::relay_options(self.relay_secret.as_ref(), &redis_prefix)?,
+            redis_prefix,
             rules,
             unreliable: self
                 .unreliable
@@ -345,6 +363,8 @@ impl Settings {
             listen: self.listen.or(other.listen),
             storage: self.storage.or(other.storage),
             relay: self.relay.or(other.relay),
+            relay_secret: self.relay_secret.or(other.relay_secret),
+            redis_prefix: self.redis_prefix.or(other.redis_prefix),
             publish_token: if has_token {
                 self.publish_token
             } else {

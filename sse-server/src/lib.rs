@@ -37,5 +37,6 @@ pub mod http;
 pub mod hub;
 pub mod metrics;
 pub mod relay;
+mod seldom;
 pub mod storage;
 mod values;

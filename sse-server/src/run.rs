@@ -36,14 +36,14 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     let operations = config.operations;
     let storage = config
         .storage
-        .open(config.retention)
+        .open_with_prefix(config.retention, &config.redis_prefix)
         .await
         .map_err(|error| format!("--storage {}: cannot {error}", config.storage))?;
     let storage: Arc<dyn storage::Storage> =
         Arc::new(TimedStorage::new(storage, operations.metrics().clone()));
     let relay = config
         .relay
-        .open()
+        .open_with(&config.relay_options)
         .await
         .map_err(|error| format!("--relay {}: cannot {error}", config.relay))?;
     let scheme = if operations.tls_settings().is_some() { "https" } else { "http" };
@@ -59,7 +59,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     for warning in config.warnings {
         warn!("{warning}");
     }
-    let mut hub = HubConfig::default().refresh(config.refresh);
+    let mut hub = HubConfig::default().refresh(config.refresh).max_event_len(config.max_event_size);
     if config.retention.age < Duration::from_mins(1) {
         hub = hub.memory_age(config.retention.age);
     }

@@ -256,6 +256,9 @@ async fn the_request_must_be_in_order() {
         json!({"user": [], "channel": "a"}),
         json!({"user": "u1", "channel": "a", "x": 1}),
         json!([]),
+        json!({"user": "u1", "channel": ""}),
+        json!({"user": "u1", "channel": "a".repeat(256)}),
+        json!({"user": "u".repeat(256), "channel": "a"}),
     ] {
         let (status, answer) = site.post("/permissions/changed", &body).await;
         assert_eq!((status, &answer["error"]), (400, &Value::from("bad-request")), "{body}");

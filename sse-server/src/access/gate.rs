@@ -23,6 +23,9 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an instance may take to check all streams that a change concerns.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long to wait for instances that have not confirmed before they are told again.
+const AGAIN: Duration = Duration::from_secs(4);
+
 /// How often it is looked whether a manager that wants no rechecks wants some now.
 const NO_RECHECK: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,7 @@ impl Access {
     /// Asks this manager, for the streams of this hub. Changes of permissions are passed on over the
     /// hub's relay. Must be called in a Tokio runtime.
     pub fn new(manager: Arc<dyn ChannelManager>, hub: &Hub) -> Self {
-        let peers = Peers::new();
+        let peers = Peers::new(hub.relay_echoes());
         let shared =
             Arc::new(Shared { manager, streams: Mutex::default(), hub: hub.clone(), peers });
         start_rechecking(&shared);
@@ -273,7 +276,14 @@ impl Shared {
             warn!(%error, "other instances are not told that a permission has changed");
             return Err(ChangeError::Untold);
         }
-        change.confirmed().await.map_err(ChangeError::Unconfirmed)
+        let mut confirmed = std::pin::pin!(change.confirmed());
+        loop {
+            if let Ok(confirmed) = timeout(AGAIN, &mut confirmed).await {
+                return confirmed.map_err(ChangeError::Unconfirmed);
+            }
+            // Who has just come may have been heard before it heard. Saying it again does no harm.
+            self.hub.send_notice(&notice).await.ok();
+        }
     }
 
     /// Takes in what another instance has said.
@@ -283,15 +293,17 @@ impl Shared {
             Notice::Answer(answer) => {
                 self.hub.send_notice(&answer).await.ok();
             }
-            Notice::Changed { from, number, user, channel } => {
+            Notice::Changed { from, number, user, channel, turn } => {
                 // Beside the others: one slow check must not hold up the next.
                 let shared = self.clone();
                 tokio::spawn(async move {
-                    let done = shared.change(user.as_deref(), &channel).await.is_ok();
+                    let done =
+                        turn.is_some() && shared.change(user.as_deref(), &channel).await.is_ok();
                     let done = shared.peers.done(from, number, done);
                     if let Err(error) = shared.hub.send_notice(&done).await {
                         warn!(%error, "a change of permissions could not be confirmed");
                     }
+                    drop(turn);
                 });
             }
         }

@@ -4,14 +4,16 @@
 //! it has heard lately have said that they are done.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::gate::HELLO;
+use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
+use crate::seldom::Seldom;
 
 /// Silence after which an instance is taken for gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -19,8 +21,17 @@ const GONE: Duration = Duration::from_secs(5);
 /// How long after the relay is connected all others have been heard.
 const SETTLED: Duration = Duration::from_millis(500);
 
+/// How long ago this instance has heard itself, if it hears at all.
+const FRESH: Duration = Duration::from_secs(3);
+
 /// How long to wait for the relay to be connected at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many other instances there can be. More are not waited for, and said in the log.
+const MOST: usize = 256;
+
+/// How many changes of others are looked after at the same time. More are answered with a no.
+const CHANGES: usize = 64;
 
 /// How long to wait for an instance that is there and does not confirm.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
@@ -55,8 +66,15 @@ enum Wire {
 pub(super) enum Notice {
     /// To be answered with this.
     Answer(String),
-    /// A permission has changed; to be [confirmed](Peers::done).
-    Changed { from: String, number: u64, user: Option<String>, channel: String },
+    /// A permission has changed; to be [confirmed](Peers::done). Nothing may be left to do for that, for too
+    /// many say so at once: then there is no turn, and the answer is no.
+    Changed {
+        from: String,
+        number: u64,
+        user: Option<String>,
+        channel: String,
+        turn: Option<OwnedSemaphorePermit>,
+    },
 }
 
 /// The other instances, as far as they were heard.
@@ -67,6 +85,10 @@ pub(super) struct Peers {
     /// Raised with every confirmation.
     heard: watch::Sender<()>,
     connected: watch::Sender<Option<Instant>>,
+    /// When this instance has heard itself, if it can.
+    echo: Option<watch::Sender<Option<Instant>>>,
+    changes: Arc<Semaphore>,
+    too_many: Seldom,
 }
 
 #[derive(Default)]
@@ -90,7 +112,8 @@ pub(super) struct Change<'a> {
 }
 
 impl Peers {
-    pub(super) fn new() -> Self {
+    /// `echoes`: what this instance says comes back to it.
+    pub(super) fn new(echoes: bool) -> Self {
         let mut id = [0; 16];
         // Without random numbers there would be no TLS and no publish token either.
         getrandom::fill(&mut id).expect("the system has random numbers");
@@ -99,11 +122,18 @@ impl Peers {
             state: Mutex::default(),
             heard: watch::Sender::new(()),
             connected: watch::Sender::new(None),
+            echo: echoes.then(|| watch::Sender::new(None)),
+            changes: Arc::new(Semaphore::new(CHANGES)),
+            too_many: Seldom::default(),
         }
     }
 
+    /// What to say now and then. Those that have been silent for long are forgotten at the same time.
     pub(super) fn hello(&self) -> String {
-        let is_new = !std::mem::replace(&mut self.state().has_said_hello, true);
+        let mut state = self.state();
+        state.known.retain(|_, last| last.elapsed() < GONE);
+        let is_new = !std::mem::replace(&mut state.has_said_hello, true);
+        drop(state);
         Self::encode(&Wire::Hello { from: self.id.clone(), is_new })
     }
 
@@ -121,7 +151,8 @@ impl Peers {
         self.connected.send_replace(Some(Instant::now()));
     }
 
-    /// Waits until others had the time to say hello. False if the relay does not work.
+    /// Waits until others had the time to say hello, and this instance hears what is said. False if the relay
+    /// does not work.
     pub(super) async fn are_known(&self) -> bool {
         let mut connected = self.connected.subscribe();
         let since = match timeout(CONNECT_TIMEOUT, connected.wait_for(Option::is_some)).await {
@@ -130,7 +161,10 @@ impl Peers {
         };
         let Some(since) = since else { return false };
         sleep_until(since + SETTLED).await;
-        true
+        let Some(echo) = &self.echo else { return true };
+        // Each hello comes back, unless the relay takes them and brings nothing.
+        let is_fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < FRESH);
+        matches!(timeout(CONNECT_TIMEOUT, echo.subscribe().wait_for(is_fresh)).await, Ok(Ok(_)))
     }
 
     /// Begins a change, and returns what to send.
@@ -160,6 +194,12 @@ impl Peers {
         | Wire::Changed { from, .. }
         | Wire::Done { from, .. }) = &wire;
         if *from == self.id {
+            if let Some(echo) = &self.echo {
+                echo.send_replace(Some(Instant::now()));
+            }
+            return None;
+        }
+        if !is_id(from) {
             return None;
         }
         let mut state = self.state();
@@ -168,6 +208,16 @@ impl Peers {
             drop(state);
             self.heard.send_replace(());
             return None;
+        }
+        if state.known.len() >= MOST && !state.known.contains_key(from) {
+            state.known.retain(|_, last| last.elapsed() < GONE);
+            if state.known.len() >= MOST {
+                if let Some(times) = self.too_many.happened() {
+                    let problem = "there seem to be more instances than there can be";
+                    tracing::warn!(times, most = MOST, "{problem}; others are not waited for");
+                }
+                return None;
+            }
         }
         state.known.insert(from.clone(), Instant::now());
         match wire {
@@ -179,7 +229,14 @@ impl Peers {
                 })))
             }
             Wire::Changed { from, number, user, channel } => {
-                Some(Notice::Changed { from, number, user, channel })
+                drop(state);
+                let len = |text: &str| text.chars().count();
+                let is_user = user.as_deref().is_none_or(|user| len(user) <= MAX_USER);
+                if !is_user || len(&channel) > MAX_CHANNEL_NAME {
+                    return None;
+                }
+                let turn = self.changes.clone().try_acquire_owned().ok();
+                Some(Notice::Changed { from, number, user, channel, turn })
             }
             Wire::Done { from, to, number, ok } if to == self.id => {
                 if let Some(waiting) = state.waiting.get_mut(&number) {
@@ -193,6 +250,11 @@ impl Peers {
         }
     }
 
+    #[cfg(test)]
+    fn known(&self) -> usize {
+        self.state().known.len()
+    }
+
     fn encode(wire: &Wire) -> String {
         serde_json::to_string(wire).expect("strings and numbers are JSON")
     }
@@ -200,6 +262,11 @@ impl Peers {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an instance can be called so: by 128 random bits.
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Change<'_> {
@@ -241,5 +308,69 @@ impl Change<'_> {
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         self.peers.state().waiting.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn hello(n: u128) -> String {
+        Peers::encode(&Wire::Hello { from: format!("{n:032x}"), is_new: false })
+    }
+
+    fn changed(n: u64, user: &str, channel: &str) -> String {
+        let (user, channel) = (Some(user.to_owned()), channel.to_owned());
+        Peers::encode(&Wire::Changed { from: format!("{n:032x}"), number: n, user, channel })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_instances_are_forgotten_and_there_are_never_too_many() {
+        let peers = Peers::new(false);
+        for n in 0..2 * MOST as u128 {
+            peers.hear(&hello(n));
+        }
+        assert_eq!(peers.known(), MOST);
+        advance(GONE).await;
+        peers.hear(&hello(u128::MAX));
+        assert_eq!(peers.known(), 1, "who is silent makes room");
+        advance(GONE).await;
+        peers.hello();
+        assert_eq!(peers.known(), 0, "nobody has to ask");
+        for from in ["", "x", &"g".repeat(32), &"0".repeat(33)] {
+            let wire = Wire::Hello { from: from.to_owned(), is_new: false };
+            peers.hear(&Peers::encode(&wire));
+        }
+        assert_eq!(peers.known(), 0, "nobody is called so");
+    }
+
+    #[tokio::test]
+    async fn changes_of_others_are_bounded_and_none_is_without_an_answer() {
+        let peers = Peers::new(false);
+        let mut turns = Vec::new();
+        for n in 0..2 * CHANGES as u64 {
+            let heard = peers.hear(&changed(n, "u", "a"));
+            let Some(Notice::Changed { turn, .. }) = heard else { panic!("no change") };
+            turns.push(turn);
+        }
+        assert_eq!(turns.iter().flatten().count(), CHANGES);
+        let long = "x".repeat(256);
+        for (user, channel) in [("u", &*long), (&*long, "a")] {
+            assert!(peers.hear(&changed(0, user, channel)).is_none(), "nobody can be told so");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_hear_themselves_knows_nobody() {
+        let peers = Peers::new(true);
+        peers.connected();
+        assert!(!peers.are_known().await, "nothing was heard");
+        let hello = peers.hello();
+        peers.hear(&hello);
+        assert!(peers.are_known().await);
+        advance(FRESH).await;
+        assert!(!peers.are_known().await, "nothing was heard lately");
     }
 }

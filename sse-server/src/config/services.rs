@@ -7,9 +7,15 @@ use std::sync::Arc;
 use rustix::fs::Access;
 
 use super::ConfigError;
-use crate::relay::{Relay, RelayError};
+use crate::relay::{Relay, RelayError, RelayOptions};
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
-use crate::values::{Value, readable};
+use crate::values::{Token, Value, readable};
+
+/// The longest prefix of names in Redis.
+const LONGEST_PREFIX: usize = 64;
+
+/// The shortest secret that instances may share.
+const SHORTEST_SECRET: usize = 16;
 
 /// The storages that can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +130,23 @@ impl StorageChoice {
     /// # Errors
     ///
     /// If the storage cannot be opened, or is not a part of this build.
-    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
     pub async fn open(&self, retention: Retention) -> Result<Arc<dyn Storage>, StorageError> {
+        self.open_with_prefix(retention, "").await
+    }
+
+    /// The same, with keys in Redis whose names begin with this.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
+    pub async fn open_with_prefix(
+        &self,
+        retention: Retention,
+        prefix: &str,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
         // Not every build has a storage that wants to know.
-        let _ = retention;
+        let _ = (retention, prefix);
         match self {
             Self::None => Ok(Arc::new(NoStorage::new())),
             Self::Memory => Ok(Arc::new(MemoryStorage::new())),
@@ -142,7 +161,8 @@ impl StorageChoice {
             }
             #[cfg(feature = "redis")]
             Self::Redis(url) => {
-                Ok(Arc::new(crate::storage::RedisStorage::open(&url.0, retention).await?))
+                let open = crate::storage::RedisStorage::open_with_prefix;
+                Ok(Arc::new(open(&url.0, retention, prefix).await?))
             }
             #[allow(unreachable_patterns, reason = "only if all features are on")]
             _ => Err(StorageError::new(
@@ -201,24 +221,73 @@ impl RelayChoice {
     /// # Errors
     ///
     /// If it does not answer, or is not a part of this build.
-    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
     pub async fn open(&self) -> Result<Option<Arc<dyn Relay>>, RelayError> {
+        self.open_with(&RelayOptions::default()).await
+    }
+
+    /// The same, with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[allow(clippy::unused_async, reason = "a build without drivers has nothing to wait for")]
+    pub async fn open_with(
+        &self,
+        options: &RelayOptions,
+    ) -> Result<Option<Arc<dyn Relay>>, RelayError> {
+        // Not every build has a relay that wants to know.
+        let _ = options;
         match self {
             Self::None => Ok(None),
             #[cfg(feature = "redis")]
-            Self::Redis(url) => Ok(Some(Arc::new(crate::relay::RedisRelay::open(&url.0).await?))),
+            Self::Redis(url) => {
+                Ok(Some(Arc::new(crate::relay::RedisRelay::open_with(&url.0, options).await?)))
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(url) => {
-                Ok(Some(Arc::new(crate::relay::PostgresRelay::open(&url.0).await?)))
+                Ok(Some(Arc::new(crate::relay::PostgresRelay::open_with(&url.0, options).await?)))
             }
             #[cfg(feature = "amqp")]
-            Self::Amqp(url) => Ok(Some(Arc::new(crate::relay::AmqpRelay::open(&url.0).await?))),
+            Self::Amqp(url) => {
+                Ok(Some(Arc::new(crate::relay::AmqpRelay::open_with(&url.0, options).await?)))
+            }
             #[allow(unreachable_patterns, reason = "only if all features are on")]
             _ => Err(RelayError::new(
                 "open",
                 "this build lacks the feature of that name; build it with --features",
             )),
         }
+    }
+}
+
+/// What names in Redis begin with.
+pub(super) fn redis_prefix(text: Option<&str>) -> Result<String, ConfigError> {
+    let text = text.unwrap_or_default();
+    if text.len() > LONGEST_PREFIX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = format!(
+            "{text:?} has more than {LONGEST_PREFIX} characters, or others than ASCII letters, digits and \
+             signs; write for example staging:"
+        );
+        return Err(ConfigError::new("--redis-prefix", problem));
+    }
+    Ok(text.to_owned())
+}
+
+/// What instances have to agree on to use a relay.
+pub(super) fn relay_options(
+    secret: Option<&Token>,
+    prefix: &str,
+) -> Result<RelayOptions, ConfigError> {
+    let options = RelayOptions::default().prefix(prefix);
+    match secret.map(Token::expose) {
+        None => Ok(options),
+        Some(secret) if secret.len() < SHORTEST_SECRET => {
+            let problem = format!(
+                "it has fewer than {SHORTEST_SECRET} characters; `sse-server token --publish` makes one"
+            );
+            Err(ConfigError::new("--relay-secret", problem))
+        }
+        Some(secret) => Ok(options.secret(secret)),
     }
 }
 

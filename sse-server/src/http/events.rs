@@ -18,9 +18,9 @@ use super::connection::{Caller, LongLived};
 use super::endpoint::Endpoint;
 use super::error::Refusal;
 use super::stream::{OpenStream, Seat};
-use super::{App, MAX_CHANNEL_NAME, Peer};
+use super::{App, Peer};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
-use crate::hub::Types;
+use crate::hub::{MAX_CHANNEL_NAME, Types};
 
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;

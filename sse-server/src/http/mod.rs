@@ -42,7 +42,7 @@ use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router};
 
 use crate::access::{Access, PublishToken, Publishers};
-use crate::hub::Hub;
+use crate::hub::{Hub, MAX_EVENT_LEN};
 pub use compression::Coding;
 use connection::Caller;
 pub use cors::{Cors, CorsError};
@@ -55,9 +55,6 @@ pub use operations::Operations;
 use page::Page;
 pub use serve::{Peer, serve, serve_with};
 pub use tls::{Tls, TlsError};
-
-/// The longest channel name, in characters.
-const MAX_CHANNEL_NAME: usize = 255;
 
 /// The largest publish request in bytes, whatever the limit for one event.
 const MAX_REQUEST: usize = 16 << 20;
@@ -87,7 +84,7 @@ impl HttpConfig {
             publishers: Publishers::new(vec![PublishToken::for_all(publish_token)]),
             access: None,
             keep_alive: Duration::from_secs(20),
-            max_event_len: 1 << 20,
+            max_event_len: MAX_EVENT_LEN,
             endpoints: Endpoints::default(),
             cors: None,
             limits: Limits::default(),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::App;
 use super::error::Refusal;
 use super::publish::{authorize, body};
+use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
 
 /// Whose permission, and for what.
 #[derive(Deserialize)]
@@ -65,6 +66,15 @@ pub(super) async fn changed(
             let needed = "the body must be {\"user\": NAME or null, \"channel\": NAME}";
             Refusal::bad_request(format!("{error}; {needed}"))
         })?;
+    let is_too_long = |name: &str, most| name.chars().count() > most;
+    if channel.is_empty() || is_too_long(&channel, MAX_CHANNEL_NAME) {
+        let text = format!("`channel` must have 1 to {MAX_CHANNEL_NAME} characters");
+        return Err(Refusal::bad_request(text));
+    }
+    if user.as_deref().is_some_and(|user| is_too_long(user, MAX_USER)) {
+        let text = format!("`user` is longer than {MAX_USER} characters");
+        return Err(Refusal::bad_request(text));
+    }
     if !token.may_change(&channel) {
         let text = format!("this token may not change permissions of the channel {channel:?}");
         return Err(Refusal::new(StatusCode::FORBIDDEN, "forbidden", text));

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use sse_proto::{DEFAULT_EVENT_TYPE, Event, event_id};
+use sse_proto::{DEFAULT_EVENT_TYPE, event_id};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -19,9 +19,9 @@ use super::error::Refusal;
 use super::json::dumps;
 use super::lines;
 use super::permissions::User;
-use super::{App, MAX_CHANNEL_NAME, MAX_REQUEST};
+use super::{App, MAX_REQUEST};
 use crate::access::{PublishToken, Publishers};
-use crate::hub::PublishError;
+use crate::hub::{NotAllowed, PublishError, check_content, check_place};
 use crate::storage::{NewEvent, RequestKey};
 
 /// How long the body of a request may take.
@@ -35,13 +35,6 @@ const MAX_KEY: usize = 255;
 
 /// The largest number of a line: what every program can read from JSON.
 const MAX_LINE: u64 = 1 << 53;
-
-/// How many users one event may leave out, and how long their names are, in characters.
-const MAX_SKIPPED: usize = 100;
-const MAX_USER: usize = 255;
-
-/// Types that only the server itself may send: a reader acts on them.
-const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error", "keep-alive"];
 
 /// One event, as the body describes it.
 #[derive(Deserialize)]
@@ -266,24 +259,20 @@ pub(super) fn not_json(error: &serde_json::Error) -> Refusal {
     Refusal::bad_request(format!("{error}; {needed}"))
 }
 
+impl From<NotAllowed> for Refusal {
+    fn from(why: NotAllowed) -> Self {
+        match why {
+            NotAllowed::TooLarge { .. } => Self::too_large(why.to_string()),
+            why => Self::bad_request(why.to_string()),
+        }
+    }
+}
+
 /// Checks a message and makes an event of it.
 pub(super) fn check(message: Message, max_event_len: usize) -> Result<NewEvent, Refusal> {
     let Message { channel, event, data, text, skip_users, store } = message;
-    if channel.is_empty() {
-        return Err(Refusal::bad_request("`channel` is empty; name the channel to publish to"));
-    }
-    if channel.chars().count() > MAX_CHANNEL_NAME {
-        let text = format!("`channel` is longer than {MAX_CHANNEL_NAME} characters");
-        return Err(Refusal::bad_request(text));
-    }
     let event_type = event.unwrap_or_else(|| DEFAULT_EVENT_TYPE.to_owned());
-    if let Err(error) = Event::builder("").event_type(&event_type).build() {
-        return Err(Refusal::bad_request(format!("`event` cannot be sent: {error}")));
-    }
-    if RESERVED_TYPES.contains(&&*event_type) {
-        let text = format!("`event` is {event_type:?}, which only the server itself may send");
-        return Err(Refusal::bad_request(text));
-    }
+    check_place(&channel, &event_type)?;
     let data = match (data, text) {
         (Some(json), None) => dumps(json.get()),
         (None, Some(text)) => text,
@@ -295,20 +284,7 @@ pub(super) fn check(message: Message, max_event_len: usize) -> Result<NewEvent, 
             return Err(Refusal::bad_request("there are both `data` and `text`; send one of them"));
         }
     };
-    let len = event_type.len() + data.len();
-    if len > max_event_len {
-        let text = format!("the event has {len} bytes; the limit is {max_event_len}");
-        return Err(Refusal::too_large(text));
-    }
-    if skip_users.len() > MAX_SKIPPED {
-        let text =
-            format!("`skip_users` has more than {MAX_SKIPPED} users; use a channel of their own");
-        return Err(Refusal::bad_request(text));
-    }
-    if skip_users.iter().any(|user| user.chars().count() > MAX_USER || user.contains('\0')) {
-        let text = format!("`skip_users`: a name has more than {MAX_USER} characters, or U+0000");
-        return Err(Refusal::bad_request(text));
-    }
+    check_content(&event_type, &data, &skip_users, max_event_len)?;
     let event = NewEvent::new(channel, event_type, data).skip_users(skip_users);
     Ok(event.store(store.unwrap_or(true)))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
@@ -19,12 +19,16 @@ use tracing::{error, info, warn};
 use super::health::Tasks;
 use super::log::{Appended, Log};
 use super::publish::{render_live, render_stored};
-use super::{Heard, PAGE, Shared};
+use super::{Heard, NotAllowed, PAGE, Shared, check_content, check_place};
 use crate::relay::{Message, News, Relay};
+use crate::seldom::Seldom;
 use crate::storage::StorageError;
 
 /// How many messages may wait to be read, or to be sent.
 const QUEUE: usize = 1024;
+
+/// How many kibibytes may wait to be sent.
+const ROOM: usize = 16 << 10;
 
 /// How many channels are read from the storage at the same time.
 const PARALLEL: usize = 4;
@@ -148,9 +152,33 @@ impl Shared {
             (Some(id), _) if log.is_lasting() => self.suspects.add(log.name(), id, false),
             // Not stored here or anywhere: now or never.
             (_, Some((event_type, data))) => {
-                log.append_live(render_live(&event_type, &data, &message.skip_users));
+                let users = &message.skip_users;
+                let is_known = message.is_trusted || !log.is_lasting();
+                match self.check(log.name(), &event_type, &data, users) {
+                    Ok(()) if is_known => log.append_live(render_live(&event_type, &data, users)),
+                    Ok(()) => self.refused_from_relay("it has no id and is not signed"),
+                    Err(why) => self.refused_from_relay(&why.to_string()),
+                }
             }
             (_, None) => {}
+        }
+    }
+
+    /// Whether an event that came over the relay is one that a publisher could have sent.
+    fn check(
+        &self,
+        channel: &str,
+        event_type: &str,
+        data: &str,
+        skip_users: &[String],
+    ) -> Result<(), NotAllowed> {
+        check_place(channel, event_type)?;
+        check_content(event_type, data, skip_users, self.max_event_len)
+    }
+
+    fn refused_from_relay(&self, why: &str) {
+        if let Some(times) = self.refused.happened() {
+            warn!(why, times, "an event from the relay is not shown to readers");
         }
     }
 
@@ -249,29 +277,72 @@ fn lost(log: &Log, head: u64) {
     log.begin_anew(head);
 }
 
-/// Starts the task that tells others, and returns where to put what is to be told.
-pub(super) fn start_telling(relay: Arc<dyn Relay>, tasks: &Tasks) -> mpsc::Sender<Vec<Message>> {
-    let (sender, mut groups) = mpsc::channel::<Vec<Message>>(QUEUE);
-    let telling = tokio::spawn(async move {
-        let mut waiting = Vec::new();
-        let mut was_failing = false;
-        while groups.recv_many(&mut waiting, QUEUE).await > 0 {
-            let messages: Vec<Message> = waiting.drain(..).flatten().collect();
-            match relay.send(&messages).await {
-                Ok(()) if was_failing => info!("the relay works again"),
-                Err(error) if !was_failing => {
-                    error!(%error, "other instances are not told at once what is published");
-                    was_failing = true;
-                    continue;
+/// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no more memory.
+pub(super) struct Telling {
+    sender: mpsc::Sender<Told>,
+    room: Arc<Semaphore>,
+    /// Each event, not only the last id of a channel.
+    pub(super) whole: bool,
+    left_out: Seldom,
+}
+
+/// What is to be told, and its room.
+struct Told {
+    messages: Vec<Message>,
+    room: OwnedSemaphorePermit,
+}
+
+impl Telling {
+    /// Starts the task that does it.
+    pub(super) fn start(relay: Arc<dyn Relay>, tasks: &Tasks) -> Self {
+        let whole = relay.carries_events();
+        let (sender, mut groups) = mpsc::channel::<Told>(QUEUE);
+        let telling = tokio::spawn(async move {
+            let mut waiting = Vec::new();
+            let mut was_failing = false;
+            while groups.recv_many(&mut waiting, QUEUE).await > 0 {
+                let mut messages = Vec::new();
+                // Their room is free when they have been sent.
+                let mut rooms = Vec::with_capacity(waiting.len());
+                for told in waiting.drain(..) {
+                    messages.extend(told.messages);
+                    rooms.push(told.room);
                 }
-                Err(_) => continue,
-                Ok(()) => {}
+                match relay.send(&messages).await {
+                    Ok(()) if was_failing => info!("the relay works again"),
+                    Err(error) if !was_failing => {
+                        error!(%error, "other instances are not told at once what is published");
+                        was_failing = true;
+                        continue;
+                    }
+                    Err(_) => continue,
+                    Ok(()) => {}
+                }
+                was_failing = false;
             }
-            was_failing = false;
+        });
+        tasks.add("telling others", telling.abort_handle());
+        let room = Arc::new(Semaphore::new(ROOM));
+        Self { sender, room, whole, left_out: Seldom::default() }
+    }
+
+    /// Has these told, if there is room for them. Publishing does not wait for a relay that does not get on:
+    /// what is stored is seen later.
+    pub(super) fn tell(&self, messages: Vec<Message>) {
+        let kibibytes = messages.iter().map(Message::size).sum::<usize>().div_ceil(1024);
+        // What is larger than all the room has all of it.
+        let kibibytes = u32::try_from(kibibytes.clamp(1, ROOM)).expect("as large as the room");
+        let told = self.room.clone().try_acquire_many_owned(kibibytes);
+        let told = told.ok().map(|room| Told { messages, room });
+        let is_told = told.is_some_and(|told| self.sender.try_send(told).is_ok());
+        if !is_told && let Some(times) = self.left_out.happened() {
+            warn!(
+                times,
+                "the relay does not get on; other instances are not told at once what is published, \
+                 and miss what is not stored"
+            );
         }
-    });
-    tasks.add("telling others", telling.abort_handle());
-    sender
+    }
 }
 
 fn report(looked: &Result<(), StorageError>, was_failing: &mut bool) {
@@ -283,4 +354,54 @@ fn report(looked: &Result<(), StorageError>, was_failing: &mut bool) {
         _ => {}
     }
     *was_failing = looked.is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::relay::RelayError;
+
+    /// Takes what it gets, and sends it when it is let go.
+    struct Slow(Arc<Semaphore>);
+
+    #[async_trait]
+    impl Relay for Slow {
+        async fn send(&self, _: &[Message]) -> Result<(), RelayError> {
+            self.0.acquire().await.expect("never closed").forget();
+            Ok(())
+        }
+
+        async fn receive(&self, _: mpsc::Sender<News>) {
+            std::future::pending().await
+        }
+    }
+
+    fn event(bytes: usize) -> Vec<Message> {
+        vec![Message::new("a", None).with_event("t", "x".repeat(bytes), Vec::new())]
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_relay_that_stands_still_is_bounded_in_bytes() {
+        let lets_go = Arc::new(Semaphore::new(0));
+        let telling = Telling::start(Arc::new(Slow(lets_go.clone())), &Tasks::default());
+        let waiting = || ROOM - telling.room.available_permits();
+        for _ in 0..100 {
+            telling.tell(event(1 << 20));
+            tokio::task::yield_now().await;
+        }
+        // Each has a little more than its data.
+        assert_eq!(waiting() / 1024, 15);
+        telling.tell(vec![Message::new("a", Some(1))]);
+        assert_eq!(waiting(), 15 * 1025 + 1, "a hint finds room beside them");
+        lets_go.add_permits(100);
+        while waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
+        telling.tell(event(2 * ROOM * 1024));
+        assert_eq!(waiting(), ROOM, "one that is larger than all the room goes alone");
+        telling.tell(event(1));
+        assert_eq!(waiting(), ROOM);
+    }
 }

@@ -14,6 +14,7 @@
 //! May enter: storage, relay. May not: HTTP, SQL. What a subscriber hands out is the wire's bytes,
 //! because an event is encoded once, when it becomes visible.
 
+mod allowed;
 mod filter;
 mod follow;
 mod health;
@@ -33,10 +34,14 @@ use sse_proto::Cursor;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::relay::{Message, Relay, RelayError};
+use crate::relay::{Relay, RelayError};
+use crate::seldom::Seldom;
 use crate::storage::{NewEvent, RequestKey, Storage, StorageError};
+pub(crate) use allowed::{
+    MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
+};
 pub use filter::Types;
-use follow::Suspects;
+use follow::{Suspects, Telling};
 pub use health::Unready;
 use health::{Tasks, Writing};
 use log::Log;
@@ -74,6 +79,10 @@ struct Shared {
     /// Tells other instances, if there is a relay.
     telling: Option<Telling>,
     relay: Option<Arc<dyn Relay>>,
+    /// The most bytes of an event that comes over the relay.
+    max_event_len: usize,
+    /// Events came over the relay that nobody may publish.
+    refused: Seldom,
     /// For whoever wants to know what other instances say about other things than events.
     notices: broadcast::Sender<Heard>,
     /// The relay has been connected, once at least.
@@ -99,12 +108,6 @@ pub(crate) enum Heard {
     Notice(Arc<str>),
 }
 
-struct Telling {
-    sender: mpsc::Sender<Vec<Message>>,
-    /// Each event, not only the last id of a channel.
-    whole: bool,
-}
-
 /// How a hub gets to know what other instances publish.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -115,6 +118,7 @@ pub struct HubConfig {
     reliable: Option<Reliable>,
     memory: usize,
     memory_age: Duration,
+    max_event_len: usize,
 }
 
 impl Default for HubConfig {
@@ -125,6 +129,7 @@ impl Default for HubConfig {
             reliable: None,
             memory: 64 << 20,
             memory_age: Duration::from_mins(1),
+            max_event_len: MAX_EVENT_LEN,
         }
     }
 }
@@ -166,6 +171,13 @@ impl HubConfig {
         self.reliable = Some(Arc::new(is_reliable));
         self
     }
+
+    /// The most bytes that type and data of an event may have that comes over the relay. Others are not shown
+    /// to readers. Default: 1 MiB. What is stored is shown in any case.
+    pub const fn max_event_len(mut self, bytes: usize) -> Self {
+        self.max_event_len = bytes;
+        self
+    }
 }
 
 impl std::fmt::Debug for HubConfig {
@@ -190,10 +202,7 @@ impl Hub {
     /// A hub over this storage, one of several. Must be called in a Tokio runtime.
     pub fn with_config(storage: Arc<dyn Storage>, config: HubConfig) -> Self {
         let tasks = Tasks::default();
-        let telling = config.relay.as_ref().map(|relay| Telling {
-            sender: follow::start_telling(relay.clone(), &tasks),
-            whole: relay.carries_events(),
-        });
+        let telling = config.relay.clone().map(|relay| Telling::start(relay, &tasks));
         let shared = Arc::new(Shared {
             storage,
             reliable: config.reliable.clone(),
@@ -203,6 +212,8 @@ impl Hub {
             suspects: Arc::default(),
             telling,
             relay: config.relay.clone(),
+            max_event_len: config.max_event_len,
+            refused: Seldom::default(),
             notices: broadcast::Sender::new(NOTICES),
             was_connected: AtomicBool::new(false),
             tasks,
@@ -319,6 +330,11 @@ impl Hub {
     /// Whether there is a relay to other instances.
     pub(crate) fn has_relay(&self) -> bool {
         self.shared.relay.is_some()
+    }
+
+    /// Whether what this instance says comes back to it.
+    pub(crate) fn relay_echoes(&self) -> bool {
+        self.shared.relay.as_ref().is_some_and(|relay| relay.echoes())
     }
 
     /// Says something to all other instances that can hear now.

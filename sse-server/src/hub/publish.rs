@@ -316,8 +316,6 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
     if events.is_empty() {
         return;
     }
-    // Ids begin at 1; an event without one is not stored.
-    let is_lasting = events.iter().all(|&(_, id)| id > 0);
     let whole = |(event, id): (&NewEvent, u64)| {
         let NewEvent { channel, event_type, data, skip_users, .. } = event.clone();
         Message::new(channel, (id > 0).then_some(id)).with_event(event_type, data, skip_users)
@@ -330,10 +328,7 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
         let last = |(channel, id): (&Arc<str>, u64)| Message::new(channel.clone(), Some(id));
         others.into_iter().map(whole).chain(lasts.into_iter().map(last)).collect()
     };
-    // Publishing does not wait for a relay that does not get on. With a storage, others see it later.
-    if telling.sender.try_send(messages).is_err() && !is_lasting {
-        warn!(events = events.len(), "the relay does not get on; other instances miss events");
-    }
+    telling.tell(messages);
 }
 
 /// An event as it goes over the wire to those who read this channel only.

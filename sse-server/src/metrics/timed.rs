@@ -153,4 +153,8 @@ impl Relay for TimedRelay {
     fn carries_events(&self) -> bool {
         self.relay.carries_events()
     }
+
+    fn echoes(&self) -> bool {
+        self.relay.echoes()
+    }
 }

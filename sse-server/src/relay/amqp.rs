@@ -19,7 +19,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError};
+use super::{Message, News, Relay, RelayError, RelayOptions};
+use crate::seldom::Seldom;
 
 /// The exchange that hands each message to every instance.
 const EXCHANGE: &str = "sse_server";
@@ -34,6 +35,8 @@ pub struct AmqpRelay {
     /// The connection to send over, if it works as far as is known.
     sender: Mutex<Option<Link>>,
     origin: Origin,
+    /// Messages that were not taken in.
+    refused: Seldom,
 }
 
 /// A channel ends with its connection.
@@ -49,8 +52,22 @@ impl AmqpRelay {
     ///
     /// If the URL cannot be understood, or the broker does not answer.
     pub async fn open(url: &str) -> Result<Self, RelayError> {
+        Self::open_with(url, &RelayOptions::default()).await
+    }
+
+    /// As [`open`](Self::open), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, RelayError> {
         let sender = Mutex::new(Some(connect(url).await?));
-        Ok(Self { url: url.to_owned(), sender, origin: Origin::new() })
+        Ok(Self {
+            url: url.to_owned(),
+            sender,
+            origin: Origin::new(options),
+            refused: Seldom::default(),
+        })
     }
 
     /// Receives over one connection, until that ends, which is an error, or nobody listens.
@@ -86,7 +103,7 @@ impl AmqpRelay {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
             let delivery = delivery.map_err(failed("receive"))?;
-            if !hand_over(self.origin.decode_any(&delivery.data), news).await {
+            if !hand_over(self.origin.decode_any(&delivery.data), news, &self.refused).await {
                 return Ok(());
             }
         }
@@ -102,6 +119,10 @@ impl Relay for AmqpRelay {
 
     async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
         self.publish(vec![self.origin.encode_notice(notice)]).await
+    }
+
+    fn echoes(&self) -> bool {
+        true
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {
@@ -145,6 +166,7 @@ impl AmqpRelay {
         Ok(())
     }
 }
+
 async fn connect(url: &str) -> Result<Link, RelayError> {
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("sse-server".into());

@@ -1,10 +1,13 @@
 //! A message as text: the JSON that django-eventstream sends through Redis, and who sent it.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
+use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use serde::{Deserialize, Deserializer, Serialize};
+use subtle::ConstantTimeEq;
 
-use super::{Message, News};
+use super::{Message, News, RelayOptions};
 
 /// `{"channel": "a", "event_type": "message", "data": "…", "pub_id": "1"}`; django-eventstream sends
 /// all four, with `null` for an event without an id.
@@ -24,6 +27,9 @@ struct Wire<'a> {
     /// Ours alone; others do not look at it.
     #[serde(borrow, default)]
     origin: Option<Cow<'a, str>>,
+    /// Of everything else, if instances sign.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Cow<'a, str>>,
 }
 
 /// A number, in quotes or not.
@@ -56,60 +62,153 @@ struct Notice<'a> {
     notice: Cow<'a, str>,
     #[serde(borrow)]
     origin: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Cow<'a, str>>,
 }
 
 /// How a notice begins.
 const NOTICE: &[u8] = b"{\"notice\":";
 
-/// Tells an instance's own messages from others'.
+/// The most bytes of a notice. Names in it are bounded, and may be escaped twice.
+const MAX_NOTICE: usize = 32 << 10;
+
+/// Tells an instance's own messages from others', and those of instances from anybody's.
 #[derive(Clone, Debug)]
-pub(super) struct Origin(String);
+pub(super) struct Origin {
+    name: String,
+    /// What instances sign with. None: everybody is believed.
+    key: Option<Key>,
+}
+
+impl Id<'_> {
+    /// A number as it is, for the signature.
+    fn as_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Number(number) => Cow::Owned(number.to_string()),
+        }
+    }
+}
+
+impl Wire<'_> {
+    /// Everything that is signed, so that nothing can be taken for anything else.
+    fn signed(&self) -> Signed {
+        let mut signed = Signed::new(b"event");
+        signed.add(Some(self.channel.as_bytes()));
+        signed.add(self.event_type.as_ref().map(|it| it.as_bytes()));
+        signed.add(self.data.as_ref().map(|it| it.as_bytes()));
+        signed.add(self.pub_id.as_ref().map(Id::as_text).as_ref().map(|it| it.as_bytes()));
+        signed.add(self.origin.as_ref().map(|it| it.as_bytes()));
+        self.skip_user_ids.iter().for_each(|id| signed.add(Some(id.as_text().as_bytes())));
+        signed
+    }
+}
+
+impl Notice<'_> {
+    fn signed(&self) -> Signed {
+        let mut signed = Signed::new(b"notice");
+        signed.add(Some(self.notice.as_bytes()));
+        signed.add(Some(self.origin.as_bytes()));
+        signed
+    }
+}
+
+/// Parts, each with its length before it.
+struct Signed(Vec<u8>);
+
+impl Signed {
+    fn new(kind: &[u8]) -> Self {
+        let mut signed = Self(Vec::new());
+        signed.add(Some(kind));
+        signed
+    }
+
+    fn add(&mut self, part: Option<&[u8]>) {
+        // No part is as long as one that is not there.
+        let len = part.map_or(u64::MAX, |part| part.len() as u64);
+        self.0.extend_from_slice(&len.to_be_bytes());
+        self.0.extend_from_slice(part.unwrap_or_default());
+    }
+}
 
 impl Origin {
     /// One that nobody else has.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(options: &RelayOptions) -> Self {
         let mut random = [0; 16];
         if getrandom::fill(&mut random).is_err() {
             // Two instances that start in the same nanosecond are not to be expected either.
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             random = now.unwrap_or_default().as_nanos().to_be_bytes();
         }
-        Self(format!("{:032x}", u128::from_be_bytes(random)))
+        let key = options.secret.as_ref().map(|secret| Key::new(HMAC_SHA256, secret));
+        Self { name: format!("{:032x}", u128::from_be_bytes(random)), key }
+    }
+
+    /// The signature of this, if instances sign.
+    fn sign(&self, signed: &Signed) -> Option<Cow<'static, str>> {
+        let key = self.key.as_ref()?;
+        let tag = hmac::sign(key, &signed.0);
+        let tag = tag.as_ref().iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes all text");
+            text
+        });
+        Some(tag.into())
+    }
+
+    /// Whether this is from an instance, as far as that can be known.
+    fn is_trusted(&self, signed: &Signed, signature: Option<&str>) -> bool {
+        let Some(expected) = self.sign(signed) else { return true };
+        let given = signature.unwrap_or_default();
+        expected.as_bytes().ct_eq(given.as_bytes()).into()
     }
 
     pub(super) fn encode(&self, message: &Message) -> String {
         let event = message.event.as_ref();
-        let wire = Wire {
+        let mut wire = Wire {
             channel: Cow::Borrowed(&message.channel),
             event_type: event.map(|(event_type, _)| Cow::Borrowed(&**event_type)),
             data: event.map(|(_, data)| Cow::Borrowed(&**data)),
             pub_id: message.id.map(|id| Id::Text(Cow::Owned(id.to_string()))),
             skip_user_ids: message.skip_users.iter().map(|user| Id::Text(user.into())).collect(),
-            origin: Some(Cow::Borrowed(&self.0)),
+            origin: Some(Cow::Borrowed(&self.name)),
+            signature: None,
         };
+        wire.signature = self.sign(&wire.signed());
         serde_json::to_string(&wire).expect("strings are JSON")
     }
 
     pub(super) fn encode_notice(&self, notice: &str) -> String {
-        let notice = Notice { notice: Cow::Borrowed(notice), origin: Cow::Borrowed(&self.0) };
+        let (notice, origin) = (Cow::Borrowed(notice), Cow::Borrowed(&*self.name));
+        let mut notice = Notice { notice, origin, signature: None };
+        notice.signature = self.sign(&notice.signed());
         serde_json::to_string(&notice).expect("strings are JSON")
     }
 
-    /// What somebody else has sent, an event or a notice. `Ok(None)`: it was us.
+    /// What somebody has sent: another one's event, or anyone's notice. `Ok(None)`: it was our event.
     pub(super) fn decode_any(&self, text: &[u8]) -> Result<Option<News>, serde_json::Error> {
         if !text.starts_with(NOTICE) {
             return Ok(self.decode(text)?.map(News::Message));
         }
-        let Notice { notice, origin } = serde_json::from_slice(text)?;
-        Ok((origin != self.0).then(|| News::Notice(notice.into_owned())))
+        let refuse = |why: &str| Err(serde::de::Error::custom(why));
+        if text.len() > MAX_NOTICE {
+            return refuse("a notice is too long");
+        }
+        let notice: Notice<'_> = serde_json::from_slice(text)?;
+        if !self.is_trusted(&notice.signed(), notice.signature.as_deref()) {
+            return refuse(
+                "a notice is not signed with the secret of this instance (--relay-secret)",
+            );
+        }
+        Ok(Some(News::Notice(notice.notice.into_owned())))
     }
 
     /// What somebody else has sent. `Ok(None)`: it was us.
     pub(super) fn decode(&self, text: &[u8]) -> Result<Option<Message>, serde_json::Error> {
         let wire: Wire<'_> = serde_json::from_slice(text)?;
-        if wire.origin.is_some_and(|origin| origin == self.0) {
+        if wire.origin.as_ref().is_some_and(|origin| *origin == self.name) {
             return Ok(None);
         }
+        let is_trusted = self.is_trusted(&wire.signed(), wire.signature.as_deref());
         let id = match wire.pub_id {
             None => None,
             Some(Id::Number(id)) => Some(id),
@@ -118,7 +217,8 @@ impl Origin {
             })?),
         };
         let event_type = wire.event_type.unwrap_or(Cow::Borrowed("message")).into_owned();
-        let message = Message::new(wire.channel, id);
+        let mut message = Message::new(wire.channel, id);
+        message.is_trusted = is_trusted;
         let Some(data) = wire.data else { return Ok(Some(message)) };
         let skip_users = wire.skip_user_ids.into_iter().map(Id::into_text).collect();
         Ok(Some(message.with_event(event_type, data, skip_users)))
@@ -129,19 +229,69 @@ impl Origin {
 mod tests {
     use super::*;
 
+    fn origin(name: &str, secret: Option<&str>) -> Origin {
+        let options = secret
+            .map_or_else(RelayOptions::default, |secret| RelayOptions::default().secret(secret));
+        Origin { name: name.to_owned(), ..Origin::new(&options) }
+    }
+
     #[test]
-    fn a_notice_is_for_others_and_no_message() {
-        let ours = Origin("x".to_owned());
+    fn a_notice_is_no_message_and_comes_back() {
+        let ours = origin("x", None);
         let text = ours.encode_notice("{\"a\": 1}");
-        assert_eq!(ours.decode_any(text.as_bytes()).expect("JSON"), None);
-        let news = Origin("y".to_owned()).decode_any(text.as_bytes()).expect("JSON");
-        assert_eq!(news, Some(News::Notice("{\"a\": 1}".to_owned())));
+        for reader in [&ours, &origin("y", None)] {
+            let news = reader.decode_any(text.as_bytes()).expect("JSON");
+            assert_eq!(news, Some(News::Notice("{\"a\": 1}".to_owned())));
+        }
         ours.decode(text.as_bytes()).expect_err("no channel");
+        let long = ours.encode_notice(&"x".repeat(MAX_NOTICE));
+        ours.decode_any(long.as_bytes()).expect_err("too long");
+    }
+
+    #[test]
+    fn with_a_secret_only_those_who_know_it_are_believed() {
+        let (ours, theirs) = (origin("x", Some("secret")), origin("y", Some("secret")));
+        let notice = theirs.encode_notice("n");
+        ours.decode_any(notice.as_bytes()).expect("signed");
+        let forged = [
+            origin("y", None).encode_notice("n"),
+            origin("y", Some("guess")).encode_notice("n"),
+            notice.replace("\"n\"", "\"m\""),
+            notice.replace("\"y\"", "\"z\""),
+        ];
+        for forged in forged {
+            ours.decode_any(forged.as_bytes()).expect_err(&forged);
+        }
+        let event = || Message::new("a", None).with_event("t", "1", vec!["u".to_owned()]);
+        let signed = theirs.encode(&event());
+        let is_trusted = |text: &str| {
+            let message = ours.decode(text.as_bytes()).expect("JSON").expect("not ours");
+            message.is_trusted
+        };
+        assert!(is_trusted(&signed));
+        for (part, other) in [
+            ("\"a\"", "\"b\""),
+            ("\"t\"", "\"s\""),
+            ("\"1\"", "\"2\""),
+            ("\"pub_id\":null", "\"pub_id\":\"1\""),
+            ("[\"u\"]", "[]"),
+            ("[\"u\"]", "[\"u\",\"v\"]"),
+            ("\"origin\":\"y\"", "\"origin\":\"z\""),
+            ("\"signature\":", "\"other\":"),
+        ] {
+            let forged = signed.replace(part, other);
+            assert!(forged != signed && !is_trusted(&forged), "{forged}");
+        }
+        let anyone = origin("z", None).encode(&event());
+        assert!(!is_trusted(&anyone));
+        let all = origin("z", None).decode(signed.as_bytes()).expect("JSON").expect("not ours");
+        assert!(all.is_trusted, "without a secret everybody is");
     }
 
     #[test]
     fn a_message_is_what_django_eventstream_sends_and_reads() {
-        let ours = Origin("x".to_owned());
+        let ours = origin("x", None);
+        let other = origin("y", None);
         let message = Message::new("test", Some(1)).with_event("message", "{\"a\": 1}", Vec::new());
         assert_eq!(
             ours.encode(&message),
@@ -155,17 +305,17 @@ mod tests {
         assert_eq!((decoded.id, decoded.event), (None, Some(("e".to_owned(), "1".to_owned()))));
         assert_eq!(ours.decode(ours.encode(&message).as_bytes()).expect("JSON"), None);
         assert_eq!(
-            Origin::new().decode(ours.encode(&message).as_bytes()).expect("JSON"),
+            other.decode(ours.encode(&message).as_bytes()).expect("JSON"),
             Some(message.clone())
         );
         let skipping = message.with_event("message", "1", vec!["7".to_owned()]);
         let text = ours.encode(&skipping);
         assert!(text.contains(r#""skip_user_ids":["7"]"#), "{text}");
-        assert_eq!(Origin::new().decode(text.as_bytes()).expect("JSON"), Some(skipping.clone()));
+        assert_eq!(other.decode(text.as_bytes()).expect("JSON"), Some(skipping.clone()));
         let numbers = text.replace("[\"7\"]", "[7]");
-        assert_eq!(Origin::new().decode(numbers.as_bytes()).expect("JSON"), Some(skipping));
+        assert_eq!(other.decode(numbers.as_bytes()).expect("JSON"), Some(skipping));
         let nobody = text.replace("[\"7\"]", "null");
-        let nobody = Origin::new().decode(nobody.as_bytes()).expect("JSON").expect("not ours");
+        let nobody = other.decode(nobody.as_bytes()).expect("JSON").expect("not ours");
         assert!(nobody.skip_users.is_empty());
         for nonsense in ["", "1", "{}", r#"{"channel": "a", "pub_id": "x"}"#, r#"{"channel": 1}"#] {
             ours.decode(nonsense.as_bytes()).expect_err(nonsense);

@@ -44,12 +44,15 @@ pub struct Message {
     pub event: Option<(String, String)>,
     /// The users who do not get it. Of no meaning without the event: with an id, the storage knows.
     pub skip_users: Vec<String>,
+    /// It is from an instance of this server, as far as that can be known: if instances sign what they
+    /// [send](RelayOptions::secret), everything that is not signed is not. Default: yes.
+    pub is_trusted: bool,
 }
 
 impl Message {
     /// There is something new in this channel, up to this id.
     pub fn new(channel: impl Into<Arc<str>>, id: Option<u64>) -> Self {
-        Self { channel: channel.into(), id, event: None, skip_users: Vec::new() }
+        Self { channel: channel.into(), id, event: None, skip_users: Vec::new(), is_trusted: true }
     }
 
     /// The same, with the event's type and data, and who does not get it.
@@ -64,6 +67,13 @@ impl Message {
         self.skip_users = skip_users;
         self
     }
+
+    /// About how many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        let event = self.event.as_ref().map_or(0, |(kind, data)| kind.len() + data.len());
+        let users: usize = self.skip_users.iter().map(String::len).sum();
+        self.channel.len() + event + users
+    }
 }
 
 /// What [`Relay::receive`] hands over.
@@ -73,7 +83,8 @@ pub enum News {
     Connected,
     /// Somebody has published.
     Message(Message),
-    /// Another instance has [said](Relay::send_notice) something about other things than events.
+    /// An instance has [said](Relay::send_notice) something about other things than events: another one, or,
+    /// if the relay [echoes](Relay::echoes), this one.
     Notice(String),
 }
 
@@ -92,6 +103,48 @@ impl RelayError {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self { operation, source: source.into() }
+    }
+}
+
+/// What instances that talk to each other have to agree on.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+#[must_use]
+pub struct RelayOptions {
+    #[cfg_attr(
+        not(any(feature = "amqp", feature = "postgres", feature = "redis")),
+        expect(dead_code, reason = "for relays only")
+    )]
+    pub(crate) secret: Option<Vec<u8>>,
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "for Redis only"))]
+    pub(crate) prefix: String,
+}
+
+impl RelayOptions {
+    /// Signs what is sent, and believes what is signed, by HMAC-SHA-256 with this secret. Default: none, and
+    /// whoever can write to the broker is believed.
+    ///
+    /// Without a signature nothing but an event is taken in. If it has an id, it is a reason to read the
+    /// storage. If it has none, it is shown to readers of channels only that are not stored.
+    pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.secret = Some(secret.into());
+        self
+    }
+
+    /// What the names of Redis' channels begin with, which all databases of a Redis server share. Default:
+    /// nothing, as django-eventstream has it.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
+impl std::fmt::Debug for RelayOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayOptions")
+            .field("has_secret", &self.secret.is_some())
+            .field("prefix", &self.prefix)
+            .finish()
     }
 }
 
@@ -125,6 +178,12 @@ pub trait Relay: Send + Sync + 'static {
     /// Whether every event is sent whole, for others than instances of this server. If not, it is
     /// enough to send the last id of a channel.
     fn carries_events(&self) -> bool {
+        false
+    }
+
+    /// Whether an instance's own [notices](Self::send_notice) come back to it. Then a relay that takes notices
+    /// and brings none is noticed.
+    fn echoes(&self) -> bool {
         false
     }
 }

@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError};
+use super::{Message, News, Relay, RelayError, RelayOptions};
+use crate::seldom::Seldom;
 
 /// The channel of notifications.
 const CHANNEL: &str = "sse_server";
@@ -31,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct PostgresRelay {
     pool: PgPool,
     origin: Origin,
+    /// Messages that were not taken in.
+    refused: Seldom,
 }
 
 impl PostgresRelay {
@@ -40,6 +43,15 @@ impl PostgresRelay {
     ///
     /// If the URL cannot be understood, or the database does not answer.
     pub async fn open(url: &str) -> Result<Self, RelayError> {
+        Self::open_with(url, &RelayOptions::default()).await
+    }
+
+    /// As [`open`](Self::open), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &str, relay: &RelayOptions) -> Result<Self, RelayError> {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
         // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
         let options = options.extra_float_digits(None).disable_statement_logging();
@@ -53,7 +65,7 @@ impl PostgresRelay {
             .max_connections(2)
             .acquire_timeout(PATIENCE)
             .connect_lazy_with(options);
-        Ok(Self { pool, origin: Origin::new() })
+        Ok(Self { pool, origin: Origin::new(relay), refused: Seldom::default() })
     }
 
     /// Receives over one connection, until that ends, which is an error, or nobody listens.
@@ -74,7 +86,13 @@ impl PostgresRelay {
             let Some(notification) = notification else {
                 return Err(RelayError::new("receive", "the connection was closed"));
             };
-            if !hand_over(self.origin.decode_any(notification.payload().as_bytes()), news).await {
+            if !hand_over(
+                self.origin.decode_any(notification.payload().as_bytes()),
+                news,
+                &self.refused,
+            )
+            .await
+            {
                 return Ok(());
             }
         }
@@ -115,6 +133,10 @@ impl Relay for PostgresRelay {
             .map_err(|_| RelayError::new("notify", "no answer"))?
             .map_err(failed("notify"))
             .map(drop)
+    }
+
+    fn echoes(&self) -> bool {
+        true
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {

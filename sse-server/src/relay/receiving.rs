@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{News, RelayError};
+use crate::seldom::Seldom;
 
 /// How long to wait before the next attempt to connect: at first hardly, then longer. After a
 /// connection that lasted, anew.
@@ -57,11 +58,16 @@ impl Patience {
 pub(super) async fn hand_over(
     arrived: Result<Option<News>, serde_json::Error>,
     news: &mpsc::Sender<News>,
+    refused: &Seldom,
 ) -> bool {
     match arrived {
         Ok(Some(message)) => return news.send(message).await.is_ok(),
         Ok(None) => {}
-        Err(error) => warn!(%error, "a message of the relay cannot be understood"),
+        Err(error) => {
+            if let Some(times) = refused.happened() {
+                warn!(%error, times, "a message of the relay is not taken in");
+            }
+        }
     }
     true
 }

@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError};
+use super::{Message, News, Relay, RelayError, RelayOptions};
+use crate::seldom::Seldom;
 
 /// The one that django-eventstream uses; all databases of a Redis server share it.
 const CHANNEL: &str = "events_channel";
@@ -34,7 +35,12 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub struct RedisRelay {
     client: Client,
     sender: ConnectionManager,
+    /// The names of the two channels.
+    events: String,
+    notices: String,
     origin: Origin,
+    /// Messages that were not taken in.
+    refused: Seldom,
 }
 
 impl RedisRelay {
@@ -44,6 +50,15 @@ impl RedisRelay {
     ///
     /// If the URL cannot be understood, or the server does not answer.
     pub async fn open(url: &str) -> Result<Self, RelayError> {
+        Self::open_with(url, &RelayOptions::default()).await
+    }
+
+    /// As [`open`](Self::open), with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, RelayError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
@@ -52,13 +67,21 @@ impl RedisRelay {
         let sender = ConnectionManager::new_with_config(client.clone(), config)
             .await
             .map_err(failed("connect"))?;
-        Ok(Self { client, sender, origin: Origin::new() })
+        let [events, notices] = [CHANNEL, NOTICES].map(|name| format!("{}{name}", options.prefix));
+        Ok(Self {
+            client,
+            sender,
+            events,
+            notices,
+            origin: Origin::new(options),
+            refused: Seldom::default(),
+        })
     }
 
     /// Who writes to the channel for events must not be taken for an instance.
     fn decode(&self, message: &redis::Msg) -> Result<Option<News>, serde_json::Error> {
         let payload = message.get_payload_bytes();
-        if message.get_channel_name() == NOTICES {
+        if message.get_channel_name() == self.notices {
             return self.origin.decode_any(payload);
         }
         Ok(self.origin.decode(payload)?.map(News::Message))
@@ -69,7 +92,7 @@ impl RedisRelay {
         let lost = |text: &'static str| RelayError::new("receive", text);
         let connect = async {
             let mut pubsub = self.client.get_async_pubsub().await?;
-            pubsub.subscribe(&[CHANNEL, NOTICES]).await?;
+            pubsub.subscribe(&[&self.events, &self.notices]).await?;
             Ok(pubsub)
         };
         let connected = timeout(PATIENCE, connect).await;
@@ -86,7 +109,7 @@ impl RedisRelay {
             };
             match message {
                 Ok(Some(message)) => {
-                    if !hand_over(self.decode(&message), news).await {
+                    if !hand_over(self.decode(&message), news, &self.refused).await {
                         return Ok(());
                     }
                 }
@@ -105,15 +128,19 @@ impl Relay for RedisRelay {
     async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
         let mut pipe = redis::pipe();
         for message in messages {
-            pipe.cmd("PUBLISH").arg(CHANNEL).arg(self.origin.encode(message)).ignore();
+            pipe.cmd("PUBLISH").arg(&self.events).arg(self.origin.encode(message)).ignore();
         }
         pipe.query_async(&mut self.sender.clone()).await.map_err(failed("publish"))
     }
 
     async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
         let mut command = redis::cmd("PUBLISH");
-        command.arg(NOTICES).arg(self.origin.encode_notice(notice));
+        command.arg(&self.notices).arg(self.origin.encode_notice(notice));
         command.exec_async(&mut self.sender.clone()).await.map_err(failed("publish"))
+    }
+
+    fn echoes(&self) -> bool {
+        true
     }
 
     async fn receive(&self, news: mpsc::Sender<News>) {

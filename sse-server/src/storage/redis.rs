@@ -2,7 +2,7 @@
 
 mod connection;
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -68,6 +68,25 @@ const LOG: &str = "
     end
     local no_number = 'ERR a key event_counter:… holds no number'
 ";
+
+/// What the names of all keys begin with, put before them here: every command that a script calls has its key
+/// first.
+fn prefixed(prefix: &str) -> String {
+    // As escapes, so that no character of it ends the string.
+    let prefix = prefix.bytes().fold(String::new(), |mut text, byte| {
+        write!(text, "\\{byte:03}").expect("writing to a String cannot fail");
+        text
+    });
+    format!(
+        "local server = redis
+        local redis = {{
+            call = function(command, key, ...)
+                return server.call(command, '{prefix}' .. key, ...)
+            end,
+            error_reply = server.error_reply,
+        }}"
+    )
+}
 
 /// Says where channels end. `ARGV`, from the fourth on: the channels.
 const HEADS: &str = "
@@ -161,6 +180,7 @@ pub struct RedisStorage {
     connection: Connection,
     heads: Script,
     append: Script,
+    prefix: String,
     retention: Retention,
     /// The mark of the log that this one has found, and what its own begin with.
     mark: Mutex<String>,
@@ -192,6 +212,20 @@ impl RedisStorage {
     ///
     /// If the URL cannot be understood, or the server does not answer.
     pub async fn open(url: &str, retention: Retention) -> Result<Self, StorageError> {
+        Self::open_with_prefix(url, retention, "").await
+    }
+
+    /// As [`open`](Self::open), with names of keys that begin with this: several servers can then share a
+    /// database, and none of them can share it with Django.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with_prefix(
+        url: &str,
+        retention: Retention,
+        prefix: &str,
+    ) -> Result<Self, StorageError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
         let connection = Connection::open(client).await.map_err(failed("connect"))?;
         let mut mark = [0; 16];
@@ -199,8 +233,9 @@ impl RedisStorage {
             .map_err(|error| StorageError::new("begin", error.to_string()))?;
         let this = Self {
             connection,
-            heads: Script::new(&[LOG, HEADS].concat()),
-            append: Script::new(&[LOG, APPEND].concat()),
+            heads: Script::new(&[&prefixed(prefix), LOG, HEADS].concat()),
+            append: Script::new(&[&prefixed(prefix), LOG, APPEND].concat()),
+            prefix: prefix.to_owned(),
             retention,
             mark: Mutex::default(),
             own_mark: format!("{:032x}", u128::from_be_bytes(mark)),
@@ -235,6 +270,11 @@ impl RedisStorage {
             self.connection.is_replaced(&error);
             failed(operation)(error)
         }
+    }
+
+    /// The name of a key.
+    fn key(&self, name: impl Display) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Takes note of the log that there is.
@@ -316,12 +356,12 @@ impl Storage for RedisStorage {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg("sse_server:log").arg("mark").arg("floor");
+        pipe.cmd("HMGET").arg(self.key("sse_server:log")).arg("mark").arg("floor");
         // Before the events: what is there beyond it is left from a log that was lost.
-        pipe.cmd("GET").arg(format!("event_counter:{channel}"));
+        pipe.cmd("GET").arg(self.key(format_args!("event_counter:{channel}")));
         pipe.cmd("MGET");
         for id in &ids {
-            pipe.arg(format!("event:{channel}:{id}"));
+            pipe.arg(self.key(format_args!("event:{channel}:{id}")));
         }
         let read: Result<(Log, Option<u64>, Vec<Option<String>>), _> =
             pipe.query_async(&mut self.connection.get()).await;
@@ -358,7 +398,7 @@ impl Storage for RedisStorage {
     async fn check_writing(&self) -> Result<(), StorageError> {
         // It expires at once. A replica refuses it, and so does a Redis that is full.
         let mut write = redis::cmd("SET");
-        write.arg("sse_server:probe").arg("").arg("PX").arg(1);
+        write.arg(self.key("sse_server:probe")).arg("").arg("PX").arg(1);
         write.exec_async(&mut self.connection.get()).await.map_err(self.failed("write"))
     }
 

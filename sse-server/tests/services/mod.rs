@@ -212,6 +212,31 @@ impl Own {
         }
     }
 
+    /// It stands still: connections stay open, and nothing is answered.
+    pub fn pause(&self) {
+        signal("STOP", &self.processes());
+    }
+
+    /// It goes on.
+    pub fn go_on(&self) {
+        signal("CONT", &self.processes());
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let child = self.child.as_ref().expect("it runs").id();
+        [vec![child], children(child)].concat()
+    }
+
+    /// `rabbitmqctl`.
+    pub fn control(&self, args: &[&str]) {
+        let Kind::RabbitMq { program, .. } = &self.kind else { panic!("not of RabbitMQ") };
+        let program = program.replace("rabbitmq-server", "rabbitmqctl");
+        let mut command = self.as_user("rabbitmq", &program);
+        rabbitmq::configure(&mut command, self.folder.path(), self.ports);
+        let done = command.args(args).stdin(Stdio::null()).output().expect("it starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// `kill -9` for one of the processes of PostgreSQL that serve connections, after which it ends all
     /// others too, and recovers.
     pub fn kill_one(&self) {

@@ -8,8 +8,7 @@ mod template;
 
 use std::sync::Arc;
 
-use super::MAX_CHANNEL_NAME;
-use crate::hub::Types;
+use crate::hub::{MAX_CHANNEL_NAME, Types};
 pub use set::Endpoints;
 use template::Template;
 
