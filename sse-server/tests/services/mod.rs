@@ -9,6 +9,7 @@ use std::env;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -65,6 +66,8 @@ pub struct Own {
     // Only to be dropped.
     _held: [Port; 3],
     kind: Kind,
+    /// None: it speaks in the clear.
+    certificates: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -74,29 +77,52 @@ enum Kind {
     RabbitMq { program: String, epmd: String },
 }
 
+/// Files that a service of TLS needs: `ca.pem`, `cert.pem` and `key.pem`.
+const TLS: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+
 impl Own {
     /// A Redis server that keeps nothing when it is stopped.
     pub async fn redis() -> Option<Self> {
-        Self::new(Kind::Redis { program: variable("SSE_TEST_REDIS_SERVER")? }).await
+        Self::new(Kind::Redis { program: variable("SSE_TEST_REDIS_SERVER")? }, None).await
+    }
+
+    /// The same, with the certificates in this folder, and nothing in the clear.
+    pub async fn redis_with_tls(certificates: &Path) -> Option<Self> {
+        let kind = Kind::Redis { program: variable("SSE_TEST_REDIS_SERVER")? };
+        Self::new(kind, Some(certificates)).await
     }
 
     /// A PostgreSQL server.
     pub async fn postgres() -> Option<Self> {
-        Self::new(Kind::Postgres { folder: variable("SSE_TEST_POSTGRES_BIN")? }).await
+        Self::new(Kind::Postgres { folder: variable("SSE_TEST_POSTGRES_BIN")? }, None).await
+    }
+
+    /// The same, with the certificates in this folder.
+    pub async fn postgres_with_tls(certificates: &Path) -> Option<Self> {
+        let kind = Kind::Postgres { folder: variable("SSE_TEST_POSTGRES_BIN")? };
+        Self::new(kind, Some(certificates)).await
     }
 
     /// A RabbitMQ broker. Takes seconds to start.
     pub async fn rabbitmq() -> Option<Self> {
         let program = variable("SSE_TEST_RABBITMQ_SERVER")?;
-        Self::new(Kind::RabbitMq { program, epmd: variable("SSE_TEST_EPMD")? }).await
+        Self::new(Kind::RabbitMq { program, epmd: variable("SSE_TEST_EPMD")? }, None).await
     }
 
-    async fn new(kind: Kind) -> Option<Self> {
+    /// The same, with the certificates in this folder.
+    pub async fn rabbitmq_with_tls(certificates: &Path) -> Option<Self> {
+        let program = variable("SSE_TEST_RABBITMQ_SERVER")?;
+        let kind = Kind::RabbitMq { program, epmd: variable("SSE_TEST_EPMD")? };
+        Self::new(kind, Some(certificates)).await
+    }
+
+    async fn new(kind: Kind, certificates: Option<&Path>) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let held = [Port::reserve(), Port::reserve(), Port::reserve()];
         let [amqp, nodes, epmd] = held.each_ref().map(Port::number);
         let ports = Ports { amqp, nodes, epmd };
-        let mut this = Self { folder, ports, _held: held, kind, child: None };
+        let certificates = certificates.map(Path::to_owned);
+        let mut this = Self { folder, ports, _held: held, kind, certificates, child: None };
         if let Kind::Postgres { folder } = &this.kind {
             let mut initdb = this.as_user("postgres", &format!("{folder}/initdb"));
             initdb.arg("-D").arg(this.folder.path().join("data"));
@@ -107,9 +133,37 @@ impl Own {
         Some(this)
     }
 
+    const fn has_tls(&self) -> bool {
+        self.certificates.is_some()
+    }
+
+    /// Copies them to where the service may read them, and nobody else the key.
+    fn take_certificates(&self, from: &Path) {
+        for name in TLS {
+            let own = self.folder.path().join(name);
+            std::fs::copy(from.join(name), &own).expect("it can be copied");
+            let owner = self.folder.path().metadata().expect("it is there").uid();
+            std::os::unix::fs::chown(&own, Some(owner), None).expect("it is ours, or we are root");
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&own, mode).expect("it is ours, or we are root");
+        }
+    }
+
+    /// Whether all connections that a client of PostgreSQL has but this one are encrypted.
+    pub async fn connections_have_tls(&self) -> bool {
+        let mut connection = PgConnection::connect(&self.url()).await.expect("it runs");
+        let count = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+                     WHERE NOT ssl AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let count: i64 =
+            sqlx::query_scalar(count).fetch_one(&mut connection).await.expect("a count");
+        count == 0
+    }
+
     pub fn url(&self) -> String {
         let port = self.ports.amqp;
         match self.kind {
+            Kind::Redis { .. } if self.has_tls() => format!("rediss://127.0.0.1:{port}"),
+            Kind::RabbitMq { .. } if self.has_tls() => format!("amqps://127.0.0.1:{port}"),
             Kind::Redis { .. } => format!("redis://127.0.0.1:{port}"),
             Kind::Postgres { .. } => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             Kind::RabbitMq { .. } => format!("amqp://127.0.0.1:{port}"),
@@ -141,7 +195,15 @@ impl Own {
         let mut command = match &self.kind {
             Kind::Redis { program } => {
                 let mut command = Command::new(program);
-                command.args(["--bind", "127.0.0.1", "--save", "", "--port", &port]);
+                command.args(["--bind", "127.0.0.1", "--save", ""]);
+                if self.has_tls() {
+                    let [ca, cert, key] = TLS;
+                    command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+                    command.args(["--tls-ca-cert-file", ca, "--tls-cert-file", cert]);
+                    command.args(["--tls-key-file", key]);
+                } else {
+                    command.args(["--port", &port]);
+                }
                 command
             }
             Kind::Postgres { folder: programs } => {
@@ -149,6 +211,12 @@ impl Own {
                 command.arg("-D").arg(folder.join("data")).args(["-p", &port]);
                 command.args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]);
                 command.args(["-c", &format!("unix_socket_directories={}", folder.display())]);
+                if self.has_tls() {
+                    let file = |name| folder.join(name).display().to_string();
+                    command.args(["-c", "ssl=on"]);
+                    command.args(["-c", &format!("ssl_cert_file={}", file(TLS[1]))]);
+                    command.args(["-c", &format!("ssl_key_file={}", file(TLS[2]))]);
+                }
                 command
             }
             Kind::RabbitMq { program, .. } => {
@@ -156,9 +224,24 @@ impl Own {
                 rabbitmq::configure(&mut command, folder, self.ports);
                 // Then the script makes way for the broker, which is to be killed.
                 command.env("RUNNING_UNDER_SYSTEMD", "true");
+                if self.has_tls() {
+                    let file = folder.join("tls.conf");
+                    let [ca, cert, key] = TLS.map(|name| folder.join(name).display().to_string());
+                    let settings = format!(
+                        "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+                         ssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\n\
+                         ssl_options.keyfile = {key}\nssl_options.verify = verify_none\n"
+                    );
+                    std::fs::write(&file, settings).expect("writable");
+                    command.env("RABBITMQ_CONFIG_FILE", file).env_remove("RABBITMQ_NODE_PORT");
+                }
                 command
             }
         };
+        // The folder is the service's by now.
+        if let Some(certificates) = &self.certificates {
+            self.take_certificates(certificates);
+        }
         command.current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect("it starts"));
@@ -171,6 +254,10 @@ impl Own {
         let answers = async {
             loop {
                 let answers = match self.kind {
+                    // Who speaks TLS with it trusts its authority, which this process does not.
+                    _ if self.has_tls() && !matches!(self.kind, Kind::Postgres { .. }) => {
+                        tokio::net::TcpStream::connect(("127.0.0.1", self.ports.amqp)).await.is_ok()
+                    }
                     Kind::Redis { .. } => {
                         let client = redis::Client::open(&*url).expect("a URL");
                         client.get_multiplexed_async_connection().await.is_ok()
