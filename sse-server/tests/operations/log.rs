@@ -63,10 +63,11 @@ async fn serve_with_log(what: &str, log: impl Into<Stdio>) {
     let address = port.to_string().parse().expect("an address");
     let is_there = async || tokio::net::TcpStream::connect(address).await.is_ok();
     until(&format!("{what}: the server to listen"), is_there).await;
-    let head = "Host: x\r\nContent-Length: 24\r\nAuthorization: Bearer";
+    let head = "Host: localhost\r\nContent-Length: 24\r\nAuthorization: Bearer";
     let publish = format!("POST /publish/ HTTP/1.1\r\n{head} {TOKEN}\r\n\r\n");
     let publish = format!("{publish}{{\"channel\":\"a\",\"data\":1}}");
-    let mut stream = send(address, b"GET /events/?channel=a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut stream =
+        send(address, b"GET /events/?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     stream.opening().await;
     for n in 1..=500 {
         let mut answer = send(address, publish.as_bytes()).await;
