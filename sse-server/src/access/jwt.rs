@@ -143,9 +143,8 @@ impl Key {
         }
         // What is wrong about a secret is not told in words that could quote it.
         let is_secret = kind == "oct";
-        let describe = |error: &dyn Display| match is_secret {
-            true => "it is not as RFC 7517 has it".to_owned(),
-            false => error.to_string(),
+        let describe = |error: &dyn Display| {
+            if is_secret { "it is not as RFC 7517 has it".to_owned() } else { error.to_string() }
         };
         let jwk: Jwk = serde_json::from_value(jwk).map_err(|error| describe(&error))?;
         if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {

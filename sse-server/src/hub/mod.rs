@@ -188,6 +188,7 @@ impl std::fmt::Debug for HubConfig {
             .field("has_unreliable", &self.reliable.is_some())
             .field("memory", &self.memory)
             .field("memory_age", &self.memory_age)
+            .field("max_event_len", &self.max_event_len)
             .finish()
     }
 }

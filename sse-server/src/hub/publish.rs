@@ -22,7 +22,7 @@ use held::Held;
 use sse_proto::{Event, Rendered, event_id};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Shared;
 use super::log::{Appended, Shown};

@@ -57,6 +57,7 @@ fn users<'de, 'a, D: Deserializer<'de>>(input: D) -> Result<Vec<Id<'a>>, D::Erro
 /// What instances say to each other about other things than events. Its name comes first, which tells it
 /// from a message.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct Notice<'a> {
     #[serde(borrow)]
     notice: Cow<'a, str>,
