@@ -240,7 +240,10 @@ async fn a_key_is_its_publishers_own_whatever_the_storage() {
             );
             let event = json!({"channel": format!("{channel}-{key}"), "data": 1}).to_string();
             let mut answer = server.post(&event, &headers).await;
-            (answer.status, answer.body().await)
+            let text = answer.body().await;
+            // Whether the last answer is one with that before depends on who is quicker.
+            let line = text.lines().next().unwrap_or_default();
+            (answer.status, line.replace(",\"done\":true", ""))
         };
         for (lines, first) in [("", "shop"), ("x-nd", "shop-lines")] {
             let shop = send("old", lines, first).await;
