@@ -35,7 +35,8 @@ pub enum Mark {
     /// `needs: PROGRAM …`. Where one is missing, the block is left out. `network` is a network that nobody
     /// else is in.
     Needs(Vec<String>),
-    /// `stays: URL`. Its command does not end. The block is done once the URL answers, and it is left running.
+    /// `stays: URL`. Its command does not end. The block is done once somebody listens there, and it is left
+    /// running.
     Stays(String),
     /// `printed`. The lines of the block are what the blocks for a shell above it have printed.
     Printed,

@@ -51,8 +51,8 @@ struct Document {
     /// Last, because what runs in it has to end before it is removed.
     session: Session,
     http: http::Last,
-    /// Why blocks for the shell are left out: they build upon each other.
-    left_out: Option<String>,
+    /// A program without which the blocks for a shell are left out: they build upon each other.
+    missing: Option<String>,
     folder: tempfile::TempDir,
 }
 
@@ -73,7 +73,7 @@ impl Document {
             }
         }
         let session = Session::start(folder.path())?;
-        let this = Self { session, http: http::Last::default(), left_out: None, folder };
+        let this = Self { session, http: http::Last::default(), missing: None, folder };
         Ok((this, blocks))
     }
 
@@ -83,59 +83,17 @@ impl Document {
                 "it is indented by four spaces; give it a fence and its language".to_owned()
             );
         }
-        let mut stays = None;
-        let mut is_printed = false;
-        for mark in &block.marks {
-            match mark {
-                Mark::NotRun(why) if why.is_empty() => {
-                    return Err("it is not run; say why".to_owned());
-                }
-                Mark::NotRun(why) => {
-                    if matches!(block.language.as_str(), "sh" | "console") {
-                        cargo::check_lines(&block.text)?;
-                    }
-                    return Ok(Outcome::Ignored(why.clone()));
-                }
-                Mark::Needs(programs) => {
-                    let missing = programs.iter().find(|name| match name.as_str() {
-                        "network" => env::var_os(ALONE).is_none(),
-                        program => !session::is_on_path(program),
-                    });
-                    if let Some(name) = missing {
-                        self.left_out = Some(format!("{name} is missing"));
-                    }
-                }
-                Mark::First(script) if self.left_out.is_none() => {
-                    self.serve(block, None)?;
-                    self.session.run(script)?;
-                }
-                Mark::Stays(url) => stays = Some(url.as_str()),
-                Mark::Printed => is_printed = true,
-                Mark::First(_) | Mark::Given(_) | Mark::File(_) => {}
-            }
+        if let Some(why) = self.left_out(block)? {
+            return Ok(Outcome::Ignored(why));
         }
         let folder = self.folder.path().to_owned();
-        let folder = folder.as_path();
         match block.language.as_str() {
-            "text" | "json" if is_printed => {
-                if let Some(why) = &self.left_out {
-                    return Ok(Outcome::Ignored(why.clone()));
-                }
+            "sh" | "console" => self.shell(block)?,
+            "text" | "json" if block.marks.contains(&Mark::Printed) => {
                 self.session.has_printed(&block.text)?;
             }
-            "sh" | "console" => {
-                if let Some(why) = &self.left_out {
-                    return Ok(Outcome::Ignored(why.clone()));
-                }
-                self.serve(block, stays)?;
-                match (block.language.as_str(), stays) {
-                    ("sh", None) => self.session.run(&block.text)?,
-                    ("sh", Some(url)) => self.session.stay(&block.text, url)?,
-                    _ => session::console(&block.text, folder)?,
-                }
-            }
             "http" => {
-                self.serve(block, None)?;
+                self.serve()?;
                 self.http.block(block, SERVER)?;
             }
             // Nothing to run: what people see.
@@ -143,11 +101,11 @@ impl Document {
             "json" => files::json(&block.text)?,
             "ndjson" => block.text.lines().try_for_each(files::json)?,
             "yaml" => files::yaml(&block.text)?,
-            "toml" => files::toml(&block.text, folder)?,
+            "toml" => files::toml(&block.text, &folder)?,
             "event-stream" => files::event_stream(&block.text)?,
-            "nginx" => return files::nginx(&block.text, folder),
+            "nginx" => return files::nginx(&block.text, &folder),
             "ini" => files::ini(&block.text)?,
-            "python" => return files::python(&block.text, folder),
+            "python" => return files::python(&block.text, &folder),
             "" => return Err("it has no language; what is only to be read is `text`".to_owned()),
             other => {
                 return Err(format!(
@@ -159,18 +117,72 @@ impl Document {
         Ok(Outcome::Ok)
     }
 
-    /// Starts the server that a block takes for granted, if there is none yet and the block does not start
-    /// it.
-    fn serve(&mut self, block: &Block, stays: Option<&str>) -> Result<(), String> {
-        let is_asked_for = block.language == "http"
-            || block.text.contains("127.0.0.1:8080")
-            || block.marks.iter().any(|mark| matches!(mark, Mark::First(_)));
-        if !is_asked_for || stays.is_some() || TcpStream::connect(SERVER).is_ok() {
+    /// Why a block is not run, if it is not.
+    fn left_out(&mut self, block: &Block) -> Result<Option<String>, String> {
+        for mark in &block.marks {
+            match mark {
+                Mark::NotRun(why) if why.is_empty() => {
+                    return Err("it is not run; say why".to_owned());
+                }
+                Mark::NotRun(why) => {
+                    if is_shell(block) {
+                        cargo::check_lines(&block.text)?;
+                    }
+                    return Ok(Some(why.clone()));
+                }
+                Mark::Needs(programs) => {
+                    let missing = programs.iter().find(|name| match name.as_str() {
+                        "network" => env::var_os(ALONE).is_none(),
+                        program => !session::is_on_path(program),
+                    });
+                    self.missing = missing.cloned().or(self.missing.take());
+                }
+                _ => {}
+            }
+        }
+        let follows = is_shell(block) || block.marks.contains(&Mark::Printed);
+        let missing = self.missing.as_ref().filter(|_| follows);
+        Ok(missing.map(|name| format!("{name} is missing")))
+    }
+
+    fn shell(&mut self, block: &Block) -> Result<(), String> {
+        let mut stays = None;
+        for mark in &block.marks {
+            match mark {
+                Mark::First(script) => {
+                    self.serve_for(script)?;
+                    self.session.run(script)?;
+                }
+                Mark::Stays(url) => stays = Some(url),
+                _ => {}
+            }
+        }
+        if let Some(url) = stays {
+            return self.session.stay(&block.text, url);
+        }
+        self.serve_for(&block.text)?;
+        if block.language == "console" {
+            return session::console(&block.text, self.folder.path());
+        }
+        self.session.run(&block.text)
+    }
+
+    fn serve_for(&mut self, script: &str) -> Result<(), String> {
+        if script.contains(&SERVER.to_string()) { self.serve() } else { Ok(()) }
+    }
+
+    /// Starts the server that a block takes for granted, if there is none yet.
+    fn serve(&mut self) -> Result<(), String> {
+        if TcpStream::connect(SERVER).is_ok() {
             return Ok(());
         }
         let url = format!("http://{SERVER}/health/ready");
         self.session.stay("sse-server --storage memory --log warn", &url)
     }
+}
+
+fn is_shell(block: &Block) -> bool {
+    matches!(block.language.as_str(), "sh" | "console")
 }
 
 /// The folder is like a clone of the project with everything built. Variables are those of somebody who has

@@ -17,9 +17,10 @@ mod links;
 mod session;
 mod typescript;
 
+use std::cmp::Reverse;
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -101,9 +102,7 @@ fn outside(words: &[String]) -> Result<bool, String> {
         report(&path, &reports);
     }
     // Those that take long are sooner begun.
-    all.sort_by_key(|(_, blocks)| {
-        std::cmp::Reverse(blocks.iter().filter(|block| in_shell(block)).count())
-    });
+    all.sort_by_key(|(_, blocks)| Reverse(blocks.iter().filter(|block| in_shell(block)).count()));
     let queue = Mutex::new(all.into_iter());
     let next = || queue.lock().ok().and_then(|mut queue| queue.next());
     thread::scope(|scope| {
@@ -148,12 +147,9 @@ fn print(document: &Path, reports: &[Report], counts: &Mutex<[usize; 3]>) {
             counts[index] += 1;
         }
         let place = document.display();
-        let _ = io::Write::write_fmt(
-            &mut out,
-            format_args!("test {place}:{line} ({language}) ... {verdict}\n"),
-        );
+        let _ = writeln!(out, "test {place}:{line} ({language}) ... {verdict}");
         if let Some(why) = why {
-            let _ = io::Write::write_fmt(&mut out, format_args!("{}\n\n", why.trim_end()));
+            let _ = writeln!(out, "{}\n", why.trim_end());
         }
     }
 }

@@ -78,6 +78,10 @@ impl Session {
     /// Runs a command that does not end, in another shell, until its URL answers. The file `staying` has the
     /// number of its process.
     pub(crate) fn stay(&mut self, script: &str, url: &str) -> Result<(), String> {
+        let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+        if TcpStream::connect(address).is_ok() {
+            return Err(format!("something else is at {url} already"));
+        }
         let mut command = bash(&self.folder);
         command.args(["-c", script]).stdin(Stdio::null()).process_group(0);
         let mut child = command
@@ -86,7 +90,6 @@ impl Session {
             .spawn()
             .map_err(|error| error.to_string())?;
         let printed = collect_both(&mut child);
-        let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
         let outcome = until(url, || {
             if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
                 return Err(format!("it has ended ({status})"));
