@@ -36,6 +36,7 @@ fn channel(name: &str) -> String {
 }
 
 /// Somebody who can write to the broker, and knows nothing of the server.
+#[expect(clippy::large_enum_variant, reason = "a test has one of them at a time")]
 enum Neighbour {
     Redis(redis::aio::MultiplexedConnection),
     Postgres(PgConnection),
