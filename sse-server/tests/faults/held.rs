@@ -84,7 +84,7 @@ async fn a_key_that_another_instance_holds_delays_only_its_request() {
     let taken = "INSERT INTO sse_server_request (key, fingerprint, ids, created)
                  VALUES ('k', '', '[]', now())";
     let other = hold(&url, taken).await;
-    let key = RequestKey::new("k", b"");
+    let key = RequestKey::new("p", "k", b"");
     let waiting = hub.submit(event("a"), Some(key)).await.expect("taken");
     for n in 2..=20 {
         assert_eq!(within("an id", hub.publish(event("b"))).await.expect("published"), [n]);
