@@ -169,7 +169,14 @@ fn browser(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
 
 fn services(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     let programs = Programs::set_up(&mut |command| progress.run(command))?;
-    run.services = Some(Services::start(&programs)?);
+    let services = run.services.insert(Services::start(&programs)?);
+    let between = setup::between(&mut |command| progress.run(command));
+    services.know(&between);
+    for name in setup::BETWEEN {
+        if !between.iter().any(|(there, _)| *there == name) {
+            say(&format!("{name} is not there; its tests are left out"));
+        }
+    }
     let django = django::set_up(&mut |command| progress.run(command));
     run.django = Some(django.map_err(|why| {
         format!("{why}\n`cargo xtask test --no-services` runs what does without Django")

@@ -5,20 +5,20 @@ mod rabbitmq;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use crate::apt::is_root;
 use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::process::say;
-use crate::setup::Programs;
+use crate::setup::{self, Programs};
 use crate::{Outcome, django, usage};
 use rabbitmq::Ports;
 
 /// What tests find them by: the address of each, and the programs for tests that need one to stop and
 /// start.
-pub(crate) const VARIABLES: [&str; 7] = [
+pub(crate) const VARIABLES: [&str; 8] = [
     "SSE_TEST_REDIS",
     "SSE_TEST_POSTGRES",
     "SSE_TEST_AMQP",
@@ -26,7 +26,10 @@ pub(crate) const VARIABLES: [&str; 7] = [
     "SSE_TEST_POSTGRES_BIN",
     "SSE_TEST_RABBITMQ_SERVER",
     "SSE_TEST_EPMD",
+    PGBOUNCER,
 ];
+
+const PGBOUNCER: &str = "SSE_TEST_PGBOUNCER";
 
 /// The programs, for tests that start their own.
 pub(crate) fn programs(programs: &Programs) -> [(&'static str, &Path); 4] {
@@ -51,7 +54,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     let programs =
         Programs::set_up(&mut |mut command| command.status().is_ok_and(|status| status.success()))?;
-    let services = Services::start(&programs)?;
+    let mut services = Services::start(&programs)?;
+    let between = setup::between(&mut |mut command| {
+        command.stdout(io::stderr());
+        command.status().is_ok_and(|status| status.success())
+    });
+    services.know(&between);
     // What it prints is not to be mixed with the variables.
     let python = django::set_up(&mut |mut command| {
         command.stdout(io::stderr());
@@ -84,6 +92,12 @@ impl Services {
         let own = self::programs(programs).map(|(name, path)| (name, path.display().to_string()));
         this.variables.extend(own);
         Ok(this)
+    }
+
+    /// Has tests told of programs that are not started here.
+    pub(crate) fn know(&mut self, programs: &[(&str, PathBuf)]) {
+        let pgbouncer = programs.iter().find(|(name, _)| *name == "pgbouncer");
+        self.variables.extend(pgbouncer.map(|(_, path)| (PGBOUNCER, path.display().to_string())));
     }
 
     /// Waits until all can be used.

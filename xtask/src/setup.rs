@@ -165,6 +165,24 @@ impl Browser {
     }
 }
 
+/// Programs that stand between the server and others, and are tried with it where they are.
+pub(crate) const BETWEEN: [&str; 2] = ["nginx", "pgbouncer"];
+
+/// Those of them that there are. They are installed first if that can be done without asking.
+pub(crate) fn between(run: Run<'_>) -> Vec<(&'static str, PathBuf)> {
+    let folders = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = env::split_paths(&path).chain(folders).collect();
+    let find = |name: &'static str| {
+        let places = folders.iter().map(|folder| folder.join(name));
+        places.into_iter().find(|place| place.is_file()).map(|place| (name, place))
+    };
+    if BETWEEN.into_iter().any(|name| find(name).is_none()) {
+        apt::install(run, &[&["--no-install-recommends"][..], &BETWEEN].concat());
+    }
+    BETWEEN.into_iter().filter_map(find).collect()
+}
+
 /// The programs of Redis, PostgreSQL and RabbitMQ.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Programs {

@@ -374,7 +374,7 @@ mod tests {
         }
 
         async fn receive(&self, _: mpsc::Sender<News>) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

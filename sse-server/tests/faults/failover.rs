@@ -16,7 +16,7 @@ use crate::services::Own;
 
 /// An address that leads to one of several servers. What is connected stays where it is.
 struct Address {
-    address: SocketAddr,
+    stable: SocketAddr,
     leads_to: Arc<Mutex<SocketAddr>>,
     accepting: JoinHandle<()>,
 }
@@ -37,12 +37,12 @@ impl Address {
                 });
             }
         });
-        Self { address, leads_to, accepting }
+        Self { stable: address, leads_to, accepting }
     }
 
     /// A server's URL with this address in place of its own.
     fn url(&self, server: &Own) -> String {
-        server.url().replace(&server.address().to_string(), &self.address.to_string())
+        server.url().replace(&server.address().to_string(), &self.stable.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use futures::executor::block_on;
 use jsonwebtoken::crypto::sign;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::Value;
-use sse_server::access::{AccessRequest, AccessSettings, ChannelManager, Rules};
+use sse_server::access::{AccessRequest, AccessSettings, ChannelManager, Occasion, Rules};
 
 pub(crate) const SECRET: &str = "a secret of more than thirty-two bytes";
 
@@ -91,7 +91,8 @@ fn look(rest: &[u8], is_signed: bool, headers: &HeaderMap, query: &str) {
             let leeway = Duration::from_mins(10);
             assert!(expires + leeway.as_secs_f64() > now.as_secs_f64(), "it has expired");
         }
-        let refused = block_on(rules.refused(&principal, &channels)).expect("nobody else is asked");
+        let refused = block_on(rules.refused(&principal, &channels, Occasion::Opening))
+            .expect("nobody else is asked");
         if !principal.is_authenticated() {
             assert_eq!(refused, channels[..2], "nobody in particular may read only what is open");
         }
