@@ -180,9 +180,14 @@ fn use_npm(package: &Package, folder: &Path, run: Run<'_>) -> Result<(), String>
     let file = format!("sse-client-wasm-{VERSION}.tgz");
     let to = folder.display().to_string();
     step("npm", &["pack", "--pack-destination", &to], package.folder())?;
-    let script = folder.join("project.mjs");
-    fs::write(&script, include_str!("packages/project.mjs"))
-        .map_err(|error| cannot("write", &script, &error))?;
+    for (name, text) in [
+        // Without it npm looks for a project above.
+        ("package.json", "{ \"private\": true }\n"),
+        ("project.mjs", include_str!("packages/project.mjs")),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|error| cannot("write", &path, &error))?;
+    }
     step(
         "npm",
         &["install", "--offline", "--no-audit", "--no-fund", &format!("./{file}")],
