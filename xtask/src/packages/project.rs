@@ -9,8 +9,8 @@ use sse_client::EventSource;
 use sse_fuzz::hostile;
 use sse_proto::{Decoder, Frame};
 use sse_server::http::{self, HttpConfig};
-use sse_server::hub::{Hub, NewEvent};
-use sse_server::storage::MemoryStorage;
+use sse_server::hub::Hub;
+use sse_server::storage::{MemoryStorage, NewEvent};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let mut events = EventSource::builder(url).last_event_id("test:0").build()?.events();
     let event = events.next().await.ok_or("no event")??;
-    assert_eq!((event.data(), event.id()), ("hello", "test:1"));
+    assert_eq!((event.data(), event.id()), ("hello", Some("test:1")));
 
     let hostile = hostile::Server::start().await?;
     let mut events = EventSource::get(hostile.url("cut.mid-event", "packages"))?.events();
