@@ -69,7 +69,7 @@ fn debian(dist: &Path) -> Result<PathBuf, String> {
     succeed(&mut strip)?;
     for (source, place) in [
         ("sse-server.toml", "etc/sse-server/sse-server.toml"),
-        ("sse-server.service", "lib/systemd/system/sse-server.service"),
+        ("sse-server.service", "usr/lib/systemd/system/sse-server.service"),
         ("debian/copyright", "usr/share/doc/sse-server/copyright"),
         (
             "prometheus/sse-server.rules.yml",
