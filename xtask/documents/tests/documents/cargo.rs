@@ -101,6 +101,8 @@ fn look_at(args: &[String]) -> Result<Option<(String, Vec<String>)>, String> {
             Ok(Some((name, rest)))
         }
         "install" => program(package(&packages, own)?, own).map(|_| None),
+        // Other people's packages are theirs.
+        "add" if !named(own).starts_with("sse") => Ok(None),
         "add" => package(&packages, own).map(|_| None),
         "build" | "test" | "check" | "clippy" | "doc" => {
             if value(own, &["-p", "--package"]).is_some() {
@@ -124,11 +126,15 @@ fn value<'a>(args: &'a [String], names: &[&str]) -> Option<&'a str> {
     })
 }
 
-fn package<'p>(packages: &'p Value, args: &[String]) -> Result<&'p Value, String> {
-    // `add` and `install` name it without a flag.
+/// The name of a package, without its version. `add` and `install` have it without a flag.
+fn named(args: &[String]) -> &str {
     let bare = || args.iter().skip(1).find(|arg| !arg.starts_with('-')).map(String::as_str);
     let name = value(args, &["-p", "--package"]).or_else(bare).unwrap_or_default();
-    let name = name.split('@').next().unwrap_or_default();
+    name.split('@').next().unwrap_or_default()
+}
+
+fn package<'p>(packages: &'p Value, args: &[String]) -> Result<&'p Value, String> {
+    let name = named(args);
     let found = packages.as_array().into_iter().flatten().find(|package| package["name"] == name);
     let package = found.ok_or_else(|| format!("there is no package {name:?}"))?;
     let features = value(args, &["-F", "--features"]).unwrap_or_default();

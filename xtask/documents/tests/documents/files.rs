@@ -94,9 +94,6 @@ fn content(name: &str) -> Result<String, String> {
     })
 }
 
-/// Where Debian has the module that one document is about.
-const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
-
 pub(crate) fn nginx(text: &str, folder: &Path) -> Result<Outcome, String> {
     let Some(nginx) = ["nginx", "/usr/sbin/nginx"]
         .iter()
@@ -104,13 +101,6 @@ pub(crate) fn nginx(text: &str, folder: &Path) -> Result<Outcome, String> {
     else {
         return Ok(Outcome::Ignored("nginx is missing".to_owned()));
     };
-    let mut head = "user root;\nevents {}\n".to_owned();
-    if text.contains("nchan_") {
-        if !Path::new(NCHAN).exists() {
-            return Ok(Outcome::Ignored(format!("{NCHAN} is missing")));
-        }
-        head.insert_str(0, &format!("load_module {NCHAN};\n"));
-    }
     let own = folder.join("target/documents/nginx");
     fs::create_dir_all(&own).map_err(|error| error.to_string())?;
     let text = furnish(text, folder)?;
@@ -124,7 +114,10 @@ pub(crate) fn nginx(text: &str, folder: &Path) -> Result<Outcome, String> {
         let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {}/{name};\n", own.display()))
             .concat();
-        format!("{head}pid {}/pid;\nhttp {{\naccess_log off;\n{places}{text}\n}}\n", own.display())
+        format!(
+            "user root;\nevents {{}}\npid {}/pid;\nhttp {{\naccess_log off;\n{places}{text}\n}}\n",
+            own.display()
+        )
     };
     let file = own.join("nginx.conf");
     fs::write(&file, whole).map_err(|error| error.to_string())?;
