@@ -29,7 +29,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn start(folder: &Path) -> io::Result<Self> {
         let mut command = bash(folder);
-        command.args(["--noprofile", "--norc"]).stdin(Stdio::piped());
+        // A group of its own, with what it starts in the background.
+        command.args(["--noprofile", "--norc"]).stdin(Stdio::piped()).process_group(0);
         let mut bash = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let missing = || io::Error::other("a pipe is missing");
         let mut stdin = bash.stdin.take().ok_or_else(missing)?;
@@ -260,18 +261,20 @@ fn read_into(mut pipe: impl Read + Send + 'static, text: Arc<Mutex<String>>) {
     });
 }
 
-/// Ends a child and those that it has started.
+/// Ends a child and those that it has started, which are its group.
 fn end(child: &mut Child) {
     let group = format!("-{}", child.id());
-    let mut kill = Command::new("bash");
-    kill.args(["-c", "kill -s TERM -- \"$1\"", "bash", &group]).stderr(Stdio::null());
-    let _ = kill.status();
+    let signal = |name: &str| {
+        let mut kill = Command::new("bash");
+        kill.args(["-c", "kill -s \"$1\" -- \"$2\"", "bash", name, &group]);
+        kill.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    signal("TERM");
     let asked = std::time::Instant::now();
-    while let Ok(None) = child.try_wait() {
+    // The last of them may end after the first.
+    while matches!(child.try_wait(), Ok(None)) || signal("0") {
         if asked.elapsed().as_secs() >= 3 {
-            let mut kill = Command::new("bash");
-            kill.args(["-c", "kill -s KILL -- \"$1\"", "bash", &group]).stderr(Stdio::null());
-            let _ = kill.status();
+            signal("KILL");
             let _ = child.kill();
         }
         thread::sleep(crate::inside::TICK);
