@@ -73,7 +73,7 @@ const BUILD: &str = "build";
 const PACKAGES: &str = "packages";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 17] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -88,7 +88,6 @@ const STEPS: [Step; 18] = [
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
-    Step { name: "sse-client, with features", quick: false, needs_build: false, run: client },
     Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
@@ -213,8 +212,8 @@ fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let features = ["clippy", "-p", "ssekit-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
     all_features.args(["--", "-D", "warnings"]);
-    let client = ["clippy", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--all-targets"];
-    let mut client = cargo(&client);
+    // With features it is looked at and tested in the workspace, where `documents` turns them on.
+    let mut client = cargo(&["clippy", "-p", "ssekit-client"]);
     client.args(["--", "-D", "warnings"]);
     let workspace = succeeds(progress, cargo(&clippy));
     workspace.and(succeeds(progress, all_features)).and(succeeds(progress, client))
@@ -298,11 +297,6 @@ fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
 
 /// Not all features: `native-tls` needs a library of the system's.
 const CLIENT_FEATURES: &str = "json,http2,cli";
-
-fn client(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
-    let test = ["test", "-p", "ssekit-client", "--features", CLIENT_FEATURES, "--no-fail-fast"];
-    succeeds(progress, cargo(&test))
-}
 
 /// What would be published.
 fn packages(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
