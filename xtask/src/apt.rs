@@ -79,9 +79,14 @@ impl Archive {
             .map_err(|error| format!("cannot create {}: {error}", partial.display()))?;
         let mut update = this.command("apt-get");
         update.arg("update");
-        // As above: that nothing is found in them is noticed.
+        // As above.
         run(update);
-        Ok(this)
+        let files = fs::read_dir(lists).into_iter().flatten().flatten();
+        let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+        if names.any(|name| name.contains("_Packages")) {
+            return Ok(this);
+        }
+        Err("the package archive does not answer".to_owned())
     }
 
     fn command(&self, program: &str) -> Command {

@@ -22,7 +22,7 @@ pub(crate) fn build(run: Run<'_>) -> Result<(), Trouble> {
     let folder = base()?.join("old-lists");
     fs::create_dir_all(&folder).map_err(|error| cannot("create", &folder, &error))?;
     let lists = folder.join("lists");
-    let archive = Archive::look(&lists, run)?;
+    let archive = Archive::look(&lists, run).map_err(Trouble::Missing)?;
     if archive.package("rustc-web", None).is_err() {
         return Err(Trouble::Missing("this system's archive has no rustc-web".to_owned()));
     }

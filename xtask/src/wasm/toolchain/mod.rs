@@ -62,7 +62,9 @@ impl Toolchain {
                     ))
                 })
             }
-            Ok("rustup") => Ok(Self::host(run)?),
+            Ok("rustup") => Ok(Self::host(run).map_err(|why| {
+                format!("{TARGET}: {why}; {VARIABLE}=debian takes Debian's compiler")
+            })?),
             Ok("debian") => Ok(Self::debian(folder, run)?),
             Ok(other) => {
                 Err(format!("{VARIABLE} is {other:?}; it may be auto, rustup or debian").into())
@@ -77,7 +79,7 @@ impl Toolchain {
         if host_has_target() || (run(rustup) && host_has_target()) {
             return Ok(Self { debian: None });
         }
-        Err(format!("rustup cannot add it; {VARIABLE}=debian takes Debian's compiler"))
+        Err("rustup cannot add it".to_owned())
     }
 
     /// Debian's, kept in this folder.
