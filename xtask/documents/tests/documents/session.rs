@@ -270,12 +270,16 @@ fn end(child: &mut Child) {
         kill.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     signal("TERM");
+    // What is apart ends with this process, which is the first one there; nobody takes note of it before.
+    let is_apart = env::var_os(crate::inside::ALONE).is_some();
     let asked = std::time::Instant::now();
-    // The last of them may end after the first.
-    while matches!(child.try_wait(), Ok(None)) || signal("0") {
+    // Elsewhere the last of the group may end after the child.
+    while matches!(child.try_wait(), Ok(None)) || (!is_apart && signal("0")) {
         if asked.elapsed().as_secs() >= 3 {
             signal("KILL");
             let _ = child.kill();
+            let _ = child.wait();
+            return;
         }
         thread::sleep(crate::inside::TICK);
     }
