@@ -15,11 +15,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::broadcast::{self, Sender, error::RecvError};
 
 /// What is behind before it misses something, in events.
 const CAPACITY: usize = 1024;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 65_535;
 
 #[derive(Debug, Deserialize)]
 struct Message {
@@ -38,7 +41,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/publish/", post(publish))
         .layer(DefaultBodyLimit::max(4 << 20))
         .with_state(messages);
-    axum::serve(TcpListener::bind(address).await?, app).await?;
+    // As long a queue as the system allows: readers come back all at once.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address.parse()?)?;
+    axum::serve(socket.listen(BACKLOG)?, app).await?;
     Ok(())
 }
 

@@ -111,7 +111,7 @@ pub(super) fn run(args: &[&str]) -> Outcome {
         },
         [_, stray, ..] => return Ok(usage(&format!("bench connect knows no {stray:?}"))),
     };
-    enough_descriptors(MOST + 2 * OTHER_DESCRIPTORS)?;
+    enough_descriptors(count + 2 * OTHER_DESCRIPTORS)?;
     nchan_is_there(&mut |mut command: Command| {
         command.status().is_ok_and(|status| status.success())
     })?;
