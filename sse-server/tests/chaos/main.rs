@@ -3,9 +3,10 @@
 //! any of them and cut off again and again.
 //!
 //! What must hold is said in [`traffic`]; in particular nobody is told to reset. At the end of each round
-//! the publishers pause, and all readers have to get all there is.
+//! the publishers pause, and all readers have to get all there is. Half a minute after the last cause has ended at
+//! the latest, every instance publishes again.
 //!
-//! `SSE_ROUNDS` sets how many rounds (default 4, one for each kind of fault) and `SSE_SEED` the random
+//! `SSE_ROUNDS` sets how many rounds (default 7, one for each kind of fault) and `SSE_SEED` the random
 //! choices; `cargo xtask proof --instances --rounds 100 --seed 7` is the comfortable way. Moments are
 //! those of the operating system, so the same seed makes the same choices, not the same run.
 
@@ -28,13 +29,16 @@ use door::Door;
 use fastrand::Rng;
 use sse_client::reqwest;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use traffic::{CHANNELS, Payload, Record};
 use world::{Fault, INSTANCES, Relay, World};
 
 /// For each instance.
 const PUBLISHERS: usize = 2;
 const READERS: usize = 12;
+
+/// How long after the end of its cause no publishing may fail any more.
+const BACK_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long publishers may wait for answers.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
@@ -56,7 +60,7 @@ async fn three_instances_told_by_rabbitmq_lose_and_repeat_nothing() {
 
 async fn prove(relay: Relay) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let rounds: u64 = number("SSE_ROUNDS").unwrap_or(4);
+    let rounds: u64 = number("SSE_ROUNDS").unwrap_or(7);
     let seed = number("SSE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let again = format!("{relay:?}, SSE_SEED={seed} SSE_ROUNDS={rounds}");
     println!("{again}");
@@ -138,7 +142,7 @@ impl Site {
             pause(random, 100).await;
         }
         if random.bool() {
-            self.publish_quietly(random).await;
+            self.publish_quietly(random.usize(..INSTANCES), random).await;
         }
         pause(random, 400).await;
         self.cut_some(random);
@@ -148,13 +152,28 @@ impl Site {
         for fault in services.into_iter().chain(instances) {
             self.world.mend(fault).await;
             if random.bool() {
-                self.publish_quietly(random).await;
+                self.publish_quietly(random.usize(..INSTANCES), random).await;
             }
         }
+        let mended = Instant::now();
         pause(random, 300).await;
         self.cut_some(random);
         pause(random, 300).await;
+        self.publishes_again(mended, random).await;
         self.catch_up().await;
+    }
+
+    /// Waits until every instance publishes.
+    async fn publishes_again(&self, mended: Instant, random: &mut Rng) {
+        for number in 0..INSTANCES {
+            while !self.publish_quietly(number, random).await {
+                if mended.elapsed() > BACK_WITHIN {
+                    let text = format!("instance {number} does not publish again");
+                    self.record.fail("", &text);
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 
     /// Has the publishers pause, and waits until all readers have got everything.
@@ -167,18 +186,21 @@ impl Site {
         self.record.note("all have got everything".to_owned());
     }
 
-    /// Publishes to the quiet channel, where nothing else would draw attention to a missed event.
-    async fn publish_quietly(&self, random: &mut Rng) {
-        let url = self.world.instances[random.usize(..INSTANCES)].url("/publish/");
+    /// Publishes to the quiet channel, where nothing else would draw attention to a missed event. Whether it was
+    /// acknowledged at once.
+    async fn publish_quietly(&self, instance: usize, random: &mut Rng) -> bool {
+        let url = self.world.instances[instance].url("/publish/");
         let channel = CHANNELS.last().expect("there are some");
         let mark = format!("quiet {}", random.u64(..));
         let payload = Payload { channel: (*channel).to_owned(), mark };
         let (http, record) = (self.http.clone(), self.record.clone());
-        let published = tokio::spawn(async move {
-            traffic::publish(&http, &url, &record, vec![payload]).await;
-        });
+        let published =
+            tokio::spawn(
+                async move { traffic::publish(&http, &url, &record, vec![payload]).await },
+            );
         // Before anything is mended, if possible. Without a database the refusal takes longer.
-        timeout(Duration::from_millis(500), published).await.ok();
+        let answered = timeout(Duration::from_millis(500), published).await;
+        answered.is_ok_and(|published| published.expect("no panic"))
     }
 
     fn cut_some(&self, random: &mut Rng) {

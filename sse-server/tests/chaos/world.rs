@@ -9,7 +9,7 @@ use sse_server::storage::{PostgresStorage, Storage};
 use tokio::time::sleep;
 
 use crate::server::Server;
-use crate::services::Own;
+use crate::services::{Own, StableAddress};
 use crate::traffic::{CHANNELS, Record};
 
 pub(crate) const INSTANCES: usize = 3;
@@ -34,21 +34,36 @@ pub(crate) enum Fault {
     Database,
     /// One process of the database ends, after which it begins anew by itself.
     DatabaseProcess,
+    /// The database takes no more writes and lives on; then another one takes over, at the same address.
+    FailOver,
+    /// The relay lets nothing through that is published, until there is memory again.
+    Blocked,
     /// An instance ends.
+    Instance(usize),
+    /// What reads the log of an instance ends, and does not come back.
+    LogReader(usize),
+}
+
+#[derive(PartialEq, Eq)]
+enum Struck {
+    Database,
+    Relay,
     Instance(usize),
 }
 
 impl Relay {
     /// What can happen, each kind once.
     pub(crate) fn faults(self, random: &mut Rng) -> Vec<Fault> {
-        let instance = Fault::Instance(random.usize(..INSTANCES));
         let mut faults = match self {
-            Self::Redis => vec![Fault::Relay, Fault::Listeners, Fault::Database, instance],
-            Self::Postgres => {
-                vec![Fault::Listeners, Fault::Database, Fault::DatabaseProcess, instance]
+            Self::Redis => vec![Fault::Relay, Fault::Listeners, Fault::Database],
+            Self::Postgres => vec![Fault::Listeners, Fault::Database, Fault::DatabaseProcess],
+            Self::Amqp => {
+                vec![Fault::Relay, Fault::Blocked, Fault::Database, Fault::DatabaseProcess]
             }
-            Self::Amqp => vec![Fault::Relay, Fault::Database, Fault::DatabaseProcess, instance],
         };
+        faults.push(Fault::FailOver);
+        faults.push(Fault::Instance(random.usize(..INSTANCES)));
+        faults.push(Fault::LogReader(random.usize(..INSTANCES)));
         random.shuffle(&mut faults);
         faults
     }
@@ -57,8 +72,15 @@ impl Relay {
 impl Fault {
     /// Whether both strike the same.
     pub(crate) fn is_of(self, other: Self) -> bool {
-        let is_database = |fault| matches!(fault, Self::Database | Self::DatabaseProcess);
-        self == other || (is_database(self) && is_database(other))
+        self == other || self.strikes() == other.strikes()
+    }
+
+    fn strikes(self) -> Struck {
+        match self {
+            Self::Database | Self::DatabaseProcess | Self::FailOver => Struck::Database,
+            Self::Relay | Self::Listeners | Self::Blocked => Struck::Relay,
+            Self::Instance(number) | Self::LogReader(number) => Struck::Instance(number),
+        }
     }
 }
 
@@ -67,6 +89,10 @@ pub(crate) struct World {
     /// None: it is the database.
     relay: Option<Own>,
     database: Own,
+    /// Where the database is found.
+    address: StableAddress,
+    /// The one before, which lives on and takes no writes.
+    _left: Option<Own>,
     pub(crate) instances: Vec<Server>,
     /// To see what is stored.
     storage: PostgresStorage,
@@ -82,14 +108,16 @@ impl World {
             Relay::Postgres => None,
             Relay::Amqp => Some(Own::rabbitmq().await?),
         };
-        let url = relay.as_ref().unwrap_or(&database).url();
+        let address = StableAddress::of(&database).await;
+        let database_url = address.url(&database);
+        let url = relay.as_ref().map_or_else(|| database_url.clone(), Own::url);
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
             let flags = ["--relay", &url, "--refresh", "1s"];
-            instances.push(Server::start_on(&database.url(), &flags).await);
+            instances.push(Server::start_on(&database_url, &flags).await);
         }
-        let storage = PostgresStorage::open(&database.url()).await.expect("it answers");
-        Some(Self { kind, relay, database, instances, storage, record })
+        let storage = PostgresStorage::open(&database_url).await.expect("it answers");
+        Some(Self { kind, relay, database, address, _left: None, instances, storage, record })
     }
 
     pub(crate) async fn strike(&mut self, fault: Fault) {
@@ -99,7 +127,10 @@ impl World {
             Fault::Listeners => self.cut_listeners().await,
             Fault::Database => self.database.kill(),
             Fault::DatabaseProcess => self.database.kill_one(),
+            Fault::FailOver => self.database.stop_writing().await,
+            Fault::Blocked => self.limit_memory("0.000001"),
             Fault::Instance(number) => self.instances[number].kill().await,
+            Fault::LogReader(number) => self.instances[number].leave_log(),
         }
         self.record.note(format!("has struck: {fault:?}"));
     }
@@ -110,9 +141,15 @@ impl World {
             Fault::Relay => self.relay.as_mut().expect("it has one").start().await,
             Fault::Database => self.database.start().await,
             Fault::DatabaseProcess => self.database.answers().await,
+            Fault::FailOver => {
+                let new = Own::copy_of(&self.database).await;
+                self.address.lead_to(new.address());
+                self._left = Some(std::mem::replace(&mut self.database, new));
+            }
+            Fault::Blocked => self.limit_memory("0.4"),
             Fault::Instance(number) => self.instances[number].restart().await,
-            // They come back by themselves.
-            Fault::Listeners => {}
+            // They come back by themselves, or not at all.
+            Fault::Listeners | Fault::LogReader(_) => {}
         }
         self.record.note(format!("is well: {fault:?}"));
     }
@@ -121,6 +158,11 @@ impl World {
     pub(crate) async fn ends(&self) -> Option<std::collections::HashMap<&'static str, u64>> {
         let heads = self.storage.heads(&CHANNELS).await.ok()?;
         Some(CHANNELS.into_iter().zip(heads).collect())
+    }
+
+    fn limit_memory(&self, share: &str) {
+        let relay = self.relay.as_ref().expect("it has one");
+        tokio::task::block_in_place(|| relay.control(&["set_vm_memory_high_watermark", share]));
     }
 
     async fn cut_listeners(&self) {

@@ -1,56 +1,13 @@
 //! A stable address behind which another server takes over, while the old one lives on and takes no writes.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use crate::instances::{Instance, within};
 use crate::server::until;
-use crate::services::Own;
-
-/// An address that leads to one of several servers. What is connected stays where it is.
-struct Address {
-    stable: SocketAddr,
-    leads_to: Arc<Mutex<SocketAddr>>,
-    accepting: JoinHandle<()>,
-}
-
-impl Address {
-    async fn of(server: &Own) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let leads_to = Arc::new(Mutex::new(server.address()));
-        let to = leads_to.clone();
-        let accepting = tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let to = *to.lock().expect("no panic");
-                tokio::spawn(async move {
-                    if let Ok(mut server) = TcpStream::connect(to).await {
-                        copy_bidirectional(&mut client, &mut server).await.ok();
-                    }
-                });
-            }
-        });
-        Self { stable: address, leads_to, accepting }
-    }
-
-    /// A server's URL with this address in place of its own.
-    fn url(&self, server: &Own) -> String {
-        server.url().replace(&server.address().to_string(), &self.stable.to_string())
-    }
-}
-
-impl Drop for Address {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
+use crate::services::{Own, StableAddress};
 
 async fn ask(redis: &Own, command: &[&str]) -> redis::Value {
     let client = redis::Client::open(redis.url()).expect("a URL");
@@ -67,7 +24,7 @@ async fn follow(replica: &Own, primary: &Own) {
 
 /// Two instances, of which one only reads, go over to another server.
 async fn instances_go_over(old: &Own, new: SocketAddr, fail_over: impl AsyncFnOnce()) {
-    let address = Address::of(old).await;
+    let address = StableAddress::of(old).await;
     let url = address.url(old);
     let refresh = Duration::from_millis(100);
     let publishing = Instance::start(&url, "none", refresh).await;
@@ -83,7 +40,7 @@ async fn instances_go_over(old: &Own, new: SocketAddr, fail_over: impl AsyncFnOn
     let (status, _) = within("an answer", publisher.try_publish("a", &[json!("no")])).await;
     assert_eq!(status, 503);
     until("readiness to tell", async || publishing.status("/health/ready").await == 503).await;
-    *address.leads_to.lock().expect("no panic") = new;
+    address.lead_to(new);
     until("the new server to be used", async || {
         within("an answer", publisher.try_publish("a", &[json!(4)])).await.0 == 200
     })
@@ -131,21 +88,8 @@ async fn a_postgres_that_only_reads_is_left_for_the_new_primary() {
     let (Some(old), Some(mut new)) = (Own::postgres().await, Own::postgres().await) else { return };
     let at = new.address();
     let fail_over = async || {
+        old.stop_writing().await;
         new.start_from(&old).await;
-        let mut admin = PgConnection::connect(&old.url()).await.expect("it runs");
-        for statement in
-            ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"]
-        {
-            sqlx::raw_sql(statement).execute(&mut admin).await.expect("done");
-        }
-        until("it to take no writes", async || {
-            sqlx::query_scalar::<_, String>("SHOW default_transaction_read_only")
-                .fetch_one(&mut admin)
-                .await
-                .is_ok_and(|setting| setting == "on")
-        })
-        .await;
-        admin.close().await.expect("closed");
     };
     instances_go_over(&old, at, fail_over).await;
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::task::AbortHandle;
 
 use crate::port::Port;
 
@@ -46,6 +47,22 @@ pub fn binary() -> Command {
     command
 }
 
+/// The same by way of another command, if there is one.
+fn under(wrapper: &[String]) -> Command {
+    let own = binary();
+    let [program, args @ ..] = wrapper else { return own };
+    let mut command = Command::new(program);
+    command.args(args).arg(env!("CARGO_BIN_EXE_sse-server"));
+    for (name, value) in own.as_std().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
 /// A running server, killed when dropped.
 pub struct Server {
     child: Child,
@@ -54,11 +71,16 @@ pub struct Server {
     folder: TempDir,
     storage: String,
     flags: Vec<String>,
+    /// The command that starts it again, to which its own is added. Empty: its own.
+    wrapper: Vec<String>,
     log: Log,
 }
 
 /// What a server has logged since it listens.
-type Log = Arc<Mutex<Vec<String>>>;
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: AbortHandle,
+}
 
 impl Server {
     /// Starts with a SQLite file in a folder of its own.
@@ -66,6 +88,14 @@ impl Server {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let storage = file_in(folder.path());
         Self::start_in(folder, binary(), storage, flags).await
+    }
+
+    /// Starts by way of another command, then and whenever it is started again. `folder` is where its file is.
+    pub async fn start_always_under(wrapper: Vec<String>, folder: TempDir, flags: &[&str]) -> Self {
+        let storage = file_in(folder.path());
+        let mut this = Self::start_in(folder, under(&wrapper), storage, flags).await;
+        this.wrapper = wrapper;
+        this
     }
 
     /// Starts with a storage that it may share with others.
@@ -87,7 +117,7 @@ impl Server {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let port = Port::reserve();
         let (child, address, log) = launch(command, &port, &storage, &flags).await;
-        Self { child, address, port, folder, storage, flags, log }
+        Self { child, address, port, folder, storage, flags, wrapper: Vec::new(), log }
     }
 
     /// SIGKILL: no goodbye, no flush.
@@ -99,7 +129,7 @@ impl Server {
     /// Starts again on the same storage and port.
     pub async fn restart(&mut self) {
         (self.child, self.address, self.log) =
-            launch(binary(), &self.port, &self.storage, &self.flags).await;
+            launch(under(&self.wrapper), &self.port, &self.storage, &self.flags).await;
     }
 
     pub fn signal(&self, signal: &str) {
@@ -118,7 +148,13 @@ impl Server {
 
     /// Everything that was logged since it listens.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no panic").join("\n")
+        self.log.lines.lock().expect("no panic").join("\n")
+    }
+
+    /// Ends what reads its log, and has it log something.
+    pub fn leave_log(&self) {
+        self.log.reading.abort();
+        self.signal("-HUP");
     }
 
     /// Waits until this was logged.
@@ -239,9 +275,9 @@ async fn launch(
     .await;
     let address = address.unwrap_or_else(|| panic!("the server did not start: {seen}"));
     // What it logs later must go somewhere, or it would stand still once the pipe is full.
-    let log = Log::default();
-    let logged = log.clone();
-    tokio::spawn(async move {
+    let logged = Arc::new(Mutex::new(Vec::new()));
+    let log = logged.clone();
+    let reading = tokio::spawn(async move {
         while let Ok(Some(line)) = lines.next_line().await {
             if std::env::var_os("SSE_TEST_LOG").is_some() {
                 eprintln!("{line}");
@@ -249,7 +285,7 @@ async fn launch(
             logged.lock().expect("no panic").push(line);
         }
     });
-    (child, address, log)
+    (child, address, Log { lines: log, reading: reading.abort_handle() })
 }
 
 /// A connection, to send bytes over as they are.

@@ -12,12 +12,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use rabbitmq::Ports;
 use sqlx::{Connection, PgConnection};
 use sse_server::relay::AmqpRelay;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::port::Port;
 
@@ -116,13 +120,17 @@ impl Own {
         Self::new(kind, Some(certificates)).await
     }
 
-    async fn new(kind: Kind, certificates: Option<&Path>) -> Option<Self> {
+    fn not_started(kind: Kind, certificates: Option<&Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let held = [Port::reserve(), Port::reserve(), Port::reserve()];
         let [amqp, nodes, epmd] = held.each_ref().map(Port::number);
         let ports = Ports { amqp, nodes, epmd };
         let certificates = certificates.map(Path::to_owned);
-        let mut this = Self { folder, ports, _held: held, kind, certificates, child: None };
+        Self { folder, ports, _held: held, kind, certificates, child: None }
+    }
+
+    async fn new(kind: Kind, certificates: Option<&Path>) -> Option<Self> {
+        let mut this = Self::not_started(kind, certificates);
         if let Kind::Postgres { folder } = &this.kind {
             let mut initdb = this.as_user("postgres", &format!("{folder}/initdb"));
             initdb.arg("-D").arg(this.folder.path().join("data"));
@@ -175,17 +183,50 @@ impl Own {
         (Ipv4Addr::LOCALHOST, self.ports.amqp).into()
     }
 
-    /// Starts a PostgreSQL server anew with what another one has now.
+    /// A PostgreSQL server that begins with what another one has now, and takes writes.
+    pub async fn copy_of(other: &Self) -> Self {
+        let Kind::Postgres { folder } = &other.kind else { panic!("PostgreSQL only") };
+        let mut this = Self::not_started(Kind::Postgres { folder: folder.clone() }, None);
+        this.start_from(other).await;
+        this
+    }
+
+    /// Starts a PostgreSQL server anew with what another one has now. It takes writes, even if the other does not.
     pub async fn start_from(&mut self, other: &Self) {
         self.kill();
         let Kind::Postgres { folder } = &self.kind else { panic!("PostgreSQL only") };
         let data = self.folder.path().join("data");
-        std::fs::remove_dir_all(&data).expect("it is there");
+        if data.exists() {
+            std::fs::remove_dir_all(&data).expect("it is ours");
+        }
         let mut copy = self.as_user("postgres", &format!("{folder}/pg_basebackup"));
         copy.args(["-h", "127.0.0.1", "-p", &other.ports.amqp.to_string(), "-U", "postgres"]);
         let copied = copy.args(["-c", "fast", "-D"]).arg(&data).status();
         assert!(copied.expect("it starts").success());
+        std::fs::write(data.join("postgresql.auto.conf"), "").expect("it is ours");
         self.start().await;
+    }
+
+    /// Has a PostgreSQL server take no more writes, and waits until those under way are done. It lives on.
+    pub async fn stop_writing(&self) {
+        for statement in
+            ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"]
+        {
+            let mut admin = PgConnection::connect(&self.url()).await.expect("it runs");
+            sqlx::raw_sql(statement).execute(&mut admin).await.expect("done");
+        }
+        // A connection that is made later has the setting when all others have been told.
+        let is_over =
+            "SELECT current_setting('default_transaction_read_only') = 'on' AND NOT EXISTS (
+                           SELECT FROM pg_stat_activity WHERE state <> 'idle'
+                           AND backend_type = 'client backend' AND pid <> pg_backend_pid())";
+        loop {
+            let mut admin = PgConnection::connect(&self.url()).await.expect("it runs");
+            if sqlx::query_scalar(is_over).fetch_one(&mut admin).await.expect("it answers") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Starts it, and waits until it answers.
@@ -256,7 +297,7 @@ impl Own {
                 let answers = match self.kind {
                     // Who speaks TLS with it trusts its authority, which this process does not.
                     _ if self.has_tls() && !matches!(self.kind, Kind::Postgres { .. }) => {
-                        tokio::net::TcpStream::connect(("127.0.0.1", self.ports.amqp)).await.is_ok()
+                        TcpStream::connect(("127.0.0.1", self.ports.amqp)).await.is_ok()
                     }
                     Kind::Redis { .. } => {
                         let client = redis::Client::open(&*url).expect("a URL");
@@ -354,6 +395,49 @@ impl Own {
         command.args(["--reuid", user, "--regid", user, "--clear-groups", "--"]);
         command.arg(program);
         command
+    }
+}
+
+/// An address that leads to one of several servers. What is connected stays where it is.
+pub struct StableAddress {
+    address: SocketAddr,
+    leads_to: Arc<Mutex<SocketAddr>>,
+    accepting: JoinHandle<()>,
+}
+
+impl StableAddress {
+    pub async fn of(server: &Own) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let leads_to = Arc::new(Mutex::new(server.address()));
+        let to = leads_to.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let to = *to.lock().expect("no panic");
+                tokio::spawn(async move {
+                    if let Ok(mut server) = TcpStream::connect(to).await {
+                        copy_bidirectional(&mut client, &mut server).await.ok();
+                    }
+                });
+            }
+        });
+        Self { address, leads_to, accepting }
+    }
+
+    /// A server's URL with this address in place of its own.
+    pub fn url(&self, server: &Own) -> String {
+        server.url().replace(&server.address().to_string(), &self.address.to_string())
+    }
+
+    /// From now on it leads there.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.leads_to.lock().expect("no panic") = server;
+    }
+}
+
+impl Drop for StableAddress {
+    fn drop(&mut self) {
+        self.accepting.abort();
     }
 }
 

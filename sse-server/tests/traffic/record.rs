@@ -109,6 +109,17 @@ impl Record {
         }
     }
 
+    /// The last event of each channel that was acknowledged.
+    pub fn acknowledged_ends(&self) -> HashMap<&'static str, u64> {
+        let acknowledged = lock(&self.acknowledged);
+        let ends = super::CHANNELS.into_iter().map(|channel| {
+            let of_channel = acknowledged.iter().filter(|(_, payload)| payload.channel == channel);
+            let position = |id: &str| Cursor::parse(id).expect("an id").position(channel);
+            (channel, of_channel.filter_map(|(id, _)| position(id)).max().unwrap_or_default())
+        });
+        ends.collect()
+    }
+
     pub fn not_acknowledged(&self, payloads: &[Payload], why: &str) {
         for payload in payloads {
             self.remember(Some(payload), format!("not acknowledged: {why}"));
