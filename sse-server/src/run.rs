@@ -102,7 +102,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     if let Some(listener) = numbers_listener {
         let address = listener.local_addr()?;
         info!("metrics at http://{address}/metrics");
-        let router = http::numbers_router(hub.clone(), http.clone());
+        let router = http::metrics_router(hub.clone(), http.clone());
         let hub = hub.clone();
         http = http.without_metrics();
         tasks.push(tokio::spawn(async move {

@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
 /// The word of a refusal, or the condition of a stream-error: an extension of the response, for whoever
 /// counts them.
 #[derive(Clone, Debug)]
-pub(super) struct Word(pub(super) &'static str);
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Body {
@@ -77,8 +77,8 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let word = Word(self.body.error);
-        let mut response = (self.status, Extension(word), Json(self.body)).into_response();
+        let code = ErrorCode(self.body.error);
+        let mut response = (self.status, Extension(code), Json(self.body)).into_response();
         let headers = response.headers_mut();
         match self.status {
             StatusCode::UNAUTHORIZED => {

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Refusal;
-use super::operations::Operations;
+use super::server::operations::Operations;
 use super::{App, Peer};
 
 /// Passes on requests for streams and pages, unless everyone may read and the name is a stranger's.

@@ -3,31 +3,14 @@
 //! May enter: the hub. May not: SQL, and any decision about what a subscriber has missed. The bytes
 //! of the stream are django-eventstream's; `docs/protocol.md` describes them.
 
-mod accept;
-mod admission;
-mod compression;
-mod connection;
+mod admin;
 mod cors;
-mod endpoint;
 mod error;
-mod events;
-mod health;
 mod hosts;
-mod json;
 mod limits;
-mod lines;
-mod listener;
-mod numbers;
-mod operations;
-mod page;
-mod permissions;
-mod presence;
-mod proxies;
-mod publish;
-mod serve;
-mod stream;
-mod tls;
-mod watched;
+mod publishing;
+mod server;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,18 +26,21 @@ use axum::{Extension, Router};
 
 use crate::access::{Access, PublishToken, Publishers};
 use crate::hub::{Hub, MAX_EVENT_LEN};
-pub use compression::Coding;
-use connection::Caller;
+pub use admin::metrics::metrics_router;
+use admin::{health, metrics, presence};
 pub use cors::{Cors, CorsError};
-pub use endpoint::{Endpoint, EndpointError, Endpoints};
 use error::Refusal;
 pub use limits::Limits;
-pub use listener::listen;
-pub use numbers::numbers_router;
-pub use operations::Operations;
-use page::Page;
-pub use serve::{Peer, serve, serve_with};
-pub use tls::{Tls, TlsError};
+use publishing::{permissions, publish};
+use server::connection::Caller;
+pub use server::listener::listen;
+pub use server::operations::Operations;
+pub use server::serve::{Peer, serve, serve_with};
+pub use server::tls::{Tls, TlsError};
+pub use streams::compression::Coding;
+pub use streams::endpoint::{Endpoint, EndpointError, Endpoints};
+use streams::page::Page;
+use streams::{events, page};
 
 /// The largest publish request in bytes, whatever the limit for one event.
 const MAX_REQUEST: usize = 16 << 20;
@@ -135,7 +121,7 @@ impl HttpConfig {
         self
     }
 
-    /// No `/metrics`: they are told elsewhere, by [`numbers_router`].
+    /// No `/metrics`: they are told elsewhere, by [`metrics_router`].
     pub const fn without_metrics(mut self) -> Self {
         self.has_metrics = false;
         self
@@ -193,7 +179,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .route("/publish/", post(publish::publish).fallback(only("POST")));
     let mut others = Router::new();
     if app.config.has_metrics {
-        others = others.route("/metrics", get(numbers::metrics).fallback(only("GET, HEAD")));
+        others = others.route("/metrics", get(metrics::metrics).fallback(only("GET, HEAD")));
     }
     let others = others
         .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))
@@ -221,7 +207,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .merge(streams)
         .merge(publishing)
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .layer(middleware::from_fn_with_state(app.clone(), numbers::count))
+        .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
 }
 

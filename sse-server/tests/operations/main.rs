@@ -6,10 +6,10 @@ mod port;
 mod server;
 
 mod compression;
+mod connection_reuse;
 mod drain;
 mod hosts;
 mod http2;
-mod kept;
 mod large;
 mod limits;
 mod log;

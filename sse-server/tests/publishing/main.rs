@@ -4,7 +4,7 @@
 mod access;
 #[path = "../instances/mod.rs"]
 mod instances;
-mod lines;
+mod ndjson;
 mod once;
 #[path = "../port/mod.rs"]
 mod port;

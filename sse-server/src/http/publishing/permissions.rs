@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::App;
-use super::error::Refusal;
 use super::publish::{authorize, body};
+use crate::http::App;
+use crate::http::error::Refusal;
 use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
 
 /// Whose permission, and for what.
@@ -49,14 +49,14 @@ fn user<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error>
 
 /// What was done.
 #[derive(Serialize)]
-pub(super) struct Done {
+pub(in crate::http) struct Done {
     /// How many streams were closed here.
     closed: usize,
     /// How many other instances have confirmed.
     instances: usize,
 }
 
-pub(super) async fn changed(
+pub(in crate::http) async fn changed(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Json<Done>, Refusal> {

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use super::error::{Refusal, Word};
-use super::publish::authorize;
-use super::{App, HttpConfig, Peer, health, hosts, only, unknown_path};
+use super::health;
+use crate::http::error::{ErrorCode, Refusal};
+use crate::http::publishing::publish::authorize;
+use crate::http::{App, HttpConfig, Peer, hosts, only, unknown_path};
 use crate::hub::Hub;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -21,7 +22,7 @@ const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip
 
 /// The metrics and the state of health alone, for an address of their own: open to whoever can reach it.
 /// `config` must have the same [`Operations`](super::Operations) as the server's.
-pub fn numbers_router(hub: Hub, config: HttpConfig) -> Router {
+pub fn metrics_router(hub: Hub, config: HttpConfig) -> Router {
     Router::new()
         .route("/metrics", get(open).fallback(only("GET, HEAD")))
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
@@ -31,7 +32,7 @@ pub fn numbers_router(hub: Hub, config: HttpConfig) -> Router {
 }
 
 /// For whoever asks from this machine itself, or has a token for all channels.
-pub(super) async fn metrics(
+pub(in crate::http) async fn metrics(
     state: State<Arc<App>>,
     peer: Option<Extension<Peer>>,
     uri: Uri,
@@ -73,12 +74,16 @@ fn all(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Counts refusals.
-pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(in crate::http) async fn count(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        let word = response.extensions().get::<Word>().map_or("", |word| word.0);
-        app.config.operations.metrics().refused(status.as_u16(), word);
+        let code = response.extensions().get::<ErrorCode>().map_or("", |code| code.0);
+        app.config.operations.metrics().refused(status.as_u16(), code);
     }
     response
 }

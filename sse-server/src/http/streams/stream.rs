@@ -15,11 +15,11 @@ use sse_proto::{KEEP_ALIVE, OPENING};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
-use super::App;
-use super::admission::Permit;
 use super::events::forbidden;
-use super::watched::Link;
 use crate::access::{Ending, Guard};
+use crate::http::App;
+use crate::http::server::admission::Permit;
+use crate::http::server::socket::Link;
 use crate::hub::{Delivery, Subscriber, Tally};
 use crate::metrics::Metrics;
 
@@ -42,7 +42,7 @@ const INTERRUPTED: &str = "the stream ends within an event; come back for the wh
 
 /// What a stream has from the server and from its connection.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct StreamContext {
     pub(super) app: Arc<App>,
     #[expect(dead_code, reason = "held as long as the stream is open")]
     pub(super) permit: Permit,
@@ -54,7 +54,7 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct OpenStream {
     subscriber: Subscriber,
-    seat: Seat,
+    context: StreamContext,
     /// When the next keep-alive is due.
     keep_alive: Pin<Box<Sleep>>,
     opening: Opening,
@@ -81,17 +81,17 @@ impl OpenStream {
     /// A stream of what this subscriber gets. `knows_position`: the client has a last event ID for
     /// every channel.
     pub(super) fn new(
-        seat: Seat,
+        context: StreamContext,
         subscriber: Subscriber,
         guard: Option<Guard>,
         knows_position: bool,
     ) -> Self {
-        seat.metrics().stream();
+        context.metrics().stream();
         let opening = if knows_position { Opening::WithoutPosition } else { Opening::WithPosition };
         Self {
             subscriber,
-            keep_alive: Box::pin(tokio::time::sleep(seat.app.config.keep_alive)),
-            seat,
+            keep_alive: Box::pin(tokio::time::sleep(context.app.config.keep_alive)),
+            context,
             opening,
             guard,
             is_behind: true,
@@ -106,10 +106,10 @@ impl OpenStream {
         if self.is_ended {
             return Poll::Ready(None);
         }
-        if let Some(link) = self.seat.link.as_ref().filter(|link| link.is_slow()) {
+        if let Some(link) = self.context.link.as_ref().filter(|link| link.is_slow()) {
             self.is_ended = true;
             if link.close() {
-                self.seat.metrics().slow_consumer();
+                self.context.metrics().slow_consumer();
             }
             return Poll::Ready(Some(self.last_words(TOO_SLOW)));
         }
@@ -149,7 +149,7 @@ impl OpenStream {
         match delivered {
             Poll::Ready(Delivery::Events | Delivery::LeftOut) => {
                 let Tally { events, resets, lag } = self.subscriber.take_tally();
-                self.seat.metrics().delivered(events, resets, lag);
+                self.context.metrics().delivered(events, resets, lag);
                 self.is_to_check = self.is_behind;
             }
             Poll::Ready(Delivery::Lost) => {
@@ -158,7 +158,7 @@ impl OpenStream {
             }
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
-                let wait = self.seat.app.config.operations.reconnection_time().as_millis();
+                let wait = self.context.app.config.operations.reconnection_time().as_millis();
                 if let Some(line_end) = self.within_event {
                     return Poll::Ready(Some(format!("{line_end}retry: {wait}\n").into()));
                 }
@@ -195,7 +195,7 @@ impl OpenStream {
         self.opening = Opening::Sent;
         let line_end = if out.ends_with(b"\n") { "" } else { "\n" };
         self.within_event = self.subscriber.is_within_event().then_some(line_end);
-        self.keep_alive.as_mut().reset(Instant::now() + self.seat.app.config.keep_alive);
+        self.keep_alive.as_mut().reset(Instant::now() + self.context.app.config.keep_alive);
         Poll::Ready(Some(out.freeze()))
     }
 }
@@ -235,12 +235,12 @@ impl OpenStream {
             }
             Ending::Forbidden(channels) => forbidden(channels),
         };
-        self.seat.metrics().stream_error(&error.condition);
+        self.context.metrics().stream_error(&error.condition);
         Poll::Ready(Some(error.to_event().to_string().into()))
     }
 }
 
-impl Seat {
+impl StreamContext {
     fn metrics(&self) -> &Metrics {
         self.app.config.operations.metrics()
     }
@@ -266,7 +266,7 @@ impl http_body::Body for OpenStream {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         let bytes = ready!(this.poll_bytes(cx));
-        this.seat.metrics().sent(bytes.as_ref().map_or(0, Bytes::len));
+        this.context.metrics().sent(bytes.as_ref().map_or(0, Bytes::len));
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 

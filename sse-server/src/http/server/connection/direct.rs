@@ -24,7 +24,7 @@ use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{Connections, Ended, Requests};
-use crate::http::watched::Link;
+use crate::http::server::socket::Link;
 
 /// What is read of the other end while a stream is open: only whether it is still there. If it sends another
 /// request already, the rest of it waits in the socket.
@@ -92,7 +92,7 @@ impl Connections {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut socket = Socket { io, ahead: Bytes::new(), link: requests.link.clone() };
+        let mut socket = Transport { io, ahead: Bytes::new(), link: requests.link.clone() };
         loop {
             // Apart, because it is large, and streams are many.
             let taken = Box::pin(self.speak_by_hyper(socket, requests)).await?;
@@ -113,7 +113,7 @@ impl Connections {
     /// Has hyper read requests and answer them, up to one whose response is to be written otherwise.
     async fn speak_by_hyper<I>(
         &self,
-        socket: Socket<I>,
+        socket: Transport<I>,
         requests: Requests,
     ) -> Result<Option<Taken<I>>, hyper::Error>
     where
@@ -146,13 +146,13 @@ impl Connections {
 /// A connection that hyper has given away.
 struct Taken<I> {
     direct: Box<Direct>,
-    socket: Socket<I>,
+    socket: Transport<I>,
     requests: Requests,
 }
 
 impl Direct {
     /// Writes the response to its end, unless the other end goes away before.
-    async fn write<I>(self: Box<Self>, socket: &mut Socket<I>, is_kept: bool) -> io::Result<()>
+    async fn write<I>(self: Box<Self>, socket: &mut Transport<I>, is_kept: bool) -> io::Result<()>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -193,7 +193,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn poll<I>(&mut self, socket: &mut Socket<I>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
+    fn poll<I>(&mut self, socket: &mut Transport<I>, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
@@ -223,7 +223,7 @@ impl Writing {
     }
 
     /// Takes what the body has, as chunks. Whether it may have more at once.
-    fn poll_body<I>(&mut self, socket: &Socket<I>, cx: &mut Context<'_>) -> io::Result<bool> {
+    fn poll_body<I>(&mut self, socket: &Transport<I>, cx: &mut Context<'_>) -> io::Result<bool> {
         // Of a connection that is too slow, it still has to say so.
         while !self.is_ended && (self.out.len() < WRITE_AT_ONCE || socket.link.is_slow()) {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
@@ -248,13 +248,13 @@ impl Writing {
 }
 
 /// A connection's socket, with what was read too far; it remembers whether all was flushed.
-struct Socket<I> {
+struct Transport<I> {
     io: I,
     ahead: Bytes,
     link: Arc<Link>,
 }
 
-impl<I: AsyncRead + Unpin> Socket<I> {
+impl<I: AsyncRead + Unpin> Transport<I> {
     /// Whether the other end sends nothing any more, so that it is gone as far as can be known; looks no further
     /// once there is something to be read.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -272,7 +272,7 @@ impl<I: AsyncRead + Unpin> Socket<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Socket<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for Transport<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -287,7 +287,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Socket<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Socket<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for Transport<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -331,7 +331,7 @@ mod tests {
     async fn a_connection_is_not_given_away_before_all_is_flushed() {
         let (io, _other) = tokio::io::duplex(100);
         let link = Arc::new(Link::default());
-        let mut socket = Socket { io, ahead: Bytes::new(), link: link.clone() };
+        let mut socket = Transport { io, ahead: Bytes::new(), link: link.clone() };
         let response = Response::default();
         link.give(Box::new(Direct { response, is_kept: true }));
         socket.write_all(b"HTTP/1.1 401").await.expect("there is room");

@@ -14,23 +14,24 @@ use tracing::{debug, warn};
 
 use super::accept::Wanted;
 use super::compression::{self, Coding, Compressed, Encoder};
-use super::connection::{Caller, LongLived};
 use super::endpoint::Endpoint;
-use super::error::Refusal;
-use super::stream::{OpenStream, Seat};
-use super::{App, Peer};
+use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
+use crate::http::error::Refusal;
+use crate::http::server::connection::{Caller, LongLived};
+use crate::http::{App, Peer};
 use crate::hub::{MAX_CHANNEL_NAME, Types};
 
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;
 
-pub(super) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(in crate::http) const X_ACCEL_BUFFERING: HeaderName =
+    HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be below
 /// another one's path.
-pub(super) async fn answer(
+pub(in crate::http) async fn answer(
     app: &Arc<App>,
     endpoint: &Endpoint,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
@@ -158,8 +159,9 @@ async fn open(
     }
     let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
-    let seat = Seat { app: app.clone(), permit, link: caller.map(|caller| caller.link) };
-    Ok(OpenStream::new(seat, subscriber, guard, knows_all))
+    let context =
+        StreamContext { app: app.clone(), permit, link: caller.map(|caller| caller.link) };
+    Ok(OpenStream::new(context, subscriber, guard, knows_all))
 }
 
 /// Who has sent a request, and the channels that they get.

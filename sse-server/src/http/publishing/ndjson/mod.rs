@@ -18,13 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
 
-use answers::{Answers, End, Known, MAX_REFUSED};
+use answers::{Answers, End, MAX_REFUSED, Report};
 
-use super::App;
-use super::error::Refusal;
-use super::events::X_ACCEL_BUFFERING;
 use super::publish::{check, essence, forbidden, not_json, refusal, without_mark};
 use crate::access::PublishToken;
+use crate::http::App;
+use crate::http::error::Refusal;
+use crate::http::streams::events::X_ACCEL_BUFFERING;
 use crate::hub::{PublishError, Submitted};
 use crate::metrics::Metrics;
 use crate::storage::RequestKey;
@@ -41,7 +41,7 @@ const BESIDE_DATA: usize = 256 << 10;
 const CONTENT_TYPE: &str = "application/x-ndjson";
 
 /// Whether a body with these headers is read so.
-pub(super) fn are_in(headers: &HeaderMap) -> bool {
+pub(super) fn is_in(headers: &HeaderMap) -> bool {
     let kind = essence(headers);
     [CONTENT_TYPE, "application/jsonl"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
@@ -56,9 +56,9 @@ pub(super) fn publish(
     body: Body,
 ) -> Response {
     let (listened, listening) = oneshot::channel();
-    let known = Arc::new(Known::default());
-    let answers = Answers::new(known.clone(), listening);
-    tokio::spawn(run(Reading::new(app, token, key, first, known), listened, body));
+    let report = Arc::new(Report::default());
+    let answers = Answers::new(report.clone(), listening);
+    tokio::spawn(run(Reading::new(app, token, key, first, report), listened, body));
     let answers = stream::unfold(answers, async |mut answers| {
         let chunk = answers.chunk().await?;
         Some((Ok::<_, std::convert::Infallible>(chunk), answers))
@@ -73,7 +73,7 @@ async fn run(
     mut listened: oneshot::Sender<()>,
     body: Body,
 ) {
-    let (app, known) = (reading.app.clone(), reading.known.clone());
+    let (app, report) = (reading.app.clone(), reading.report.clone());
     let metrics = app.config.operations.metrics().clone();
     let reading = async move {
         let mut closed = std::pin::pin!(app.hub.closed());
@@ -94,8 +94,8 @@ async fn run(
             }
         }
     };
-    let (end, ()) = tokio::join!(reading, collect(decided, &known, &metrics));
-    known.end(end);
+    let (end, ()) = tokio::join!(reading, collect(decided, &report, &metrics));
+    report.end(end);
 }
 
 /// Why no more lines are read.
@@ -109,12 +109,13 @@ enum Ended {
 /// What becomes of a line.
 struct Answer {
     line: u64,
-    is: Is,
+    result: Result<OnItsWay, Refusal>,
 }
 
-enum Is {
-    Submitted { channel: Arc<str>, submitted: Submitted },
-    Refused(Refusal),
+/// An event that was submitted, whose id is not known yet.
+struct OnItsWay {
+    channel: Arc<str>,
+    submitted: Submitted,
 }
 
 /// The way in.
@@ -122,7 +123,7 @@ struct Reading {
     app: Arc<App>,
     token: Arc<PublishToken>,
     key: Option<String>,
-    known: Arc<Known>,
+    report: Arc<Report>,
     decided: mpsc::Sender<Answer>,
     first: u64,
     /// The number of the last line that was read.
@@ -139,13 +140,13 @@ impl Reading {
         token: Arc<PublishToken>,
         key: Option<String>,
         first: u64,
-        known: Arc<Known>,
+        report: Arc<Report>,
     ) -> (Self, mpsc::Receiver<Answer>) {
         let (sender, decided) = mpsc::channel(WINDOW);
         let line = first - 1;
         let (is_due, is_given_up) = (false, false);
         (
-            Self { app, token, key, known, decided: sender, first, line, is_due, is_given_up },
+            Self { app, token, key, report, decided: sender, first, line, is_due, is_given_up },
             decided,
         )
     }
@@ -211,7 +212,7 @@ impl Reading {
             self.is_due = false;
             return;
         }
-        if self.known.is_full() {
+        if self.report.is_full() {
             self.is_given_up = true;
             let text = format!(
                 "{MAX_REFUSED} lines were refused since somebody read an answer; nothing of this line and those \
@@ -220,10 +221,8 @@ impl Reading {
             let status = StatusCode::TOO_MANY_REQUESTS;
             return self.refuse(Refusal::new(status, "too-many-refused", text)).await;
         }
-        match self.submit(line).await {
-            Ok(is) => self.answer(is).await,
-            Err(refusal) => self.refuse(refusal).await,
-        }
+        let result = self.submit(line).await;
+        self.answer(result).await;
     }
 
     const fn next_line(&mut self) {
@@ -231,7 +230,7 @@ impl Reading {
         self.is_due = true;
     }
 
-    async fn submit(&self, line: &[u8]) -> Result<Is, Refusal> {
+    async fn submit(&self, line: &[u8]) -> Result<OnItsWay, Refusal> {
         let message = serde_json::from_slice(line).map_err(|error| not_json(&error))?;
         let event = check(message, self.app.config.max_event_len)?;
         if !self.token.may_publish_to(&event.channel) {
@@ -243,56 +242,56 @@ impl Reading {
         let publisher = self.token.publisher();
         let key = key.map(|key| RequestKey::new(publisher, key, line));
         let submitted = self.app.hub.submit(vec![event], key).await.map_err(refusal)?;
-        Ok(Is::Submitted { channel, submitted })
+        Ok(OnItsWay { channel, submitted })
     }
 
     async fn refuse(&mut self, refusal: Refusal) {
-        self.answer(Is::Refused(refusal)).await;
+        self.answer(Err(refusal)).await;
     }
 
     /// Waits until there is room.
-    async fn answer(&mut self, is: Is) {
+    async fn answer(&mut self, result: Result<OnItsWay, Refusal>) {
         // Whoever adds up does so for longer than this reads.
-        self.decided.send(Answer { line: self.line, is }).await.ok();
+        self.decided.send(Answer { line: self.line, result }).await.ok();
         self.is_due = false;
     }
 }
 
 /// Adds up what becomes of the lines, in their order. It is told when nothing more is known for the moment.
-async fn collect(mut decided: mpsc::Receiver<Answer>, known: &Known, metrics: &Metrics) {
+async fn collect(mut decided: mpsc::Receiver<Answer>, report: &Report, metrics: &Metrics) {
     let mut since_told = 0;
     loop {
         let answer = if let Ok(answer) = decided.try_recv() {
             Some(answer)
         } else {
-            known.tell();
+            report.tell();
             decided.recv().await
         };
-        let Some(Answer { line, is }) = answer else { break };
-        let (channel, mut submitted) = match is {
-            Is::Refused(refusal) => {
-                known.refused(line, refusal);
+        let Some(Answer { line, result }) = answer else { break };
+        let OnItsWay { channel, mut submitted } = match result {
+            Ok(on_its_way) => on_its_way,
+            Err(refusal) => {
+                report.refused(line, refusal);
                 continue;
             }
-            Is::Submitted { channel, submitted } => (channel, submitted),
         };
         let result = if let Some(result) = (&mut submitted).now_or_never() {
             result
         } else {
-            known.tell();
+            report.tell();
             submitted.await
         };
         match result {
             Ok(ids) => {
                 metrics.published(ids.len());
-                known.published(line, channel, ids.first().copied().unwrap_or_default());
+                report.published(line, channel, ids.first().copied().unwrap_or_default());
             }
-            Err(error) => known.refused(line, refusal(error)),
+            Err(error) => report.refused(line, refusal(error)),
         }
         since_told += 1;
         if since_told == WINDOW {
             since_told = 0;
-            known.tell();
+            report.tell();
         }
     }
 }
@@ -301,8 +300,8 @@ async fn collect(mut decided: mpsc::Receiver<Answer>, known: &Known, metrics: &M
 mod tests {
     use serde_json::Value;
 
-    use super::super::HttpConfig;
     use super::*;
+    use crate::http::HttpConfig;
     use crate::hub::Hub;
     use crate::storage::MemoryStorage;
 
@@ -310,13 +309,13 @@ mod tests {
     async fn answers(lines: impl Iterator<Item = String> + Send + 'static) -> Vec<Value> {
         let hub = Hub::new(Arc::new(MemoryStorage::new()));
         let app = Arc::new(App { hub, config: HttpConfig::new("token") });
-        let known = Arc::new(Known::default());
+        let report = Arc::new(Report::default());
         let token = Arc::new(PublishToken::for_all("token"));
         let (listened, listening) = oneshot::channel();
-        let reading = Reading::new(app, token, None, 1, known.clone());
+        let reading = Reading::new(app, token, None, 1, report.clone());
         let lines = stream::iter(lines).map(Ok::<_, std::convert::Infallible>);
         run(reading, listened, Body::from_stream(lines)).await;
-        let mut answers = Answers::new(known, listening);
+        let mut answers = Answers::new(report, listening);
         let mut out = Vec::new();
         while let Some(chunk) = answers.chunk().await {
             out.extend_from_slice(&chunk);

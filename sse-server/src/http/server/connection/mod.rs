@@ -29,12 +29,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
-use super::Peer;
 use super::admission::{Limit, Permit};
-use super::error::Refusal;
 use super::operations::Operations;
-use super::watched::{Link, Watched};
-pub(super) use direct::{Direct, LongLived};
+use super::socket::{Link, Socket};
+use crate::http::Peer;
+use crate::http::error::Refusal;
+pub(in crate::http) use direct::{Direct, LongLived};
 
 /// The most that is read ahead of a connection, which bounds a request's head too.
 const MAX_READ_BUFFER: usize = 128 << 10;
@@ -44,9 +44,9 @@ const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// What is known of whoever has sent a request: an extension of it.
 #[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) client: IpAddr,
-    pub(super) link: Arc<Link>,
+pub(in crate::http) struct Caller {
+    pub(in crate::http) client: IpAddr,
+    pub(in crate::http) link: Arc<Link>,
 }
 
 /// Whether a connection is within the limits. If it is not, it is told so, as one of those that are at
@@ -90,7 +90,7 @@ impl Connections {
         watcher: Watcher,
     ) {
         let link = Arc::new(Link::default());
-        let socket = Watched::new(socket, link.clone(), self.operations.write_timeout);
+        let socket = Socket::new(socket, link.clone(), self.operations.write_timeout);
         let limit = admission.as_ref().err().map(|(limit, _)| *limit);
         let requests = Requests { common: self.clone(), peer, link: link.clone(), limit };
         let ended = if limit.is_some() {
@@ -110,7 +110,7 @@ impl Connections {
     }
 
     /// Finds out which protocol is spoken, and speaks it.
-    async fn start(&self, mut socket: Watched, requests: Requests, watcher: Watcher) -> Ended {
+    async fn start(&self, mut socket: Socket, requests: Requests, watcher: Watcher) -> Ended {
         if let Some(tls) = &self.operations.tls {
             // Apart, because it is large, and plain connections are many.
             let connection = self.start_tls(tls.acceptor(), socket, requests, watcher);
@@ -127,7 +127,7 @@ impl Connections {
     async fn start_tls(
         &self,
         acceptor: TlsAcceptor,
-        socket: Watched,
+        socket: Socket,
         requests: Requests,
         watcher: Watcher,
     ) -> Ended {

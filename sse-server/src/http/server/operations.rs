@@ -8,9 +8,9 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use super::admission::{Counts, Limit, Permit};
-use super::compression::Coding;
 use super::proxies;
 use super::tls::Tls;
+use crate::http::streams::compression::Coding;
 use crate::metrics::Metrics;
 
 /// The least time that a reader is told to wait. It keeps to that for as long as its page is open: told 3 ms, a
@@ -145,7 +145,7 @@ impl Operations {
     }
 
     /// Where a request comes from, as far as can be believed.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(in crate::http) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         proxies::client(peer, headers, &self.trusted_proxies)
     }
 
@@ -157,17 +157,17 @@ impl Operations {
     }
 
     /// Lets a stream in, or says which limit is against it.
-    pub(super) fn admit_stream(&self, client: Option<IpAddr>) -> Result<Permit, Limit> {
+    pub(in crate::http) fn admit_stream(&self, client: Option<IpAddr>) -> Result<Permit, Limit> {
         Permit::stream(&self.counts, self.max_connections, client, self.max_per_address)
     }
 
     /// How many connections and streams are open.
-    pub(super) fn open(&self) -> (usize, usize) {
+    pub(in crate::http) fn open(&self) -> (usize, usize) {
         self.counts.open()
     }
 
     /// How long one reader is to wait before it comes back.
-    pub(super) fn reconnection_time(&self) -> Duration {
+    pub(in crate::http) fn reconnection_time(&self) -> Duration {
         let spread = self.reconnect_spread.saturating_sub(LEAST_RECONNECTION_TIME);
         LEAST_RECONNECTION_TIME + spread.mul_f64(fastrand::f64())
     }

@@ -28,7 +28,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
 
 use super::{Connections, Ended, Requests};
-use crate::http::watched::{GRACE, Link};
+use crate::http::server::socket::{GRACE, Link};
 
 /// The largest head of a request, in bytes as they are counted in section 10.5.1.
 const MAX_HEAD: u32 = 64 << 10;

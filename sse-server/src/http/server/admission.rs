@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::StatusCode;
 
-use super::error::Refusal;
+use crate::http::error::Refusal;
 
 /// What is open.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Counts {
 
 /// A limit that has been reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limit {
+pub(in crate::http) struct Limit {
     kind: Kind,
     most: usize,
     is_per_address: bool,
@@ -35,7 +35,7 @@ enum Kind {
 
 /// One of those that may be here. Dropped, it makes room.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::http) struct Permit {
     counts: Arc<Counts>,
     /// 0: not counted by origin.
     origin: u64,

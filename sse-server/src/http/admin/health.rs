@@ -8,8 +8,8 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::App;
-use super::error::Refusal;
+use crate::http::App;
+use crate::http::error::Refusal;
 use crate::hub::Unready;
 
 /// How long the storage may take to answer. Who asks has less patience than who publishes.
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The process answers, and a new one would do no better. A failing storage is no reason to restart it; a task
 /// that has ended is.
-pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
+pub(in crate::http) async fn live(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
     match app.hub.check_tasks() {
         Err(error @ Unready::TaskEnded(_)) => Err(Refusal::unavailable(error.to_string())),
         _ => Ok(Json(json!({"status": "ok"}))),
@@ -25,7 +25,7 @@ pub(super) async fn live(State(app): State<Arc<App>>) -> Result<Json<Value>, Ref
 }
 
 /// The server can do its work: it is not shutting down, its tasks run, its storage answers, and can be written.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
+pub(in crate::http) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
     match timeout(PATIENCE, app.hub.check()).await {
         Ok(Ok(())) => Ok(Json(json!({"status": "ok", "channels": app.hub.channels()}))),
         Ok(Err(error)) => Err(Refusal::unavailable(error.to_string())),

@@ -15,12 +15,12 @@ use sse_proto::{DEFAULT_EVENT_TYPE, event_id};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::error::Refusal;
-use super::json::dumps;
-use super::lines;
+use super::ndjson;
 use super::permissions::User;
-use super::{App, MAX_REQUEST};
+use super::python_json::dumps;
 use crate::access::{PublishToken, Publishers};
+use crate::http::error::Refusal;
+use crate::http::{App, MAX_REQUEST};
 use crate::hub::{NotAllowed, PublishError, check_content, check_place};
 use crate::storage::{NewEvent, RequestKey};
 
@@ -69,17 +69,17 @@ struct Published {
     id: Option<String>,
 }
 
-pub(super) async fn publish(
+pub(in crate::http) async fn publish(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refusal> {
     // Before the body, so that only those who may publish can make the server hold megabytes.
     let token = authorize(request.headers(), &app.config.publishers)?;
     let key = key(request.headers())?;
-    if lines::are_in(request.headers()) {
+    if ndjson::is_in(request.headers()) {
         not_encoded(request.headers())?;
         let (token, first) = (token.clone(), first_line(request.uri().query())?);
-        return Ok(lines::publish(app, token, key, first, request.into_body()));
+        return Ok(ndjson::publish(app, token, key, first, request.into_body()));
     }
     let body = body(request).await?;
     let (events, is_batch) = read(&body, app.config.max_event_len)?;
@@ -151,7 +151,7 @@ pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
 }
 
 /// The token that a request was sent with.
-pub(super) fn authorize(
+pub(in crate::http) fn authorize(
     headers: &HeaderMap,
     publishers: &Publishers,
 ) -> Result<Arc<PublishToken>, Refusal> {

@@ -23,7 +23,7 @@ const PREFACE: [u8; 3] = *b"PRI";
 
 /// What a connection and its streams tell each other; on HTTP/2, each stream apart.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(in crate::http) struct Link {
     /// That of the whole connection, if this is a stream's.
     connection: Option<Arc<Link>>,
     is_slow: AtomicBool,
@@ -41,7 +41,7 @@ impl Link {
     }
 
     /// Whether nothing could be written for too long, so that streams are to end.
-    pub(super) fn is_slow(&self) -> bool {
+    pub(in crate::http) fn is_slow(&self) -> bool {
         self.is_slow.load(Ordering::Relaxed)
             || self.connection.as_ref().is_some_and(|connection| connection.is_slow())
     }
@@ -53,7 +53,7 @@ impl Link {
 
     /// Whether this is the first time that it is closed for being slow. A connection counts once, however many
     /// streams it has.
-    pub(super) fn close(&self) -> bool {
+    pub(in crate::http) fn close(&self) -> bool {
         match &self.connection {
             Some(connection) if connection.is_slow() => connection.close(),
             _ => !self.was_closed.swap(true, Ordering::Relaxed),
@@ -87,7 +87,7 @@ impl Link {
 /// A connection's socket. A write that nobody takes anything of fails after a while; shortly before, the
 /// streams are told, so that they can say why they end.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct Socket {
     socket: TcpStream,
     link: Arc<Link>,
     bound: Duration,
@@ -100,7 +100,7 @@ pub(super) struct Watched {
     start_read: u8,
 }
 
-impl Watched {
+impl Socket {
     pub(super) fn new(socket: TcpStream, link: Arc<Link>, bound: Duration) -> Self {
         // An event is written in one piece; there is nothing that waiting could be joined with.
         socket.set_nodelay(true).ok();
@@ -163,7 +163,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -184,7 +184,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Socket {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -7,13 +7,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
 
-use super::App;
-use super::error::Refusal;
-use super::publish::authorize;
+use crate::http::App;
+use crate::http::error::Refusal;
+use crate::http::publishing::publish::authorize;
 
 /// What is read on this instance. Others are asked for theirs.
 #[derive(Serialize)]
-pub(super) struct Presence {
+pub(in crate::http) struct Presence {
     scope: &'static str,
     channels: Vec<Channel>,
 }
@@ -25,7 +25,7 @@ struct Channel {
 }
 
 /// For whoever may publish to a channel: they see those, and no others.
-pub(super) async fn channels(
+pub(in crate::http) async fn channels(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<Presence>, Refusal> {

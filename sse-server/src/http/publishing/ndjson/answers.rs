@@ -1,7 +1,7 @@
 //! What became of the lines of a request, told in few words.
 //!
-//! What is known is added up until it is taken, so that it takes the same little memory whether somebody takes it
-//! or not. Answers never hold up the lines.
+//! Results are added up until they are taken, so they need the same little memory whether they are
+//! read or not. Answers never hold up the lines.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,7 @@ use serde::Serialize;
 use sse_proto::event_id;
 use tokio::sync::{Notify, oneshot};
 
-use super::super::error;
-use super::Refusal;
+use crate::http::error::{self, Refusal};
 
 /// How many refusals may wait to be taken. Then nothing more is published.
 pub(super) const MAX_REFUSED: usize = 1000;
@@ -20,9 +19,9 @@ pub(super) const MAX_REFUSED: usize = 1000;
 /// How many channels have their last ids told at a time.
 const MAX_CHANNELS: usize = 256;
 
-/// Where what is known is added up.
+/// The results that have not been told yet, added up.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct Report {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -52,7 +51,7 @@ pub(super) enum End {
     Early,
 }
 
-impl Known {
+impl Report {
     /// This line was published, with this id, or with 0 if it has none.
     pub(super) fn published(&self, line: u64, channel: Arc<str>, id: u64) {
         let mut state = self.state();
@@ -96,7 +95,7 @@ impl Known {
 }
 
 impl State {
-    /// What is known and was not told: refusals first, which are about single lines, then all the others.
+    /// What was not told yet: refusals first, which are about single lines, then all the others.
     fn take(&mut self) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.refused);
         self.refusals = 0;
@@ -143,7 +142,7 @@ fn write(out: &mut Vec<u8>, line: &impl Serialize) {
 
 /// The body of the answer.
 pub(super) struct Answers {
-    known: Arc<Known>,
+    report: Arc<Report>,
     /// Dropped with it, which tells that nobody listens any more.
     #[expect(dead_code, reason = "held as long as somebody listens")]
     listening: oneshot::Receiver<()>,
@@ -151,16 +150,16 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) const fn new(known: Arc<Known>, listening: oneshot::Receiver<()>) -> Self {
-        Self { known, listening, is_ended: false }
+    pub(super) const fn new(report: Arc<Report>, listening: oneshot::Receiver<()>) -> Self {
+        Self { report, listening, is_ended: false }
     }
 
     /// What is new. `None`: that was all.
     pub(super) async fn chunk(&mut self) -> Option<Bytes> {
         while !self.is_ended {
-            let changed = self.known.changed.notified();
+            let changed = self.report.changed.notified();
             let (out, end) = {
-                let mut state = self.known.state();
+                let mut state = self.report.state();
                 (state.take(), state.end)
             };
             self.is_ended = end.is_some();

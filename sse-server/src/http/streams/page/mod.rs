@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use super::App;
-use super::error::Refusal;
+use crate::http::App;
+use crate::http::error::Refusal;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -27,13 +27,13 @@ macro_rules! policy {
 
 /// What a browser gets in place of a stream.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Page {
+pub(in crate::http) struct Page {
     client: Option<Arc<str>>,
 }
 
 impl Page {
     /// A page that reads with this script, a module with WebAssembly in it.
-    pub(super) fn with_client(script: impl Into<String>) -> Self {
+    pub(in crate::http) fn with_client(script: impl Into<String>) -> Self {
         Self { client: Some(script.into().into()) }
     }
 
@@ -60,7 +60,7 @@ impl Page {
 }
 
 /// `GET /page/client.js`
-pub(super) async fn client(State(app): State<Arc<App>>) -> Response {
+pub(in crate::http) async fn client(State(app): State<Arc<App>>) -> Response {
     let Some(client) = &app.config.page.client else {
         let text = "the live page has a reader of its own here; --page-client gives it another";
         return Refusal::new(StatusCode::NOT_FOUND, "not-found", text).into_response();

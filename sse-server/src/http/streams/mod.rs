@@ -1,0 +1,11 @@
+//! `GET` where streams are: which channels a request names, what it accepts, and the stream or the live
+//! page that answers it.
+//!
+//! May enter: the hub, access. May not: sockets, the framing of HTTP, publishing.
+
+mod accept;
+pub(super) mod compression;
+pub(super) mod endpoint;
+pub(super) mod events;
+pub(super) mod page;
+mod stream;
