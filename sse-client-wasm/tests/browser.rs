@@ -3,20 +3,16 @@
 //!
 //! They need a browser and the package. `cargo xtask test` sees to both.
 
-#[allow(dead_code, reason = "only a part of it is needed here")]
-#[path = "../../sse-server/tests/browser/mod.rs"]
-mod browser;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod faults;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod npm;
-mod server;
 
 use std::path::Path;
 
-use browser::Browser;
 use faults::Faults;
 use serde::Deserialize;
+use testkit::browser::Browser;
 use tokio::time::{Duration, Instant};
 
 /// How a test in the page has ended.

@@ -3,24 +3,20 @@
 //!
 //! It needs a browser, the package and Vite. `cargo xtask test` sees to them.
 
-#[allow(dead_code, reason = "only a part of it is needed here")]
-#[path = "../../sse-server/tests/browser/mod.rs"]
-mod browser;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod faults;
 mod npm;
-mod server;
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use browser::Browser;
 use faults::Faults;
 use serde_json::{Value, json};
-use server::{DEADLINE, within};
 use tempfile::TempDir;
+use testkit::browser::Browser;
+use testkit::wait::{DEADLINE, within};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Duration, Instant};

@@ -1,9 +1,5 @@
 //! The operator's backend is asked, remembered, and missed.
 
-mod access;
-mod port;
-mod server;
-
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +15,7 @@ use server::{Server, TOKEN, send, within};
 use sse_server::http;
 use sse_server::hub::Hub;
 use sse_server::storage::NoStorage;
+use testkit::{access, port, server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 

@@ -1,9 +1,5 @@
 //! What the program does beside serving, as people run it.
 
-mod access;
-mod port;
-mod server;
-
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use port::Port;
 use serde_json::{Value, json};
 use server::{Server, TOKEN, binary, within};
+use testkit::{access, port, server};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};

@@ -4,15 +4,13 @@
 //! the first read and live delivery, a page replayed twice, a reset told twice, channels that start
 //! over while another one pages, events overtaking each other, and the rest of a burst dropped.
 
-mod port;
-mod server;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use server::{Response, Server, within};
 use sse_proto::{Control, Cursor, Decoder, Frame};
+use testkit::server;
 
 /// Reads streams of some channels, one after another, and checks every step of every one.
 struct Reader {

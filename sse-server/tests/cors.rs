@@ -1,12 +1,9 @@
 //! Pages of other origins: which of them may read what, errors included.
 
-mod access;
-mod port;
-mod server;
-
 use access::{SECRET, bearer, configured, token};
 use serde_json::json;
 use server::{Response, Server, TOKEN};
+use testkit::{access, server};
 
 const CORS: &str = "[cors]\norigins = [\"https://example.com\", \"https://*.example.org\"]\n";
 const ALLOWED: &str = "Origin: https://example.com\r\n";

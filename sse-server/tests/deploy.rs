@@ -1,8 +1,5 @@
 //! What `docs/deploy.md` and `packaging/` say, against the server and the programs that they are for.
 
-mod port;
-mod server;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +8,7 @@ use std::process::{Command, Stdio};
 use port::Port;
 use serde_json::Value;
 use server::{Server, TOKEN, binary, until, within};
+use testkit::{port, server};
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

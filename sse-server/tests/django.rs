@@ -3,10 +3,6 @@
 //!
 //! `cargo xtask test` sets Django up, and names its Python in `SSE_TEST_DJANGO`.
 
-mod instances;
-mod port;
-mod services;
-
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -14,6 +10,7 @@ use instances::{Instance, within};
 use port::Port;
 use serde_json::{Value, json};
 use sse_client::{EventSource, Item, reqwest};
+use testkit::{instances, port, services};
 use tokio::process::{Child, Command};
 
 /// A Django site, which ends when dropped.

@@ -1,11 +1,5 @@
 //! TLS to databases and brokers, with certificates of an authority of the test's own.
 
-mod access;
-mod instances;
-mod port;
-mod server;
-mod services;
-
 use std::path::Path;
 use std::process::Stdio;
 
@@ -14,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::json;
 use server::{Server, binary, within};
 use services::Own;
+use testkit::{port, server, services};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::Command;

@@ -1,9 +1,5 @@
 //! Streams where the file of settings puts them, with the channels that the place says.
 
-mod access;
-mod port;
-mod server;
-
 use std::sync::Arc;
 
 use access::{Answer, SECRET, answer, bearer, configured, no_credentials, refused, token};
@@ -12,6 +8,7 @@ use server::{Server, TOKEN, binary, send, within};
 use sse_server::http::{self, Endpoint, Endpoints, HttpConfig};
 use sse_server::hub::Hub;
 use sse_server::storage::MemoryStorage;
+use testkit::{access, server};
 use tokio::net::TcpListener;
 
 const ENDPOINTS: &str = r#"

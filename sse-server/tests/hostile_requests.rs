@@ -3,10 +3,7 @@
 //!
 //! A model says of each request what may come of it. `SSE_TEST_SEED` repeats a run.
 
-mod access;
 mod hostile;
-mod port;
-mod server;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,6 +16,7 @@ use hostile::{Case, Expected, mutilated, publishing, request};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use server::{TOKEN, within};
+use testkit::{access, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -5,10 +5,6 @@
 //! --kills 1000 --seed 7` is the comfortable way. Moments of kills and of the operating system are
 //! not repeatable, so the same seed makes the same choices, not the same run.
 
-mod port;
-mod server;
-mod traffic;
-
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,6 +16,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use server::Server;
 use sse_client::reqwest;
+use testkit::{server, traffic};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};

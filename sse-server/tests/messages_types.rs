@@ -1,14 +1,11 @@
 //! `messages_types`: events of other types do not come, and yet the position goes on.
 
-mod access;
-mod port;
-mod server;
-
 use std::fmt::Write as _;
 
 use access::configured;
 use serde_json::{Value, json};
 use server::{Response, Server};
+use testkit::{access, server};
 
 async fn publish(server: &Server, channel: &str, event: &str, data: u64) {
     server.publish(&json!({"channel": channel, "event": event, "data": data}).to_string()).await;

@@ -1,10 +1,6 @@
 //! Services that end and come back under load: nothing is lost, repeated or out of order, readers stay
 //! connected, and who can no longer be served right is told.
 
-mod instances;
-mod port;
-mod services;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +9,7 @@ use std::time::Duration;
 use instances::{Instance, Publisher, within};
 use serde_json::{Value, json};
 use services::Own;
+use testkit::{instances, services};
 use tokio::task::JoinHandle;
 
 /// So long that only the relay can be the reason why something arrives in time.

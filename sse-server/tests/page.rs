@@ -1,9 +1,5 @@
 //! The live page, in a real browser, against a real server process.
 
-mod browser;
-mod port;
-mod server;
-
 use std::env;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
@@ -12,6 +8,7 @@ use std::time::Duration;
 use browser::{Browser, Entry};
 use serde_json::{Value, json};
 use server::{Server, TOKEN};
+use testkit::{browser, server};
 
 /// What appears in the list for an event of the channel `test`.
 fn entry(kind: &str, data: &str, number: u64) -> Entry {

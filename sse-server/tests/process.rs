@@ -1,13 +1,11 @@
 //! The program: starting, failing to start, stopping, and going on when the disk does not.
 
-mod port;
-mod server;
-
 use std::process::Stdio;
 
 use server::{Server, binary, within};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
+use testkit::server;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 

@@ -1,15 +1,12 @@
 //! Redis that loses everything: whoever has seen what is gone is told, on every instance, and no id is used
 //! a second time.
 
-mod instances;
-mod port;
-mod services;
-
 use std::time::Duration;
 
 use instances::{Instance, Reader, within};
 use serde_json::Value;
 use services::Own;
+use testkit::{instances, services};
 
 /// So long that it is not the regular look which notices something.
 const NEVER: Duration = Duration::from_hours(1);

@@ -1,11 +1,9 @@
 //! What is not possible is refused with a status, a word and a sentence, and costs nobody else
 //! anything.
 
-mod port;
-mod server;
-
 use serde_json::Value;
 use server::{Server, TOKEN};
+use testkit::server;
 
 #[tokio::test]
 async fn a_malformed_last_event_id_costs_its_sender_an_error_and_nobody_else_anything() {

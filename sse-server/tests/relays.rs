@@ -1,16 +1,13 @@
 //! Several instances over one storage, told by each relay: no id twice, no hole, and every reader of
 //! every instance gets all, in order.
 
-mod instances;
-mod port;
-mod services;
-
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use instances::{Instance, within};
 use serde_json::{Value, json};
+use testkit::{instances, services};
 
 /// So long that only a relay can be the reason why something arrives in time.
 const NEVER: Duration = Duration::from_hours(1);

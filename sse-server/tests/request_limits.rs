@@ -1,12 +1,9 @@
 //! Requests that are too large are refused by the name of the limit, and those that just fit are not.
 
-mod access;
-mod port;
-mod server;
-
 use access::configured;
 use serde_json::Value;
 use server::{Response, Server, TOKEN};
+use testkit::{access, server};
 
 /// The word and the sentence of a refusal.
 async fn said(mut answer: Response) -> (String, String) {

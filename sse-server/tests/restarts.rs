@@ -3,11 +3,6 @@
 //!
 //! While the server is away, the page is answered with 503, as by any proxy whose server is away.
 
-#[allow(dead_code, reason = "only a part of it is needed here")]
-mod browser;
-mod port;
-mod server;
-
 use std::env;
 use std::fs;
 use std::io::{self, Write};
@@ -18,6 +13,7 @@ use std::time::Duration;
 use browser::Browser;
 use serde_json::json;
 use server::{Server, within};
+use testkit::{browser, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;

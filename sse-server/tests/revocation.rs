@@ -1,10 +1,5 @@
 //! Whose permission is gone is shown out, on every instance, and nobody else is.
 
-mod access;
-mod port;
-mod server;
-mod services;
-
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -18,6 +13,7 @@ use sse_server::access::Access;
 use sse_server::config::{RelayChoice, StorageChoice};
 use sse_server::hub::HubConfig;
 use sse_server::storage::{MemoryStorage, NewEvent, Retention, Storage, StorageError, StoredEvent};
+use testkit::{access, server, services};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 

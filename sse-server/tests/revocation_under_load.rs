@@ -4,11 +4,6 @@
 //!
 //! `SSE_SEED` sets the random choices.
 
-mod access;
-mod port;
-mod server;
-mod services;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,6 +17,7 @@ use sse_proto::{Control, Cursor, Decoder, Frame};
 use sse_server::config::{RelayChoice, StorageChoice};
 use sse_server::hub::HubConfig;
 use sse_server::storage::Retention;
+use testkit::{access, server, services};
 use tokio::time::sleep;
 
 const USERS: [&str; 4] = ["u0", "u1", "u2", "u3"];

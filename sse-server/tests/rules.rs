@@ -1,13 +1,10 @@
 //! What the file says about readers and publishers: checked when it is read, and kept to by the server.
 
-mod access;
-mod port;
-mod server;
-
 use access::{Answer, SECRET, answer, bearer, configured, keys, refused};
 use serde_json::{Value, json};
 use server::{Server, TOKEN, binary, within};
 use sse_server::access::AccessSettings;
+use testkit::{access, server};
 
 #[tokio::test]
 async fn the_first_rule_that_matches_decides_and_none_is_no() {

@@ -1,13 +1,11 @@
 //! Settings as people mistype them, and as platforms hand them over: what the program says, and does.
 
-mod port;
-mod server;
-
 use std::fs;
 use std::process::Stdio;
 
 use port::Port;
 use server::{binary, within};
+use testkit::{port, server};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 

@@ -1,8 +1,5 @@
 //! Every storage, put to the checks that any storage has to pass, and what is particular to each.
 
-mod port;
-mod services;
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +13,7 @@ use sse_server::storage::{
     Batch, MemoryStorage, NewEvent, Outcome, PostgresStorage, RedisStorage, RequestKey, Retention,
     SqliteStorage, Storage,
 };
+use testkit::{port, services};
 
 struct Memory(Arc<MemoryStorage>);
 

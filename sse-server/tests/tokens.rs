@@ -1,9 +1,5 @@
 //! Who has a token that holds gets in, and nobody else does.
 
-mod access;
-mod port;
-mod server;
-
 use access::{
     Answer, SECRET, after, answer, bearer, claims, configured, invalid, keys, no_credentials,
     refused, sign, token,
@@ -11,6 +7,7 @@ use access::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use server::{Server, TOKEN, binary, within};
+use testkit::{access, server};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 const RULES: &str = r#"

@@ -1,11 +1,5 @@
 //! Whoever can write to a broker: what instances take from them, and what they do not.
 
-mod access;
-mod instances;
-mod port;
-mod server;
-mod services;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,6 +15,7 @@ use sse_server::config::RelayChoice;
 use sse_server::hub::HubConfig;
 use sse_server::relay::RelayOptions;
 use sse_server::storage::{MemoryStorage, NoStorage, Storage};
+use testkit::{access, instances, server, services};
 
 /// So long that it is not the regular look which notices something.
 const NEVER: Duration = Duration::from_hours(1);

@@ -1,11 +1,6 @@
 //! Two servers, as processes, that append to one channel at full speed: no id twice, no hole, and all
 //! readers of both see the same in the order of the ids.
 
-mod port;
-mod server;
-mod services;
-mod traffic;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,6 +9,7 @@ use server::{Server, within};
 use sse_client::reqwest;
 use sse_server::config::StorageChoice;
 use sse_server::storage::Retention;
+use testkit::{server, services, traffic};
 use tokio::sync::mpsc;
 use traffic::{Payload, Record};
 

@@ -1,9 +1,7 @@
 //! The bytes of the protocol, against a real server process.
 
-mod port;
-mod server;
-
 use server::Server;
+use testkit::server;
 
 const SECOND_EVENT: &str = "event: message\nid: test:2\ndata: 2\n\n";
 

@@ -9,7 +9,6 @@ mod api;
 mod apt;
 mod bench;
 mod checks;
-mod daemons;
 mod demo;
 mod dist;
 mod django;

@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use crate::daemons::Daemons;
 use crate::process::{built, cargo, exit_code, say, target};
 use crate::{Outcome, usage};
+use testkit::daemons::Daemons;
 
 mod servers;
 

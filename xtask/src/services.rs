@@ -1,8 +1,6 @@
 //! Redis, PostgreSQL and RabbitMQ for the tests that need them: started here, on free ports of the
 //! loopback address and in a throw-away folder, and stopped again however the tests end.
 
-mod rabbitmq;
-
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,11 +8,11 @@ use std::process::Command;
 use std::thread;
 
 use crate::apt::is_root;
-use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::process::say;
 use crate::setup::{self, Programs};
 use crate::{Outcome, django, usage};
-use rabbitmq::Ports;
+use testkit::daemons::{Daemons, End, Ready, free_port};
+use testkit::rabbitmq::{self, Ports};
 
 /// What tests find them by: the address of each, and the programs for tests that need one to stop and
 /// start.

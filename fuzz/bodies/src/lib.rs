@@ -4,8 +4,8 @@
 //! bodies from `fuzz/targets` (`cargo xtask fuzz`), which needs a nightly compiler; `tests/few.rs` calls
 //! them with the seeds and with random bytes, on any compiler, in every run of the tests.
 //!
-//! The measures are those of the tests of `sse-proto`, by their files: the standard written down as code,
-//! and the explanations of what other decoders do differently. Nothing of them is here twice.
+//! The measures are those of the tests of `sse-proto`, from `testkit`: the standard written down as code,
+//! and the explanations of what other decoders do differently.
 //!
 //! May enter: any crate of ours. May not: sockets, services, the clock of the machine where a simulated
 //! one will do, for a finding must be found again.
@@ -16,25 +16,7 @@
 pub mod seeds;
 mod targets;
 
-#[path = "../../../sse-proto/tests/conformance/additions.rs"]
-#[allow(unreachable_pub, reason = "of another crate's tests")]
-mod additions;
-#[path = "../../../sse-proto/tests/conformance/decoder.rs"]
-mod decoder;
-#[path = "../../../sse-proto/tests/conformance/oracle.rs"]
-mod oracle;
-#[path = "../../../sse-proto/tests/conformance/peers/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "without its tests")]
-mod peers;
-#[path = "../../../sse-proto/src/strategy.rs"]
-#[allow(dead_code, unreachable_pub, reason = "only what the tests of peers need to compile")]
-mod strategy;
-#[path = "../../../sse-proto/tests/conformance/vectors.rs"]
-#[allow(dead_code, reason = "a part of it is needed")]
-mod vectors;
-
-// What the files of sse-proto expect where they are at home.
-use sse_proto::{Decoder, DecoderConfig, Event, EventBuilder, Frame, encode_comment};
+use testkit::{additions, decoder, oracle, peers, vectors};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ fn workspace() -> PathBuf {
 /// If the files cannot be read.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let mut seeds = match target {
-        "decoder" | "peers" => vectors::all_in(&workspace().join("sse-proto/vectors"))
+        "decoder" | "peers" => vectors::all()
             .iter()
             .map(|case| input(&case.bytes(), !case.last_event_id.is_empty(), case.wanted()))
             .collect(),

@@ -1,23 +1,18 @@
 //! Conformance of event stream decoders.
 //!
-//! * `oracle` is the standard, written down as code, over the whole stream at once.
-//! * `additions` is what this project adds to the standard: limits and comments.
-//! * `vectors` reads `vectors/*.json`; `vectors_check` holds them against the two above.
-//! * `decoder` is the decoder under test, in the words of the vectors.
-//! * `decoder_check` runs it over the vectors in every chunking, and beside the oracle.
-//! * `long_run` runs it beside the oracle for as long as one likes.
-//! * `peers` runs other crates' decoders, and explains every difference from the oracle.
+//! * `vectors_check` holds the vectors against the standard, written down as code.
+//! * `decoder_check` runs the decoder over the vectors in every chunking, and beside the standard.
+//! * `long_run` runs it beside the standard for as long as you like.
 //!
-//! The measure stays apart from what is measured: only `decoder` and `decoder_check` may name our decoder.
+//! What they measure with is in `testkit`, where other crates' tests find it too: `oracle`, `additions`,
+//! `vectors`, and `decoder`, which is the decoder under test in the words of the vectors. Other crates'
+//! decoders are held against the standard there, in `testkit::peers`.
 
-mod additions;
-mod decoder;
 mod decoder_check;
 mod long_run;
-mod oracle;
-mod peers;
-mod vectors;
 mod vectors_check;
+
+use testkit::{additions, decoder, oracle, vectors};
 
 /// The crate's own file: it is public there with the feature `proptest`, and these tests run without.
 #[path = "../../src/strategy.rs"]

@@ -11,14 +11,6 @@
 //! those of the operating system, so the same seed makes the same choices, not the same run.
 
 mod door;
-#[path = "../port/mod.rs"]
-mod port;
-#[path = "../server/mod.rs"]
-mod server;
-#[path = "../services/mod.rs"]
-mod services;
-#[path = "../traffic/mod.rs"]
-mod traffic;
 mod world;
 
 use std::sync::Arc;
@@ -28,6 +20,7 @@ use std::time::Duration;
 use door::Door;
 use fastrand::Rng;
 use sse_client::reqwest;
+use testkit::{server, services, traffic};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use traffic::{CHANNELS, Payload, Record};

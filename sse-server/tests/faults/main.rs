@@ -2,18 +2,11 @@
 //! locks that others hold, tasks that end by a fault. Publishing is back as soon as the cause is gone, without
 //! a restart; and until then readiness says so.
 
-#[path = "../instances/mod.rs"]
-mod instances;
-#[path = "../port/mod.rs"]
-mod port;
-#[path = "../server/mod.rs"]
-mod server;
-#[path = "../services/mod.rs"]
-mod services;
-
 mod clock;
 mod disk;
 mod failover;
 mod held;
 mod pooler;
 mod tasks;
+
+use testkit::{instances, port, server, services};

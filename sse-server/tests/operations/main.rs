@@ -1,10 +1,5 @@
 //! What whoever runs a server relies on: limits, slow readers, ends, numbers, TLS, the log.
 
-#[path = "../port/mod.rs"]
-mod port;
-#[path = "../server/mod.rs"]
-mod server;
-
 mod compression;
 mod connection_reuse;
 mod drain;
@@ -18,3 +13,5 @@ mod reload;
 mod slow;
 mod storm;
 mod windows;
+
+use testkit::{port, server};

@@ -14,10 +14,10 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use super::idle::{build, enough_descriptors, program};
-use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::probe::{nchan_command, nchan_is_there};
 use crate::process::say;
 use crate::{Outcome, usage};
+use testkit::daemons::{Daemons, End, Ready, free_port};
 
 /// How many come, unless it is said.
 const COUNT: usize = 10_000;

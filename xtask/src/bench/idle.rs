@@ -14,9 +14,9 @@ use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::process::{cargo, exit_code, say, target};
 use crate::{Outcome, usage};
+use testkit::daemons::{Daemons, End, Ready, free_port};
 
 /// How many streams are measured, unless it is said.
 const STREAMS: usize = 10_000;

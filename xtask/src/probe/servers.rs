@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::apt;
-use crate::daemons::{Daemons, End, Ready, free_port};
 use crate::django;
 use crate::process::{Run, built};
+use testkit::daemons::{Daemons, End, Ready, free_port};
 
 #[derive(Debug)]
 pub(super) struct Server {

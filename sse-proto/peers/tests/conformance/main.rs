@@ -1,7 +1,7 @@
 //! Which decoder reads what as the standard says: `CONFORMANCE.md` is what this finds, and a difference
 //! between the two is a failure.
 //!
-//! - `cases` reads `../vectors/*.json`.
+//! - `cases` picks those of the vectors that are about the standard alone.
 //! - `verdicts` runs a decoder over a case in many chunkings.
 //! - `table` writes it all down.
 

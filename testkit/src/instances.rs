@@ -1,6 +1,5 @@
 //! Several instances of the server in one process, each with an HTTP port, connections and hub of its
 //! own; and clients that publish and read over HTTP.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,12 +15,7 @@ use sse_server::storage::{Retention, Storage};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How long anything may take. Nothing here waits for it unless it fails.
-pub const DEADLINE: Duration = Duration::from_mins(1);
-
-pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("timed out: {what}"))
-}
+pub use crate::wait::{DEADLINE, within};
 
 /// A server, which ends when dropped.
 pub struct Instance {

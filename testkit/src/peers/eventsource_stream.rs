@@ -7,18 +7,11 @@ use futures::{
     executor::block_on,
     stream::{self, StreamExt},
 };
-use proptest::prelude::*;
 
-use super::{
-    Explanation, NOTHING, Outcome, assert_example, is_number, map_lines, retry_value,
-    vector_streams,
-};
-use crate::{
-    oracle::{self, Item},
-    strategy,
-};
+use super::{Explanation, NOTHING, Outcome, is_number, map_lines, retry_value};
+use crate::oracle::{self, Item};
 
-pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
+pub fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let run = || {
         let chunks = chunks.iter().map(|chunk| Ok::<_, std::convert::Infallible>(*chunk));
         let mut events = EventStream::new(stream::iter(chunks));
@@ -38,7 +31,7 @@ pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Difference {
+pub enum Difference {
     /// "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any."
     /// It strips one byte of the three, which panics.
     LeadingBom,
@@ -69,7 +62,7 @@ pub(crate) enum Difference {
     SeedForgotten,
 }
 
-pub(crate) fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
+pub fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     let mut explanation = Explanation::new(oracle::parse(bytes, seed));
     if bytes.starts_with("\u{FEFF}".as_bytes()) {
         explanation.apply(Difference::LeadingBom, Outcome::Panicked);
@@ -152,74 +145,83 @@ fn last_id_of_events(items: &[Item], seed: &str) -> String {
     id.unwrap_or(seed).to_owned()
 }
 
-#[track_caller]
-fn example(difference: Difference, bytes: &[u8], seed: &str) {
-    let right = oracle::parse(bytes, seed);
-    assert_example(difference, &explain(bytes, seed), right, &decode(&[bytes], seed));
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sse_proto::strategy;
 
-#[test]
-fn leading_bom() {
-    let bytes = "\u{FEFF}data: a\n\n".as_bytes();
-    example(Difference::LeadingBom, bytes, "");
-    assert_eq!(decode(&[bytes], ""), Outcome::Panicked);
-    assert_eq!(decode(&[&bytes[..1], &bytes[1..]], ""), Outcome::Panicked);
-}
+    use super::super::{assert_example, vector_streams};
+    use super::*;
 
-#[test]
-fn ill_formed_bytes() {
-    example(Difference::IllFormedBytes, b"data: \xFF\n\n", "");
-}
-
-#[test]
-fn final_cr() {
-    example(Difference::FinalCr, b"data: a\r\r", "");
-}
-
-#[test]
-fn signed_retry() {
-    example(Difference::SignedRetry, b"retry: +5\ndata: a\n\n", "");
-}
-
-#[test]
-fn retry_above_64_bits() {
-    example(Difference::RetryAbove64Bits, b"retry: 18446744073709551616\ndata: a\n\n", "");
-}
-
-#[test]
-fn retry_told_with_event() {
-    example(Difference::RetryToldWithEvent, b"retry: 5\n\n", "");
-    example(Difference::RetryToldWithEvent, b"retry: 5\nretry: 6\ndata: a\n\n", "");
-}
-
-#[test]
-fn id_committed_with_event() {
-    example(Difference::IdCommittedWithEvent, b"id: 1\n\n", "");
-}
-
-#[test]
-fn seed_forgotten() {
-    example(Difference::SeedForgotten, b"data: a\n\n", "7");
-}
-
-#[test]
-fn every_vector_is_read_right_or_explained() {
-    for (name, steps, seed) in vector_streams() {
-        let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
-        assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
+    #[track_caller]
+    fn example(difference: Difference, bytes: &[u8], seed: &str) {
+        let right = oracle::parse(bytes, seed);
+        assert_example(difference, &explain(bytes, seed), right, &decode(&[bytes], seed));
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
-    fn every_random_stream_is_read_right_or_explained(
-        bytes in strategy::stream(),
-        seed in strategy::id(),
-        chunking in strategy::chunking(),
-    ) {
-        let chunks = chunking.chunks(&bytes);
-        prop_assert_eq!(decode(&chunks, &seed), explain(&bytes, &seed).outcome);
+    fn leading_bom() {
+        let bytes = "\u{FEFF}data: a\n\n".as_bytes();
+        example(Difference::LeadingBom, bytes, "");
+        assert_eq!(decode(&[bytes], ""), Outcome::Panicked);
+        assert_eq!(decode(&[&bytes[..1], &bytes[1..]], ""), Outcome::Panicked);
+    }
+
+    #[test]
+    fn ill_formed_bytes() {
+        example(Difference::IllFormedBytes, b"data: \xFF\n\n", "");
+    }
+
+    #[test]
+    fn final_cr() {
+        example(Difference::FinalCr, b"data: a\r\r", "");
+    }
+
+    #[test]
+    fn signed_retry() {
+        example(Difference::SignedRetry, b"retry: +5\ndata: a\n\n", "");
+    }
+
+    #[test]
+    fn retry_above_64_bits() {
+        example(Difference::RetryAbove64Bits, b"retry: 18446744073709551616\ndata: a\n\n", "");
+    }
+
+    #[test]
+    fn retry_told_with_event() {
+        example(Difference::RetryToldWithEvent, b"retry: 5\n\n", "");
+        example(Difference::RetryToldWithEvent, b"retry: 5\nretry: 6\ndata: a\n\n", "");
+    }
+
+    #[test]
+    fn id_committed_with_event() {
+        example(Difference::IdCommittedWithEvent, b"id: 1\n\n", "");
+    }
+
+    #[test]
+    fn seed_forgotten() {
+        example(Difference::SeedForgotten, b"data: a\n\n", "7");
+    }
+
+    #[test]
+    fn every_vector_is_read_right_or_explained() {
+        for (name, steps, seed) in vector_streams() {
+            let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
+            assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn every_random_stream_is_read_right_or_explained(
+            bytes in strategy::stream(),
+            seed in strategy::id(),
+            chunking in strategy::chunking(),
+        ) {
+            let chunks = chunking.chunks(&bytes);
+            prop_assert_eq!(decode(&chunks, &seed), explain(&bytes, &seed).outcome);
+        }
     }
 }

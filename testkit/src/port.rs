@@ -1,6 +1,5 @@
 //! A port that stays a test's own while nobody listens at it: before a server is started, and between its
 //! end and its next start. One that was merely free a moment ago may be somebody else's by then.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, SocketAddr};

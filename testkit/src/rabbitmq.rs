@@ -1,23 +1,23 @@
 //! What RabbitMQ has to be told so that it uses one folder and three ports of its own and nothing else.
 //!
-//! Also a part of the server's tests, which have one of their own to kill.
+//! `cargo xtask` starts one for all tests, and some tests start one of their own, to kill it.
 
 use std::path::Path;
 use std::process::Command;
 
 /// Free ports of the loopback address.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ports {
+pub struct Ports {
     /// For clients.
-    pub(crate) amqp: u16,
+    pub amqp: u16,
     /// For other nodes, of which there are none.
-    pub(crate) nodes: u16,
+    pub nodes: u16,
     /// Of `epmd`, Erlang's name server. Unless one is there, RabbitMQ starts it, and it stays when RabbitMQ ends.
-    pub(crate) epmd: u16,
+    pub epmd: u16,
 }
 
 /// Adds the settings to a command that runs `rabbitmq-server`.
-pub(crate) fn configure(command: &mut Command, folder: &Path, ports: Ports) {
+pub fn configure(command: &mut Command, folder: &Path, ports: Ports) {
     command
         .env("HOME", folder)
         .env("RABBITMQ_NODENAME", format!("sse-{}@localhost", ports.amqp))

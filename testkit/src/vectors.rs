@@ -1,4 +1,4 @@
-//! Reads the conformance cases of `vectors/*.json`.
+//! Reads the conformance cases of `sse-proto/vectors/*.json`.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
 /// One case: a stream in steps, and what each step must have delivered before the next is fed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Case {
+pub struct Case {
     pub name: String,
     pub standard: String,
     pub why: String,
@@ -29,14 +29,14 @@ pub(crate) struct Case {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Limits {
+pub struct Limits {
     pub event: Option<usize>,
     pub line: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Step {
+pub struct Step {
     /// One code point for each byte, U+0000 to U+00FF.
     bytes: String,
     expect: Vec<Expected>,
@@ -58,15 +58,19 @@ enum Failure {
     LineTooLarge,
 }
 
-#[derive(Deserialize)]
+/// A vector file.
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    about: String,
-    cases: Vec<Case>,
+pub struct File {
+    /// Its name, without the extension.
+    #[serde(skip)]
+    pub name: String,
+    pub about: String,
+    pub cases: Vec<Case>,
 }
 
 impl Case {
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> Wanted {
         Wanted {
             comments: self.comments,
             event_limit: self.limits.event,
@@ -75,18 +79,18 @@ impl Case {
     }
 
     /// The whole stream.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.steps.iter().flat_map(Step::bytes).collect()
     }
 
     /// All that is delivered.
-    pub(crate) fn expect(&self) -> Vec<Delivery> {
+    pub fn expect(&self) -> Vec<Delivery> {
         self.steps.iter().flat_map(Step::expect).collect()
     }
 
     /// The case as the standard alone would have it, if it does have it: without limits, and
     /// without the comments.
-    pub(crate) fn plain(&self) -> Option<Vec<Item>> {
+    pub fn plain(&self) -> Option<Vec<Item>> {
         if self.limits.event.is_some() || self.limits.line.is_some() {
             return None;
         }
@@ -99,12 +103,12 @@ impl Case {
 }
 
 impl Step {
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let byte = |char| u8::try_from(char).expect("vectors write bytes as U+0000 to U+00FF");
         self.bytes.chars().map(byte).collect()
     }
 
-    pub(crate) fn expect(&self) -> Vec<Delivery> {
+    pub fn expect(&self) -> Vec<Delivery> {
         let delivery = |expected: &Expected| match expected.clone() {
             Expected::Event { event, data, id } => Delivery::Item(Item::Event { event, data, id }),
             Expected::Retry { retry } => Delivery::Item(Item::Retry(retry)),
@@ -117,26 +121,28 @@ impl Step {
 }
 
 /// All cases of all files.
-pub(crate) fn all() -> Vec<Case> {
-    all_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors"))
+pub fn all() -> Vec<Case> {
+    files().into_iter().flat_map(|file| file.cases).collect()
 }
 
-/// All cases of all files of a folder.
-pub(crate) fn all_in(folder: &Path) -> Vec<Case> {
+/// All files, in the order of their names.
+pub fn files() -> Vec<File> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sse-proto/vectors");
     let mut paths: Vec<_> = fs::read_dir(folder)
-        .expect("the vectors are beside the tests")
+        .expect("the vectors are beside the decoder")
         .map(|entry| entry.expect("the folder can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .collect();
     paths.sort();
 
-    let mut cases = Vec::new();
-    for path in paths {
-        let json = fs::read_to_string(&path).expect("a vector file can be read");
-        let file: File = serde_json::from_str(&json)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(file.about.ends_with('.'), "{}: `about` is a sentence", path.display());
-        cases.extend(file.cases);
-    }
-    cases
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> File {
+    let json = fs::read_to_string(path).expect("a vector file can be read");
+    let file: File =
+        serde_json::from_str(&json).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(file.about.ends_with('.'), "{}: `about` is a sentence", path.display());
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    File { name, ..file }
 }

@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use url::{ParseError, Url};
 
-use crate::server::{DEADLINE, within};
+use crate::wait::{DEADLINE, within};
 
 /// How often the page is looked at while something is waited for.
 const TICK: Duration = Duration::from_millis(25);
@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(25);
 const STARTS: u32 = 5;
 
 /// A browser with one tab, and nothing left of it when dropped.
-pub(crate) struct Browser {
+pub struct Browser {
     client: Client,
     // Only to be dropped.
     _session: Session,
@@ -43,16 +43,16 @@ pub(crate) struct Browser {
 
 /// An entry of the page's list of events, as it is read there.
 #[derive(Debug, Deserialize, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) data: String,
-    pub(crate) id: String,
+    pub kind: String,
+    pub data: String,
+    pub id: String,
 }
 
 impl Browser {
     /// A new browser with an empty profile; `None` if there is none on this machine.
-    pub(crate) async fn start() -> Option<Self> {
+    pub async fn start() -> Option<Self> {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let (Some(chromedriver), Some(chromium)) =
             (variable("SSE_CHROMEDRIVER"), variable("SSE_CHROMIUM"))
@@ -76,12 +76,12 @@ impl Browser {
         Some(Self { client, _session: session })
     }
 
-    pub(crate) async fn open(&self, url: &str) {
+    pub async fn open(&self, url: &str) {
         ok(within("a page to load", self.client.goto(url)).await);
     }
 
     /// Waits until an element shows this text, among others.
-    pub(crate) async fn until_shown(&self, css: &str, text: &str) {
+    pub async fn until_shown(&self, css: &str, text: &str) {
         let mut shown = String::new();
         let deadline = Instant::now() + DEADLINE;
         while !shown.contains(text) {
@@ -97,7 +97,7 @@ impl Browser {
     }
 
     /// Waits until a script returns this text, among others.
-    pub(crate) async fn until_told(&self, script: &str, text: &str) {
+    pub async fn until_told(&self, script: &str, text: &str) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let told = self.run(script).await;
@@ -110,7 +110,7 @@ impl Browser {
     }
 
     /// The list of events from the oldest on, once there are this many.
-    pub(crate) async fn entries(&self, count: usize) -> Vec<Entry> {
+    pub async fn entries(&self, count: usize) -> Vec<Entry> {
         let script = "
             const entry = item => ({
                 type: item.querySelector('.type').innerText,
@@ -130,30 +130,30 @@ impl Browser {
         }
     }
 
-    pub(crate) async fn click(&self, css: &str) {
+    pub async fn click(&self, css: &str) {
         ok(ok(self.client.find(Locator::Css(css)).await).click().await);
     }
 
     /// Types text into an emptied field.
-    pub(crate) async fn fill(&self, css: &str, text: &str) {
+    pub async fn fill(&self, css: &str, text: &str) {
         let field = ok(self.client.find(Locator::Css(css)).await);
         ok(field.clear().await);
         ok(field.send_keys(text).await);
     }
 
     /// What a script returns.
-    pub(crate) async fn run(&self, script: &str) -> Value {
+    pub async fn run(&self, script: &str) -> Value {
         ok(self.client.execute(script, Vec::new()).await)
     }
 
     /// Makes the window as wide as a phone.
-    pub(crate) async fn shrink(&self, width: u32) {
+    pub async fn shrink(&self, width: u32) {
         let size = json!({"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Makes the timers of pages that are opened from now on faster by this factor.
-    pub(crate) async fn hurry(&self, factor: u32) {
+    pub async fn hurry(&self, factor: u32) {
         let script = format!(
             "const wait = setTimeout;
              setTimeout = (then, time, ...rest) => wait(then, time / {factor}, ...rest);"
@@ -162,7 +162,7 @@ impl Browser {
     }
 
     /// Lets time pass, by the page's timers.
-    pub(crate) async fn let_pass(&self, time: Duration) {
+    pub async fn let_pass(&self, time: Duration) {
         let milliseconds = u64::try_from(time.as_millis()).expect("not for ever");
         let timer = "setTimeout(arguments[1], arguments[0])";
         let timer = self.client.execute_async(timer, vec![milliseconds.into()]);
@@ -170,7 +170,7 @@ impl Browser {
     }
 
     /// What the console has got since this was last asked, but for mere information.
-    pub(crate) async fn complaints(&self) -> Vec<String> {
+    pub async fn complaints(&self) -> Vec<String> {
         let log = self.issue("se/log", json!({"type": "browser"})).await;
         let entries = log.as_array().expect("a list").iter();
         let entries =

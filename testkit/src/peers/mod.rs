@@ -6,16 +6,14 @@
 //! letter. A difference without a name is a bug in the peer that nobody knows yet, or in the
 //! oracle, and fails the test.
 
-pub(crate) mod eventsource_stream;
-pub(crate) mod sse_core;
+pub mod eventsource_stream;
+pub mod sse_core;
 
-use std::fmt::Debug;
-
-use crate::{oracle::Item, vectors};
+use crate::oracle::Item;
 
 /// What a decoder makes of a whole stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// All that was delivered, and the committed last event ID at the end.
     Delivered(Vec<Item>, String),
     Panicked,
@@ -28,7 +26,7 @@ impl From<(Vec<Item>, String)> for Outcome {
 }
 
 /// The ways in which a peer misreads one stream, and what they lead to.
-pub(crate) struct Explanation<Difference> {
+pub struct Explanation<Difference> {
     pub outcome: Outcome,
     differences: Vec<Difference>,
 }
@@ -51,8 +49,9 @@ impl<Difference> Explanation<Difference> {
 
 /// One concrete stream for one difference: the peer departs from the oracle in it, that difference
 /// explains it, and no other is needed.
+#[cfg(test)]
 #[track_caller]
-fn assert_example<Difference: Debug + PartialEq>(
+fn assert_example<Difference: std::fmt::Debug + PartialEq>(
     difference: Difference,
     explanation: &Explanation<Difference>,
     right: (Vec<Item>, String),
@@ -64,7 +63,9 @@ fn assert_example<Difference: Debug + PartialEq>(
 }
 
 /// The streams of the vectors that are about the standard alone, a chunk for each step.
+#[cfg(test)]
 fn vector_streams() -> impl Iterator<Item = (String, Vec<Vec<u8>>, String)> {
+    use crate::vectors;
     vectors::all().into_iter().filter(|case| case.plain().is_some()).map(|case| {
         let steps = case.steps.iter().map(vectors::Step::bytes).collect();
         (case.name, steps, case.last_event_id)

@@ -8,7 +8,7 @@ use crate::oracle::Item;
 
 /// Something delivered, in the words of the vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Delivery {
+pub enum Delivery {
     Item(Item),
     Comment(String),
     EventTooLarge,
@@ -17,7 +17,7 @@ pub(crate) enum Delivery {
 
 /// What the caller asked for. Limits are in bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     pub comments: bool,
     pub event_limit: Option<usize>,
     pub line_limit: Option<usize>,
@@ -25,12 +25,12 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     /// Nothing but what the standard has.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         !self.comments && self.event_limit.is_none() && self.line_limit.is_none()
     }
 }
 
-pub(crate) fn parse(bytes: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+pub fn parse(bytes: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let mut parser = Parser {
         wanted,
         line: Vec::new(),

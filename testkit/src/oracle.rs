@@ -6,7 +6,7 @@
 
 /// What a stream delivers, in the order in which the lines that cause it end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Item {
+pub enum Item {
     /// An event dispatched by a blank line; `id` is its lastEventId, empty if there is none.
     Event { event: String, data: String, id: String },
     /// A new reconnection time, in milliseconds.
@@ -15,7 +15,7 @@ pub(crate) enum Item {
 
 /// Parses a whole stream. `seed` is the last event ID string from before it. Returns what is
 /// delivered, and the last event ID string at the end.
-pub(crate) fn parse(bytes: &[u8], seed: &str) -> (Vec<Item>, String) {
+pub fn parse(bytes: &[u8], seed: &str) -> (Vec<Item>, String) {
     // "Streams must be decoded using the UTF-8 decode algorithm."
     // It replaces each maximal subpart of an ill-formed sequence by one U+FFFD, as Rust does.
     let decoded = String::from_utf8_lossy(bytes);

@@ -1,11 +1,9 @@
 //! A real server process on a port of its own, and an HTTP client that sends and shows raw bytes.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,29 +13,19 @@ use tokio::process::{Child, Command};
 use tokio::task::AbortHandle;
 
 use crate::port::Port;
+pub use crate::wait::{DEADLINE, until, within};
 
 pub const TOKEN: &str = "test-token";
 
-/// How long anything may take, also on a machine that has much else to do. Nothing here waits for it unless
-/// it fails.
-pub const DEADLINE: Duration = Duration::from_mins(1);
-
-pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("timed out: {what}"))
-}
-
-/// Asks again and again until it is so.
-pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    within(what, async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+/// The program under test. cargo builds it together with the tests of its package, a folder above them.
+pub fn program() -> PathBuf {
+    let this = std::env::current_exe().expect("a test knows where it is");
+    let folder = this.parent().and_then(Path::parent).expect("target/debug/deps/test");
+    folder.join("sse-server")
 }
 
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sse-server"));
+    let mut command = Command::new(program());
     command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     // Settings of whoever runs the tests are not for the server under test.
     command.env_remove("PORT");
@@ -50,9 +38,9 @@ pub fn binary() -> Command {
 /// The same by way of another command, if there is one.
 fn under(wrapper: &[String]) -> Command {
     let own = binary();
-    let [program, args @ ..] = wrapper else { return own };
-    let mut command = Command::new(program);
-    command.args(args).arg(env!("CARGO_BIN_EXE_sse-server"));
+    let [first, args @ ..] = wrapper else { return own };
+    let mut command = Command::new(first);
+    command.args(args).arg(program());
     for (name, value) in own.as_std().get_envs() {
         match value {
             Some(value) => command.env(name, value),
@@ -108,7 +96,7 @@ impl Server {
     pub async fn start_under(mut wrapper: Command, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         wrapper.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
-        wrapper.arg(env!("CARGO_BIN_EXE_sse-server"));
+        wrapper.arg(program());
         let storage = file_in(folder.path());
         Self::start_in(folder, wrapper, storage, flags).await
     }

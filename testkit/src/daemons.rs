@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::signal;
 use signal_hook::iterator::Signals;
 
-use crate::process::TICK;
-
+/// How often something that cannot wake us is looked at.
+const TICK: Duration = Duration::from_millis(50);
 /// How long all of them together may take to start. RabbitMQ takes longest: several seconds, and many more
 /// on a machine that has much else to do.
 const READY_WITHIN: Duration = Duration::from_mins(4);
@@ -27,7 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What has been started. Dropped, all of it ends and leaves nothing.
 #[derive(Debug)]
-pub(crate) struct Daemons {
+pub struct Daemons {
     running: Arc<Mutex<Running>>,
     folder: PathBuf,
 }
@@ -51,7 +52,7 @@ struct Daemon {
 
 /// By what one can tell that it can be used.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Ready {
+pub enum Ready {
     /// It logs this.
     Says(&'static str),
     /// It accepts connections at this port.
@@ -60,7 +61,7 @@ pub(crate) enum Ready {
 
 /// After what it ends at once, and its children too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// SIGQUIT: PostgreSQL's processes are not in one group, and end only if it tells them to.
     Quit,
     /// SIGTERM: the same of Pushpin.
@@ -71,7 +72,7 @@ pub(crate) enum End {
 impl Daemons {
     /// None yet. The folder is in the system's place for such, since that of cargo's target may be one
     /// which other users cannot enter.
-    pub(crate) fn new(name: &str) -> io::Result<Self> {
+    pub fn new(name: &str) -> io::Result<Self> {
         let folder = new_folder(&env::temp_dir(), name)?;
         let running = Running { folder: folder.clone(), daemons: Vec::new(), guest: None };
         let running = Arc::new(Mutex::new(running));
@@ -80,12 +81,12 @@ impl Daemons {
     }
 
     /// The folder for all of them.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Starts one, and does not wait; its process.
-    pub(crate) fn add(
+    pub fn add(
         &self,
         name: &'static str,
         mut command: Command,
@@ -104,7 +105,7 @@ impl Daemons {
     }
 
     /// Waits until all can be used.
-    pub(crate) fn wait(&self) -> Result<(), String> {
+    pub fn wait(&self) -> Result<(), String> {
         let deadline = Instant::now() + READY_WITHIN;
         for index in 0.. {
             loop {
@@ -133,7 +134,7 @@ impl Daemons {
     }
 
     /// Runs a command to its end. A signal ends it with the rest.
-    pub(crate) fn run(&self, mut command: Command) -> io::Result<ExitStatus> {
+    pub fn run(&self, mut command: Command) -> io::Result<ExitStatus> {
         command.process_group(0).stdin(Stdio::null());
         lock(&self.running).guest = Some(spawn(&mut command)?);
         loop {
@@ -149,7 +150,7 @@ impl Daemons {
     }
 
     /// Ends all that has been started, and keeps the folder for others.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         lock(&self.running).stop();
     }
 }
@@ -192,16 +193,17 @@ impl Drop for Daemons {
 impl Running {
     fn stop(&mut self) {
         if let Some(mut guest) = self.guest.take() {
-            kill("KILL", &format!("-{}", guest.id()));
+            let _ = kill_process_group(Pid::from_child(&guest), Signal::KILL);
             let _ = guest.wait();
         }
         for daemon in &self.daemons {
-            let pid = daemon.child.id();
-            match daemon.end {
-                End::Quit => kill("QUIT", &pid.to_string()),
-                End::Terminate => kill("TERM", &pid.to_string()),
-                End::KillGroup => kill("KILL", &format!("-{pid}")),
-            }
+            let pid = Pid::from_child(&daemon.child);
+            // If it has ended already, that is well too.
+            let _ = match daemon.end {
+                End::Quit => kill_process(pid, Signal::QUIT),
+                End::Terminate => kill_process(pid, Signal::TERM),
+                End::KillGroup => kill_process_group(pid, Signal::KILL),
+            };
         }
         let deadline = Instant::now() + STOP_WITHIN;
         for mut daemon in self.daemons.drain(..) {
@@ -229,13 +231,6 @@ fn lock(running: &Mutex<Running>) -> MutexGuard<'_, Running> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// std sends only SIGKILL, and only to one process.
-fn kill(signal: &str, target: &str) {
-    let mut kill = Command::new("sh");
-    kill.args(["-c", "kill -s \"$1\" -- \"$2\" 2>/dev/null", "sh", signal, target]);
-    let _ = kill.status();
-}
-
 /// Makes a folder of this name, with something after it that makes it the only one. Another of this
 /// process's number may have been left behind.
 fn new_folder(place: &Path, name: &str) -> io::Result<PathBuf> {
@@ -255,7 +250,7 @@ const PORTS: Range<u16> = 20_000..32_000;
 
 /// A port of the loopback address that is free, and stays so but for others who ask for just this one. It is
 /// never the same twice.
-pub(crate) fn free_port() -> io::Result<u16> {
+pub fn free_port() -> io::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);
     let mut port = next.unwrap_or_else(|| {

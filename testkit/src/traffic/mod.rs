@@ -3,7 +3,6 @@
 //! What must agree: every event whose publication was acknowledged reaches every reader exactly once and
 //! in the order of ids; one that was not acknowledged, at most once; a request's events are published
 //! together or not at all; and nobody is told to reset.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod record;
 

@@ -1,9 +1,5 @@
 //! Real services, which `cargo xtask test` starts and names in variables. Without them the tests that
 //! want one say so.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-
-#[path = "../../../xtask/src/services/rabbitmq.rs"]
-mod rabbitmq;
 
 use std::env;
 use std::io::{self, Write};
@@ -16,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rabbitmq::Ports;
 use sqlx::{Connection, PgConnection};
 use sse_server::relay::AmqpRelay;
 use tokio::io::copy_bidirectional;
@@ -24,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::port::Port;
+use crate::rabbitmq::{self, Ports};
 
 /// The URL of a PostgreSQL database that is empty, and nobody else's.
 pub async fn postgres() -> Option<String> {

@@ -1,5 +1,4 @@
 //! Servers with rules for who may read what, tokens for them, and what they answer.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod keys;
 

@@ -1,18 +1,11 @@
 //! `sse-core` 0.2.3, which reads as the standard says, but for the size of one number.
 
-use proptest::prelude::*;
 use sse_core::{SseDecoder, SseEvent};
 
-use super::{
-    Explanation, NOTHING, Outcome, assert_example, is_number, map_lines, retry_value,
-    vector_streams,
-};
-use crate::{
-    oracle::{self, Item},
-    strategy,
-};
+use super::{Explanation, NOTHING, Outcome, is_number, map_lines, retry_value};
+use crate::oracle::{self, Item};
 
-pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
+pub fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
     let mut decoder = SseDecoder::new();
     decoder.reconnect_with_id(Some(seed.into()));
     let mut items = Vec::new();
@@ -32,14 +25,14 @@ pub(crate) fn decode(chunks: &[&[u8]], seed: &str) -> Outcome {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Difference {
+pub enum Difference {
     /// "If the field value consists of only ASCII digits, then interpret the field value as an
     /// integer in base ten, and set the event stream's reconnection time to that integer."
     /// It ignores a number that needs more than 32 bits.
     RetryAbove32Bits,
 }
 
-pub(crate) fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
+pub fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     let mut explanation = Explanation::new(oracle::parse(bytes, seed));
 
     let stream = map_lines(&String::from_utf8_lossy(bytes), |line| match retry_value(line) {
@@ -51,35 +44,44 @@ pub(crate) fn explain(bytes: &[u8], seed: &str) -> Explanation<Difference> {
     explanation
 }
 
-#[test]
-fn retry_above_32_bits() {
-    let bytes = b"retry: 4294967296\n";
-    assert_example(
-        Difference::RetryAbove32Bits,
-        &explain(bytes, ""),
-        oracle::parse(bytes, ""),
-        &decode(&[bytes], ""),
-    );
-}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sse_proto::strategy;
 
-#[test]
-fn every_vector_is_read_right_or_explained() {
-    for (name, steps, seed) in vector_streams() {
-        let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
-        assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    use super::super::{assert_example, vector_streams};
+    use super::*;
 
     #[test]
-    fn every_random_stream_is_read_right_or_explained(
-        bytes in strategy::stream(),
-        seed in strategy::id(),
-        chunking in strategy::chunking(),
-    ) {
-        let chunks = chunking.chunks(&bytes);
-        prop_assert_eq!(decode(&chunks, &seed), explain(&bytes, &seed).outcome);
+    fn retry_above_32_bits() {
+        let bytes = b"retry: 4294967296\n";
+        assert_example(
+            Difference::RetryAbove32Bits,
+            &explain(bytes, ""),
+            oracle::parse(bytes, ""),
+            &decode(&[bytes], ""),
+        );
+    }
+
+    #[test]
+    fn every_vector_is_read_right_or_explained() {
+        for (name, steps, seed) in vector_streams() {
+            let chunks: Vec<_> = steps.iter().map(Vec::as_slice).collect();
+            assert_eq!(decode(&chunks, &seed), explain(&steps.concat(), &seed).outcome, "{name}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn every_random_stream_is_read_right_or_explained(
+            bytes in strategy::stream(),
+            seed in strategy::id(),
+            chunking in strategy::chunking(),
+        ) {
+            let chunks = chunking.chunks(&bytes);
+            prop_assert_eq!(decode(&chunks, &seed), explain(&bytes, &seed).outcome);
+        }
     }
 }

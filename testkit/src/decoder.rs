@@ -13,7 +13,7 @@ use crate::oracle::Item;
 /// What the decoder delivers, and the last event ID at the end.
 ///
 /// Also sees to it that it never holds more than the limits allow.
-pub(crate) fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+pub fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let [event_limit, line_limit] = limits(wanted);
     let mut decoder = Decoder::with_config(config(wanted));
     if !seed.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Deliv
 
 /// The same as one chunk, with another one begun after each frame, and after an event read in part: what is
 /// known about the first one then counts no more.
-pub(crate) fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+pub fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let other = b"data: of the other\n\n".repeat(20);
     let mut decoder = Decoder::with_config(config(wanted));
     decoder.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
@@ -50,7 +50,7 @@ pub(crate) fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Del
 }
 
 /// The same by way of a session, which has no item for a reconnection time.
-pub(crate) fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+pub fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let config = SessionConfig::default().control_events(true).decoder(config(wanted));
     let mut session = Session::new(config, 0);
     session.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
@@ -74,7 +74,7 @@ pub(crate) fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<D
 
 /// The same by way of a row session: the last reconnection time comes last, there are no comments, and
 /// either limit is one of lines.
-pub(crate) fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
+pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let [max_event_len, max_line_len] = limits(wanted);
     let last_event_id = seed.into();
     let config = RowConfig {
@@ -113,7 +113,7 @@ pub(crate) fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Deli
 }
 
 /// What [`by_rows`] delivers of these deliveries.
-pub(crate) fn as_by_rows(deliveries: Vec<Delivery>) -> Vec<Delivery> {
+pub fn as_by_rows(deliveries: Vec<Delivery>) -> Vec<Delivery> {
     let (mut retry, mut others) = (None, Vec::new());
     for delivery in deliveries {
         match delivery {
@@ -137,7 +137,7 @@ fn limits(wanted: Wanted) -> [usize; 2] {
     [wanted.event_limit, wanted.line_limit].map(|limit| limit.unwrap_or(16 << 20))
 }
 
-pub(crate) fn delivery(frame: Result<Frame<'_>, DecodeError>) -> Delivery {
+pub fn delivery(frame: Result<Frame<'_>, DecodeError>) -> Delivery {
     match frame {
         Ok(Frame::Event(event)) => Delivery::Item(Item::Event {
             event: event.event_type().to_owned(),
