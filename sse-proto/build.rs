@@ -1,4 +1,4 @@
-//! Finds out whether the compiler can do what `src/line_ends/` needs: functions for AVX-512 and safe
+//! Finds out whether the compiler can do what `src/scan/` needs: functions for AVX-512 and safe
 //! functions for vectors, both of which Rust has since 1.89. The crate itself needs 1.85.
 
 use std::env;

@@ -11,8 +11,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 
 use crate::event::Event;
-use crate::line_ends::LineEnds;
-use crate::single_line::find_line_break;
+use crate::scan::{LineEnds, find_rare_line_end};
 
 /// How much of the data is searched for line ends at once: little enough to be still in the processor's
 /// nearest cache when the lines are copied.
@@ -84,7 +83,7 @@ fn encode_tail(data: &str, out: &mut impl BufMut) {
     let data = data.as_bytes();
     out.put_slice(b"data: ");
     let mut start = 0;
-    if let Some(end) = find_line_break(data) {
+    if let Some(end) = find_rare_line_end(data) {
         start = encode_lines(data, end, out);
     }
     out.put_slice(&data[start..]);

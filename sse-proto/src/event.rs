@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
-use crate::single_line::has_low_byte;
+use crate::scan::has_low_byte;
 
 /// The type of an event that names none (WHATWG HTML, section 9.2.6).
 pub const DEFAULT_EVENT_TYPE: &str = "message";

@@ -37,7 +37,7 @@
 //!
 //! - `std`: chooses the widest vector instructions at run time. Changes speed only; those that find line ends
 //!   need Rust 1.89. With it, two files have
-//!   a little `unsafe` (`line_ends/avx2.rs` and `avx512.rs` say why); without it, there is none.
+//!   a little `unsafe` (`scan/avx2.rs` and `avx512.rs` say why); without it, there is none.
 //! - `simdutf8`: validates UTF-8 with vector instructions. Changes speed only.
 //! - `stream`: the module `stream`, which makes a stream of events out of a stream of bytes.
 //! - `codec`: the module `codec`, for `Framed` and its kin of tokio-util. Needs std.
@@ -54,20 +54,17 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod decoder;
-mod event;
-mod grammar;
-mod line_ends;
-mod utf8;
+pub mod grammar;
+pub mod interpret;
 
+mod decoder;
 mod encoder;
-mod single_line;
+mod event;
+mod scan;
 
 mod control;
 mod cursor;
-mod literal;
 
-mod backoff;
 mod session;
 
 #[cfg(feature = "codec")]
@@ -81,13 +78,13 @@ pub mod strategy;
 #[cfg(feature = "stream")]
 pub mod stream;
 
-pub use backoff::Backoff;
 pub use control::{Control, ERROR_ID, KEEP_ALIVE, OPENING, PADDING_LEN, StreamError, stream_reset};
 pub use cursor::{Cursor, CursorError, encode_channel, event_id};
 pub use decoder::{Chunk, DecodeError, Decoder, DecoderConfig, Frame, Frames};
 pub use encoder::{Rendered, encode_comment, encode_retry};
 pub use event::{DEFAULT_EVENT_TYPE, Event, EventBuilder, InvalidField};
 pub use session::{
-    Closed, Decision, Failure, Item, Items, Outcome, Policy, Request, ResponseHead, RowClosed,
-    RowConfig, RowSession, RowStep, Session, SessionConfig, Stage, State, Step, Terminator,
+    Backoff, Closed, Decision, Failure, Item, Items, Outcome, Policy, Request, ResponseHead,
+    RowClosed, RowConfig, RowSession, RowStep, Session, SessionConfig, Stage, State, Step,
+    Terminator,
 };

@@ -1,7 +1,7 @@
 //! A chunk: how far it has been read, what is known about the rest of it, and the frames that it completes.
 
 use super::{DecodeError, Decoder, Frame};
-use crate::utf8::Plain;
+use crate::scan::Plain;
 
 /// A chunk of a stream, and how far a decoder has read it; made by [`Decoder::begin`].
 ///

@@ -4,8 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::block::KEPT_CAPACITY;
-use crate::utf8::{Plain, checked, decode};
+use super::buffers::KEPT_CAPACITY;
+use crate::scan::{Plain, checked, decode};
 
 /// As many bytes are looked at at once, whether they are UTF-8, when nobody has done so before. For each
 /// line of a hundred bytes by itself it takes several times as long.

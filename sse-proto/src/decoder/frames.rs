@@ -9,23 +9,10 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use super::{Chunk, DecodeError, Decoder, Fields, Frame, Mode, Step, has_nul};
+use super::{Chunk, DecodeError, Decoder, Fields, Frame, Mode, Step};
 use crate::event::Event;
-use crate::grammar::{self, BOM, Name};
-use crate::utf8::{Plain, checked, decode};
-
-/// How far is looked ahead: little enough to be still in the processor's nearest cache when the lines
-/// are split.
-const STRETCH: usize = 16 << 10;
-
-/// Where a small program is worth more than a quick one, there is only the way that reads everything.
-const LOOKS_AHEAD: bool = cfg!(not(target_arch = "wasm32"));
-
-/// Below this looking ahead costs more than it saves.
-const MIN_STRETCH: usize = 256;
-
-/// How much of a stretch is looked at a second time, at most, to see the event whole that its end has cut.
-const MAX_SEEN_TWICE: usize = 2 << 10;
+use crate::grammar::{self, BOM};
+use crate::scan::{Plain, checked, decode};
 
 /// What the next frame is made of, once it has been found.
 #[derive(Debug)]
@@ -42,10 +29,7 @@ impl Decoder {
     /// # Errors
     ///
     /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
-    )]
+    #[expect(clippy::inline_always, reason = "see `shortcuts`")]
     #[inline(always)]
     pub fn next_frame<'a, 'c: 'a>(
         &'a mut self,
@@ -65,53 +49,6 @@ impl Decoder {
         }))
     }
 
-    /// The data of the next event, if it is known that an event begins here, and it is but one line of
-    /// data that is text.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
-    )]
-    #[inline(always)]
-    pub(crate) fn next_data_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c str> {
-        if !LOOKS_AHEAD || !chunk.is_fresh || chunk.turn != self.turn {
-            return None;
-        }
-        let listed = chunk.listed();
-        let end = self.line_ends.next()? - (chunk.at - chunk.plain_start);
-        let (data, rest) = grammar::data_event(listed, end)?;
-        self.line_ends.pass(listed.len() - end - rest.len());
-        chunk.at = chunk.listed_end - rest.len();
-        chunk.plain.text(data)
-    }
-
-    /// The next event, if it is known that one begins here, and it is but fields with a value each.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
-    )]
-    #[inline(always)]
-    pub(crate) fn next_whole_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
-        if !LOOKS_AHEAD || !chunk.is_fresh || chunk.turn != self.turn {
-            return None;
-        }
-        self.read_event(chunk)
-    }
-
-    /// The event that these fields make. All of them lie in the listed stretch.
-    #[inline]
-    pub(crate) fn whole_event<'a>(&'a self, chunk: &Chunk<'a>, fields: &Fields<'a>) -> Event<'a> {
-        let text = |bytes| chunk.plain.text(bytes);
-        let event_type = fields.event_type.and_then(text).unwrap_or_default();
-        let data = fields.data.and_then(text).unwrap_or_default();
-        Event::decoded(event_type, self.last_event_id.as_deref(), data)
-    }
-
-    /// The event that these data make.
-    #[inline]
-    pub(crate) fn data_event<'a>(&'a self, data: &'a str) -> Event<'a> {
-        Event::decoded("", self.last_event_id.as_deref(), data)
-    }
-
     /// Reads up to the next frame, without looking at its text. Apart, so that what calls it stays small
     /// enough to be put in place.
     #[inline(never)]
@@ -126,7 +63,7 @@ impl Decoder {
         let mut fields = Fields::default();
         let mut step = if self.is_between_lines() { Step::Continue } else { self.resume(chunk)? };
         if matches!(step, Step::Continue) && self.block.is_empty() {
-            chunk.is_fresh = LOOKS_AHEAD && (chunk.at < chunk.listed_end || self.look_ahead(chunk));
+            chunk.is_fresh = chunk.at < chunk.listed_end || self.look_ahead(chunk);
             if chunk.is_fresh {
                 let fields = loop {
                     match self.read_event(chunk) {
@@ -204,104 +141,6 @@ impl Decoder {
         Some(self.interpret(piece, chunk.plain, fields))
     }
 
-    /// Reads the next event, if it lies in the listed stretch and is but fields with a value each, as nearly
-    /// all are. No limit is below the length of the stretch. If it is anything else, nothing has happened.
-    #[expect(
-        clippy::inline_always,
-        reason = "returned through memory, an event costs a fifth more"
-    )]
-    #[inline(always)]
-    fn read_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
-        let mut fields = Fields::default();
-        let stretch = chunk.bytes.get(chunk.plain_start..chunk.listed_end)?;
-        let mut at = chunk.at - chunk.plain_start;
-        let mut ends = self.line_ends.ahead().iter();
-        let count = ends.len();
-        loop {
-            let end = usize::from(*ends.next()?);
-            let line = stretch.get(at..end)?;
-            at = grammar::end_of_inner_line(stretch, end)?;
-            if at > end + 1 {
-                // CRLF
-                ends.next();
-            }
-            if line.is_empty() {
-                break;
-            }
-            match grammar::known_field(line)? {
-                (Name::Data, value) if fields.data.is_none() => fields.data = Some(value),
-                (Name::Event, value) => fields.event_type = Some(value),
-                (Name::Id, value) if !has_nul(value) => fields.id = Some(value),
-                _ => return None,
-            }
-        }
-        fields.data?;
-        let passed = count - ends.len();
-        self.line_ends.pass(passed);
-        chunk.at = chunk.plain_start + at;
-        self.commit_id(chunk.plain, fields.id);
-        Some(fields)
-    }
-
-    /// Reads the lines that end within the listed stretch, if there is one. No limit is below its
-    /// length, so they are short enough.
-    #[inline]
-    fn read_ahead<'c>(&mut self, chunk: &mut Chunk<'c>, fields: &mut Fields<'c>) -> Step {
-        let mut step = Step::Continue;
-        if !LOOKS_AHEAD || (chunk.at >= chunk.listed_end && !self.look_ahead(chunk)) {
-            return step;
-        }
-        while let Some(line) = self.listed_line(chunk) {
-            step = self.interpret(line, chunk.plain, fields);
-            if !matches!(step, Step::Continue) {
-                break;
-            }
-        }
-        step
-    }
-
-    /// Splits the next line off the rest, if it lies in the listed stretch.
-    #[inline]
-    fn listed_line<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c [u8]> {
-        let listed = chunk.listed();
-        let end = self.line_ends.next()? - (chunk.at - chunk.plain_start);
-        let (line, rest) = grammar::inner_line(listed, end)?;
-        self.line_ends.pass(listed.len() - end - rest.len());
-        chunk.at = chunk.listed_end - rest.len();
-        Some(line)
-    }
-
-    /// Looks at the next stretch of the chunk, and tells whether any of it is text.
-    #[inline]
-    fn look_ahead(&mut self, chunk: &mut Chunk<'_>) -> bool {
-        LOOKS_AHEAD
-            && chunk.looks_ahead
-            && chunk.rest().len() >= MIN_STRETCH
-            && self.look_at_stretch(chunk)
-    }
-
-    /// Looks ahead from the start of an event that the end of the stretch has cut, if that is near. Once:
-    /// then the stretch begins with the event.
-    #[inline]
-    fn look_again(&mut self, chunk: &mut Chunk<'_>) -> bool {
-        chunk.plain_start < chunk.at
-            && chunk.listed_end < chunk.bytes.len()
-            && chunk.listed().len() < MAX_SEEN_TWICE
-            && self.look_ahead(chunk)
-    }
-
-    fn look_at_stretch(&mut self, chunk: &mut Chunk<'_>) -> bool {
-        let len = STRETCH.min(self.config.max_line_len).min(self.config.max_event_len);
-        let rest = chunk.rest();
-        let stretch = &rest[..rest.len().min(len)];
-        let len = self.line_ends.list(stretch);
-        (chunk.plain, chunk.looks_ahead) = Plain::new(&stretch[..len]);
-        self.line_ends.truncate(chunk.plain.len());
-        chunk.plain_start = chunk.at;
-        chunk.listed_end = chunk.at + chunk.plain.len();
-        !chunk.plain.is_empty()
-    }
-
     /// Makes of a step what is found.
     #[inline]
     fn conclude<'c>(
@@ -340,15 +179,8 @@ impl Decoder {
     }
 
     /// The event that has been found.
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        expect(
-            clippy::inline_always,
-            reason = "returned through memory, an event costs a fifth more"
-        ),
-        inline(always)
-    )]
-    #[cfg_attr(target_arch = "wasm32", inline(never))]
+    #[expect(clippy::inline_always, reason = "see `shortcuts`")]
+    #[inline(always)]
     pub(crate) fn event<'a>(&'a mut self, chunk: &Chunk<'a>, fields: &Fields<'a>) -> Event<'a> {
         let plain = chunk.plain;
         let Decoder { block, last_event_id, lent: [lent_type, lent_data], .. } = self;
@@ -360,12 +192,12 @@ impl Decoder {
             Some(bytes) => text(plain, bytes, lent_data),
             None => block.data.get(lent_data),
         };
-        Event::decoded(event_type, last_event_id.as_deref(), data)
+        Event::decoded(event_type, last_event_id.committed.as_deref(), data)
     }
 
     /// Undoes what the last `id` field has done.
     pub(crate) fn take_back_event_id(&mut self) {
-        self.last_event_id = self.earlier_event_id.take();
+        self.last_event_id.take_back();
     }
 
     /// The comment that has been found.
@@ -406,7 +238,7 @@ impl Decoder {
     #[inline]
     fn split_line<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c [u8]> {
         let mut known = 0;
-        if LOOKS_AHEAD && chunk.at < chunk.listed_end {
+        if chunk.at < chunk.listed_end {
             if let Some(line) = self.listed_line(chunk) {
                 return Some(line);
             }
@@ -416,7 +248,7 @@ impl Decoder {
             }
         }
         let start = chunk.rest();
-        let (rest, line) = grammar::line_of_stream(&start[known..]).ok()?;
+        let (line, rest) = grammar::first_line(&start[known..])?;
         self.after_cr = rest.is_empty() && start.ends_with(b"\r");
         chunk.at = chunk.bytes.len() - rest.len();
         chunk.listed_end = 0;

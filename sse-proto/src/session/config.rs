@@ -6,9 +6,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::backoff::{Backoff, NEVER, nanos};
 use super::outcome::{Decision, Outcome};
-use super::rules::{NEVER, nanos};
-use crate::backoff::Backoff;
 use crate::decoder::DecoderConfig;
 
 /// Which failures are final. [`SessionConfig::decide`] is for what none of these fits.

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::rules::{Phase, Rules, nanos};
+use super::backoff::nanos;
+use super::rules::{Phase, Rules};
 use super::{Closed, Item, Session, Terminator, Text};
 use crate::control::{ERROR_ID, StreamError};
 use crate::decoder::{Chunk, DecodeError, Fields, Found};

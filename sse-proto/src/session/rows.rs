@@ -3,19 +3,21 @@
 //!
 //! The client for browsers is made of this. Every byte is copied once, and nothing is checked to be
 //! text: the browser does that for all events of a chunk at once, quicker and in no code of ours. The
-//! [rules](super::rules) are those of every session; only the reading is here a second time, and is
-//! held to the same conformance cases.
+//! [rules](super::rules) are those of every session, and the [interpretation](crate::interpret) is that
+//! of every line.
 
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use core::mem;
 
+use super::backoff::Backoff;
 use super::config::{Policy, Terms};
 use super::items::Kind;
 use super::outcome::Failure;
 use super::rules::{End, Phase, Reader, Rules};
-use crate::backoff::Backoff;
 use crate::control::ERROR_ID;
-use crate::grammar::{self, BOM};
+use crate::grammar::BOM;
+use crate::interpret::{Buffers, Effect, process};
 
 /// How a [`RowSession`] behaves; see the methods of [`SessionConfig`](super::SessionConfig) with the
 /// same names. Times are in nanoseconds, and `u64::MAX` is for ever.
@@ -319,59 +321,23 @@ impl RowSession {
         &rows.text[..rows.complete]
     }
 
-    /// "Process the field", or dispatch the event (section 9.2.6), for one complete line.
+    /// One complete line.
     fn read_line(&mut self, line: &[u8]) {
         let rows = &mut self.0.reader;
         if rows.is_dropping {
             rows.is_dropping = !line.is_empty();
             return;
         }
-        if line.is_empty() {
-            return self.blank_line();
-        }
-        let colon = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
-        let (name, value) = line.split_at(colon);
-        let value = value.strip_prefix(b":").unwrap_or(value);
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        // Not a pattern: these are compared byte by byte, in much code.
-        if name == b"data" {
-            if mem::replace(&mut rows.has_data, true) {
-                rows.text.extend_from_slice(b"\n");
-            }
-            rows.text.extend_from_slice(value);
-        } else if name == b"event" {
-            rows.event_type.clear();
-            rows.event_type.extend_from_slice(value);
-        } else if name == b"id" {
-            if !value.contains(&0) {
-                rows.has_id = true;
-                rows.id.clear();
-                rows.id.extend_from_slice(value);
-            }
-        } else if name == b"retry" {
-            if let Some(milliseconds) = grammar::milliseconds(value) {
-                self.0.reconnection_time = Some(milliseconds);
-            }
-            return;
-        }
-        let id = if rows.has_id { rows.id.len() } else { 0 };
-        if rows.text.len() - rows.complete + rows.event_type.len() + id > rows.max_event_len {
-            rows.drop_event();
+        match process(line, rows) {
+            Ok(Effect::Dispatch) => self.dispatch(),
+            Ok(Effect::Retry(milliseconds)) => self.0.reconnection_time = Some(milliseconds),
+            Ok(Effect::Nothing | Effect::Comment(_)) => rows.check(),
         }
     }
 
-    /// "Dispatch the event" (section 9.2.6).
-    fn blank_line(&mut self) {
+    /// The event is complete.
+    fn dispatch(&mut self) {
         let rows = &mut self.0.reader;
-        if rows.has_id {
-            mem::swap(&mut rows.last_event_id, &mut rows.id);
-        }
-        if !rows.has_data {
-            if rows.has_id {
-                rows.note(&[]);
-            }
-            return rows.forget_event();
-        }
         let kind = Kind::of(&rows.event_type);
         if kind != Kind::Open {
             self.0.failures = 0;
@@ -398,6 +364,45 @@ impl RowSession {
     }
 }
 
+impl Buffers<'_> for Rows {
+    type Refusal = Infallible;
+
+    fn set_event_type(&mut self, value: &[u8]) -> Result<(), Infallible> {
+        replace(&mut self.event_type, value);
+        Ok(())
+    }
+
+    fn append_data(&mut self, value: &[u8]) -> Result<(), Infallible> {
+        if mem::replace(&mut self.has_data, true) {
+            self.text.extend_from_slice(b"\n");
+        }
+        self.text.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn set_last_event_id(&mut self, value: &[u8]) -> Result<(), Infallible> {
+        self.has_id = true;
+        replace(&mut self.id, value);
+        Ok(())
+    }
+
+    /// The buffer keeps its value from event to event, so only a new one changes anything.
+    fn commit_last_event_id(&mut self) {
+        if self.has_id {
+            mem::swap(&mut self.last_event_id, &mut self.id);
+        }
+    }
+
+    fn has_data(&self) -> bool {
+        self.has_data
+    }
+
+    /// What is left of an event without data is its id.
+    fn clear(&mut self) {
+        if self.has_id { self.note(&[]) } else { self.forget_event() }
+    }
+}
+
 impl Rows {
     /// Makes the data a row.
     fn end_row(&mut self) {
@@ -414,9 +419,16 @@ impl Rows {
     fn note(&mut self, data: &[u8]) {
         self.text.truncate(self.complete);
         self.text.extend_from_slice(data);
-        self.event_type.clear();
-        self.event_type.extend_from_slice(b"\n");
+        replace(&mut self.event_type, b"\n");
         self.end_row();
+    }
+
+    /// Drops the event that is being read if it has become too long.
+    fn check(&mut self) {
+        let id = if self.has_id { self.id.len() } else { 0 };
+        if self.text.len() - self.complete + self.event_type.len() + id > self.max_event_len {
+            self.drop_event();
+        }
     }
 
     /// Starts to drop the event that is being read.
@@ -431,4 +443,9 @@ impl Rows {
         self.has_data = false;
         self.has_id = false;
     }
+}
+
+fn replace(buffer: &mut Vec<u8>, value: &[u8]) {
+    buffer.clear();
+    buffer.extend_from_slice(value);
 }

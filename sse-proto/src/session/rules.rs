@@ -3,29 +3,9 @@
 //! Times are numbers of nanoseconds here, which last for 584 years: arithmetic with them is a fifth of
 //! the code that it is with `Duration`.
 
-use core::time::Duration;
-
+use super::backoff::{Jitter, NEVER};
 use super::config::{Policy, Terms};
 use super::outcome::{Decision, Failure, Outcome, Stage};
-use crate::backoff::Jitter;
-
-/// Later than any time that [`nanos`] gives.
-pub(super) const NEVER: u64 = u64::MAX;
-
-const PER_SECOND: u64 = 1_000_000_000;
-
-/// Nanoseconds; what is longer than 584 years is as long as that.
-pub(crate) const fn nanos(time: Duration) -> u64 {
-    if time.as_secs() >= NEVER / PER_SECOND {
-        return NEVER - 1;
-    }
-    time.as_secs() * PER_SECOND + time.subsec_nanos() as u64
-}
-
-/// The time, unless it is [`NEVER`].
-pub(super) fn limit(time: u64) -> Option<Duration> {
-    (time != NEVER).then(|| Duration::from_nanos(time))
-}
 
 /// What a session reads its bytes with.
 pub(super) trait Reader {

@@ -5,12 +5,14 @@
 //! event types; a reader that does, learns that the stream is up, that it has missed something, or
 //! why it ended.
 
+mod literal;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
 
+use self::literal::Literal;
 use crate::event::{Event, InvalidField};
-use crate::literal::{self, Literal};
 
 /// The length of the opening comment's text in bytes. Some browsers hand out a response only after
 /// the first kilobytes.

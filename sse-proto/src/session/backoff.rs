@@ -2,7 +2,23 @@
 
 use core::time::Duration;
 
-use crate::session::nanos;
+/// Later than any time that [`nanos`] gives.
+pub(super) const NEVER: u64 = u64::MAX;
+
+const PER_SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds; what is longer than 584 years is as long as that.
+pub(super) const fn nanos(time: Duration) -> u64 {
+    if time.as_secs() >= NEVER / PER_SECOND {
+        return NEVER - 1;
+    }
+    time.as_secs() * PER_SECOND + time.subsec_nanos() as u64
+}
+
+/// The time, unless it is [`NEVER`].
+pub(super) fn limit(time: u64) -> Option<Duration> {
+    (time != NEVER).then(|| Duration::from_nanos(time))
+}
 
 /// The longest that a server can make a client wait, by `retry` or `Retry-After`, in nanoseconds: an
 /// hour. A number beyond it is more often a mistake or malice than a wish.

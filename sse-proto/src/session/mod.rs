@@ -17,6 +17,7 @@
 //! native client and the WASM client are two such drivers, so these rules are written, and proven,
 //! once.
 
+mod backoff;
 mod config;
 mod items;
 mod outcome;
@@ -27,12 +28,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+pub use self::backoff::Backoff;
+use self::backoff::{limit, nanos};
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::items::Items;
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 pub use self::rows::{RowClosed, RowConfig, RowSession, RowStep};
-pub(crate) use self::rules::nanos;
-use self::rules::{Phase, Reader, Rules, limit};
+use self::rules::{Phase, Reader, Rules};
 use crate::decoder::Decoder;
 use crate::event::Event;
 

@@ -1,14 +1,15 @@
-//! Chunks to events: the interpretation of an event stream (WHATWG HTML, section 9.2.6).
+//! Chunks to events: cuts chunks into lines, and has each of them [interpreted](crate::interpret).
 //!
 //! Lines that lie whole in a chunk are read where they are: the type, the id and a single line of
 //! data are slices of the chunk until the blank line, and the event borrows them. Bytes are copied
 //! only at a chunk's end, for the line and the event that it cuts, and from the second line of data
 //! on. The work is linear in the bytes, however they are chunked.
 
-mod block;
+mod buffers;
 mod chunk;
 mod data;
 mod frames;
+mod shortcuts;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,15 +17,13 @@ use core::fmt;
 use core::mem;
 use core::time::Duration;
 
-pub(crate) use self::block::Fields;
-use self::block::{Block, KEPT_CAPACITY};
+pub(crate) use self::buffers::Fields;
+use self::buffers::{Block, KEPT_CAPACITY, LastEventId, Layers, TooLong};
 pub use self::chunk::{Chunk, Frames};
 pub(crate) use self::frames::Found;
 use crate::event::Event;
-use crate::grammar::{self, Line, Name};
-use crate::line_ends::LineEnds;
-use crate::single_line::has_low_byte;
-use crate::utf8::{Plain, decode};
+use crate::interpret::{Effect, process};
+use crate::scan::{LineEnds, Plain, decode};
 
 /// What a [`Decoder`] accepts and delivers.
 ///
@@ -120,10 +119,7 @@ impl core::error::Error for DecodeError {}
 #[derive(Debug, Default)]
 pub struct Decoder {
     config: DecoderConfig,
-    /// The "last event ID string" of the event source: what a blank line has committed.
-    last_event_id: Option<String>,
-    /// The one before it, whose memory the next one gets.
-    earlier_event_id: Option<String>,
+    last_event_id: LastEventId,
     /// The line that the end of a chunk has cut.
     line: Vec<u8>,
     block: Block,
@@ -218,12 +214,12 @@ impl Decoder {
 
     /// The last event ID, as a blank line has committed it: `None` until the first one.
     pub fn last_event_id(&self) -> Option<&str> {
-        self.last_event_id.as_deref()
+        self.last_event_id.committed.as_deref()
     }
 
     /// Sets the last event ID, for example to one that was stored when the program last ran.
     pub fn set_last_event_id(&mut self, id: Option<String>) {
-        self.last_event_id = id;
+        self.last_event_id.committed = id;
     }
 
     /// How many bytes are held of an event whose end has not come yet. Never more than the two limits
@@ -233,21 +229,6 @@ impl Decoder {
         let line = if self.mode == Mode::Start { 0 } else { self.line.len() };
         let block = if self.dispatched { 0 } else { self.block.len() };
         line + block
-    }
-
-    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
-    /// chunks, that is nearly all of them.
-    #[inline]
-    fn is_inside_line(&mut self, chunk: &[u8]) -> bool {
-        let Self { line, config, mode, .. } = self;
-        let is_inside = !line.is_empty()
-            && *mode == Mode::Lines
-            && line.len() + chunk.len() <= config.max_line_len
-            && grammar::is_short_piece(chunk);
-        if is_inside {
-            line.extend_from_slice(chunk);
-        }
-        is_inside
     }
 
     /// Whether the next byte is the first of a line, and of nothing else.
@@ -291,84 +272,24 @@ impl Decoder {
         }
     }
 
-    /// "Process the field", or dispatch the event (section 9.2.6), for one complete line. In one place
-    /// only: there is so much of it that nothing in it would be put in place if there were three.
+    /// Interprets one complete line. In one place only: inlined in three, it is so much code that nothing
+    /// in it would be.
     #[inline(never)]
     fn interpret<'l>(&mut self, line: &'l [u8], plain: Plain<'_>, fields: &mut Fields<'l>) -> Step {
-        let limit = self.config.max_event_len;
-        match grammar::line(line) {
-            Line::Field(Name::Data, value) => {
-                let has_data = fields.data.is_some() || self.block.data.is_set();
-                let len = self.block.len_with(fields) + usize::from(has_data) + value.len();
-                if len > limit {
-                    return Step::EventTooLong;
-                }
-                if has_data {
-                    self.block.hold_data(plain, fields);
-                    self.block.data.push(plain, value);
-                } else {
-                    fields.data = Some(value);
-                }
-                return Step::Continue;
-            }
-            // "Set the event type buffer to the field value."
-            Line::Field(Name::Event, value) => fields.event_type = Some(value),
-            // "If the field value does not contain U+0000 NULL, then set the last event ID buffer to
-            // the field value. Otherwise, ignore the field."
-            Line::Field(Name::Id, value) => {
-                if !has_nul(value) {
-                    fields.id = Some(value);
-                }
-            }
-            Line::Field(Name::Retry, value) => {
-                return grammar::milliseconds(value).map_or(Step::Continue, Step::Retry);
-            }
-            Line::Comment(comment) if self.config.comments => {
+        let Self { config, last_event_id, block, lent, .. } = self;
+        let max_event_len = config.max_event_len;
+        let mut buffers = Layers { block, fields, last_event_id, plain, max_event_len };
+        match process(line, &mut buffers) {
+            Ok(Effect::Dispatch) => Step::Dispatch,
+            Ok(Effect::Retry(milliseconds)) => Step::Retry(milliseconds),
+            Ok(Effect::Comment(comment)) if config.comments => {
                 let comment = comment.strip_prefix(b" ").unwrap_or(comment);
-                self.lent[1].clear();
-                decode(comment, &mut self.lent[1]);
-                return Step::Comment;
+                lent[1].clear();
+                decode(comment, &mut lent[1]);
+                Step::Comment
             }
-            Line::Comment(_) | Line::Unknown => return Step::Continue,
-            Line::Blank => return self.blank_line(plain, fields),
-        }
-        if self.block.len_with(fields) > limit {
-            return Step::EventTooLong;
-        }
-        Step::Continue
-    }
-
-    /// "Dispatch the event" (section 9.2.6).
-    #[inline]
-    fn blank_line(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) -> Step {
-        // "1. Set the last event ID string of the event source to the value of the last event ID
-        // buffer." The buffer keeps its value from event to event, so only a new one changes it.
-        self.commit_id(plain, fields.id);
-        // "2. If the data buffer is an empty string, set the data buffer and the event type buffer to
-        // the empty string and return."
-        if fields.data.is_none() && !self.block.data.is_set() {
-            *fields = Fields::default();
-            self.block.clear();
-            return Step::Continue;
-        }
-        Step::Dispatch
-    }
-
-    /// Makes the event's own id, if it has one, the last event ID.
-    #[inline]
-    fn commit_id(&mut self, plain: Plain<'_>, id: Option<&[u8]>) {
-        if id.is_none() && !self.block.id.is_set() {
-            return;
-        }
-        mem::swap(&mut self.last_event_id, &mut self.earlier_event_id);
-        let committed = self.last_event_id.get_or_insert_default();
-        committed.clear();
-        match id {
-            Some(id) => match plain.text(id) {
-                Some(text) => committed.push_str(text),
-                None => decode(id, committed),
-            },
-            None => committed.push_str(self.block.id.get().unwrap_or_default()),
+            Ok(Effect::Nothing | Effect::Comment(_)) => Step::Continue,
+            Err(TooLong) => Step::EventTooLong,
         }
     }
 
@@ -378,16 +299,6 @@ impl Decoder {
         self.forget_line();
         self.block.clear();
     }
-}
-
-#[inline]
-#[expect(clippy::manual_contains, reason = "`contains` is more code")]
-fn has_nul(value: &[u8]) -> bool {
-    if cfg!(target_arch = "wasm32") {
-        return value.iter().any(|&byte| byte == 0);
-    }
-    // An id is short, and hardly ever has a byte that is as low as that.
-    has_low_byte(value) && memchr::memchr(0, value).is_some()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use core::arch::x86_64::{
 };
 use core::mem;
 
-use super::{BLOCK, Listed, ROOM, by_blocks};
+use super::line_ends::{BLOCK, Listed, ROOM, by_blocks};
 
 /// How many places are written at once.
 const LANE: usize = 16;
@@ -31,7 +31,7 @@ const NUMBERS: [u8; BLOCK] = {
     numbers
 };
 
-/// As [`one_by_one`](super::one_by_one) does, 64 bytes at a time.
+/// As [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
 ///
 /// Only for processors that have AVX-512 with F, BW and VBMI2, and POPCNT.
 pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {

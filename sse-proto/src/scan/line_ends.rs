@@ -8,17 +8,13 @@
 //! `line_ends_by_vectors` is set by `build.rs`: on x86-64, with std to ask the processor, and with Rust 1.89,
 //! the first that knows AVX-512 and safe functions for vectors. With an older one it is `memchr`.
 
-#[cfg(line_ends_by_vectors)]
-#[clippy::msrv = "1.89"]
-mod avx2;
-#[cfg(line_ends_by_vectors)]
-#[clippy::msrv = "1.89"]
-mod avx512;
-
 use alloc::boxed::Box;
 
+#[cfg(line_ends_by_vectors)]
+use super::{avx2, avx512};
+
 /// How many line ends are listed at most: enough for 16 KiB in lines of 16 bytes.
-const ROOM: usize = 1024;
+pub(super) const ROOM: usize = 1024;
 
 /// A list of line ends, in memory that stays, and how many of them have been passed.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ pub(crate) struct LineEnds {
 
 /// How much has been listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listed {
+pub(super) struct Listed {
     /// How many line ends.
     len: usize,
     /// Of how many bytes.
@@ -102,7 +98,7 @@ fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
 
 /// How many bytes are looked at at once.
 #[cfg(line_ends_by_vectors)]
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// Lists the line ends of one block after the other. `list_block` is given a block, room for its line ends
 /// and where it begins, and tells how many it has written.
@@ -111,7 +107,7 @@ const BLOCK: usize = 64;
 #[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
 #[expect(clippy::inline_always, reason = "it is compiled for what `list_block` is compiled for")]
 #[inline(always)]
-fn by_blocks(
+pub(super) fn by_blocks(
     stretch: &[u8],
     places: &mut [u16; ROOM],
     mut list_block: impl FnMut(&[u8; BLOCK], &mut [u16; BLOCK], u16) -> usize,

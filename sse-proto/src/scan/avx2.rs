@@ -12,9 +12,9 @@ use core::arch::x86_64::{
     _mm256_set1_epi8,
 };
 
-use super::{BLOCK, Listed, ROOM, by_blocks};
+use super::line_ends::{BLOCK, Listed, ROOM, by_blocks};
 
-/// As [`one_by_one`](super::one_by_one) does, 64 bytes at a time.
+/// As [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
 ///
 /// Only for processors that have AVX2, BMI1 and POPCNT.
 pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
