@@ -188,6 +188,7 @@ impl Shared {
             return Ok(());
         }
         if at_all {
+            self.look_for_move().await?;
             self.look_at_heads().await?;
         }
         let suspects = self.suspects.take();
@@ -231,7 +232,7 @@ impl Shared {
             return Ok(());
         };
         if suspicion.is_shorter {
-            let head = self.storage.head(name).await?;
+            let head = self.head_from(name, known).await?;
             if head < known {
                 lost(log, head);
                 return Ok(());
@@ -258,7 +259,7 @@ impl Shared {
             }
             if !is_next {
                 // Not visible yet, or no longer there.
-                let head = self.storage.head(name).await?;
+                let head = self.head_from(name, suspicion.head).await?;
                 if head < at {
                     lost(log, head);
                 } else if head > at {

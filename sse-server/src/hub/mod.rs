@@ -20,6 +20,7 @@ mod follow;
 mod health;
 mod log;
 mod memory;
+mod moved;
 mod pieces;
 mod publish;
 mod subscriber;
@@ -46,6 +47,7 @@ pub use health::Unready;
 use health::{Tasks, Writing};
 use log::Log;
 use memory::Memory;
+use moved::Moves;
 use pieces::Remembered;
 use publish::Request;
 pub use publish::{PublishError, Submitted};
@@ -66,6 +68,7 @@ pub struct Hub {
 
 struct Shared {
     storage: Arc<dyn Storage>,
+    moves: Moves,
     /// Which channels are stored. None: all.
     reliable: Option<Reliable>,
     /// The logs of the channels that somebody reads. Nobody needs the others in memory.
@@ -205,6 +208,7 @@ impl Hub {
         let tasks = Tasks::default();
         let telling = config.relay.clone().map(|relay| Telling::start(relay, &tasks));
         let shared = Arc::new(Shared {
+            moves: Moves::default(),
             storage,
             reliable: config.reliable.clone(),
             logs: Mutex::default(),
@@ -405,7 +409,7 @@ impl Shared {
         let mut position = Position::new(log, resume);
         if position.is_unknown() {
             // Perhaps another instance has shown them what this one has not heard of yet.
-            let head = self.storage.head(position.channel()).await?;
+            let head = self.head_from(position.channel(), position.at()).await?;
             position.check(head, &self.suspects);
         }
         Ok(position)

@@ -123,6 +123,10 @@ impl Storage for TimedStorage {
         self.timed("check_writing", self.storage.check_writing()).await
     }
 
+    async fn has_moved(&self) -> Result<bool, StorageError> {
+        self.timed("has_moved", self.storage.has_moved()).await
+    }
+
     fn refuse(&self, event: &NewEvent) -> Option<String> {
         self.storage.refuse(event)
     }

@@ -1,13 +1,14 @@
 //! Messages over PostgreSQL's notifications.
 
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgExecutor, PgListener, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval_at, timeout};
 use tracing::info;
 
 use super::message::Origin;
@@ -24,13 +25,17 @@ const MAX_PAYLOAD: usize = 7999;
 /// How long a connection, and an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the address leads to another server by now.
+const MOVED_PERIOD: Duration = Duration::from_secs(10);
+
 /// Messages over `NOTIFY` and `LISTEN` of a PostgreSQL database, which may be the one that events are
 /// stored in. A pooler in front of it must not be in transaction mode.
 ///
 /// Without a storage, events of more than some 7,900 bytes do not reach other instances.
 #[derive(Debug)]
 pub struct PostgresRelay {
-    pool: PgPool,
+    options: PgConnectOptions,
+    pool: Mutex<PgPool>,
     origin: Origin,
     /// Messages that were not taken in.
     refused: Seldom,
@@ -60,27 +65,47 @@ impl PostgresRelay {
             .map_err(|_| RelayError::new("connect", "no answer"))?
             .map_err(failed("connect"))
             .map(drop)?;
-        // One to listen, the other to notify.
-        let pool = PgPoolOptions::new()
-            .max_connections(2)
-            .acquire_timeout(PATIENCE)
-            .connect_lazy_with(options);
-        Ok(Self { pool, origin: Origin::new(relay), refused: Seldom::default() })
+        let pool = Mutex::new(connect(&options));
+        Ok(Self { options, pool, origin: Origin::new(relay), refused: Seldom::default() })
+    }
+
+    fn pool(&self) -> PgPool {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a new connection leads to another server than this one.
+    async fn has_moved(&self, from: &str) -> Result<bool, sqlx::Error> {
+        let mut new = self.options.connect().await?;
+        let there = server(&mut new).await?;
+        new.close().await?;
+        Ok(there != from)
     }
 
     /// Receives over one connection, until that ends, which is an error, or nobody listens.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
-        let mut listener = PgListener::connect_with(&self.pool).await.map_err(failed("connect"))?;
+        // Both connections anew, so that they lead to the same server.
+        let pool = connect(&self.options);
+        let mut listener = PgListener::connect_with(&pool).await.map_err(failed("connect"))?;
+        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         // Connecting again is done in one place, whatever has happened.
         listener.eager_reconnect(false);
+        let server = server(&mut listener).await.map_err(failed("connect"))?;
         listener.listen(CHANNEL).await.map_err(failed("listen"))?;
         info!("connected to the PostgreSQL relay");
         if news.send(News::Connected).await.is_err() {
             return Ok(());
         }
+        let mut ticks = interval_at(Instant::now() + MOVED_PERIOD, MOVED_PERIOD);
         loop {
             let notification = tokio::select! {
                 notification = listener.try_recv() => notification.map_err(failed("receive"))?,
+                _ = ticks.tick() => {
+                    // If there is no answer, this connection may be well all the same.
+                    if let Ok(Ok(true)) = timeout(PATIENCE, self.has_moved(&server)).await {
+                        return Err(RelayError::new("receive", "the address leads to another server"));
+                    }
+                    continue;
+                }
                 () = news.closed() => return Ok(()),
             };
             let Some(notification) = notification else {
@@ -107,11 +132,12 @@ impl Relay for PostgresRelay {
         let all = payloads.len();
         payloads.retain(|payload| payload.len() <= MAX_PAYLOAD);
         let fitting = payloads.len();
+        let pool = self.pool();
         let notify =
             sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
                 .bind(CHANNEL)
                 .bind(payloads)
-                .execute(&self.pool);
+                .execute(&pool);
         timeout(2 * PATIENCE, notify)
             .await
             .map_err(|_| RelayError::new("notify", "no answer"))?
@@ -124,10 +150,11 @@ impl Relay for PostgresRelay {
     }
 
     async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+        let pool = self.pool();
         let notify = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(CHANNEL)
             .bind(self.origin.encode_notice(notice))
-            .execute(&self.pool);
+            .execute(&pool);
         timeout(2 * PATIENCE, notify)
             .await
             .map_err(|_| RelayError::new("notify", "no answer"))?
@@ -147,6 +174,19 @@ impl Relay for PostgresRelay {
             }
         }
     }
+}
+
+/// One connection to listen, the other to notify.
+fn connect(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(2)
+        .acquire_timeout(PATIENCE)
+        .connect_lazy_with(options.clone())
+}
+
+/// What tells a server from others: when it was started.
+async fn server(connection: impl PgExecutor<'_>) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_postmaster_start_time()::text").fetch_one(connection).await
 }
 
 fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> RelayError + Copy {

@@ -144,6 +144,8 @@ impl World {
             Fault::FailOver => {
                 let new = Own::copy_of(&self.database).await;
                 self.address.lead_to(new.address());
+                let url = self.address.url(&self.database);
+                self.storage = PostgresStorage::open(&url).await.expect("it answers");
                 self._left = Some(std::mem::replace(&mut self.database, new));
             }
             Fault::Blocked => self.limit_memory("0.4"),

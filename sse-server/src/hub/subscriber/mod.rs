@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use sse_proto::{Cursor, stream_reset};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::filter::Types;
@@ -19,7 +20,7 @@ use super::log::{Log, Read, Shown, Signal};
 use super::pieces::{Begun, ROUND_BYTES};
 use super::publish::render_stored;
 use super::{PAGE, Shared};
-use crate::storage::StoredEvent;
+use crate::storage::{StorageError, StoredEvent};
 
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -401,6 +402,10 @@ impl Position {
         self.log.name()
     }
 
+    pub(super) const fn at(&self) -> u64 {
+        self.at
+    }
+
     /// Whether the log does not reach as far.
     pub(super) const fn is_unknown(&self) -> bool {
         self.is_unknown
@@ -443,7 +448,7 @@ fn shorten(events: &mut Vec<Shown>, most: usize) -> usize {
 fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading {
     Box::pin(async move {
         loop {
-            match shared.storage.read(log.name(), after, limit).await {
+            match read_once(&shared, &log, after, limit).await {
                 Ok(events) => return events,
                 Err(error) => {
                     warn!(channel = &**log.name(), %error, "cannot read events; will retry");
@@ -452,6 +457,24 @@ fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading
             tokio::time::sleep(STORAGE_PAUSE).await;
         }
     })
+}
+
+/// Reads a page of which there is at least one event, unless it is lost.
+async fn read_once(
+    shared: &Shared,
+    log: &Log,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<StoredEvent>, StorageError> {
+    loop {
+        let since = Instant::now();
+        let events = shared.storage.read(log.name(), after, limit).await?;
+        if events.first().is_some_and(|event| event.id == after + 1)
+            || !shared.has_moved(since).await?
+        {
+            return Ok(events);
+        }
+    }
 }
 
 impl Drop for Subscriber {

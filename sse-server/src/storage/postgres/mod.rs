@@ -312,6 +312,12 @@ impl Storage for PostgresStorage {
         .map(drop)
     }
 
+    async fn has_moved(&self) -> Result<bool, StorageError> {
+        let operation = "look for the database";
+        in_time(operation, async { self.pool.has_moved().await.map_err(self.failed(operation)) })
+            .await
+    }
+
     fn refuse(&self, event: &NewEvent) -> Option<String> {
         for (what, text) in [("channel", &*event.channel), ("event type", &*event.event_type)] {
             if text.contains('\0') {

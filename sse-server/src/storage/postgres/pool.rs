@@ -1,10 +1,12 @@
 //! The connections to PostgreSQL, and others when they lead to the wrong server.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use tracing::warn;
 
 use super::PATIENCE;
@@ -29,6 +31,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Current {
     pool: PgPool,
+    leads_to: Arc<LeadsTo>,
     /// When it took the place of another one.
     since: Option<Instant>,
 }
@@ -36,12 +39,33 @@ struct Current {
 impl Pool {
     /// Connects when a connection is needed.
     pub(super) fn new(options: PgConnectOptions) -> Self {
-        let current = Current { pool: connect(&options), since: None };
-        Self { options, current: Mutex::new(current) }
+        let current = Mutex::new(Current::new(&options, None));
+        Self { options, current }
     }
 
     pub(super) fn get(&self) -> PgPool {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).pool.clone()
+        let mut current = self.current();
+        if current.leads_to.several.load(Ordering::Relaxed) {
+            current.replace(&self.options);
+        }
+        current.pool.clone()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a new connection leads to another server. If so, the next request goes over new connections.
+    pub(super) async fn has_moved(&self) -> Result<bool, sqlx::Error> {
+        let mut new = self.options.connect().await?;
+        let there = server(&mut new).await?;
+        new.close().await?;
+        let mut current = self.current();
+        let has_moved = current.leads_to.is_elsewhere_than(there);
+        if has_moved {
+            current.replace(&self.options);
+        }
+        Ok(has_moved)
     }
 
     /// Takes note of an error. If it comes from the wrong server, the next request goes over new connections;
@@ -51,12 +75,12 @@ impl Pool {
         if !code.is_some_and(|code| WRONG_SERVER.contains(&&*code)) {
             return false;
         }
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current();
         if current.since.is_some_and(|since| since.elapsed() < PAUSE) {
             return false;
         }
         warn!(%error, "this PostgreSQL takes no writes; will connect again");
-        *current = Current { pool: connect(&self.options), since: Some(Instant::now()) };
+        current.replace(&self.options);
         true
     }
 }
@@ -65,12 +89,50 @@ impl Pool {
 /// far shorter; a program that holds a channel for longer must not hold up the others.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '500ms'";
 
-fn connect(options: &PgConnectOptions) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(PATIENCE / 2)
-        .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await.map(drop) })
-        })
-        .connect_lazy_with(options.clone())
+/// Which server the connections of a pool lead to.
+#[derive(Debug, Default)]
+struct LeadsTo {
+    first: OnceLock<Server>,
+    /// Some lead to another one than others.
+    several: AtomicBool,
+}
+
+impl LeadsTo {
+    /// Whether the first connection led to another server. If there is none yet, this is the first.
+    fn is_elsewhere_than(&self, server: Server) -> bool {
+        *self.first.get_or_init(|| server.clone()) != server
+    }
+}
+
+/// What tells a server from others: when it was started.
+type Server = String;
+
+async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_postmaster_start_time()::text").fetch_one(connection).await
+}
+
+impl Current {
+    fn new(options: &PgConnectOptions, since: Option<Instant>) -> Self {
+        let leads_to = Arc::<LeadsTo>::default();
+        let known = leads_to.clone();
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE / 2)
+            .after_connect(move |connection, _| {
+                let known = known.clone();
+                Box::pin(async move {
+                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
+                    if known.is_elsewhere_than(server(connection).await?) {
+                        known.several.store(true, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options.clone());
+        Self { pool, leads_to, since }
+    }
+
+    fn replace(&mut self, options: &PgConnectOptions) {
+        *self = Self::new(options, Some(Instant::now()));
+    }
 }

@@ -3,8 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    AsyncConnectionConfig, Client, FromRedisValue, InfoDict, RedisError, RedisResult,
+    ScriptInvocation,
+};
 use tracing::warn;
 
 /// How long a connection, and an answer, may take.
@@ -63,13 +66,42 @@ impl Connection {
         if current.since.is_some_and(|since| since.elapsed() < PAUSE) {
             return false;
         }
-        let Ok(manager) = ConnectionManager::new_lazy_with_config(self.client.clone(), config())
-        else {
-            return false;
-        };
-        warn!(%error, "this Redis takes no writes; will connect again");
-        *current = Current { manager, since: Some(Instant::now()) };
+        let is_replaced = current.replace(&self.client);
+        if is_replaced {
+            warn!(%error, "this Redis takes no writes; will connect again");
+        }
+        is_replaced
+    }
+
+    /// Whether a new connection leads to another server. If so, the next request goes over a new one. A server that
+    /// may not be asked who it is, is taken for the same.
+    pub(super) async fn has_moved(&self) -> RedisResult<bool> {
+        let new = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let mut new = self.client.get_multiplexed_async_connection_with_config(&new).await?;
+        let (there, here) = (run_id(&mut new).await?, run_id(&mut self.get()).await?);
+        let has_moved = there.is_some() && here.is_some() && there != here;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(has_moved && current.replace(&self.client))
+    }
+}
+
+impl Current {
+    fn replace(&mut self, client: &Client) -> bool {
+        let manager = ConnectionManager::new_lazy_with_config(client.clone(), config());
+        let Ok(manager) = manager else { return false };
+        *self = Self { manager, since: Some(Instant::now()) };
         true
+    }
+}
+
+/// What a server calls itself, from its start to its end.
+async fn run_id(connection: &mut impl ConnectionLike) -> RedisResult<Option<String>> {
+    match redis::cmd("INFO").arg("server").query_async::<InfoDict>(connection).await {
+        Ok(info) => Ok(info.get("run_id")),
+        Err(error) if error.code() == Some("NOPERM") => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -395,6 +395,10 @@ impl Storage for RedisStorage {
         Ok(0)
     }
 
+    async fn has_moved(&self) -> Result<bool, StorageError> {
+        self.connection.has_moved().await.map_err(self.failed("look for the server"))
+    }
+
     async fn check_writing(&self) -> Result<(), StorageError> {
         // It expires at once. A replica refuses it, and so does a Redis that is full.
         let mut write = redis::cmd("SET");

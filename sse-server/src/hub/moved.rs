@@ -1,0 +1,77 @@
+//! Storages that have moved: after a fail-over, the address leads to another server, and the one before lives on
+//! and still answers those who are connected to it.
+//!
+//! What it answers is out of date, and looks like a loss: fewer events than were seen, or none where there is one.
+//! Before a loss is believed, and every few seconds, it is looked whether the address leads elsewhere.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::Shared;
+use crate::storage::StorageError;
+
+/// How often it is looked although nothing seems to be missing.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How many times as long as a look takes there is no other one, however many readers ask for what is not there.
+const SHARE: u32 = 20;
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the last look has found. One looks at a time; those who wait take over its answer.
+#[derive(Debug, Default)]
+pub(super) struct Moves(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    looked: Option<Instant>,
+    pause: Duration,
+    moved: Option<Instant>,
+}
+
+impl Shared {
+    /// Whether the storage has moved since then, so that what was read is to be read again.
+    pub(super) async fn has_moved(&self, since: Instant) -> Result<bool, StorageError> {
+        let asked = Instant::now();
+        let mut state = self.moves.0.lock().await;
+        let is_answered = state.looked.is_some_and(|looked| looked >= asked);
+        if !is_answered && state.moved.is_none_or(|moved| moved < since) {
+            if let Some(looked) = state.looked {
+                sleep_until(looked + state.pause).await;
+            }
+            let begun = Instant::now();
+            state.looked = Some(begun);
+            let moved = self.storage.has_moved().await;
+            state.pause = (begun.elapsed() * SHARE).min(MAX_PAUSE);
+            if moved? {
+                warn!("the storage's address leads to another server, which is read from now on");
+                state.moved = Some(Instant::now());
+            }
+        }
+        Ok(state.moved.is_some_and(|moved| moved >= since))
+    }
+
+    /// Looks whether the storage has moved, if that was not done for a while. If so, all is to be looked at again.
+    pub(super) async fn look_for_move(&self) -> Result<(), StorageError> {
+        let now = Instant::now();
+        let looked = self.moves.0.lock().await.looked;
+        if looked.is_none_or(|looked| now.duration_since(looked) >= PERIOD) {
+            self.has_moved(now).await?;
+        }
+        Ok(())
+    }
+
+    /// Where a channel ends, which has been seen to reach this far. That it does not any more is only believed of
+    /// the server that the address leads to.
+    pub(super) async fn head_from(&self, channel: &str, seen: u64) -> Result<u64, StorageError> {
+        loop {
+            let since = Instant::now();
+            let head = self.storage.head(channel).await?;
+            if head >= seen || !self.has_moved(since).await? {
+                return Ok(head);
+            }
+        }
+    }
+}
