@@ -46,7 +46,6 @@
 //! ```
 
 use crate::grammar::{self, Line, Name};
-use crate::scan::has_nul;
 
 /// "When a stream is parsed, a data buffer, an event type buffer, and a last event ID buffer must be
 /// associated with it. They must be initialized to the empty string."
@@ -138,7 +137,7 @@ pub fn process<'l, B: Buffers<'l>>(
 /// "The steps to process the field given a field name and a field value depend on the field name, as
 /// given in the following list."
 #[inline]
-fn process_field<'l, B: Buffers<'l>>(
+pub(crate) fn process_field<'l, B: Buffers<'l>>(
     name: Name,
     value: &'l [u8],
     buffers: &mut B,
@@ -177,6 +176,14 @@ pub(crate) fn dispatch<'l>(buffers: &mut impl Buffers<'l>) -> Effect<'l> {
     }
     // Steps 3 to 8 make the event of the buffers, clear them, and dispatch it: that is the reader's.
     Effect::Dispatch
+}
+
+/// "U+0000 NULL" is one byte in UTF-8, and in no other character. An id is short, so nothing quicker is
+/// worth its code.
+#[inline]
+#[expect(clippy::manual_contains, reason = "`contains` is more code")]
+fn has_nul(value: &[u8]) -> bool {
+    value.iter().any(|&byte| byte == 0)
 }
 
 /// "If the field value consists of only ASCII digits, then interpret the field value as an integer in

@@ -16,7 +16,7 @@ use super::buffers::Whole;
 use super::{Chunk, Decoder, Fields, Mode, Step};
 use crate::event::Event;
 use crate::grammar::{self, Name};
-use crate::interpret::{Effect, dispatch, process};
+use crate::interpret::{Effect, dispatch, process_field};
 use crate::scan::{Plain, SHORT, has_low_byte};
 
 /// How far is looked ahead: little enough to be still in the processor's nearest cache when the lines
@@ -56,11 +56,11 @@ impl Decoder {
         }
         let listed = chunk.listed();
         let end = self.line_ends.next()? - (chunk.at - chunk.plain_start);
-        let (line, rest) = split_at_end(listed, end)?;
-        let (_, (Name::Data, value)) = grammar::field(line).ok()? else {
+        let (line, ends) = listed.split_at_checked(end)?;
+        let ([b'\n', b'\n', rest @ ..] | [b'\r', b'\n', b'\r', b'\n', rest @ ..]) = ends else {
             return None;
         };
-        let ([], rest) = split_at_end(rest, 0)? else {
+        let (Name::Data, value) = grammar::field(line)? else {
             return None;
         };
         let data = chunk.plain.text(value)?;
@@ -102,23 +102,23 @@ impl Decoder {
         let Self { line_ends, last_event_id, .. } = self;
         let plain = chunk.plain;
         let mut buffers = Whole { fields: Fields::default(), last_event_id, plain };
-        let mut rest = chunk.listed();
+        let stretch = chunk.bytes.get(chunk.plain_start..chunk.listed_end)?;
+        let mut at = chunk.at - chunk.plain_start;
         let mut ends = line_ends.ahead().iter();
         let count = ends.len();
-        let mut start = chunk.at - chunk.plain_start;
         loop {
-            let end = usize::from(*ends.next()?) - start;
-            let (line, after) = split_at_end(rest, end)?;
-            let taken = rest.len() - after.len();
-            if taken > end + 1 {
+            let end = usize::from(*ends.next()?);
+            let line = stretch.get(at..end)?;
+            at = next_line(stretch, end)?;
+            if at > end + 1 {
                 // CRLF
                 ends.next();
             }
-            (rest, start) = (after, start + taken);
             if line.is_empty() {
                 break;
             }
-            let Ok(Effect::Nothing) = process(line, &mut buffers) else {
+            let (name, value) = grammar::field(line)?;
+            let Ok(Effect::Nothing) = process_field(name, value, &mut buffers) else {
                 return None;
             };
         }
@@ -128,7 +128,7 @@ impl Decoder {
         let fields = buffers.fields;
         let passed = count - ends.len();
         self.line_ends.pass(passed);
-        chunk.at = chunk.plain_start + start;
+        chunk.at = chunk.plain_start + at;
         Some(fields)
     }
 
@@ -158,10 +158,10 @@ impl Decoder {
     pub(super) fn listed_line<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c [u8]> {
         let listed = chunk.listed();
         let end = self.line_ends.next()? - (chunk.at - chunk.plain_start);
-        let (line, rest) = split_at_end(listed, end)?;
-        self.line_ends.pass(listed.len() - end - rest.len());
-        chunk.at = chunk.listed_end - rest.len();
-        Some(line)
+        let next = next_line(listed, end)?;
+        self.line_ends.pass(next - end);
+        chunk.at += next;
+        listed.get(..end)
     }
 
     /// Looks at the next stretch of the chunk, and tells whether any of it is text.
@@ -193,14 +193,12 @@ impl Decoder {
     }
 }
 
-/// Splits off the line that ends at `end`, and its end. `None` if that is a CR and nothing follows:
+/// Where the line begins that follows the line end at `end`. `None` if that is a CR and nothing follows:
 /// whether an LF belongs to it is not clear yet.
 #[inline]
-fn split_at_end(bytes: &[u8], end: usize) -> Option<(&[u8], &[u8])> {
-    let (line, from_end) = bytes.split_at_checked(end)?;
-    if let [b'\r'] = from_end {
-        return None;
+fn next_line(bytes: &[u8], end: usize) -> Option<usize> {
+    match bytes.get(end..)? {
+        [b'\r'] => None,
+        from_end => Some(bytes.len() - grammar::end_of_line(from_end)?.len()),
     }
-    let (rest, ()) = grammar::end_of_line(from_end).ok()?;
-    Some((line, rest))
 }

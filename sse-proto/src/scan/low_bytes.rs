@@ -1,5 +1,5 @@
 //! Is there any byte up to CR? Printable text has none but line breaks and tabs, so the answer is
-//! nearly always no, and then there is neither a line end nor a NUL.
+//! nearly always no, and then there is no line end either.
 //!
 //! The compiler makes of it, for all processors, one instruction for each 16 bytes or more.
 
@@ -29,12 +29,6 @@ pub(crate) fn has_low_byte(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether there is a NUL, in bytes that hardly ever have any that is as low.
-#[inline]
-pub(crate) fn has_nul(bytes: &[u8]) -> bool {
-    has_low_byte(bytes) && memchr::memchr(0, bytes).is_some()
-}
-
 /// To subtract 14 from each byte borrows from its highest bit exactly if the byte is less. The borrow goes
 /// on into the next byte, which is wrong only where the answer is known already.
 #[inline]
@@ -59,7 +53,6 @@ mod tests {
                 for byte in [0, b'\t', b'\n', b'\r', b' ', 0x7F, 0x80, 0x8D, 0xFF] {
                     text[place] = byte;
                     assert_eq!(has_low_byte(&text), byte <= b'\r', "{byte} at {place} of {len}");
-                    assert_eq!(has_nul(&text), byte == 0, "{byte} at {place} of {len}");
                     let expected = matches!(byte, b'\r' | b'\n').then_some(place);
                     assert_eq!(find_rare_line_end(&text), expected, "{byte} at {place} of {len}");
                 }

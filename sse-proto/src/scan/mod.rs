@@ -19,7 +19,7 @@ mod search;
 mod utf8;
 
 pub(crate) use self::line_ends::LineEnds;
-pub(crate) use self::low_bytes::{has_low_byte, has_nul};
+pub(crate) use self::low_bytes::has_low_byte;
 pub(crate) use self::search::{SHORT, find_line_end, find_rare_line_end};
 pub(crate) use self::utf8::{Plain, checked, decode};
 
