@@ -5,8 +5,10 @@
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 
+use lexopt::prelude::*;
+
 use crate::process::{cargo, say};
-use crate::{Outcome, setup, usage};
+use crate::{Outcome, setup};
 
 const FILE: &str = "sse-proto/api.txt";
 
@@ -14,12 +16,14 @@ const FILE: &str = "sse-proto/api.txt";
 const UNSTABLE: [&str; 2] =
     ["impl core::marker::Freeze for ", "impl core::marker::UnsafeUnpin for "];
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let update = match args {
-        [] => false,
-        [flag] if flag == "--update" => true,
-        [stray, ..] => return Ok(usage(&format!("api knows no {stray:?}"))),
-    };
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let mut update = false;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("update") => update = true,
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
     let api = public_api()?;
     if update {
         fs::write(FILE, api).map_err(|error| format!("cannot write {FILE}: {error}"))?;
@@ -36,9 +40,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     for change in changes {
         say(&change);
     }
-    Err(format!(
-        "the public API is not what {FILE} says; if it is to be, run\n    cargo xtask api --update"
-    ))
+    let different = format!("the public API is not what {FILE} says");
+    Err(format!("{different}; if that is meant, run\n    cargo xtask api --update").into())
 }
 
 /// The public API, an item a line.

@@ -3,13 +3,11 @@
 //! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
 //! of the bench; what has to be there for it is set up here.
 
-mod connect;
-mod idle;
-
 use std::process::{Command, ExitCode};
 
-use crate::process::{cargo, exit_code, say};
-use crate::{Outcome, setup, usage, wasm};
+use crate::process::{cargo, exit_code, say, shown};
+use crate::wasm::{self, Trouble};
+use crate::{Failure, Outcome, setup};
 
 struct Bench {
     name: &'static str,
@@ -54,7 +52,7 @@ const BENCHES: [Bench; 6] = [
         about: "How much memory the server takes for an open stream on which nothing happens, beside\n    \
                 axum's Sse: half a minute, once both are built. STREAMS is 10000 unless it is said.\n    \
                 Needs Linux, and as many open files.",
-        run: idle::run,
+        run: idle,
     },
     Bench {
         name: "connect",
@@ -62,11 +60,13 @@ const BENCHES: [Bench; 6] = [
         about: "How long many take that come at once, and a storm of readers that come back with 100\n    \
                 events to catch up, beside axum's Sse and nginx with nchan: a minute, once both are\n    \
                 built. COUNT is 10000 unless it is said. Needs Linux, and as many open files.",
-        run: connect::run,
+        run: connect,
     },
 ];
 
-pub(crate) fn run(args: &[String]) -> Outcome {
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let args = args.raw_args()?.map(|arg| arg.into_string().map_err(lexopt::Error::from));
+    let args: Vec<_> = args.collect::<Result<_, _>>()?;
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let Some((name, args)) = args.split_first() else {
         for bench in &BENCHES {
@@ -76,11 +76,16 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     };
     let Some(bench) = BENCHES.iter().find(|bench| bench.name == *name) else {
         let names = BENCHES.each_ref().map(|bench| bench.name).join(", ");
-        return Ok(usage(&format!("there is no bench {name:?}: {names}")));
+        return Err(Failure::Usage(format!("there is no bench {name:?}: {names}")));
     };
-    let known = |arg: &&&str| !arg.starts_with('-') || bench.args.contains(&format!("[{arg}]"));
+    let known = |arg: &&&str| match bench.args {
+        "[STREAMS]" | "[COUNT]" => args.len() == 1 && arg.parse::<usize>().is_ok(),
+        known => {
+            known.contains(&format!("[{arg}]")) || known.ends_with("…]") && !arg.starts_with('-')
+        }
+    };
     if let Some(stray) = args.iter().find(|arg| !known(arg)) {
-        return Ok(usage(&format!("bench {name} knows no {stray:?}")));
+        return Err(Failure::Usage(format!("bench {name} does not take {stray:?}")));
     }
     (bench.run)(args)
 }
@@ -94,20 +99,52 @@ fn client(args: &[&str]) -> Outcome {
 }
 
 fn instructions(args: &[&str]) -> Outcome {
-    setup::valgrind(&mut |mut command: Command| {
-        command.status().is_ok_and(|status| status.success())
-    })?;
+    setup::valgrind(&mut shown)?;
     cargo_bench("sse-peers", "instructions", args)
 }
 
 fn wasm(_: &[&str]) -> Outcome {
-    wasm::bench::run()
+    let browser = setup::Browser::set_up(&mut shown)?;
+    let package = wasm::build(&mut shown).map_err(Trouble::why)?;
+    // What it measures runs in the browser: the rest may be as the tests have built it.
+    let mut bench =
+        cargo(&["bench", "-p", "sse-client-wasm-peers", "--bench", "page", "--profile", "dev"]);
+    browser.hand_to(&mut bench);
+    package.hand_to(&mut bench);
+    ended(bench)
+}
+
+fn idle(args: &[&str]) -> Outcome {
+    servers("idle", args)
+}
+
+fn connect(args: &[&str]) -> Outcome {
+    setup::nchan(&mut shown)?;
+    servers("connect", args)
+}
+
+/// Builds this server and axum's as they would be installed, and measures them.
+fn servers(target: &str, args: &[&str]) -> Outcome {
+    for build in [
+        ["-p", "ssekit-server", "--bin", "sse-server"],
+        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
+    ] {
+        let built = ended(cargo(&[&["build", "--release"][..], &build].concat()))?;
+        if built != ExitCode::SUCCESS {
+            return Ok(built);
+        }
+    }
+    cargo_bench("sse-server-peers", target, args)
 }
 
 /// Runs a bench target, whose output is ours.
 fn cargo_bench(package: &str, target: &str, args: &[&str]) -> Outcome {
     let mut bench = cargo(&["bench", "-p", package, "--bench", target, "--"]);
-    let status =
-        bench.args(args).status().map_err(|error| format!("cannot start cargo: {error}"))?;
+    bench.args(args);
+    ended(bench)
+}
+
+fn ended(mut cargo: Command) -> Outcome {
+    let status = cargo.status().map_err(|error| format!("cannot start cargo: {error}"))?;
     Ok(ExitCode::from(exit_code(status)))
 }

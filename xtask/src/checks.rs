@@ -7,13 +7,14 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use lexopt::prelude::*;
+
 use crate::process::{self, cargo, say, target};
 use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
-use crate::usage;
 use crate::wasm::{self, Package, Trouble};
-use crate::{apt, django, msrv, packages};
+use crate::{Failure, Outcome, apt, django, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
 /// small; who adds a name here has a reason.
@@ -93,23 +94,22 @@ const STEPS: [Step; 17] = [
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
-pub(crate) fn run(args: &[String]) -> ExitCode {
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let mut options = Options::default();
     let mut filters = Vec::new();
-    for arg in args {
-        match arg.as_str() {
-            "--quick" => options.quick = true,
-            "--no-browser" => options.no_browser = true,
-            "--no-services" => options.no_services = true,
-            flag if flag.starts_with('-') => return usage(&format!("test knows no {flag:?}")),
-            filter => filters.push(filter),
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("quick") => options.quick = true,
+            Long("no-browser") => options.no_browser = true,
+            Long("no-services") => options.no_services = true,
+            Value(filter) => filters.push(filter.string()?),
+            _ => return Err(arg.unexpected().into()),
         }
     }
-    if let Some(stray) =
-        filters.iter().find(|filter| !STEPS.iter().any(|step| step.name.contains(**filter)))
-    {
+    let is_stray = |filter: &&String| !STEPS.iter().any(|step| step.name.contains(&***filter));
+    if let Some(stray) = filters.iter().find(is_stray) {
         let names = STEPS.map(|step| step.name).join(", ");
-        return usage(&format!("no step has {stray:?} in its name: {names}"));
+        return Err(Failure::Usage(format!("no step has {stray:?} in its name: {names}")));
     }
     let steps: Vec<_> = STEPS.iter().filter(|step| wanted(step, &filters, options)).collect();
 
@@ -135,11 +135,11 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     drop(run);
     let (table, all_well) = summary(&entries);
     say(&table);
-    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn wanted(step: &Step, filters: &[&str], options: Options) -> bool {
-    let named = |name: &str| filters.iter().any(|filter| name.contains(filter));
+fn wanted(step: &Step, filters: &[String], options: Options) -> bool {
+    let named = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
     match step.name {
         // Whatever is wanted may need what is set up.
         SET_UP => true,
@@ -353,7 +353,8 @@ mod unit_tests {
     #[test]
     fn a_browser_and_services_are_set_up_only_for_the_tests() {
         let names = |filters: &[&str]| {
-            let steps = STEPS.iter().filter(|step| wanted(step, filters, Options::default()));
+            let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
+            let steps = STEPS.iter().filter(|step| wanted(step, &filters, Options::default()));
             steps.map(|step| step.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&["fmt"]), [SET_UP, "fmt"]);

@@ -8,8 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use lexopt::prelude::*;
+
+use crate::Outcome;
 use crate::process::{cargo, say, target};
-use crate::{Outcome, usage};
 
 /// Where a program with the feature `manual` writes its man pages and completions.
 const MANUAL: &str = "SSE_MANUAL";
@@ -21,12 +23,14 @@ const PROGRAMS: [(&str, &str, &str); 3] = [
     ("sse-fuzz", "ssekit-fuzz", ""),
 ];
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let profile = match args {
-        [] => "release",
-        [flag] if flag == "--dev" => "dev",
-        _ => return Ok(usage("dist takes --dev or nothing")),
-    };
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let mut profile = "release";
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("dev") => profile = "dev",
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
     let dist = target().join("dist");
     remove(&dist).map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
     for (name, package, features) in PROGRAMS {

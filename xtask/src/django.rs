@@ -11,7 +11,7 @@ use crate::tool::Tool;
 /// What the test finds its Python by.
 pub(crate) const VARIABLE: &str = "SSE_TEST_DJANGO";
 
-/// What answers readers, and is named in reports. What is said of it is said of exactly these versions.
+/// What answers readers. What reports say of it, they say of exactly these versions.
 const SERVER: [(&str, &str); 3] =
     [("django-eventstream", "5.3.4"), ("daphne", "4.2.3"), ("Django", "5.2.19")];
 
@@ -23,20 +23,15 @@ fn folder() -> PathBuf {
     std::path::absolute(&folder).unwrap_or(folder)
 }
 
-/// A program that the packages bring.
-pub(crate) fn program(name: &str) -> PathBuf {
-    folder().join("bin").join(name)
+/// The Python that has it all, once it is set up.
+pub(crate) fn python() -> PathBuf {
+    folder().join("bin/python")
 }
 
-/// What answers readers, with versions.
-pub(crate) fn versions() -> String {
-    SERVER.map(|(name, version)| format!("{name} {version}")).join(", ")
-}
-
-/// The Python that has it all, set up first if there is none.
+/// That Python, set up first if there is none.
 pub(crate) fn set_up(run: Run<'_>) -> Result<PathBuf, String> {
     let folder = folder();
-    let python = program("python");
+    let python = python();
     let packages = SERVER.iter().chain(&TEST);
     let wanted: Vec<_> = packages.map(|(name, version)| format!("{name}=={version}")).collect();
     let tool = Tool::new(&folder, &wanted.join("\n"))?;

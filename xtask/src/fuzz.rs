@@ -4,37 +4,39 @@
 //! it. The same targets run there with their seeds and a few random inputs (`fuzz/bodies/tests/few.rs`).
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use lexopt::prelude::*;
+
 use crate::process::{cargo, exit_code, say, target};
-use crate::{Outcome, setup, usage};
+use crate::{Failure, Outcome, setup};
 
 /// The package of cargo-fuzz.
 const FOLDER: &str = "fuzz/targets";
 
-/// How long each target runs, in seconds, if nobody says otherwise. Nine minutes for all of them.
+/// How long each target runs, in seconds, without `--time`. Nine minutes for all of them.
 const TIME: u64 = 60;
 
 /// One input may take this many seconds.
 const TIMEOUT: u64 = 20;
 
-pub(crate) fn run(args: &[String]) -> Outcome {
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let all = targets()?;
     let mut chosen = Vec::new();
     let mut time = TIME;
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--time" => match args.next().and_then(|value| value.parse().ok()) {
-                Some(seconds) if seconds > 0 => time = seconds,
-                _ => return Ok(usage("--time needs a whole number of seconds, at least 1")),
-            },
-            name if all.iter().any(|target| target == name) => chosen.push(name.to_owned()),
-            stray => {
-                let names = all.join(", ");
-                return Ok(usage(&format!("fuzz knows no {stray:?}; the targets are {names}")));
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("time") => time = args.value()?.parse::<NonZero<u64>>()?.get(),
+            Value(name) if all.iter().any(|target| name == *target.as_str()) => {
+                chosen.push(name.string()?);
             }
+            Value(name) => {
+                let names = all.join(", ");
+                return Err(Failure::Usage(format!("no target is {name:?}; they are {names}")));
+            }
+            _ => return Err(arg.unexpected().into()),
         }
     }
     if chosen.is_empty() {

@@ -1,7 +1,7 @@
 //! `cargo xtask …`: what contributors, and people who try the project, run.
 //!
-//! This file is the table of commands; each has a file of its own. Nothing in here may need more than
-//! std and a tiny crate: it is built before anything else can begin.
+//! This file is the table of commands; each has a file of its own. It is built before anything else can
+//! begin, so it depends on a few small crates only.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,6 @@ mod demo;
 mod dist;
 mod django;
 mod fuzz;
-mod health;
 mod msrv;
 mod node;
 mod oracle;
@@ -29,8 +28,9 @@ mod tool;
 mod wasm;
 
 use std::env;
-use std::fmt::Display;
 use std::process::ExitCode;
+
+use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
 cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
@@ -76,46 +76,72 @@ cargo xtask help
     Prints this.
 ";
 
-/// How a command that could do its work has ended, or the sentence that says why it could not.
-type Outcome = Result<ExitCode, String>;
+/// How a command has ended that could do its work.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Why a command could not do its work.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// It was called with something that it does not know.
+    Usage(String),
+    Failed(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<lexopt::Error> for Failure {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
 
 fn main() -> ExitCode {
-    let args: Vec<String> = env::args().skip(1).collect();
-    let (command, args) = match args.split_first() {
-        Some((command, args)) => (command.as_str(), args),
-        None => ("help", &[][..]),
+    run(&mut Parser::from_env()).unwrap_or_else(|failure| match failure {
+        Failure::Usage(problem) => {
+            eprintln!("xtask: {problem}; `cargo xtask help` lists the commands");
+            ExitCode::from(2)
+        }
+        Failure::Failed(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn run(args: &mut Parser) -> Outcome {
+    let workspace = process::workspace();
+    env::set_current_dir(&workspace)
+        .map_err(|error| format!("cannot enter {}: {error}", workspace.display()))?;
+    let command = match args.next()? {
+        Some(Arg::Value(command)) => command.to_string_lossy().into_owned(),
+        None | Some(Arg::Long("help") | Arg::Short('h')) => "help".to_owned(),
+        Some(other) => return Err(other.unexpected().into()),
     };
-    if let Err(error) = env::set_current_dir(process::workspace()) {
-        return failed(error);
-    }
-    let outcome = match command {
+    match command.as_str() {
+        "api" => api::run(args),
         "bench" => bench::run(args),
         "demo" => demo::run(args),
         "dist" => dist::run(args),
-        "test" => Ok(checks::run(args)),
         "fuzz" => fuzz::run(args),
-        "proof" => proof::run(args),
-        "probe" => probe::run(args),
         "oracle" => oracle::run(args),
+        "probe" => probe::run(args),
+        "proof" => proof::run(args),
         "services" => services::run(args),
+        "test" => checks::run(args),
         "wasm" => wasm::run(args),
-        "api" => api::run(args),
-        "help" | "-h" | "--help" => {
+        "help" => {
             process::say(HELP.trim_end());
             Ok(ExitCode::SUCCESS)
         }
-        _ => Ok(usage(&format!("there is no command {command:?}"))),
-    };
-    outcome.unwrap_or_else(failed)
+        _ => Err(Failure::Usage(format!("there is no command {command:?}"))),
+    }
 }
 
-fn failed(error: impl Display) -> ExitCode {
-    eprintln!("xtask: {error}");
-    ExitCode::FAILURE
-}
-
-/// Says in one line what is wrong with the command.
-fn usage(problem: &str) -> ExitCode {
-    eprintln!("xtask: {problem}; `cargo xtask help` lists what there is");
-    ExitCode::from(2)
+/// For commands without arguments: complains of the first that is there.
+fn nothing_more(args: &mut Parser) -> Result<(), lexopt::Error> {
+    args.next()?.map_or(Ok(()), |arg| Err(arg.unexpected()))
 }

@@ -3,29 +3,25 @@
 
 use std::process::ExitCode;
 
+use lexopt::prelude::*;
+
 use crate::process::{cargo, exit_code};
-use crate::{Outcome, usage};
+use crate::{Failure, Outcome};
 
 const TEST: &str = "long_run::many_random_streams_are_read_as_the_standard_says";
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let mut cases = None;
-    let mut seed = None;
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let number = match arg.as_str() {
-            "--cases" => &mut cases,
-            "--seed" => &mut seed,
-            _ => return Ok(usage(&format!("oracle knows no {arg:?}"))),
-        };
-        *number = args.next().and_then(|value| value.parse::<u64>().ok());
-        if number.is_none() {
-            return Ok(usage(&format!("{arg} needs a whole number")));
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let (mut cases, mut seed) = (0_u64, None::<u64>);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("cases") => cases = args.value()?.parse()?,
+            Long("seed") => seed = Some(args.value()?.parse()?),
+            _ => return Err(arg.unexpected().into()),
         }
     }
-    let Some(cases) = cases.filter(|cases| *cases > 0) else {
-        return Ok(usage("oracle needs --cases N, at least 1"));
-    };
+    if cases == 0 {
+        return Err(Failure::Usage("oracle needs --cases N, at least 1".to_owned()));
+    }
     let test = ["test", "--release", "-p", "ssekit-proto", "--test", "conformance"];
     let mut test = cargo(&test);
     test.args(["--", "--nocapture", "--exact", TEST]).env("SSE_RANDOM_CASES", cases.to_string());

@@ -11,11 +11,18 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How often something that cannot wake us is looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// Runs a command, shows what it prints, and says whether it succeeded.
 pub(crate) type Run<'r> = &'r mut dyn FnMut(Command) -> bool;
+
+/// Runs a command whose output goes where ours goes.
+pub(crate) fn shown(mut command: Command) -> bool {
+    command.status().is_ok_and(|status| status.success())
+}
 
 /// Prints a line. It does not matter if nobody reads it any more: what is to be done at the end, such
 /// as stopping the server, must be done all the same.
@@ -128,7 +135,8 @@ impl Running {
     pub(crate) fn stop(mut self, patience: Duration, interrupts: &Interrupts) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         if self.ended()?.is_none() {
-            self.terminate()?;
+            // If it has ended meanwhile, that is well too.
+            let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         }
         while self.ended()?.is_none() {
             if interrupts.arrived() || Instant::now() >= deadline {
@@ -139,14 +147,6 @@ impl Running {
             thread::sleep(TICK);
         }
         Ok(())
-    }
-
-    /// SIGTERM. By way of the shell: std sends only SIGKILL, and `kill` is no program of its own
-    /// everywhere.
-    fn terminate(&self) -> io::Result<()> {
-        let mut kill = Command::new("sh");
-        kill.args(["-c", "kill -s TERM \"$1\" 2>/dev/null", "sh", &self.pid().to_string()]);
-        kill.status().map(drop)
     }
 }
 

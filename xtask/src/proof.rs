@@ -1,10 +1,12 @@
 //! `cargo xtask proof`: the tests that kill servers, alone and for as long as one likes.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use crate::process::{cargo, exit_code};
+use lexopt::prelude::*;
+
+use crate::process::{cargo, exit_code, shown};
 use crate::setup::Programs;
-use crate::{Outcome, services, usage};
+use crate::{Failure, Outcome, services};
 
 /// How many rounds, if it is not said.
 const ROUNDS: u64 = 100;
@@ -22,11 +24,8 @@ enum Proof {
     Instances { rounds: u64, filter: &'static str },
 }
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let (proof, seed) = match parse(args) {
-        Ok(parsed) => parsed,
-        Err(problem) => return Ok(usage(&problem)),
-    };
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let (proof, seed) = parse(args)?;
     let mut test = match proof {
         Proof::OneServer { kills } => {
             let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "kill9"]);
@@ -34,8 +33,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             test
         }
         Proof::Instances { rounds, filter } => {
-            let run = &mut |mut command: Command| command.status().is_ok_and(|it| it.success());
-            let programs = Programs::set_up(run)?;
+            let programs = Programs::set_up(&mut shown)?;
             let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "chaos"]);
             test.env("SSE_ROUNDS", rounds.to_string()).envs(services::programs(&programs));
             test.args(["--", "--nocapture", "--test-threads=1", filter]);
@@ -50,32 +48,18 @@ pub(crate) fn run(args: &[String]) -> Outcome {
 }
 
 /// What is to be proven, and the seed.
-fn parse(args: &[String]) -> Result<(Proof, Option<u64>), String> {
+fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
     let mut of_instances = false;
     let mut filter = None;
-    let [mut kills, mut rounds, mut seed] = [None; 3];
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let number = match arg.as_str() {
-            "--instances" => {
-                of_instances = true;
-                continue;
-            }
-            "--relay" => {
-                let relay = args.next().map_or("", String::as_str);
-                let known = RELAYS.iter().find(|(name, _)| *name == relay);
-                let names = RELAYS.map(|(name, _)| name).join(", ");
-                filter = Some(known.ok_or(format!("--relay needs one of {names}"))?.1);
-                continue;
-            }
-            "--kills" => &mut kills,
-            "--rounds" => &mut rounds,
-            "--seed" => &mut seed,
-            _ => return Err(format!("proof knows no {arg:?}")),
-        };
-        *number = args.next().and_then(|value| value.parse::<u64>().ok());
-        if number.is_none() {
-            return Err(format!("{arg} needs a whole number"));
+    let [mut kills, mut rounds, mut seed] = [None::<u64>; 3];
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("instances") => of_instances = true,
+            Long("relay") => filter = Some(args.value()?.parse_with(relay)?),
+            Long("kills") => kills = Some(args.value()?.parse()?),
+            Long("rounds") => rounds = Some(args.value()?.parse()?),
+            Long("seed") => seed = Some(args.value()?.parse()?),
+            _ => return Err(arg.unexpected().into()),
         }
     }
     let proof = match (of_instances, kills, rounds, filter) {
@@ -88,10 +72,17 @@ fn parse(args: &[String]) -> Result<(Proof, Option<u64>), String> {
         _ => {
             let needed = "proof needs --kills N, or --instances [--rounds N] [--relay RELAY], with an N of \
                           at least 1";
-            return Err(needed.to_owned());
+            return Err(Failure::Usage(needed.to_owned()));
         }
     };
     Ok((proof, seed))
+}
+
+/// The word that finds a relay's test.
+fn relay(name: &str) -> Result<&'static str, String> {
+    let known = RELAYS.iter().find(|(known, _)| *known == name);
+    let names = RELAYS.map(|(name, _)| name).join(", ");
+    known.map(|(_, filter)| *filter).ok_or(format!("the relays are {names}"))
 }
 
 #[cfg(test)]
@@ -100,10 +91,7 @@ mod tests {
 
     #[test]
     fn one_of_two_proofs_is_asked_for() {
-        let parse = |args: &str| {
-            let args: Vec<_> = args.split_whitespace().map(str::to_owned).collect();
-            parse(&args)
-        };
+        let parse = |args: &str| parse(&mut lexopt::Parser::from_args(args.split_whitespace()));
         let instances = |rounds, filter| Proof::Instances { rounds, filter };
         assert_eq!(parse("--kills 5 --seed 7"), Ok((Proof::OneServer { kills: 5 }, Some(7))));
         assert_eq!(parse("--instances"), Ok((instances(100, "told_by"), None)));

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::thread;
 
 use crate::apt::is_root;
-use crate::process::say;
+use crate::process::{say, shown};
 use crate::setup::{self, Programs};
-use crate::{Outcome, django, usage};
+use crate::{Outcome, django, nothing_more};
 use testkit::daemons::{Daemons, End, Ready, free_port};
 use testkit::rabbitmq::{self, Ports};
 
@@ -46,23 +46,17 @@ pub(crate) struct Services {
     variables: Vec<(&'static str, String)>,
 }
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    if let Some(arg) = args.first() {
-        return Ok(usage(&format!("services knows no {arg:?}")));
-    }
-    let programs =
-        Programs::set_up(&mut |mut command| command.status().is_ok_and(|status| status.success()))?;
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    nothing_more(args)?;
+    let programs = Programs::set_up(&mut shown)?;
     let mut services = Services::start(&programs)?;
-    let between = setup::between(&mut |mut command| {
+    // What these print must not get between the variables.
+    let mut aside = |mut command: Command| {
         command.stdout(io::stderr());
-        command.status().is_ok_and(|status| status.success())
-    });
-    services.know(&between);
-    // What it prints is not to be mixed with the variables.
-    let python = django::set_up(&mut |mut command| {
-        command.stdout(io::stderr());
-        command.status().is_ok_and(|status| status.success())
-    });
+        shown(command)
+    };
+    services.know(&setup::between(&mut aside));
+    let python = django::set_up(&mut aside);
     services.wait()?;
     for (name, value) in &services.variables {
         say(&format!("export {name}={value}"));

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use testkit::programs::{NCHAN, find};
+
 use crate::apt;
 use crate::process::{Run, cargo};
 
@@ -155,10 +157,6 @@ impl Browser {
         ))
     }
 
-    pub(crate) fn chromium(&self) -> &Path {
-        &self.chromium
-    }
-
     /// Tells a command's tests about them.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.env(CHROMEDRIVER, &self.chromedriver).env(CHROMIUM, &self.chromium);
@@ -170,17 +168,31 @@ pub(crate) const BETWEEN: [&str; 2] = ["nginx", "pgbouncer"];
 
 /// Those of them that there are. They are installed first if that can be done without asking.
 pub(crate) fn between(run: Run<'_>) -> Vec<(&'static str, PathBuf)> {
-    let folders = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = env::split_paths(&path).chain(folders).collect();
-    let find = |name: &'static str| {
-        let places = folders.iter().map(|folder| folder.join(name));
-        places.into_iter().find(|place| place.is_file()).map(|place| (name, place))
-    };
     if BETWEEN.into_iter().any(|name| find(name).is_none()) {
         apt::install(run, &[&["--no-install-recommends"][..], &BETWEEN].concat());
     }
-    BETWEEN.into_iter().filter_map(find).collect()
+    BETWEEN.into_iter().filter_map(|name| Some((name, find(name)?))).collect()
+}
+
+/// nginx with nchan, which is probed and measured beside ours.
+pub(crate) fn nchan(run: Run<'_>) -> Result<(), String> {
+    let there = || find("nginx").is_some() && Path::new(NCHAN).exists();
+    packages(run, there, &["nginx", "libnginx-mod-nchan"])
+}
+
+/// Pushpin, with what answers behind it.
+pub(crate) fn pushpin(run: Run<'_>) -> Result<(), String> {
+    let there = || find("pushpin").is_some() && find("python3").is_some();
+    packages(run, there, &["pushpin", "python3"])
+}
+
+/// Installs packages if what they have is missing and that can be done without asking.
+fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<(), String> {
+    let install = [&["--no-install-recommends"], names].concat();
+    if there() || apt::install(run, &install) && there() {
+        return Ok(());
+    }
+    Err(format!("it is missing; get it with\n    apt-get install {}", names.join(" ")))
 }
 
 /// The programs of Redis, PostgreSQL and RabbitMQ.

@@ -1,7 +1,7 @@
 //! What a demo keeps for the next one: the events, and the token for publishing.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -51,10 +51,8 @@ pub(crate) fn token(folder: &Path) -> Result<String, String> {
 
 /// 128 random bits in hexadecimal digits.
 fn random_token() -> Result<String, String> {
-    let source = Path::new("/dev/urandom");
     let mut random = [0; 16];
-    let read = File::open(source).and_then(|mut file| file.read_exact(&mut random));
-    read.map_err(|error| cannot("read", source, &error))?;
+    getrandom::fill(&mut random).map_err(|error| format!("there is no randomness: {error}"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 

@@ -4,7 +4,6 @@
 //! is missing or another one is wanted: the compiler ([`toolchain`]), the tools of npm, and what cargo
 //! builds. The package itself is made anew each time, which takes seconds.
 
-pub(crate) mod bench;
 pub(crate) mod old_lists;
 pub(crate) mod toolchain;
 
@@ -16,9 +15,11 @@ use std::process::{Command, ExitCode};
 pub(crate) use self::toolchain::Trouble;
 use self::toolchain::{TARGET, Toolchain, cannot};
 use crate::node::Node;
-use crate::process::{Run, say, target};
+use lexopt::prelude::*;
+
+use crate::Outcome;
+use crate::process::{Run, say, shown, target};
 use crate::tool::Tool;
-use crate::{Outcome, usage};
 
 /// Names the package's folder for tests and benches.
 const PACKAGE: &str = "SSE_WASM_PACKAGE";
@@ -53,14 +54,15 @@ const ENTRIES: [(&str, &str, bool); 4] = [
 
 const MODULE: &str = "sse-client.wasm";
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let base = match args {
-        [] => base()?,
-        [flag, folder] if flag == "--in" => PathBuf::from(folder),
-        [stray, ..] => return Ok(usage(&format!("wasm knows no {stray:?}"))),
-    };
-    let run: Run<'_> = &mut |mut command| command.status().is_ok_and(|status| status.success());
-    let package = build_in(&base, run).map_err(Trouble::why)?;
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let mut base = base()?;
+    while let Some(arg) = args.next()? {
+        match arg {
+            Long("in") => base = args.value()?.into(),
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    let package = build_in(&base, &mut shown).map_err(Trouble::why)?;
     package.keeps_to_its_budget()?;
     say(&format!("\nThe package is in {}", package.folder.display()));
     Ok(ExitCode::SUCCESS)

@@ -143,7 +143,7 @@ fn build(project: &Path, target: &Path, run: Run<'_>) -> Result<(), String> {
     };
     let patches = PACKAGES.map(|name| format!("{name} = {{ path = \"{name}-{VERSION}\" }}\n"));
     write("Cargo.toml", &(PROJECT.replace("VERSION", VERSION) + &patches.concat()))?;
-    write("main.rs", include_str!("packages/project.rs"))?;
+    write("main.rs", include_str!("project.rs"))?;
     // The versions that everything else is tested with.
     let lock = fs::read_to_string("Cargo.lock").map_err(|error| format!("Cargo.lock: {error}"))?;
     write("Cargo.lock", &lock)?;
@@ -183,7 +183,7 @@ fn use_npm(package: &Package, folder: &Path, run: Run<'_>) -> Result<(), String>
     for (name, text) in [
         // Without it npm looks for a project above.
         ("package.json", "{ \"private\": true }\n"),
-        ("project.mjs", include_str!("packages/project.mjs")),
+        ("project.mjs", include_str!("project.mjs")),
     ] {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|error| cannot("write", &path, &error))?;

@@ -6,6 +6,8 @@
 //!
 //! The servers take turns, and the best time of each counts: what others do on the machine only adds to it.
 
+#![forbid(unsafe_code)]
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,23 +15,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use super::idle::{build, enough_descriptors, program};
-use crate::probe::{nchan_command, nchan_is_there};
-use crate::process::say;
-use crate::{Outcome, usage};
+use sse_fuzz_peers::servers::nchan_command;
+use sse_server_peers::{MOST, OTHER_DESCRIPTORS, count, enough_descriptors, program};
 use testkit::daemons::{Daemons, End, Ready, free_port};
-
-/// How many come, unless it is said.
-const COUNT: usize = 10_000;
-
-/// As many as there are ports for the other end, and some.
-const MOST: usize = 25_000;
 
 /// How many events each has missed in the storm.
 const EVENTS: usize = 100;
-
-/// Descriptors for other things than connections.
-const OTHER_DESCRIPTORS: usize = 100;
 
 /// How often each server is measured.
 const ROUNDS: usize = 3;
@@ -102,25 +93,22 @@ fn nchan(port: u16, folder: &Path) -> io::Result<Command> {
     nchan_command(folder, port, MOST + OTHER_DESCRIPTORS)
 }
 
-pub(super) fn run(args: &[&str]) -> Outcome {
-    let count = match args {
-        [] => COUNT,
-        [count] => match count.parse() {
-            Ok(count @ 1..=MOST) => count,
-            _ => return Ok(usage(&format!("{count:?} is no number of connections up to {MOST}"))),
-        },
-        [_, stray, ..] => return Ok(usage(&format!("bench connect knows no {stray:?}"))),
-    };
-    enough_descriptors(count + 2 * OTHER_DESCRIPTORS)?;
-    nchan_is_there(&mut |mut command: Command| {
-        command.status().is_ok_and(|status| status.success())
-    })?;
-    if let Some(failed) = build()? {
-        return Ok(failed);
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("bench connect: {why}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> Result<(), String> {
+    let count = count()?;
+    enough_descriptors(count + 2 * OTHER_DESCRIPTORS)?;
     let daemons = Daemons::new("sse-bench").map_err(|error| error.to_string())?;
     for (bench, is_storm) in [("connect", false), ("storm", true)] {
-        say(&format!("\n{bench:24}{:>10} seconds, {count} streams", ""));
+        println!("\n{bench:24}{:>10} seconds, {count} streams", "");
         let mut best = [f64::INFINITY; SERVERS.len()];
         for round in 0..ROUNDS {
             for (server, best) in SERVERS.iter().zip(&mut best) {
@@ -134,14 +122,14 @@ pub(super) fn run(args: &[&str]) -> Outcome {
             }
         }
         for (server, time) in SERVERS.iter().zip(best).filter(|(_, time)| time.is_finite()) {
-            say(&format!("{:24}{time:>10.2}", server.name));
+            println!("{:24}{time:>10.2}", server.name);
         }
         for (server, time) in SERVERS.iter().zip(best).skip(1).filter(|(_, time)| time.is_finite())
         {
-            say(&format!("ratio {bench}.{count}.{}.time {:.2}", server.name, best[0] / time));
+            println!("ratio {bench}.{count}.{}.time {:.2}", server.name, best[0] / time);
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The seconds until all have what they came for.

@@ -4,31 +4,21 @@
 //! for a socket, but with all that the allocator keeps for itself. The first streams are not counted, so that
 //! what a server has only once is no part of the result.
 
-use std::env;
+#![forbid(unsafe_code)]
+
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{cargo, exit_code, say, target};
-use crate::{Outcome, usage};
+use sse_server_peers::{OTHER_DESCRIPTORS, count, enough_descriptors, program};
+
 use testkit::daemons::{Daemons, End, Ready, free_port};
-
-/// How many streams are measured, unless it is said.
-const STREAMS: usize = 10_000;
-
-/// As many as there are ports for the other end, and some.
-const MOST: usize = 25_000;
 
 /// How many are open already when the measurement begins.
 const FIRST: usize = 1_000;
-
-/// Descriptors for other things than streams.
-const OTHER_DESCRIPTORS: usize = 100;
 
 /// How long a server may take to answer one request.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -62,71 +52,38 @@ fn axum(port: u16) -> Command {
     command
 }
 
-pub(super) fn program(name: &str) -> PathBuf {
-    let program = target().join("release").join(name);
-    std::path::absolute(&program).unwrap_or(program)
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("bench idle: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-pub(super) fn run(args: &[&str]) -> Outcome {
-    let streams = match args {
-        [] => STREAMS,
-        [count] => match count.parse() {
-            Ok(count @ 1..=MOST) => count,
-            _ => return Ok(usage(&format!("{count:?} is no number of streams up to {MOST}"))),
-        },
-        [_, stray, ..] => return Ok(usage(&format!("bench idle knows no {stray:?}"))),
-    };
-    enough_descriptors(FIRST + streams + OTHER_DESCRIPTORS)?;
-    if let Some(failed) = build()? {
-        return Ok(failed);
+fn run() -> Result<(), String> {
+    let streams = count()?;
+    if !cfg!(target_os = "linux") {
+        return Err("memory is read from /proc, which is there on Linux only".to_owned());
     }
+    enough_descriptors(FIRST + streams + OTHER_DESCRIPTORS)?;
     let daemons = Daemons::new("sse-bench").map_err(|error| error.to_string())?;
-    say(&format!("\n{:24}{:>10} bytes a stream, of {streams}", "", ""));
+    println!("\n{:24}{:>10} bytes a stream, of {streams}", "", "");
     let mut ours = None;
     for server in &SERVERS {
         let bytes = measure(&daemons, server, streams)
             .map_err(|error| format!("{}: {error}", server.name))?;
         daemons.stop();
-        say(&format!("{:24}{bytes:>10.0}", server.name));
+        println!("{:24}{bytes:>10.0}", server.name);
         match ours {
             None => ours = Some(bytes),
             Some(ours) => {
-                say(&format!("ratio idle.{streams}.{}.memory {:.2}", server.name, ours / bytes));
+                println!("ratio idle.{streams}.{}.memory {:.2}", server.name, ours / bytes);
             }
         }
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Builds this server and axum's. Some: that has failed.
-pub(super) fn build() -> Result<Option<ExitCode>, String> {
-    for build in [
-        ["-p", "ssekit-server", "--bin", "sse-server"],
-        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
-    ] {
-        let status = cargo(&[&["build", "--release"][..], &build].concat()).status();
-        let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
-        if !status.success() {
-            return Ok(Some(ExitCode::from(exit_code(status))));
-        }
-    }
-    Ok(None)
-}
-
-/// Has as many descriptors as are needed, for this process and for what it starts. Begins anew with more if there
-/// are too few, for a process of std's cannot change that for itself.
-pub(super) fn enough_descriptors(count: usize) -> Result<(), String> {
-    let limits = fs::read_to_string("/proc/self/limits");
-    let limits = limits.map_err(|_| "memory is read from /proc, which is there on Linux only")?;
-    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = soft.and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
-    if soft == "unlimited" || soft.parse().is_ok_and(|soft: usize| soft >= count) {
-        return Ok(());
-    }
-    let this = env::current_exe().map_err(|error| error.to_string())?;
-    let mut again = Command::new("sh");
-    again.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string()]);
-    Err(format!("cannot start sh: {}", again.arg(this).args(env::args_os().skip(1)).exec()))
+    Ok(())
 }
 
 /// The bytes that one more stream costs a server.

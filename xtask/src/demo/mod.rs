@@ -1,20 +1,22 @@
 //! `cargo xtask demo`: the server on a file, kept alive, with all that is needed to try it.
 
-mod doorkeeper;
 mod kept;
 
 use std::collections::VecDeque;
+use std::fs;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::doorkeeper::CHANNEL;
-use crate::health::is_ready;
-use crate::process::{Interrupts, Run, Running, TICK, built, cargo, exit_code, say, target};
+use lexopt::prelude::*;
+use testkit::daemons::free_port;
+
+use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, shown, target};
 use crate::wasm::{self, Trouble};
-use crate::{Outcome, apt, setup, usage};
+use crate::{Outcome, apt, setup};
 
 /// How long the server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -30,29 +32,24 @@ struct Options {
 }
 
 impl Options {
-    fn parse(args: &[String]) -> Result<Self, String> {
+    fn parse(args: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
         let mut options = Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), fresh: false };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let (flag, value) = match arg.split_once('=') {
-                Some((flag, value)) => (flag, Some(value)),
-                None => (arg.as_str(), None),
-            };
-            match flag {
-                "--fresh" if value.is_none() => options.fresh = true,
-                "--listen" => {
-                    let value = value.or_else(|| args.next().map(String::as_str));
-                    let address = value.and_then(|value| value.parse::<SocketAddr>().ok());
-                    // Port 0 would be another one after a restart, and no page would come back.
-                    let address = address.filter(|address| address.port() != 0);
-                    options.listen = address
-                        .ok_or("--listen needs an address and a port, as in 127.0.0.1:8080")?;
-                }
-                _ => return Err(format!("demo knows no {arg:?}")),
+        while let Some(arg) = args.next()? {
+            match arg {
+                Long("fresh") => options.fresh = true,
+                Long("listen") => options.listen = args.value()?.parse_with(address)?,
+                _ => return Err(arg.unexpected()),
             }
         }
         Ok(options)
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let address = text.parse::<SocketAddr>().ok();
+    // Port 0 would be another one after a restart, and no page would come back.
+    let address = address.filter(|address| address.port() != 0);
+    address.ok_or("it takes an address and a port, as in 127.0.0.1:8080")
 }
 
 struct Demo {
@@ -61,46 +58,73 @@ struct Demo {
     token: String,
     /// What the live page reads with, or why it could not be built.
     client: Result<PathBuf, String>,
-    /// Who says who may read what, and the settings that say so. On a public address there is none: the
-    /// server then asks whether everyone may read everything.
-    doorkeeper: Option<(SocketAddr, PathBuf)>,
+    /// Decides who may read a channel. On a public address there is none: the server then asks whether
+    /// everyone may read everything.
+    doorkeeper: Option<Doorkeeper>,
     interrupts: Interrupts,
 }
 
-pub(crate) fn run(args: &[String]) -> Outcome {
-    let options = match Options::parse(args) {
-        Ok(options) => options,
-        Err(problem) => return Ok(usage(&problem)),
-    };
+pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
+    let Options { listen, fresh } = Options::parse(args)?;
     let interrupts = Interrupts::listen().map_err(|error| error.to_string())?;
     // Before the long build, and because another server would answer our question for health.
-    port_is_free(options.listen)?;
-    let run: Run<'_> = &mut |mut command| command.status().is_ok_and(|status| status.success());
-    apt::finish_what_was_begun(run);
-    setup::c_compiler(run)?;
+    port_is_free(listen)?;
+    apt::finish_what_was_begun(&mut shown);
+    setup::c_compiler(&mut shown)?;
     if let Some(code) = build(&interrupts)? {
         return Ok(code);
     }
     // The demo goes on without it: the page then reads by itself, and says so.
-    let client = wasm::build(run).map(|package| package.single_file()).map_err(Trouble::why);
+    let client = wasm::build(&mut shown).map(|package| package.single_file()).map_err(Trouble::why);
     if interrupts.arrived() {
         return Ok(ExitCode::SUCCESS);
     }
     let folder = target().join("demo");
-    let storage = kept::storage(&folder, options.fresh)?;
+    let storage = kept::storage(&folder, fresh)?;
     let token = kept::token(&folder)?;
-    let listen = options.listen;
     let doorkeeper = if listen.ip().is_loopback() {
-        let error = |error: std::io::Error| error.to_string();
-        let address = doorkeeper::start(listen, &token).map_err(error)?;
-        let settings = folder.join("access.toml");
-        doorkeeper::settings(&settings, address).map_err(error)?;
-        Some((address, settings))
+        let doorkeeper = Doorkeeper::start(listen, &token, folder.join("access.toml"));
+        Some(doorkeeper.map_err(|error| error.to_string())?)
     } else {
         None
     };
     let demo = Demo { listen, storage, token, client, doorkeeper, interrupts };
     demo.supervise()
+}
+
+/// The channel that it keeps.
+const CHANNEL: &str = "private";
+
+/// `sse-server/examples/doorkeeper.rs`, which the server asks who may read [`CHANNEL`].
+struct Doorkeeper {
+    address: SocketAddr,
+    /// The server's settings, which say so.
+    settings: PathBuf,
+    // Only to be dropped.
+    _running: Running,
+}
+
+impl Doorkeeper {
+    fn start(server: SocketAddr, token: &str, settings: PathBuf) -> io::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
+        let toml = format!(
+            "# Written by `cargo xtask demo`.\n\
+             [[access.rules]]\nchannel = \"{CHANNEL}\"\nallow = \"backend\"\n\n\
+             [[access.rules]]\nchannel = \"*\"\nallow = \"public\"\n\n\
+             [access.forward-auth]\nurl = \"http://{address}/\"\ncache = \"1s\"\n"
+        );
+        fs::write(&settings, toml)?;
+        let mut doorkeeper = Command::new(built().join("doorkeeper"));
+        doorkeeper.args([&address.to_string(), &format!("http://{server}"), token]);
+        let _running = Running::start(doorkeeper.stdin(Stdio::null()))?;
+        Ok(Self { address, settings, _running })
+    }
+}
+
+/// Whether the server at this address can be used.
+fn is_ready(address: SocketAddr) -> bool {
+    let answer = minreq::get(format!("http://{address}/health/ready")).with_timeout(1).send();
+    answer.is_ok_and(|answer| answer.status_code == 200)
 }
 
 fn port_is_free(listen: SocketAddr) -> Result<(), String> {
@@ -115,8 +139,10 @@ fn port_is_free(listen: SocketAddr) -> Result<(), String> {
 
 /// `Some` if it is over before it has begun.
 fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, String> {
-    let error = |error: std::io::Error| error.to_string();
-    let mut build = Running::start(&mut cargo(&["build", "--bin", "sse-server"])).map_err(error)?;
+    let error = |error: io::Error| error.to_string();
+    let mut build =
+        Running::start(&mut cargo(&["build", "--bin", "sse-server", "--bin", "doorkeeper"]))
+            .map_err(error)?;
     loop {
         if interrupts.arrived() {
             build.stop(STOP_WITHIN, interrupts).map_err(error)?;
@@ -146,7 +172,7 @@ impl Demo {
             // It has said why.
             Start::Ended(status) => return Ok(ExitCode::from(exit_code(status))),
             Start::Interrupted => return self.stop(server),
-            Start::TooSlow => return Err(self.too_slow()),
+            Start::TooSlow => return Err(self.too_slow().into()),
         }
         let mut restarts = Restarts::default();
         loop {
@@ -170,7 +196,8 @@ impl Demo {
                 return Err(format!(
                     "the server has ended {RESTARTS_A_MINUTE} times within a minute, the last time \
                      with {status}; it is not started again"
-                ));
+                )
+                .into());
             }
             say(&format!("The server has ended ({status}). It is started again."));
             server = self.start()?;
@@ -179,7 +206,7 @@ impl Demo {
                 // One more end, seen above.
                 Start::Ended(_) => {}
                 Start::Interrupted => return self.stop(server),
-                Start::TooSlow => return Err(self.too_slow()),
+                Start::TooSlow => return Err(self.too_slow().into()),
             }
         }
     }
@@ -191,8 +218,8 @@ impl Demo {
             .args(["--storage", &format!("sqlite:{}", self.storage.display())])
             .args(["--publish-token", &self.token])
             .stdin(Stdio::null());
-        if let Some((_, settings)) = &self.doorkeeper {
-            server.arg("--config").arg(settings);
+        if let Some(doorkeeper) = &self.doorkeeper {
+            server.arg("--config").arg(&doorkeeper.settings);
         }
         if let Ok(client) = &self.client {
             server.arg("--page-client").arg(client);
@@ -246,12 +273,13 @@ impl Demo {
     fn invitation(&self, pid: u32) -> String {
         let url = format!("http://{}", self.reachable());
         let token = &self.token;
-        let revoking = self.doorkeeper.as_ref().map_or_else(String::new, |(doorkeeper, _)| {
-            format!(
-                "And take permission back: open {url}/events/?channel={CHANNEL}, then\n  \
-                 curl -X POST http://{doorkeeper}/revoke      (/grant gives it again)\n"
-            )
-        });
+        let revoking =
+            self.doorkeeper.as_ref().map_or_else(String::new, |Doorkeeper { address, .. }| {
+                format!(
+                    "And take permission back: open {url}/events/?channel={CHANNEL}, then\n  \
+                 curl -X POST http://{address}/revoke      (/grant gives it again)\n"
+                )
+            });
         let without = self.client.as_ref().err().map_or_else(String::new, |why| {
             format!("The page reads by itself, without sse-client-wasm: {why}\n")
         });
@@ -296,11 +324,14 @@ impl Restarts {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
 
     fn parse(args: &[&str]) -> Result<(String, bool), String> {
-        let args: Vec<_> = args.iter().map(ToString::to_string).collect();
-        Options::parse(&args).map(|options| (options.listen.to_string(), options.fresh))
+        let options = Options::parse(&mut lexopt::Parser::from_args(args));
+        let options = options.map_err(|error| error.to_string())?;
+        Ok((options.listen.to_string(), options.fresh))
     }
 
     #[test]
@@ -313,6 +344,31 @@ mod tests {
         {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    fn answered(answer: &'static str) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("one connection");
+            let mut request = [0; 1024];
+            let len = stream.read(&mut request).expect("a request");
+            let request = String::from_utf8_lossy(&request[..len]);
+            assert!(request.starts_with("GET /health/ready HTTP/1.1\r\n"), "{request}");
+            stream.write_all(answer.as_bytes()).expect("read");
+        });
+        let ready = is_ready(address);
+        server.join().expect("no panic");
+        ready
+    }
+
+    #[test]
+    fn only_200_is_ready() {
+        assert!(answered("HTTP/1.1 200 OK\r\n\r\n"));
+        assert!(answered("HTTP/1.0 200 OK\r\n\r\n"));
+        assert!(!answered("HTTP/1.1 503 Service Unavailable\r\n\r\n"));
+        assert!(!answered("SSH-2.0-OpenSSH_9.2\r\n"));
+        assert!(!answered(""));
     }
 
     #[test]

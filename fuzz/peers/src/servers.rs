@@ -1,4 +1,4 @@
-//! The servers that are probed: what each needs, how it is started, and how one publishes to it.
+//! The servers: how each is started, and how to publish to it.
 
 use std::env;
 use std::fs;
@@ -6,37 +6,37 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::apt;
-use crate::django;
-use crate::process::{Run, built};
 use testkit::daemons::{Daemons, End, Ready, free_port};
+use testkit::programs::{NCHAN, find};
+
+/// Names the Python that has Django, django-eventstream and daphne.
+const DJANGO: &str = "SSE_TEST_DJANGO";
 
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) name: &'static str,
-    /// Gets what is needed beside what cargo builds.
-    pub(super) set_up: Option<fn(Run<'_>) -> Result<(), String>>,
-    pub(super) start: fn(&Daemons, &Path) -> io::Result<Probing>,
+pub struct Server {
+    pub name: &'static str,
+    /// Takes the folder of what cargo has built, and a folder for this server alone.
+    pub start: fn(&Daemons, &Path, &Path) -> io::Result<Probing>,
 }
 
 /// A server that has been started.
 #[derive(Debug)]
-pub(super) struct Probing {
+pub struct Probing {
     /// With versions.
-    pub(super) name: String,
-    pub(super) url: String,
+    pub name: String,
+    pub url: String,
     /// The one process that has the connections, if it is one.
-    pub(super) pid: Option<u32>,
+    pub pid: Option<u32>,
     /// How it is to be probed.
-    pub(super) args: Vec<String>,
+    pub args: Vec<String>,
 }
 
-pub(super) const SERVERS: [Server; 5] = [
-    Server { name: "ours", set_up: None, start: ours },
-    Server { name: "django", set_up: Some(django_is_there), start: django },
-    Server { name: "nchan", set_up: Some(nchan_is_there), start: nchan },
-    Server { name: "pushpin", set_up: Some(pushpin_is_there), start: pushpin },
-    Server { name: "axum", set_up: None, start: axum },
+pub const SERVERS: [Server; 5] = [
+    Server { name: "ours", start: ours },
+    Server { name: "django", start: django },
+    Server { name: "nchan", start: nchan },
+    Server { name: "pushpin", start: pushpin },
+    Server { name: "axum", start: axum },
 ];
 
 /// Publishing by JSON over HTTP.
@@ -49,10 +49,10 @@ fn stream(port: u16) -> String {
     format!("http://127.0.0.1:{port}/events/?channel=test")
 }
 
-fn ours(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+fn ours(daemons: &Daemons, built: &Path, folder: &Path) -> io::Result<Probing> {
     const TOKEN: &str = "of-a-server-that-lives-for-a-minute";
     let port = free_port()?;
-    let mut command = Command::new(built().join("sse-server"));
+    let mut command = Command::new(built.join("sse-server"));
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--publish-token", TOKEN]);
     command.args(["--storage", &format!("sqlite:{}", folder.join("events.db").display())]);
     let pid = daemons.add("sse-server", command, folder, Ready::Accepts(port), End::KillGroup)?;
@@ -63,9 +63,9 @@ fn ours(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
     Ok(Probing { name, url: stream(port), pid: Some(pid), args })
 }
 
-fn axum(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+fn axum(daemons: &Daemons, built: &Path, folder: &Path) -> io::Result<Probing> {
     let port = free_port()?;
-    let mut command = Command::new(built().join("examples/axum_sse"));
+    let mut command = Command::new(built.join("examples/axum_sse"));
     command.arg(format!("127.0.0.1:{port}"));
     let pid = daemons.add("axum", command, folder, Ready::Accepts(port), End::KillGroup)?;
     let version = locked("axum").unwrap_or_default();
@@ -80,27 +80,30 @@ fn locked(name: &str) -> Option<String> {
     Some(rest.split('"').next()?.to_owned())
 }
 
-fn django_is_there(run: Run<'_>) -> Result<(), String> {
-    django::set_up(run).map(drop)
-}
-
-fn django(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+fn django(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
+    let python = env::var_os(DJANGO).map(PathBuf::from);
+    let python = python.ok_or_else(|| io::Error::other(format!("{DJANGO} names no Python")))?;
     let port = free_port()?;
-    fs::write(folder.join("django_site.py"), include_str!("peers/django_site.py"))?;
-    let mut command = Command::new(django::program("daphne"));
+    fs::write(folder.join("django_site.py"), include_str!("../files/django_site.py"))?;
+    let mut command = Command::new(python.with_file_name("daphne"));
     command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "django_site:application"]);
     command.env("PYTHONPATH", folder).env("SITE_FOLDER", folder);
     let pid = daemons.add("daphne", command, folder, Ready::Accepts(port), End::KillGroup)?;
     let mut args = vec!["--profile".to_owned(), "django".to_owned()];
     args.extend(publish_url(port));
-    Ok(Probing { name: django::versions(), url: stream(port), pid: Some(pid), args })
+    Ok(Probing { name: python_versions(&python), url: stream(port), pid: Some(pid), args })
 }
 
-const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
-
-pub(crate) fn nchan_is_there(run: Run<'_>) -> Result<(), String> {
-    let there = || find("nginx").is_some() && Path::new(NCHAN).exists();
-    packages(run, there, &["nginx", "libnginx-mod-nchan"])
+/// What answers readers, with versions.
+fn python_versions(python: &Path) -> String {
+    let mut ask = Command::new(python);
+    ask.arg("-c").arg(
+        "from importlib.metadata import version\n\
+         names = ['django-eventstream', 'daphne', 'Django']\n\
+         print(', '.join(name + ' ' + version(name) for name in names))",
+    );
+    let said = ask.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&said).trim().to_owned()
 }
 
 fn nginx() -> PathBuf {
@@ -108,20 +111,20 @@ fn nginx() -> PathBuf {
 }
 
 /// nginx with nchan at this port, for so many connections. Its settings are in the folder.
-pub(crate) fn nchan_command(folder: &Path, port: u16, connections: usize) -> io::Result<Command> {
+pub fn nchan_command(folder: &Path, port: u16, connections: usize) -> io::Result<Command> {
     let places = [
         ("{port}", port.to_string()),
         ("{connections}", connections.to_string()),
         ("{module}", NCHAN.to_owned()),
     ];
-    let config = fill(include_str!("peers/nginx.conf"), folder, &places);
+    let config = fill(include_str!("../files/nginx.conf"), folder, &places);
     fs::write(folder.join("nginx.conf"), config)?;
     let mut command = Command::new(nginx());
     command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
     Ok(command)
 }
 
-fn nchan(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+fn nchan(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
     let port = free_port()?;
     let command = nchan_command(folder, port, 4096)?;
     let version = version(&nginx(), "-v", '/');
@@ -136,25 +139,20 @@ fn nchan(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
     Ok(Probing { name, url: stream(port), pid: Some(pid), args })
 }
 
-fn pushpin_is_there(run: Run<'_>) -> Result<(), String> {
-    let there = || find("pushpin").is_some() && find("python3").is_some();
-    packages(run, there, &["pushpin", "python3"])
-}
-
-fn pushpin(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
+fn pushpin(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
     let [port, control, origin_port] = [free_port()?, free_port()?, free_port()?];
     let origin_folder = folder.join("origin");
     for name in ["run", "logs", "origin"] {
         fs::create_dir(folder.join(name))?;
     }
     let file = origin_folder.join("grip_origin.py");
-    fs::write(&file, include_str!("peers/grip_origin.py"))?;
+    fs::write(&file, include_str!("../files/grip_origin.py"))?;
     let mut origin = Command::new("python3");
     origin.arg(file).args([origin_port.to_string(), control.to_string()]);
     let ready = Ready::Says("listening");
     daemons.add("the origin", origin, &origin_folder, ready, End::KillGroup)?;
     let places = [("{port}", port.to_string()), ("{control}", control.to_string())];
-    let config = fill(include_str!("peers/pushpin.conf"), folder, &places);
+    let config = fill(include_str!("../files/pushpin.conf"), folder, &places);
     fs::write(folder.join("pushpin.conf"), config)?;
     fs::write(folder.join("routes"), format!("* 127.0.0.1:{origin_port}\n"))?;
     let program = find("pushpin").unwrap_or_else(|| "pushpin".into());
@@ -170,13 +168,6 @@ fn pushpin(daemons: &Daemons, folder: &Path) -> io::Result<Probing> {
 fn fill(text: &str, folder: &Path, places: &[(&str, String)]) -> String {
     let text = text.replace("{folder}", &folder.display().to_string());
     places.iter().fold(text, |text, (place, value)| text.replace(place, value))
-}
-
-/// A program on the PATH, or where system administrators have theirs.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// What a program says of its version, after the last of a sign on the first line.
@@ -196,13 +187,4 @@ fn package_version(package: &str) -> String {
     let said = String::from_utf8_lossy(&said).into_owned();
     let version = said.split_once(':').map_or(said.as_str(), |(_, rest)| rest);
     version.split(['+', '-']).next().unwrap_or_default().to_owned()
-}
-
-/// Installs packages if what they have is not there and that can be done without asking.
-fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<(), String> {
-    let install = [&["--no-install-recommends"], names].concat();
-    if there() || apt::install(run, &install) && there() {
-        return Ok(());
-    }
-    Err(format!("it is missing; get it with\n    apt-get install {}", names.join(" ")))
 }
