@@ -1,5 +1,5 @@
-//! The package in a real browser, in a window and in a worker, against a server that misbehaves. The
-//! tests themselves are JavaScript, in `page/`: each is named for what it shows.
+//! The package in a real browser, in a window and in a worker, against a server that misbehaves.
+//! The tests themselves are JavaScript, in `page/`: each is named for what it shows.
 //!
 //! They need a browser and the package. `cargo xtask test` sees to both.
 

@@ -1,5 +1,5 @@
-//! The package under Vite: a page with a worker imports both of its entries, and Vite bundles it, or
-//! serves it as it does while one writes it. `vite/` is the project, as a user has one.
+//! The package under Vite: a page with a worker imports both of its entries, and Vite bundles it,
+//! or serves it as it does while one writes it. `vite/` is the project, as a user has one.
 //!
 //! It needs a browser, the package and Vite. `cargo xtask test` sees to them.
 
@@ -45,7 +45,8 @@ impl Project {
     fn vite(&self, faults: &Faults) -> Command {
         let mut vite = Command::new(&self.vite);
         vite.current_dir(self.folder.path()).env("FAULTS", format!("http://{}", faults.address));
-        // Colours would stand within the address that is read; with `CI` set they come into pipes too.
+        // Colours would stand within the address that is read; with `CI` set they come into pipes
+        // too.
         vite.env("NO_COLOR", "1").env_remove("FORCE_COLOR");
         vite
     }
@@ -83,8 +84,8 @@ impl Served {
     }
 }
 
-/// Opens a page of the project, and fails unless it gets, in the window and in its worker, by each entry,
-/// what it is sent, and continues where it was cut.
+/// Opens a page of the project, and fails unless it gets, in the window and in its worker, by each
+/// entry, what it is sent, and continues where it was cut.
 async fn works(browser: &Browser, page: &str) {
     browser.open(page).await;
     let deadline = Instant::now() + DEADLINE;

@@ -1,4 +1,5 @@
-// Prints how large files are: raw, with gzip -9 and with brotli 11, each line one file, then their sum.
+// Prints how large files are: raw, with gzip -9 and with brotli 11, each line one file, then their
+// sum.
 
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';

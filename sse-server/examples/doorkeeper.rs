@@ -1,9 +1,9 @@
 //! Who may read the channel `private`: everyone, until someone says no.
 //!
-//! A server that is told so by its setting `access.forward-auth` asks a site's backend whether a user may
-//! read a channel. This is the smallest such backend. It answers with what it was last told, by
-//! `POST /revoke` and `POST /grant`, and tells the server of each change, which ends the streams that are
-//! no longer permitted.
+//! A server that is told so by its setting `access.forward-auth` asks a site's backend whether a
+//! user may read a channel. This is the smallest such backend. It answers with what it was last
+//! told, by `POST /revoke` and `POST /grant`, and tells the server of each change, which ends the
+//! streams that are no longer permitted.
 //!
 //! `cargo xtask demo` runs it beside the server. By hand:
 //!

@@ -1,7 +1,8 @@
 //! A real browser without a window, driven through chromedriver.
 //!
-//! `cargo xtask test` sees to it that both are there, and names them in the variables `SSE_CHROMEDRIVER`
-//! and `SSE_CHROMIUM`. Without them there is no browser, and the tests that want one say so.
+//! `cargo xtask test` sees to it that both are there, and names them in the variables
+//! `SSE_CHROMEDRIVER` and `SSE_CHROMIUM`. Without them there is no browser, and the tests that want
+//! one say so.
 
 use std::env;
 use std::fmt::Debug;
@@ -30,8 +31,8 @@ use crate::wait::{DEADLINE, within};
 /// How often the page is looked at while something is waited for.
 const TICK: Duration = Duration::from_millis(25);
 
-/// How often chromedriver is started before it is given up. The port that it finds for itself is free
-/// for IPv4; where something else has the same one for IPv6, it ends.
+/// How often chromedriver is started before it is given up. The port that it finds for itself is
+/// free for IPv4; where something else has the same one for IPv6, it ends.
 const STARTS: u32 = 5;
 
 /// A browser with one tab, and nothing left of it when dropped.
@@ -208,7 +209,8 @@ impl WebDriverCompatibleCommand for ChromeCommand {
     }
 }
 
-/// A chromedriver, and the browser that it has started. Both end with this value, also if a test panics.
+/// A chromedriver, and the browser that it has started. Both end with this value, also if a test
+/// panics.
 struct Session {
     chromedriver: SocketAddr,
     _child: Child,

@@ -1,5 +1,5 @@
-//! Programs that serve until they are stopped: started in a throw-away folder, each with a log there, and
-//! stopped again however we end.
+//! Programs that serve until they are stopped: started in a throw-away folder, each with a log
+//! there, and stopped again however we end.
 
 use std::env;
 use std::fs::{self, File};
@@ -20,8 +20,8 @@ use signal_hook::iterator::Signals;
 
 /// How often something that cannot wake us is looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long all of them together may take to start. RabbitMQ takes longest: several seconds, and many more
-/// on a machine that has much else to do.
+/// How long all of them together may take to start. RabbitMQ takes longest: several seconds, and
+/// many more on a machine that has much else to do.
 const READY_WITHIN: Duration = Duration::from_mins(4);
 /// How long one may take to end before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -70,8 +70,8 @@ pub enum End {
 }
 
 impl Daemons {
-    /// None yet. The folder is in the system's place for such, since that of cargo's target may be one
-    /// which other users cannot enter.
+    /// None yet. The folder is in the system's place for such, since that of cargo's target may be
+    /// one which other users cannot enter.
     pub fn new(name: &str) -> io::Result<Self> {
         let folder = new_folder(&env::temp_dir(), name)?;
         let running = Running { folder: folder.clone(), daemons: Vec::new(), guest: None };
@@ -158,8 +158,8 @@ impl Daemons {
 /// All that may have something running.
 static ALL: Mutex<Vec<Weak<Mutex<Running>>>> = Mutex::new(Vec::new());
 
-/// Ctrl-C must not leave any running. They are in process groups of their own, so that they do not end
-/// before those who use them.
+/// Ctrl-C must not leave any running. They are in process groups of their own, so that they do not
+/// end before those who use them.
 fn stop_at_signals(running: &Arc<Mutex<Running>>) -> io::Result<()> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     let is_first = all.is_empty();
@@ -244,12 +244,12 @@ fn new_folder(place: &Path, name: &str) -> io::Result<PathBuf> {
     }
 }
 
-/// Below those that systems give to whoever asks for any port, so that nobody is given one of these between
-/// our look at it and the daemon's.
+/// Below those that systems give to whoever asks for any port, so that nobody is given one of these
+/// between our look at it and the daemon's.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// A port of the loopback address that is free, and stays so but for others who ask for just this one. It is
-/// never the same twice.
+/// A port of the loopback address that is free, and stays so but for others who ask for just this
+/// one. It is never the same twice.
 pub fn free_port() -> io::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);

@@ -30,8 +30,8 @@ pub fn decode(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, S
     (delivered, decoder.last_event_id().unwrap_or_default().to_owned())
 }
 
-/// The same as one chunk, with another one begun after each frame, and after an event read in part: what is
-/// known about the first one then counts no more.
+/// The same as one chunk, with another one begun after each frame, and after an event read in part:
+/// what is known about the first one then counts no more.
 pub fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let other = b"data: of the other\n\n".repeat(20);
     let mut decoder = Decoder::with_config(config(wanted));
@@ -72,8 +72,8 @@ pub fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery
     (delivered, session.last_event_id().unwrap_or_default().to_owned())
 }
 
-/// The same by way of a row session: the last reconnection time comes last, there are no comments, and
-/// either limit is one of lines.
+/// The same by way of a row session: the last reconnection time comes last, there are no comments,
+/// and either limit is one of lines.
 pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let [max_event_len, max_line_len] = limits(wanted);
     let last_event_id = seed.into();

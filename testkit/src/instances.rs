@@ -1,5 +1,5 @@
-//! Several instances of the server in one process, each with an HTTP port, connections and hub of its
-//! own; and clients that publish and read over HTTP.
+//! Several instances of the server in one process, each with an HTTP port, connections and hub of
+//! its own; and clients that publish and read over HTTP.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

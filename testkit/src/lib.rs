@@ -19,8 +19,8 @@
 //! | [`programs`] | | where programs of the system are |
 //! | [`rabbitmq`] | | what RabbitMQ must be told to keep to itself |
 //!
-//! May not enter: what only one crate's tests need. The measure stays apart from what is measured: of the
-//! modules with the feature `decoding`, only `decoder` may name our decoder.
+//! May not enter: what only one crate's tests need. The measure stays apart from what is measured:
+//! of the modules with the feature `decoding`, only `decoder` may name our decoder.
 
 #![forbid(unsafe_code)]
 #![allow(

@@ -1,4 +1,5 @@
-//! What RabbitMQ has to be told so that it uses one folder and three ports of its own and nothing else.
+//! What RabbitMQ has to be told so that it uses one folder and three ports of its own and nothing
+//! else.
 //!
 //! `cargo xtask` starts one for all tests, and some tests start one of their own, to kill it.
 
@@ -12,7 +13,8 @@ pub struct Ports {
     pub amqp: u16,
     /// For other nodes, of which there are none.
     pub nodes: u16,
-    /// Of `epmd`, Erlang's name server. Unless one is there, RabbitMQ starts it, and it stays when RabbitMQ ends.
+    /// Of `epmd`, Erlang's name server. Unless one is there, RabbitMQ starts it, and it stays when
+    /// RabbitMQ ends.
     pub epmd: u16,
 }
 

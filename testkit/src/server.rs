@@ -17,7 +17,8 @@ pub use crate::wait::{DEADLINE, until, within};
 
 pub const TOKEN: &str = "test-token";
 
-/// The program under test. cargo builds it together with the tests of its package, a folder above them.
+/// The program under test. cargo builds it together with the tests of its package, a folder above
+/// them.
 pub fn program() -> PathBuf {
     let this = std::env::current_exe().expect("a test knows where it is");
     let folder = this.parent().and_then(Path::parent).expect("target/debug/deps/test");
@@ -176,8 +177,8 @@ impl Server {
             .await
     }
 
-    /// Asks until there is room: connections that have ended may count for a moment yet, and others on this
-    /// machine may look at a new port.
+    /// Asks until there is room: connections that have ended may count for a moment yet, and others
+    /// on this machine may look at a new port.
     pub async fn admitted(&self, path: &str, headers: &str) -> Response {
         within("room", async {
             loop {

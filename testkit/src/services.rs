@@ -1,5 +1,5 @@
-//! Real services, which `cargo xtask test` starts and names in variables. Without them the tests that
-//! want one say so.
+//! Real services, which `cargo xtask test` starts and names in variables. Without them the tests
+//! that want one say so.
 
 use std::env;
 use std::io::{self, Write};
@@ -326,7 +326,8 @@ impl Own {
     /// `kill -9`, for all of its processes.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // PostgreSQL's others would go by themselves, but not at once, and it cannot start before that.
+        // PostgreSQL's others would go by themselves, but not at once, and it cannot start before
+        // that.
         let others = children(child.id());
         child.kill().expect("it is ours");
         child.wait().expect("it ends");
@@ -361,8 +362,8 @@ impl Own {
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// `kill -9` for one of the processes of PostgreSQL that serve connections, after which it ends all
-    /// others too, and recovers.
+    /// `kill -9` for one of the processes of PostgreSQL that serve connections, after which it ends
+    /// all others too, and recovers.
     pub fn kill_one(&self) {
         let child = self.child.as_ref().expect("it runs");
         let serves = |id: &u32| {

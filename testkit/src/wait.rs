@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long anything may take, also on a machine that has much else to do. Nothing here waits for it unless
-/// it fails.
+/// How long anything may take, also on a machine that has much else to do. Nothing here waits for
+/// it unless it fails.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {

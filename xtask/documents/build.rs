@@ -38,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(fs::write(folder.join("blocks.rs"), out)?)
 }
 
-/// A block is compiled, and not run, unless it says `run`. One without a `main` is the inside of a function
-/// that may wait and fail.
+/// A block is compiled, and not run, unless it says `run`. One without a `main` is the inside of a
+/// function that may wait and fail.
 fn doc_test(block: &Block) -> String {
     let mut attributes = block.attributes.clone();
     let run = attributes.iter().position(|word| word == "run");

@@ -1,8 +1,9 @@
-//! apt, on Debian and its descendants: installing what is missing, and unpacking packages into a folder of
-//! ours without installing them.
+//! apt, on Debian and its descendants: installing what is missing, and unpacking packages into a
+//! folder of ours without installing them.
 //!
-//! Package lists may be as old as the machine's image. Nothing is chosen from them before they have been
-//! refreshed: the system's lists once in a run, and those for unpacking are made anew each time.
+//! Package lists may be as old as the machine's image. Nothing is chosen from them before they have
+//! been refreshed: the system's lists once in a run, and those for unpacking are made anew each
+//! time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,8 @@ fn install_with(run: Run<'_>, packages: &[&str], refreshed: bool) -> bool {
     run(apt_get(&[&["install", "-y", "-o", LOCK], packages].concat()))
 }
 
-/// Finishes an installation that was cut short, by Ctrl-C or a power cut: apt installs nothing else before,
-/// and what has been unpacked looks as if it could be used.
+/// Finishes an installation that was cut short, by Ctrl-C or a power cut: apt installs nothing else
+/// before, and what has been unpacked looks as if it could be used.
 pub(crate) fn finish_what_was_begun(run: Run<'_>) {
     let audit = || Command::new("dpkg").arg("--audit").output();
     if may_install() && audit().is_ok_and(|audit| !audit.stdout.trim_ascii().is_empty()) {
@@ -62,8 +63,8 @@ fn non_interactive(program: &str) -> Command {
     command
 }
 
-/// What the archive has at this moment, in lists of our own. They need no root, and leave the system's as
-/// they are.
+/// What the archive has at this moment, in lists of our own. They need no root, and leave the
+/// system's as they are.
 #[derive(Debug)]
 pub(crate) struct Archive {
     lists: PathBuf,
@@ -120,8 +121,8 @@ impl Archive {
         })
     }
 
-    /// Fetches packages, each as `name=version`, and unpacks them into a folder. Of a package whose name has
-    /// one of the words in `partly`, only the paths beside it are taken.
+    /// Fetches packages, each as `name=version`, and unpacks them into a folder. Of a package whose
+    /// name has one of the words in `partly`, only the paths beside it are taken.
     pub(crate) fn unpack(
         &self,
         packages: &[String],

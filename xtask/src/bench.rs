@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measurements beside others, as a table of benches.
 //!
-//! Each runs in release mode and shows its output as it comes. What is measured, and how, is the matter
-//! of the bench; what has to be there for it is set up here.
+//! Each runs in release mode and shows its output as it comes. What is measured, and how, is the
+//! matter of the bench; what has to be there for it is set up here.
 
 use std::process::{Command, ExitCode};
 

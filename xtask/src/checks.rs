@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and test there is, as a table of steps.
 //!
-//! All steps use cargo's dev profile, and but for three the same features, so that little is compiled
-//! twice.
+//! All steps use cargo's dev profile, and but for three the same features, so that little is
+//! compiled twice.
 
 use std::env;
 use std::path::PathBuf;
@@ -303,7 +303,8 @@ fn packages(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     packages::check(run.package.as_ref(), &mut |command| progress.run(command))
 }
 
-/// `sse-fuzz probe` on this server, which must be clean, and on the one peer that needs nothing but cargo.
+/// `sse-fuzz probe` on this server, which must be clean, and on the one peer that needs nothing but
+/// cargo.
 fn probe(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let this = env::current_exe().map_err(|error| error.to_string())?;
     let mut probe = Command::new(this);

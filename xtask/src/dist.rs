@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: what people install, in `target/dist`.
 //!
-//! The programs, their man pages and shell completions, and a Debian package of the server. The files that a
-//! package has beside the program are in `packaging`, as they are installed.
+//! The programs, their man pages and shell completions, and a Debian package of the server. The
+//! files that a package has beside the program are in `packaging`, as they are installed.
 
 use std::fs;
 use std::io;

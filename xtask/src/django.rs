@@ -1,5 +1,6 @@
-//! Django with django-eventstream, in a Python of its own: for the test that runs a site of it beside the
-//! server, and to be probed. It is kept in the target folder, for it takes a while to get.
+//! Django with django-eventstream, in a Python of its own: for the test that runs a site of it
+//! beside the server, and to be probed. It is kept in the target folder, for it takes a while to
+//! get.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,7 +1,8 @@
 //! `cargo xtask fuzz`: the fuzz targets with libFuzzer, which lets coverage lead it.
 //!
-//! No step of `cargo xtask test`: it needs a nightly compiler, and all dependencies are built once more for
-//! it. The same targets run there with their seeds and a few random inputs (`fuzz/bodies/tests/few.rs`).
+//! No step of `cargo xtask test`: it needs a nightly compiler, and all dependencies are built once
+//! more for it. The same targets run there with their seeds and a few random inputs
+//! (`fuzz/bodies/tests/few.rs`).
 
 use std::fs;
 use std::num::NonZero;
@@ -103,7 +104,8 @@ impl Place {
         let mut fuzz = Command::new(tool);
         // Optimised; the manifest has it check overflows and debug assertions all the same.
         fuzz.args([command, "-O", "--fuzz-dir", FOLDER, "--target-dir"]).arg(self.0.join("build"));
-        // Not the cargo that runs this, which is of another toolchain, nor its place for what it builds.
+        // Not the cargo that runs this, which is of another toolchain, nor its place for what it
+        // builds.
         fuzz.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
         fuzz.stdin(Stdio::null());
         fuzz

@@ -1,7 +1,7 @@
 //! `cargo xtask …`: what contributors, and people who try the project, run.
 //!
-//! This file is the table of commands; each has a file of its own. It is built before anything else can
-//! begin, so it depends on a few small crates only.
+//! This file is the table of commands; each has a file of its own. It is built before anything else
+//! can begin, so it depends on a few small crates only.
 
 #![forbid(unsafe_code)]
 

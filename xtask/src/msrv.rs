@@ -1,8 +1,8 @@
-//! The oldest Rust that the crates which others build on say they need: a real one builds them and runs their
-//! unit tests.
+//! The oldest Rust that the crates which others build on say they need: a real one builds them and
+//! runs their unit tests.
 //!
-//! rustup's is taken if it is installed, else the one that Debian ships for browsers, unpacked into a folder of
-//! ours. Where neither can be had, the step is skipped.
+//! rustup's is taken if it is installed, else the one that Debian ships for browsers, unpacked into
+//! a folder of ours. Where neither can be had, the step is skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};

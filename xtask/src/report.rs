@@ -164,8 +164,8 @@ fn coloured(colour: &str, text: &str) -> String {
 
 /// The table of all steps, the sum as its last line, and whether all is well.
 ///
-/// The sum counts tests, and as one failure each step that failed without a failed test: a compiler's
-/// error is no test, but it must not look like none. What is skipped is a step.
+/// The sum counts tests, and as one failure each step that failed without a failed test: a
+/// compiler's error is no test, but it must not look like none. What is skipped is a step.
 pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
     let mut table = format!("\n{:<24} {:>7} {:>7} {:>9}\n", "step", "passed", "failed", "seconds");
     let mut passed = 0;

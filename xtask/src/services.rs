@@ -14,8 +14,8 @@ use crate::{Outcome, django, nothing_more};
 use testkit::daemons::{Daemons, End, Ready, free_port};
 use testkit::rabbitmq::{self, Ports};
 
-/// What tests find them by: the address of each, and the programs for tests that need one to stop and
-/// start.
+/// What tests find them by: the address of each, and the programs for tests that need one to stop
+/// and start.
 pub(crate) const VARIABLES: [&str; 8] = [
     "SSE_TEST_REDIS",
     "SSE_TEST_POSTGRES",

@@ -35,8 +35,8 @@ pub(crate) fn nightly() -> Result<(), String> {
         .to_owned())
 }
 
-/// A C compiler, which the server's database is built with. It is installed if that can be done without asking.
-/// `run` runs a command and shows what it prints.
+/// A C compiler, which the server's database is built with. It is installed if that can be done
+/// without asking. `run` runs a command and shows what it prints.
 pub(crate) fn c_compiler(run: Run<'_>) -> Result<(), String> {
     if compiles_c() {
         return Ok(());
@@ -271,8 +271,8 @@ impl Programs {
     }
 }
 
-/// A program's place counts only if it starts: Ubuntu has scripts in place of browsers, which say that
-/// there is none.
+/// A program's place counts only if it starts: Ubuntu has scripts in place of browsers, which say
+/// that there is none.
 fn first_that_starts(folders: &[PathBuf], names: &[&str]) -> Option<PathBuf> {
     let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
     places.filter(|place| place.is_file()).find(|place| starts(place))

@@ -1,7 +1,8 @@
 //! A tool that is got once, and kept in a folder of its own under the target folder.
 //!
-//! The folder says what is in it: a file that is written when all else is done. A tool whose making was cut
-//! short at any point has none, and one whose file says something else is another tool: both are made anew.
+//! The folder says what is in it: a file that is written when all else is done. A tool whose making
+//! was cut short at any point has none, and one whose file says something else is another tool:
+//! both are made anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,15 @@
 //! What each fuzz target does with its bytes.
 //!
-//! A body takes any bytes, and panics if something is wrong with what they lead to. libFuzzer calls the
-//! bodies from `fuzz/targets` (`cargo xtask fuzz`), which needs a nightly compiler; `tests/few.rs` calls
-//! them with the seeds and with random bytes, on any compiler, in every run of the tests.
+//! A body takes any bytes, and panics if something is wrong with what they lead to. libFuzzer calls
+//! the bodies from `fuzz/targets` (`cargo xtask fuzz`), which needs a nightly compiler;
+//! `tests/few.rs` calls them with the seeds and with random bytes, on any compiler, in every run of
+//! the tests.
 //!
-//! The measures are those of the tests of `sse-proto`, from `testkit`: the standard written down as code,
-//! and the explanations of what other decoders do differently.
+//! The measures are those of the tests of `sse-proto`, from `testkit`: the standard written down as
+//! code, and the explanations of what other decoders do differently.
 //!
-//! May enter: any crate of ours. May not: sockets, services, the clock of the machine where a simulated
-//! one will do, for a finding must be found again.
+//! May enter: any crate of ours. May not: sockets, services, the clock of the machine where a
+//! simulated one will do, for a finding must be found again.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

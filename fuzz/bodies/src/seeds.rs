@@ -1,5 +1,5 @@
-//! What the fuzzers begin with: the vectors of the decoder, texts that mean something, and what was found
-//! before, which is in `fuzz/targets/seeds/NAME/`.
+//! What the fuzzers begin with: the vectors of the decoder, texts that mean something, and what was
+//! found before, which is in `fuzz/targets/seeds/NAME/`.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,5 @@
-//! The fuzz targets with their seeds, and with some random bytes: in every run of the tests, on any compiler.
+//! The fuzz targets with their seeds, and with some random bytes: in every run of the tests, on any
+//! compiler.
 //!
 //! `cargo xtask fuzz` does the same for as long as one likes, and lets coverage lead it.
 

@@ -1,10 +1,11 @@
 //! `cargo xtask probe`: `sse-fuzz probe` on this server and on others, side by side.
 //!
-//! Each is started by itself, on a free port and in a throw-away folder, and is stopped before the next
-//! one is started. What others get wrong is no failure of this program; what ours gets wrong is.
+//! Each is started by itself, on a free port and in a throw-away folder, and is stopped before the
+//! next one is started. What others get wrong is no failure of this program; what ours gets wrong
+//! is.
 //!
-//! It takes `[SERVER…] [--html FILE] [--strict] [--aggressive]`, and writes the reports into the folder
-//! `probe` beside the one that it lies in.
+//! It takes `[SERVER…] [--html FILE] [--strict] [--aggressive]`, and writes the reports into the
+//! folder `probe` beside the one that it lies in.
 
 #![forbid(unsafe_code)]
 

@@ -1,9 +1,9 @@
 //! `cargo xtask bench wasm`: how fast events reach a listener in a page, beside the browser's own
 //! `EventSource` and npm's eventsource-parser.
 //!
-//! The browser is started as a plain process: a debugger is told of each message of the
-//! browser's `EventSource`, and slows it six-fold. The page measures, and posts what it has measured to
-//! the server that it has the stream from.
+//! The browser is started as a plain process: a debugger is told of each message of the browser's
+//! `EventSource`, and slows it six-fold. The page measures, and posts what it has measured to the
+//! server that it has the stream from.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,9 @@
-//! A server that does what a script says, byte by byte: it cuts, stalls, resets and refuses, and tells
-//! what it was asked. The scripts come from the tests in the page.
+//! A server that does what a script says, byte by byte: it cuts, stalls, resets and refuses, and
+//! tells what it was asked. The scripts come from the tests in the page.
 //!
-//! - `POST /script/NAME` with a JSON list sets what the connections to `/s/NAME` get, the last entry over
-//!   and over: `{"head": …, "body": [text | pause in ms | {"gate": …}], "end": "close" | "reset" | "hang"}`.
+//! - `POST /script/NAME` with a JSON list sets what the connections to `/s/NAME` get, the last
+//!   entry over and over:
+//!   `{"head": …, "body": [text | pause in ms | {"gate": …}], "end": "close" | "reset" | "hang"}`.
 //! - `POST /open/GATE` lets go on who waits at that gate.
 //! - `GET /log/NAME` lists the requests for `/s/NAME`.
 //! - `/package/…`, `/page/…`, `/vectors/…` and `/tools/…` are files.

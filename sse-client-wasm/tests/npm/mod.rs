@@ -1,4 +1,5 @@
-//! The package as npm hands it out: packed, and installed in a folder. Nothing here needs a network.
+//! The package as npm hands it out: packed, and installed in a folder. Nothing here needs a
+//! network.
 
 use std::env;
 use std::io::{self, Write};

@@ -20,5 +20,6 @@ pub const PEERS: [Client; 4] = [
     eventsource_stream::CLIENT,
 ];
 
-/// What no client can beat that is built on reqwest: the bytes of the body, unread. It delivers nothing.
+/// What no client can beat that is built on reqwest: the bytes of the body, unread. It delivers
+/// nothing.
 pub const LIMIT: Client = limit::CLIENT;

@@ -1,10 +1,10 @@
 //! `sse-client` beside other crates that read event streams over HTTP, its peers.
 //!
-//! [`OURS`] and [`PEERS`] have an adapter for each; their speed is measured in `benches`. Nothing of ours may depend
-//! on this crate, because it depends on all the peers.
+//! [`OURS`] and [`PEERS`] have an adapter for each; their speed is measured in `benches`. Nothing
+//! of ours may depend on this crate, because it depends on all the peers.
 //!
-//! An adapter uses its crate as that crate's documentation does, with its defaults, and where it offers
-//! several ways, the cheapest that still yields every event.
+//! An adapter uses its crate as that crate's documentation does, with its defaults, and where it
+//! offers several ways, the cheapest that still yields every event.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -1,5 +1,5 @@
-//! The simplest allocator there is: it hands out a static array from front to back and takes nothing
-//! back. The program is over long before the array is.
+//! The simplest allocator there is: it hands out a static array from front to back and takes
+//! nothing back. The program is over long before the array is.
 //!
 //! The workspace forbids unsafe code; a global allocator cannot be written without. This crate is
 //! outside that workspace, nothing depends on it, and the unsafe part is in this file and in the

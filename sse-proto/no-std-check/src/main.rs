@@ -30,8 +30,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { abort() }
 }
 
-// `alloc` comes compiled for programs that unwind and names these two. Nothing unwinds here, so nothing
-// calls them.
+// `alloc` comes compiled for programs that unwind and names these two. Nothing unwinds here, so
+// nothing calls them.
 
 // SAFETY: with std, the only other definition, this program does not link anyway.
 #[unsafe(no_mangle)]

@@ -1,8 +1,9 @@
-//! `cargo xtask bench idle`: how much memory an open stream costs on which nothing happens, beside axum's `Sse`.
+//! `cargo xtask bench idle`: how much memory an open stream costs on which nothing happens, beside
+//! axum's `Sse`.
 //!
-//! Each server is a process of its own, and what is read is its resident memory: without what the kernel keeps
-//! for a socket, but with all that the allocator keeps for itself. The first streams are not counted, so that
-//! what a server has only once is no part of the result.
+//! Each server is a process of its own, and what is read is its resident memory: without what the
+//! kernel keeps for a socket, but with all that the allocator keeps for itself. The first streams
+//! are not counted, so that what a server has only once is no part of the result.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! sse-server beside other servers: what its benches share. `cargo xtask bench` builds the servers, and runs
-//! the benches.
+//! sse-server beside other servers: what its benches share. `cargo xtask bench` builds the servers,
+//! and runs the benches.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! Publishers and readers, under whom servers are killed, and the record of what they have seen.
 //!
-//! What must agree: every event whose publication was acknowledged reaches every reader exactly once and
-//! in the order of ids; one that was not acknowledged, at most once; a request's events are published
-//! together or not at all; and nobody is told to reset.
+//! What must agree: every event whose publication was acknowledged reaches every reader exactly
+//! once and in the order of ids; one that was not acknowledged, at most once; a request's events
+//! are published together or not at all; and nobody is told to reset.
 
 pub mod record;
 

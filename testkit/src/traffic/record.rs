@@ -12,7 +12,8 @@ use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// How much is remembered of what has happened, and how much of it is shown when something is wrong.
+/// How much is remembered of what has happened, and how much of it is shown when something is
+/// wrong.
 const REMEMBERED: usize = 50_000;
 const SHOWN: usize = 300;
 
@@ -260,8 +261,8 @@ impl Record {
         }
     }
 
-    /// Ends the test, and says all there is to say about what has happened in this channel; if it is
-    /// empty, in all of them.
+    /// Ends the test, and says all there is to say about what has happened in this channel; if it
+    /// is empty, in all of them.
     pub fn fail(&self, channel: &str, problem: &str) -> ! {
         let history = lock(&self.history);
         let is_of_interest = |entry: &&Entry| {

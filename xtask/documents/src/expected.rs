@@ -1,7 +1,7 @@
 //! What a document says that a command prints, beside what it has printed.
 
-/// How many lines there are up to the last that is expected, if all of these are there. An expected line `…`
-/// stands for any lines, also none.
+/// How many lines there are up to the last that is expected, if all of these are there. An expected
+/// line `…` stands for any lines, also none.
 #[must_use]
 pub fn all_fit(found: &[&str], expected: &[&str]) -> Option<usize> {
     let Some((first, rest)) = expected.split_first() else { return Some(0) };

@@ -28,15 +28,16 @@ pub enum Mark {
     NotRun(String),
     /// `given: CODE`, in the language of the block: what the block takes for granted.
     Given(String),
-    /// `first: COMMANDS`, for a shell: what readers have done before, or do meanwhile in another terminal.
+    /// `first: COMMANDS`, for a shell: what readers have done before, or do meanwhile in another
+    /// terminal.
     First(String),
     /// `file: NAME`. Blocks for a shell find it under this name, those above it too.
     File(String),
-    /// `needs: PROGRAM …`. Where one is missing, the block is left out. `network` is a network that nobody
-    /// else is in.
+    /// `needs: PROGRAM …`. Where one is missing, the block is left out. `network` is a network that
+    /// nobody else is in.
     Needs(Vec<String>),
-    /// `stays: URL`. Its command does not end. The block is done once somebody listens there, and it is left
-    /// running.
+    /// `stays: URL`. Its command does not end. The block is done once somebody listens there, and
+    /// it is left running.
     Stays(String),
     /// `printed`. The lines of the block are what the blocks for a shell above it have printed.
     Printed,

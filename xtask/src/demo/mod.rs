@@ -58,8 +58,8 @@ struct Demo {
     token: String,
     /// What the live page reads with, or why it could not be built.
     client: Result<PathBuf, String>,
-    /// Decides who may read a channel. On a public address there is none: the server then asks whether
-    /// everyone may read everything.
+    /// Decides who may read a channel. On a public address there is none: the server then asks
+    /// whether everyone may read everything.
     doorkeeper: Option<Doorkeeper>,
     interrupts: Interrupts,
 }

@@ -1,7 +1,8 @@
-//! What would be published: each package is made, looked at, and used by projects that have nothing else.
+//! What would be published: each package is made, looked at, and used by projects that have nothing
+//! else.
 //!
-//! Nothing of the checkout is used but what is in the packages. They are built together, because each by itself
-//! would compile its dependencies once more.
+//! Nothing of the checkout is used but what is in the packages. They are built together, because
+//! each by itself would compile its dependencies once more.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-// A project that uses the npm package as its users do: a server that sends an event, and two ways to read it.
+// A project that uses the npm package as its users do: a server that sends an event, and two ways
+// to read it.
 import { createServer } from 'node:http';
 import { EventSource, events } from 'sse-client-wasm';
 

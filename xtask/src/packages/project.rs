@@ -1,5 +1,5 @@
-//! A project that uses each package as its users do: a server with an event, a client that reads it, the codec,
-//! and a server that cuts its connections.
+//! A project that uses each package as its users do: a server with an event, a client that reads
+//! it, the codec, and a server that cuts its connections.
 
 use std::error::Error;
 use std::future;

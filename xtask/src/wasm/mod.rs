@@ -1,8 +1,8 @@
 //! `cargo xtask wasm`: the npm package of sse-client-wasm, out of Rust and TypeScript.
 //!
-//! Everything that is got or made lies in one folder of the target folder, and is made again only if it
-//! is missing or another one is wanted: the compiler ([`toolchain`]), the tools of npm, and what cargo
-//! builds. The package itself is made anew each time, which takes seconds.
+//! Everything that is got or made lies in one folder of the target folder, and is made again only
+//! if it is missing or another one is wanted: the compiler ([`toolchain`]), the tools of npm, and
+//! what cargo builds. The package itself is made anew each time, which takes seconds.
 
 pub(crate) mod old_lists;
 pub(crate) mod toolchain;
@@ -28,8 +28,8 @@ const PACKAGE: &str = "SSE_WASM_PACKAGE";
 const TOOLS: &str = "SSE_WASM_TOOLS";
 
 /// How large the module and the script of `ReconnectingEventSource` may be together, in bytes after
-/// `gzip -9`: a compiler's version, and its number. What grows beyond it has a reason, and changes it. Other
-/// compilers make other code of the same source, and are not measured by it.
+/// `gzip -9`: a compiler's version, and its number. What grows beyond it has a reason, and changes
+/// it. Other compilers make other code of the same source, and are not measured by it.
 const BUDGETS: [(&str, u64); 2] = [("1.96.0", 7_000), ("1.95.0", 7_100)];
 
 const CRATE: &str = "sse-client-wasm";
@@ -106,8 +106,8 @@ impl Package {
         command.env_remove(PACKAGE).env_remove(TOOLS);
     }
 
-    /// Whether it has grown beyond what its compiler's number allows. That is asked in CI only: what users'
-    /// compilers make is not ours to fail for.
+    /// Whether it has grown beyond what its compiler's number allows. That is asked in CI only:
+    /// what users' compilers make is not ours to fail for.
     pub(crate) fn keeps_to_its_budget(&self) -> Result<(), String> {
         if env::var_os("CI").is_none() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The package once more, made by Debian's compiler, on a machine whose package lists are as old as its
-//! image: whoever chooses from such lists gets a compiler that is too old, or one that is gone.
+//! The package once more, made by Debian's compiler, on a machine whose package lists are as old as
+//! its image: whoever chooses from such lists gets a compiler that is too old, or one that is gone.
 
 use std::env;
 use std::fs;

@@ -1,8 +1,9 @@
 //! `cargo run -p sse-server`, which scripts and habits rely on, starts the server.
 //!
-//! The server's package is `ssekit-server`, because `sse-server` is somebody else's on crates.io. Here the
-//! short name is free, and this unpublished package holds it. It becomes the cargo that builds and runs
-//! the program, so that signals, the terminal and the exit code are the program's own.
+//! The server's package is `ssekit-server`, because `sse-server` is somebody else's on crates.io.
+//! Here the short name is free, and this unpublished package holds it. It becomes the cargo that
+//! builds and runs the program, so that signals, the terminal and the exit code are the program's
+//! own.
 
 #![forbid(unsafe_code)]
 
@@ -22,8 +23,8 @@ fn main() -> ExitCode {
         cargo.arg("--release");
     }
     cargo.arg("--").args(env::args_os().skip(1));
-    // What cargo says of this package is not to be taken for what it says of another one: build scripts
-    // would be run again each time.
+    // What cargo says of this package is not to be taken for what it says of another one: build
+    // scripts would be run again each time.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

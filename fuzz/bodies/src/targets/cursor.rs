@@ -1,4 +1,5 @@
-//! Last-Event-IDs of many channels: read as django-eventstream does, and written so that they are read again.
+//! Last-Event-IDs of many channels: read as django-eventstream does, and written so that they are
+//! read again.
 
 use sse_proto::{Cursor, encode_channel, event_id};
 
@@ -30,7 +31,8 @@ fn read(text: &str) {
     is_written_and_read(&cursor);
 }
 
-/// An entry by itself, in the words of section 6 of the notes on django-eventstream: `unquote`, `int`.
+/// An entry by itself, in the words of section 6 of the notes on django-eventstream: `unquote`,
+/// `int`.
 fn entry(text: &str) -> Option<(String, u64)> {
     let [name, number] = text.split(':').collect::<Vec<_>>().try_into().ok()?;
     let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
-//! Other decoders beside the standard: each difference has a name, or somebody has a bug that nobody knows.
+//! Other decoders beside the standard: each difference has a name, or somebody has a bug that
+//! nobody knows.
 
 use super::decoder::{chunks, split};
 use crate::peers::{eventsource_stream, sse_core};

@@ -1,5 +1,5 @@
-//! Messages of the relay: whoever can write to the broker can send anything. A hint may be late, lost,
-//! repeated or a lie; readers get every event all the same, once, in order.
+//! Messages of the relay: whoever can write to the broker can send anything. A hint may be late,
+//! lost, repeated or a lie; readers get every event all the same, once, in order.
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -39,8 +39,8 @@ impl Relay for Broker {
     }
 }
 
-/// Each line is a message as it arrives. An empty line stands for a new event of another instance in the
-/// storage, `!` for one of this instance, `?` for a reader who reads.
+/// Each line is a message as it arrives. An empty line stands for a new event of another instance
+/// in the storage, `!` for one of this instance, `?` for a reader who reads.
 pub(crate) fn run(data: &[u8]) {
     let lines: Vec<_> = data.split(|&byte| byte == b'\n').take(64).collect();
     for line in &lines {

@@ -1,5 +1,5 @@
-//! The server's answer to any request that is HTTP: no server error, nothing but a well-formed stream, and
-//! not a word of a channel that is for others.
+//! The server's answer to any request that is HTTP: no server error, nothing but a well-formed
+//! stream, and not a word of a channel that is for others.
 
 use std::cell::RefCell;
 use std::pin::pin;

@@ -1,5 +1,6 @@
-//! A client's session under anything that a network, a server, a clock and a caller can do to it: it never
-//! turns in a tight loop, loses no id, delivers what the standard says, and nothing once it is closed.
+//! A client's session under anything that a network, a server, a clock and a caller can do to it:
+//! it never turns in a tight loop, loses no id, delivers what the standard says, and nothing once
+//! it is closed.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use sse_proto::{
 
 use crate::oracle;
 
-/// The longest that a server can make it wait, the longest range of chance, and the longest floor here.
+/// The longest that a server can make it wait, the longest range of chance, and the longest floor
+/// here.
 const LONGEST: Duration = Duration::from_secs(3600 + 30 + 66);
 
 #[derive(Arbitrary, Debug)]

@@ -164,8 +164,8 @@ async fn read(
     assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{name:?} after {after}");
 }
 
-/// Which events a trim takes is up to the storage, as long as they are the oldest of their channels: what is
-/// left is the end of what there was.
+/// Which events a trim takes is up to the storage, as long as they are the oldest of their
+/// channels: what is left is the end of what there was.
 async fn forget(storage: &SqliteStorage, model: &mut BTreeMap<&str, Channel>) {
     for (name, channel) in model {
         let left = storage.read(name, 0, usize::MAX).await.expect("it reads");

@@ -1,5 +1,5 @@
-//! JSON Web Tokens: whatever somebody sends, nobody is let in but by a token that was signed with the secret,
-//! by the algorithm of the settings, and has not expired.
+//! JSON Web Tokens: whatever somebody sends, nobody is let in but by a token that was signed with
+//! the secret, by the algorithm of the settings, and has not expired.
 
 use std::cell::LazyCell;
 use std::sync::Arc;
@@ -37,8 +37,9 @@ thread_local! {
     static RULES: LazyCell<Rules> = const { LazyCell::new(rules) };
 }
 
-/// The first byte says how a token is made of the rest, which is its header and its claims, a line each:
-/// signed as it should be, with another key, with another algorithm, not at all, or sent as it is.
+/// The first byte says how a token is made of the rest, which is its header and its claims, a line
+/// each: signed as it should be, with another key, with another algorithm, not at all, or sent as
+/// it is.
 pub(crate) fn run(data: &[u8]) {
     let Some((&how, rest)) = data.split_first() else { return };
     let signed = parts(rest).map(|[head, claims]| [encode(head), encode(claims)].join("."));

@@ -51,8 +51,8 @@ pub(crate) fn hold(
 }
 
 impl Entry {
-    /// Streams per second, by the clock: the median, and half the distance between the quartiles as a
-    /// part of it.
+    /// Streams per second, by the clock: the median, and half the distance between the quartiles as
+    /// a part of it.
     pub(crate) fn speed(&self) -> (f64, f64) {
         let [first, median, third] = quartiles(self.rounds.iter().map(|round| 1.0 / round.time));
         (median, (third - first) / 2.0 / median)
@@ -63,9 +63,9 @@ impl Entry {
         quartiles(self.rounds.iter().map(|round| round.cpu))[1]
     }
 
-    /// How often as fast this is as the other, by the clock: the median of all rounds, each of which
-    /// compares what was measured within a moment. A machine that is slow for some seconds changes
-    /// little in it, unlike in the ratio of two medians.
+    /// How often as fast this is as the other, by the clock: the median of all rounds, each of
+    /// which compares what was measured within a moment. A machine that is slow for some seconds
+    /// changes little in it, unlike in the ratio of two medians.
     pub(crate) fn speed_ratio(&self, other: &Self) -> f64 {
         self.ratio(other, |round| 1.0 / round.time)
     }

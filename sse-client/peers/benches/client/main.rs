@@ -1,10 +1,11 @@
-//! How fast clients are, side by side and end to end: a server on this machine sends a long stream as
-//! fast as it is read, and each client reads all of it, in a process of its own, on a runtime of one
-//! thread. In rounds, in a new random order each round, so that whatever else the machine does hits
-//! them alike; each time after a shorter stream that is not measured. Ratios are taken round by round.
+//! How fast clients are, side by side and end to end: a server on this machine sends a long stream
+//! as fast as it is read, and each client reads all of it, in a process of its own, on a runtime of
+//! one thread. In rounds, in a new random order each round, so that whatever else the machine does
+//! hits them alike; each time after a shorter stream that is not measured. Ratios are taken round
+//! by round.
 //!
-//! `cargo bench -p sse-client-peers --bench client -- [--quick] [PEER…]`. Absolute numbers say as much
-//! about the machine as about the clients; the ratios in the last lines are what this is for.
+//! `cargo bench -p sse-client-peers --bench client -- [--quick] [PEER…]`. Absolute numbers say as
+//! much about the machine as about the clients; the ratios in the last lines are what this is for.
 //!
 //! - `server` is what they read from, in a process of its own.
 //! - `reader` is a client in its process.

@@ -1,5 +1,5 @@
-//! A client at work, in a process of its own: what one leaves behind in the memory's allocator makes
-//! the next one quicker or slower, and no program has five of them.
+//! A client at work, in a process of its own: what one leaves behind in the memory's allocator
+//! makes the next one quicker or slower, and no program has five of them.
 
 use std::env;
 use std::io::{self, BufRead as _, BufReader, Write as _};

@@ -48,8 +48,8 @@ fn write_table(
     Ok(())
 }
 
-/// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for us.
-/// More is better.
+/// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for
+/// us. More is better.
 pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
     let Some(first) = results.first() else {
         return Vec::new();

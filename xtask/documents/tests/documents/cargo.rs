@@ -1,6 +1,6 @@
-//! What stands in for cargo in documents: it runs the program that cargo would have built, after a look
-//! whether cargo would have built it. So a package, program or feature of another name is noticed, and
-//! nothing is built a second time.
+//! What stands in for cargo in documents: it runs the program that cargo would have built, after a
+//! look whether cargo would have built it. So a package, program or feature of another name is
+//! noticed, and nothing is built a second time.
 
 use std::env;
 use std::os::unix::process::CommandExt;

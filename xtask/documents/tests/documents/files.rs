@@ -126,7 +126,8 @@ pub(crate) fn nginx(text: &str, folder: &Path) -> Result<Outcome, String> {
     succeeds(check).map(|()| Outcome::Ok)
 }
 
-/// The certificates that nginx is to use, each with its key. They have to fit, so both are one file.
+/// The certificates that nginx is to use, each with its key. They have to fit, so both are one
+/// file.
 fn pairs(text: &str) -> Vec<(&str, &str)> {
     let values = |name: &'static str| {
         let lines = text.lines().filter_map(move |line| line.trim().strip_prefix(name));
@@ -147,7 +148,8 @@ pub(crate) fn python(text: &str, folder: &Path) -> Result<Outcome, String> {
     succeeds(compile).map(|()| Outcome::Ok)
 }
 
-/// Every line is one of an event stream, and there are events, or at least a block that the standard knows.
+/// Every line is one of an event stream, and there are events, or at least a block that the
+/// standard knows.
 pub(crate) fn event_stream(text: &str) -> Result<(), String> {
     // The sign for a line end, and what stands for many spaces.
     let stream = text.replace('⏎', "").replace("<2048 spaces>", " ");

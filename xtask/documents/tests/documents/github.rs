@@ -1,4 +1,5 @@
-//! What GitHub reads: workflows, and the forms of issues. It says nothing of a file that it cannot read.
+//! What GitHub reads: workflows, and the forms of issues. It says nothing of a file that it cannot
+//! read.
 
 use std::fs;
 use std::path::PathBuf;

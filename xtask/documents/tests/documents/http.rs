@@ -1,5 +1,5 @@
-//! Blocks of HTTP: requests are sent to the server, and an answer is compared with the one that came to the
-//! last request, if it has the same status; other answers are to other requests.
+//! Blocks of HTTP: requests are sent to the server, and an answer is compared with the one that
+//! came to the last request, if it has the same status; other answers are to other requests.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};

@@ -185,8 +185,8 @@ fn is_shell(block: &Block) -> bool {
     matches!(block.language.as_str(), "sh" | "console")
 }
 
-/// The folder is like a clone of the project with everything built. Variables are those of somebody who has
-/// none of ours, but for the token, which documents call TOKEN.
+/// The folder is like a clone of the project with everything built. Variables are those of somebody
+/// who has none of ours, but for the token, which documents call TOKEN.
 fn furnish(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(root())? {
         let name = entry?.file_name();

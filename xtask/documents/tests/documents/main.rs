@@ -1,8 +1,9 @@
 //! Runs the blocks of the documents, all but those in Rust, which are doc tests.
 //!
-//! Each document has a throw-away folder, a shell, and, where the system lets anyone make one, a network of
-//! its own with nothing on it: so 127.0.0.1:8080 can stand in all of them. Elsewhere documents are run one
-//! after the other, and these ports have to be free. Words as arguments choose documents.
+//! Each document has a throw-away folder, a shell, and, where the system lets anyone make one, a
+//! network of its own with nothing on it: so 127.0.0.1:8080 can stand in all of them. Elsewhere
+//! documents are run one after the other, and these ports have to be free. Words as arguments
+//! choose documents.
 //!
 //! The programs are those that `cargo test --workspace` has built.
 

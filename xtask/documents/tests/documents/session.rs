@@ -76,8 +76,8 @@ impl Session {
         })
     }
 
-    /// Runs a command that does not end, in another shell, until its URL answers. The file `staying` has the
-    /// number of its process.
+    /// Runs a command that does not end, in another shell, until its URL answers. The file
+    /// `staying` has the number of its process.
     pub(crate) fn stay(&mut self, script: &str, url: &str) -> Result<(), String> {
         let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
         if TcpStream::connect(address).is_ok() {
@@ -139,8 +139,8 @@ impl Drop for Session {
     }
 }
 
-/// Runs each command of `$ command` lines, and compares what it prints with the lines below it, where `…`
-/// stands for anything. A command is ended once all of them have come.
+/// Runs each command of `$ command` lines, and compares what it prints with the lines below it,
+/// where `…` stands for anything. A command is ended once all of them have come.
 pub(crate) fn console(text: &str, folder: &Path) -> Result<(), String> {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
@@ -270,7 +270,8 @@ fn end(child: &mut Child) {
         kill.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     };
     signal("TERM");
-    // What is apart ends with this process, which is the first one there; nobody takes note of it before.
+    // What is apart ends with this process, which is the first one there; nobody takes note of it
+    // before.
     let is_apart = env::var_os(crate::inside::ALONE).is_some();
     let asked = std::time::Instant::now();
     // Elsewhere the last of the group may end after the child.

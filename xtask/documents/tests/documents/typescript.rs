@@ -1,7 +1,8 @@
-//! Blocks for browsers: HTML, JavaScript, TypeScript. All are compiled at once, with the types of the npm
-//! package and of the packages that it is compared with.
+//! Blocks for browsers: HTML, JavaScript, TypeScript. All are compiled at once, with the types of
+//! the npm package and of the packages that it is compared with.
 //!
-//! The variables are those that the package's own tests have; without them these blocks are left out.
+//! The variables are those that the package's own tests have; without them these blocks are left
+//! out.
 
 use std::env;
 use std::fs;

@@ -1,5 +1,6 @@
-//! The compiler that Debian ships for building browsers with, unpacked into a folder of ours without being
-//! installed. Its standard library is built for the target once, as Rust's own build does it.
+//! The compiler that Debian ships for building browsers with, unpacked into a folder of ours
+//! without being installed. Its standard library is built for the target once, as Rust's own build
+//! does it.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -40,7 +41,8 @@ pub(super) fn set_up(folder: &Path, run: Run<'_>) -> Result<PathBuf, String> {
     Ok(prefix.into())
 }
 
-/// Unpacks a compiler of this version for this machine alone, without its linker and source, unless it is kept.
+/// Unpacks a compiler of this version for this machine alone, without its linker and source, unless
+/// it is kept.
 pub(crate) fn of_version(version: &str, folder: &Path, run: Run<'_>) -> Result<PathBuf, Trouble> {
     let tool = Tool::new(folder, &format!("Debian's rustc {version}, for this machine"))?;
     let prefix = tool.folder();
@@ -95,8 +97,8 @@ fn new_enough(version: &str, oldest: &str) -> Result<(), String> {
     Err(format!("Debian's rustc is {version}, and {oldest} is needed"))
 }
 
-/// Unpacks the compiler, its libraries, the linker, and of the source what the standard library is made of.
-/// Returns what was unpacked, with versions.
+/// Unpacks the compiler, its libraries, the linker, and of the source what the standard library is
+/// made of. Returns what was unpacked, with versions.
 fn unpack(prefix: &Path, oldest: &str, run: Run<'_>) -> Result<Vec<String>, String> {
     let archive = Archive::look(&prefix.join("lists"), run)?;
     let packages = packages(&archive, None)?;
@@ -108,7 +110,8 @@ fn unpack(prefix: &Path, oldest: &str, run: Run<'_>) -> Result<Vec<String>, Stri
     Ok(packages)
 }
 
-/// The packages, each with its version; the compiler is the newest, or the newest whose version begins so.
+/// The packages, each with its version; the compiler is the newest, or the newest whose version
+/// begins so.
 fn packages(archive: &Archive, version: Option<&str>) -> Result<Vec<String>, String> {
     let compiler = archive.package("rustc-web", version)?;
     // These four are made of one source, and fit only each other.
@@ -129,7 +132,8 @@ fn packages(archive: &Archive, version: Option<&str>) -> Result<Vec<String>, Str
     Ok(packages)
 }
 
-/// The programs that run the compiler, which does not know where its libraries are. Returns where they are.
+/// The programs that run the compiler, which does not know where its libraries are. Returns where
+/// they are.
 fn wrap_compiler(prefix: &Path) -> Result<OsString, String> {
     let usr = prefix.join("usr");
     let lib = usr.join("lib");

@@ -1,8 +1,8 @@
 //! A Rust compiler for `wasm32-unknown-unknown`.
 //!
-//! Where rustup is, it gets the target. Machines with nothing but package registries take the compiler
-//! that Debian ships for browsers ([`debian`]). Where neither can be had, the page's client is left out, and
-//! that is said.
+//! Where rustup is, it gets the target. Machines with nothing but package registries take the
+//! compiler that Debian ships for browsers ([`debian`]). Where neither can be had, the page's
+//! client is left out, and that is said.
 
 pub(crate) mod debian;
 
