@@ -214,7 +214,7 @@ impl WebDriverCompatibleCommand for ChromeCommand {
 struct Session {
     chromedriver: SocketAddr,
     _child: Child,
-    /// Of the session in chromedriver, once there is one.
+    /// The id of the session in chromedriver, once there is one.
     id: Option<String>,
     /// For the profile and everything else that the two write.
     folder: TempDir,

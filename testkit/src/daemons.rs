@@ -1,5 +1,5 @@
-//! Programs that serve until they are stopped: started in a throw-away folder, each with a log
-//! there, and stopped again however we end.
+//! Programs that serve until they are stopped. They start in a throw-away folder, each with a log
+//! there, and are stopped however we end.
 
 use std::env;
 use std::fs::{self, File};
@@ -37,7 +37,7 @@ pub struct Daemons {
 struct Running {
     folder: PathBuf,
     daemons: Vec<Daemon>,
-    /// A command that is waited for.
+    /// A command that we wait for.
     guest: Option<Child>,
 }
 
@@ -50,7 +50,7 @@ struct Daemon {
     end: End,
 }
 
-/// By what one can tell that it can be used.
+/// The sign that it is ready.
 #[derive(Clone, Copy, Debug)]
 pub enum Ready {
     /// It logs this.
@@ -59,12 +59,12 @@ pub enum Ready {
     Accepts(u16),
 }
 
-/// After what it ends at once, and its children too.
+/// What ends it at once, and its children too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// SIGQUIT: PostgreSQL's processes are not in one group, and end only if it tells them to.
     Quit,
-    /// SIGTERM: the same of Pushpin.
+    /// SIGTERM: the same is true of Pushpin.
     Terminate,
     KillGroup,
 }
@@ -85,7 +85,7 @@ impl Daemons {
         &self.folder
     }
 
-    /// Starts one, and does not wait; its process.
+    /// Starts one without waiting. Returns its process id.
     pub fn add(
         &self,
         name: &'static str,
@@ -104,7 +104,7 @@ impl Daemons {
         Ok(pid)
     }
 
-    /// Waits until all can be used.
+    /// Waits until all of them are ready.
     pub fn wait(&self) -> Result<(), String> {
         let deadline = Instant::now() + READY_WITHIN;
         for index in 0.. {
@@ -149,13 +149,13 @@ impl Daemons {
         }
     }
 
-    /// Ends all that has been started, and keeps the folder for others.
+    /// Ends all of them, and keeps the folder for others.
     pub fn stop(&self) {
         lock(&self.running).stop();
     }
 }
 
-/// All that may have something running.
+/// Everything that a signal has to stop.
 static ALL: Mutex<Vec<Weak<Mutex<Running>>>> = Mutex::new(Vec::new());
 
 /// Ctrl-C must not leave any running. They are in process groups of their own, so that they do not
@@ -198,7 +198,7 @@ impl Running {
         }
         for daemon in &self.daemons {
             let pid = Pid::from_child(&daemon.child);
-            // If it has ended already, that is well too.
+            // It does not matter if it has ended already.
             let _ = match daemon.end {
                 End::Quit => kill_process(pid, Signal::QUIT),
                 End::Terminate => kill_process(pid, Signal::TERM),
@@ -244,12 +244,12 @@ fn new_folder(place: &Path, name: &str) -> io::Result<PathBuf> {
     }
 }
 
-/// Below those that systems give to whoever asks for any port, so that nobody is given one of these
-/// between our look at it and the daemon's.
+/// Below the ports that systems give to programs that ask for any, so that none is given away
+/// between our look at it and the daemon's start.
 const PORTS: Range<u16> = 20_000..32_000;
 
-/// A port of the loopback address that is free, and stays so but for others who ask for just this
-/// one. It is never the same twice.
+/// A free port of the loopback address, never the same twice. It stays free, except for programs
+/// that ask for just this one.
 pub fn free_port() -> io::Result<u16> {
     static NEXT: Mutex<Option<u16>> = Mutex::new(None);
     let mut next = NEXT.lock().unwrap_or_else(PoisonError::into_inner);

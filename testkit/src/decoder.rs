@@ -132,7 +132,7 @@ fn config(wanted: Wanted) -> DecoderConfig {
     DecoderConfig::default().comments(wanted.comments).max_event_len(event).max_line_len(line)
 }
 
-/// Of an event, of a line.
+/// The limits of an event and of a line.
 fn limits(wanted: Wanted) -> [usize; 2] {
     [wanted.event_limit, wanted.line_limit].map(|limit| limit.unwrap_or(16 << 20))
 }

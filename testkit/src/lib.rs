@@ -13,7 +13,7 @@
 //! | `instances` | `server` | several servers in the test's own process |
 //! | `traffic` | `server` | publishers and readers, and the record of what they have seen |
 //! | `services` | `server` | Redis, PostgreSQL and RabbitMQ, shared or a test's own |
-//! | `port` | `server` | a port that stays a test's own while nobody listens at it |
+//! | `port` | `server` | a port that stays a test's own while nothing listens at it |
 //! | `wait` | `browser`, `server` | waiting with a deadline |
 //! | `daemons` | `daemons` | programs that serve until they are stopped, and leave nothing behind |
 //! | [`programs`] | | where programs of the system are |

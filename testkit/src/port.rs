@@ -1,6 +1,6 @@
-//! A port that stays a test's own while nobody listens at it: before a server is started, and
-//! between its end and its next start. One that was merely free a moment ago may be somebody else's
-//! by then.
+//! A port that stays a test's own while nothing listens at it: before a server is started, and
+//! between its end and its next start. A port that was merely free a moment ago may be taken by
+//! then.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,8 +11,8 @@ use tokio::net::TcpSocket;
 /// number listens there.
 pub struct Port {
     address: SocketAddr,
-    /// Bound, and never listening. Linux gives such a port to nobody who asks for any, and lets a
-    /// server have it that asks for just this one.
+    /// Bound, and never listening. Linux gives such a port to no program that asks for any, but
+    /// lets a server have it that asks for just this one.
     _held: Option<TcpSocket>,
 }
 

@@ -1,5 +1,4 @@
-//! What RabbitMQ has to be told so that it uses one folder and three ports of its own and nothing
-//! else.
+//! Settings with which RabbitMQ uses one folder and three ports, and nothing else.
 //!
 //! `cargo xtask` starts one for all tests, and some tests start one of their own, to kill it.
 
@@ -11,9 +10,9 @@ use std::process::Command;
 pub struct Ports {
     /// For clients.
     pub amqp: u16,
-    /// For other nodes, of which there are none.
+    /// For other nodes; there are none.
     pub nodes: u16,
-    /// Of `epmd`, Erlang's name server. Unless one is there, RabbitMQ starts it, and it stays when
+    /// For `epmd`, Erlang's name server. If it is missing, RabbitMQ starts it, and it stays when
     /// RabbitMQ ends.
     pub epmd: u16,
 }

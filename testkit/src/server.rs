@@ -28,7 +28,7 @@ pub fn program() -> PathBuf {
 pub fn binary() -> Command {
     let mut command = Command::new(program());
     command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Settings of whoever runs the tests are not for the server under test.
+    // The server under test must not see the settings of the person who runs the tests.
     command.env_remove("PORT");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SSE_SERVER_")) {
         command.env_remove(name);

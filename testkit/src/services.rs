@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::port::Port;
 use crate::rabbitmq::{self, Ports};
 
-/// The URL of a PostgreSQL database that is empty, and nobody else's.
+/// The URL of an empty PostgreSQL database for this test alone.
 pub async fn postgres() -> Option<String> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let url = variable("SSE_TEST_POSTGRES")?;
@@ -49,7 +49,7 @@ pub fn variable(name: &str) -> Option<String> {
     let value = env::var(name).ok().filter(|value| !value.is_empty());
     if value.is_none() {
         let test = thread::current();
-        // Past the test harness, which keeps what tests print to itself.
+        // stderr directly: the test harness hides what tests print.
         let _ = writeln!(
             io::stderr(),
             "{}: left out, it needs {name}; `cargo xtask test` runs it",
@@ -141,7 +141,7 @@ impl Own {
         self.certificates.is_some()
     }
 
-    /// Copies them to where the service may read them, and nobody else the key.
+    /// Copies them to where the service may read them, and only the service the key.
     fn take_certificates(&self, from: &Path) {
         for name in TLS {
             let own = self.folder.path().join(name);
@@ -259,7 +259,7 @@ impl Own {
             Kind::RabbitMq { program, .. } => {
                 let mut command = self.as_user("rabbitmq", program);
                 rabbitmq::configure(&mut command, folder, self.ports);
-                // Then the script makes way for the broker, which is to be killed.
+                // Then the script becomes the broker, so that we kill the right process.
                 command.env("RUNNING_UNDER_SYSTEMD", "true");
                 if self.has_tls() {
                     let file = folder.join("tls.conf");
@@ -291,7 +291,7 @@ impl Own {
         let answers = async {
             loop {
                 let answers = match self.kind {
-                    // Who speaks TLS with it trusts its authority, which this process does not.
+                    // This process does not trust its authority, so it cannot speak TLS with it.
                     _ if self.has_tls() && !matches!(self.kind, Kind::Postgres { .. }) => {
                         TcpStream::connect(("127.0.0.1", self.ports.amqp)).await.is_ok()
                     }

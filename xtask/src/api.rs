@@ -1,6 +1,6 @@
 //! `cargo xtask api`: the public API of sse-proto, as a file that changes whenever the API does.
 //!
-//! No step of `cargo xtask test`: it reads rustdoc's JSON, which only a nightly toolchain writes.
+//! This is not a step of `cargo xtask test`: it reads rustdoc's JSON, which only nightly writes.
 
 use std::fs;
 use std::process::{Command, ExitCode, Stdio};
@@ -52,11 +52,11 @@ fn public_api() -> Result<String, String> {
             .to_owned());
     }
     setup::nightly()?;
-    // What a blanket implementation gives to every type says nothing about this crate.
+    // Blanket implementations say nothing about this crate.
     let flags = ["--all-features", "--omit", "blanket-impls", "--color", "never"];
     let mut command = Command::new("cargo");
     command.args(["public-api", "-p", "ssekit-proto"]).args(flags).stdin(Stdio::null());
-    // Not the cargo that runs this, which is of another toolchain.
+    // Not the cargo that runs this: it has another toolchain.
     command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").stderr(Stdio::inherit());
     let output = command.output().map_err(|error| format!("cannot start cargo: {error}"))?;
     if !output.status.success() {
@@ -74,7 +74,7 @@ fn stable(api: &str) -> String {
     api.lines().filter(is_stable).flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The lines that are only in the old one (`-`) and only in the new one (`+`).
+/// The lines that only the old text has (`-`), and those that only the new one has (`+`).
 fn changes(old: &str, new: &str) -> Vec<String> {
     let only = |sign: char, these: &str, those: &str| {
         let mut others: Vec<_> = those.lines().collect();

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::Run;
 
-/// Another apt may be at work; it is waited for.
+/// Waits for another apt that is at work.
 const LOCK: &str = "DPkg::Lock::Timeout=300";
 
-/// Whether this is a Debian or one of its descendants, and we may do there what we like.
+/// Whether this is Debian or a descendant, and we are root.
 pub(crate) fn may_install() -> bool {
     Path::new("/etc/debian_version").exists() && is_root()
 }
@@ -25,7 +25,7 @@ pub(crate) fn is_root() -> bool {
     id.is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
-/// Installs packages, if that can be done without asking. `packages` may begin with options.
+/// Installs packages, if that needs no question. `packages` may begin with options.
 pub(crate) fn install(run: Run<'_>, packages: &[&str]) -> bool {
     static REFRESHED: AtomicBool = AtomicBool::new(false);
     may_install() && install_with(run, packages, REFRESHED.swap(true, Ordering::Relaxed))
@@ -33,7 +33,7 @@ pub(crate) fn install(run: Run<'_>, packages: &[&str]) -> bool {
 
 fn install_with(run: Run<'_>, packages: &[&str], refreshed: bool) -> bool {
     if !refreshed {
-        // An archive that does not answer need not be the one that is needed.
+        // An archive that does not answer may not be the one that we need.
         run(apt_get(&["update", "-o", LOCK]));
     }
     run(apt_get(&[&["install", "-y", "-o", LOCK], packages].concat()))
@@ -80,7 +80,7 @@ impl Archive {
             .map_err(|error| format!("cannot create {}: {error}", partial.display()))?;
         let mut update = this.command("apt-get");
         update.arg("update");
-        // As above.
+        // The same as in `install_with`.
         run(update);
         let files = fs::read_dir(lists).into_iter().flatten().flatten();
         let mut names = files.map(|file| file.file_name().to_string_lossy().into_owned());
@@ -95,11 +95,11 @@ impl Archive {
         command.arg("-o").arg(format!("Dir::State::Lists={}/", self.lists.display()));
         // No cache, which would be the system's.
         command.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
-        // Only what packages depend on is asked for.
+        // We only ask what packages depend on.
         command.args(["-o", "Acquire::Languages=none"]);
         command.args(["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]);
         if is_root() {
-            // The user that apt fetches as might not be let into our folder.
+            // apt fetches as another user, who may not enter our folder.
             command.args(["-o", "APT::Sandbox::User=root"]);
         }
         command
@@ -183,7 +183,7 @@ impl Package {
         })
     }
 
-    /// As apt wants it, where just this version is meant.
+    /// What apt calls exactly this version.
     pub(crate) fn exactly(&self) -> String {
         format!("{}={}", self.name, self.version)
     }

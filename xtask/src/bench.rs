@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measurements beside others, as a table of benches.
 //!
-//! Each runs in release mode and shows its output as it comes. What is measured, and how, is the
-//! matter of the bench; what has to be there for it is set up here.
+//! Each runs in release mode and shows its output as it comes. The bench decides what to
+//! measure and how; this file sets up what it needs.
 
 use std::process::{Command, ExitCode};
 
@@ -50,7 +50,7 @@ const BENCHES: [Bench; 6] = [
         name: "idle",
         args: "[STREAMS]",
         about: "How much memory the server takes for an open stream on which nothing happens, beside\n    \
-                axum's Sse: half a minute, once both are built. STREAMS is 10000 unless it is said.\n    \
+                axum's Sse: half a minute, once both are built. Without STREAMS it takes 10000.\n    \
                 Needs Linux, and as many open files.",
         run: idle,
     },
@@ -59,7 +59,7 @@ const BENCHES: [Bench; 6] = [
         args: "[COUNT]",
         about: "How long many take that come at once, and a storm of readers that come back with 100\n    \
                 events to catch up, beside axum's Sse and nginx with nchan: a minute, once both are\n    \
-                built. COUNT is 10000 unless it is said. Needs Linux, and as many open files.",
+                built. Without COUNT it takes 10000. Needs Linux, and as many open files.",
         run: connect,
     },
 ];

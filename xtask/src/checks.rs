@@ -16,15 +16,15 @@ use crate::setup::{self, Browser, Programs};
 use crate::wasm::{self, Package, Trouble};
 use crate::{Failure, Outcome, apt, django, msrv, packages};
 
-/// What `sse-proto` may depend on, itself included. A crate that everyone is to build on stays
-/// small; who adds a name here has a reason.
+/// What `sse-proto` may depend on, itself included. Everyone builds on this crate, so it stays
+/// small: add a name only for a good reason.
 const PROTO_MAY_USE: [&str; 5] = ["ssekit-proto", "bytes", "memchr", "nom", "percent-encoding"];
 
 struct Step {
     name: &'static str,
     /// Run with `--quick` too.
     quick: bool,
-    /// Can only fail again if the workspace does not compile.
+    /// Pointless if the workspace does not compile.
     needs_build: bool,
     run: fn(&mut Progress, &mut Run) -> Result<(), Trouble>,
 }
@@ -49,7 +49,7 @@ struct Options {
 }
 
 impl Options {
-    /// Why a step is not to be run, if it is not.
+    /// Why a step is left out, if it is.
     fn leaves_out(self, step: &str) -> Option<&'static str> {
         match step {
             BROWSER if self.no_browser => {
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 fn wanted(step: &Step, filters: &[String], options: Options) -> bool {
     let named = |name: &str| filters.iter().any(|filter| name.contains(filter.as_str()));
     match step.name {
-        // Whatever is wanted may need what is set up.
+        // Any step may need it.
         SET_UP => true,
         BROWSER | SERVICES | WASM if named(TESTS) => true,
         WASM if named(PACKAGES) => true,
@@ -196,7 +196,7 @@ fn old_lists(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
 
 fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let workspace = succeeds(progress, cargo(&["fmt", "--all", "--check"]));
-    // What is no part of the workspace.
+    // These are not in the workspace.
     [NO_STD_CHECK, FUZZ_TARGETS].iter().fold(workspace, |others, manifest| {
         let check = ["fmt", "--check", "--manifest-path", *manifest];
         others.and(succeeds(progress, cargo(&check)))
@@ -212,7 +212,7 @@ fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let features = ["clippy", "-p", "ssekit-proto", "--all-features", "--all-targets"];
     let mut all_features = cargo(&features);
     all_features.args(["--", "-D", "warnings"]);
-    // With features it is looked at and tested in the workspace, where `documents` turns them on.
+    // With features, it is checked and tested in the workspace, where `documents` turns them on.
     let mut client = cargo(&["clippy", "-p", "ssekit-client"]);
     client.args(["--", "-D", "warnings"]);
     let workspace = succeeds(progress, cargo(&clippy));
@@ -240,7 +240,7 @@ fn no_std(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     succeeds(progress, check)
 }
 
-/// The oldest Rust that the crates which others build on need.
+/// Builds and tests our libraries with the oldest Rust that they support.
 fn oldest_rust(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     msrv::check(&mut |command| progress.run(command))
 }
@@ -269,14 +269,14 @@ fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(format!(
-        "sse-proto now also depends on {}. It is meant to stay light; if there is a good reason, add \
-         the name to PROTO_MAY_USE in xtask/src/checks.rs",
+        "sse-proto now also depends on {}, and should stay light. If there is a good reason, add the \
+         name to PROTO_MAY_USE in xtask/src/checks.rs",
         strangers.join(", ")
     )
     .into())
 }
 
-/// The packages of `cargo tree` that are not expected.
+/// The packages of `cargo tree` that are not allowed.
 fn strangers(tree: &str) -> Vec<&str> {
     let names = tree.lines().filter_map(|line| line.split_whitespace().next());
     let mut strangers: Vec<_> = names.filter(|name| !PROTO_MAY_USE.contains(name)).collect();
@@ -321,15 +321,15 @@ fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     }
     match Browser::find() {
         Ok(browser) if !options.no_browser => browser.hand_to(&mut tests),
-        // That it is missing has been said.
+        // An earlier step has said that it is missing.
         _ => drop(tests.env_remove(setup::CHROMEDRIVER)),
     }
     match &run.package {
         Some(package) => package.hand_to(&mut tests),
-        // As above.
+        // The same.
         None => Package::take_from(&mut tests),
     }
-    // Those of whoever runs this are not for tests that delete what they find.
+    // Tests delete what they find, so they must not find the services of the person who runs this.
     for name in services::VARIABLES {
         tests.env_remove(name);
     }

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         build(profile, name, package, &format!("manual {features}"))?;
         make(&manual)?;
         let mut program = Command::new(&built);
-        // Its own settings are not to get into the texts.
+        // The settings of this machine must not get into the texts.
         program.env_clear().env(MANUAL, &manual).stdin(Stdio::null());
         succeed(&mut program)?;
         build(profile, name, package, features)?;

@@ -9,14 +9,14 @@ use crate::process::{Run, target};
 use crate::python;
 use crate::tool::Tool;
 
-/// What the test finds its Python by.
+/// The variable by which tests find its Python.
 pub(crate) const VARIABLE: &str = "SSE_TEST_DJANGO";
 
 /// What answers readers. What reports say of it, they say of exactly these versions.
 const SERVER: [(&str, &str); 3] =
     [("django-eventstream", "5.3.4"), ("daphne", "4.2.3"), ("Django", "5.2.19")];
 
-/// What the test needs beside.
+/// What the test needs besides.
 const TEST: [(&str, &str); 2] = [("redis", "8.1.0"), ("uvicorn", "0.54.0")];
 
 fn folder() -> PathBuf {

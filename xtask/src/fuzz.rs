@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the fuzz targets with libFuzzer, which lets coverage lead it.
 //!
-//! No step of `cargo xtask test`: it needs a nightly compiler, and all dependencies are built once
-//! more for it. The same targets run there with their seeds and a few random inputs
+//! This is not a step of `cargo xtask test`: it needs a nightly compiler, and all dependencies are
+//! built once more for it. The same targets run there with their seeds and a few random inputs
 //! (`fuzz/bodies/tests/few.rs`).
 
 use std::fs;
@@ -88,7 +88,7 @@ fn binaries(manifest: &str) -> Vec<String> {
     names
 }
 
-/// Where everything goes: what is built, the corpora, the findings. All of it may be deleted.
+/// Where everything goes: builds, corpora, findings. You may delete all of it.
 struct Place(PathBuf);
 
 impl Place {
@@ -102,16 +102,15 @@ impl Place {
 
     fn command(&self, tool: &Path, command: &str) -> Command {
         let mut fuzz = Command::new(tool);
-        // Optimised; the manifest has it check overflows and debug assertions all the same.
+        // Optimised; the manifest turns on overflow checks and debug assertions anyway.
         fuzz.args([command, "-O", "--fuzz-dir", FOLDER, "--target-dir"]).arg(self.0.join("build"));
-        // Not the cargo that runs this, which is of another toolchain, nor its place for what it
-        // builds.
+        // Not the cargo that runs this: it has another toolchain, and another target folder.
         fuzz.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").env_remove("CARGO_TARGET_DIR");
         fuzz.stdin(Stdio::null());
         fuzz
     }
 
-    /// What it has found, if anything, and what to do about it.
+    /// Runs a target. Returns what to do about its finding, if it has found something.
     fn fuzz(&self, tool: &Path, name: &str, time: u64) -> Result<Option<String>, String> {
         let [corpus, seeds] = ["corpus", "seeds"].map(|folder| self.0.join(folder).join(name));
         fs::create_dir_all(&corpus)
@@ -139,11 +138,11 @@ impl Place {
         };
         let path = path.display();
         Ok(Some(format!(
-            "{name} has found something. See it again, on any compiler, with\n    \
+            "{name} has found something. Reproduce it, with any compiler, by\n    \
              cargo run -p sse-fuzz-bodies -- run {name} {path}\n\
-             make the input smaller with\n    \
+             make the input smaller by\n    \
              cargo +nightly fuzz tmin --fuzz-dir {FOLDER} {name} {path}\n\
-             and keep it for all later runs of the tests with\n    \
+             and keep it for all later runs of the tests by\n    \
              cp {path} {FOLDER}/seeds/{name}/"
         )))
     }

@@ -34,55 +34,55 @@ use lexopt::{Arg, Parser};
 
 const HELP: &str = "\
 cargo xtask demo [--listen 127.0.0.1:8080] [--fresh]
-    Builds and starts the server, and prints the address of the live page and a command that
-    publishes. Ctrl-C ends it. --fresh forgets the events of earlier demos.
+    Builds and starts the server. Prints the address of the live page and a command that publishes.
+    Ctrl-C ends it. --fresh forgets the events of earlier demos.
 cargo xtask test [--quick] [--no-browser] [--no-services] [FILTER…]
-    Sets up what is needed and runs every check and test. --quick leaves out the slow ones,
-    --no-browser those of the live page and of the npm package, which need a browser, --no-services
-    those that need Redis, PostgreSQL, RabbitMQ or Django; with FILTERs only the steps with one of these
-    words in their name are run.
+    Sets up what is needed, and runs every check and test. --quick leaves out the slow ones.
+    --no-browser leaves out the tests of the live page and of the npm package, --no-services those that
+    need Redis, PostgreSQL, RabbitMQ or Django. With FILTERs, only the steps run that have one of these
+    words in their name.
 cargo xtask services
     Starts Redis, PostgreSQL and RabbitMQ as `test` does, and prints the variables with which plain
     `cargo test` uses them. Ctrl-C ends them.
 cargo xtask proof --kills N [--seed S]
-    Kills the server N times while it is written to, and checks that nothing is lost.
+    Kills the server N times while events are published, and checks that nothing is lost.
 cargo xtask proof --instances [--rounds 100] [--seed S] [--relay redis|postgres|amqp]
-    The same with three servers on one PostgreSQL, told by each relay in turn, or by one. Each round kills
-    one of them, the database or the relay, which are its own and disturb nobody.
+    The same with three servers on one PostgreSQL, with each relay in turn, or with one. Each round kills
+    a server, the database or the relay. They are its own; yours are not touched.
 cargo xtask bench NAME [ARG…]
-    Runs a bench and prints its tables, and a line `ratio …` for each comparison. Without a NAME it
-    lists the benches and their arguments.
+    Runs a bench. Prints its tables, and a line `ratio …` for each comparison. Without a NAME it lists
+    the benches and their arguments.
 cargo xtask oracle --cases N [--seed S]
     Reads N random event streams, each in three chunkings, with the decoder and with the standard
-    written down as code, and prints the first that they read differently.
+    written down as code. Prints the first stream that they read differently.
 cargo xtask fuzz [TARGET…] [--time SECONDS]
-    Runs the fuzz targets, or these, with libFuzzer for 60 seconds each, or as long as is said, and
-    prints how to see again what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
+    Runs all fuzz targets, or these, with libFuzzer: each for 60 seconds, or for --time. Prints how to
+    reproduce what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
 cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
-    Starts this server and others (ours, django, nchan, pushpin, axum; or those that are named), runs
-    `sse-fuzz probe` on each, and puts all that was found side by side into one HTML file. Gets what it
-    needs: packages of Debian's, and of Python's.
+    Starts this server and others (ours, django, nchan, pushpin, axum; or those that you name), runs
+    `sse-fuzz probe` on each, and writes all findings side by side into one HTML file. Gets what it
+    needs from Debian's and Python's packages.
 cargo xtask wasm [--in FOLDER]
-    Builds the npm package of the browser's client, and prints how large it is. Gets what it needs: a
-    compiler for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm; and keeps
-    it in target/wasm, or in FOLDER.
+    Builds the npm package of the browser's client, and prints its size. Gets what it needs: a compiler
+    for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm. Keeps them in
+    target/wasm, or in FOLDER.
 cargo xtask dist [--dev]
     Builds what people install, into target/dist: the programs, their man pages and shell completions, and
-    a Debian package of the server. --dev builds quickly, to look at it.
+    a Debian package of the server. --dev builds quickly, to look at the result.
 cargo xtask api [--update]
-    Compares the public API of sse-proto with sse-proto/api.txt, or writes it there. Needs
+    Compares the public API of sse-proto with sse-proto/api.txt. --update writes the file. Needs
     cargo-public-api and a nightly toolchain, and says so if one is missing.
 cargo xtask help
     Prints this.
 ";
 
-/// How a command has ended that could do its work.
+/// How a command has ended, if it could do its work.
 type Outcome = Result<ExitCode, Failure>;
 
 /// Why a command could not do its work.
 #[derive(Debug, PartialEq, Eq)]
 enum Failure {
-    /// It was called with something that it does not know.
+    /// Its arguments make no sense.
     Usage(String),
     Failed(String),
 }
@@ -141,7 +141,7 @@ fn run(args: &mut Parser) -> Outcome {
     }
 }
 
-/// For commands without arguments: complains of the first that is there.
+/// For commands without arguments: an error if there is one.
 fn nothing_more(args: &mut Parser) -> Result<(), lexopt::Error> {
     args.next()?.map_or(Ok(()), |arg| Err(arg.unexpected()))
 }

@@ -2,7 +2,7 @@
 //! runs their unit tests.
 //!
 //! rustup's is taken if it is installed, else the one that Debian ships for browsers, unpacked into
-//! a folder of ours. Where neither can be had, the step is skipped.
+//! a folder of ours. Without either, the step is skipped.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::process::{Run, cargo, say, target, workspace};
 use crate::wasm::Trouble;
 use crate::wasm::toolchain::debian;
 
-/// Which they are, by folder and package.
+/// Their folders and packages.
 const CRATES: [(&str, &str); 3] = [
     ("sse-proto", "ssekit-proto"),
     ("sse-client", "ssekit-client"),
@@ -49,7 +49,7 @@ pub(crate) fn check(run: Run<'_>) -> Result<(), Trouble> {
         cargo.env("RUSTFLAGS", UNIT_TESTS_ONLY);
         if !run(cargo) {
             return Err(format!(
-                "Rust {oldest} is not enough for them. If it is a dependency that needs more, lock an older one: \
+                "our libraries need more than Rust {oldest}. If a dependency does, lock an older one: \
                  cargo update NAME --precise VERSION"
             )
             .into());
@@ -58,7 +58,7 @@ pub(crate) fn check(run: Run<'_>) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// What is said where there is none.
+/// The message if there is no such compiler.
 fn without(oldest: &str, trouble: Trouble) -> Trouble {
     match trouble {
         Trouble::Missing(why) => Trouble::Missing(format!(

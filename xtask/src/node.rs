@@ -35,7 +35,7 @@ impl Node {
         let got = python::install(&tool, &[PACKAGE.to_owned()], run).and_then(|()| own.works());
         got.and_then(|()| tool.finish("")).map_err(|error| {
             format!(
-                "{why}, and {PACKAGE} of Python's cannot be had: {error}; get Node {}.{} or newer, with npm, \
+                "{why}, and {PACKAGE} of PyPI cannot be installed: {error}; get Node {}.{} or newer, with npm, \
                  from https://nodejs.org or your system's packages",
                 OLDEST.0, OLDEST.1
             )
@@ -58,7 +58,7 @@ impl Node {
         let Some(folder) = &self.folder else { return };
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(folder.clone()).chain(env::split_paths(&path));
-        // A folder whose name cannot stand in a PATH has been told about by Python already.
+        // Python has complained already of a folder whose name cannot stand in a PATH.
         if let Ok(path) = env::join_paths(folders) {
             command.env("PATH", path);
         }

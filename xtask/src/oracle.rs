@@ -1,5 +1,5 @@
 //! `cargo xtask oracle`: the decoder beside the standard written down as code, on as many random
-//! streams as one likes.
+//! streams as you like.
 
 use std::process::ExitCode;
 

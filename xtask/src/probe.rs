@@ -46,9 +46,9 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         chosen.extend(&SERVERS);
     }
     for (name, set_up) in chosen {
-        set_up.map_or(Ok(()), |set_up| set_up(&mut shown)).map_err(|why| {
-            format!("{name}: {why}\nName the servers to probe if it is to be left out")
-        })?;
+        set_up
+            .map_or(Ok(()), |set_up| set_up(&mut shown))
+            .map_err(|why| format!("{name}: {why}\nTo leave it out, name the servers to probe"))?;
     }
     let mut builds = vec![&["-p", "sse-fuzz-peers"][..]];
     if !is_built {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         }
     }
     probe.env(django::VARIABLE, django::python());
-    // It takes our place, and with it Ctrl-C, which stops what it has started.
+    // It replaces this process, so Ctrl-C reaches it, and it stops what it has started.
     let error = probe.exec();
     Err(format!("cannot start {}: {error}", probe.get_program().display()).into())
 }

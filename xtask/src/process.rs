@@ -1,4 +1,4 @@
-//! Child processes, and the wish to end.
+//! Child processes, and signals that ask us to end.
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,19 +13,19 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How often something that cannot wake us is looked at.
+/// How often we look at something that cannot wake us.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// Runs a command, shows what it prints, and says whether it succeeded.
 pub(crate) type Run<'r> = &'r mut dyn FnMut(Command) -> bool;
 
-/// Runs a command whose output goes where ours goes.
+/// Runs a command whose output goes where ours goes, and says whether it succeeded.
 pub(crate) fn shown(mut command: Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Prints a line. It does not matter if nobody reads it any more: what is to be done at the end,
-/// such as stopping the server, must be done all the same.
+/// Prints a line. Errors are ignored: even if no one reads our output any more, the work at the
+/// end, such as stopping the server, must be done.
 pub(crate) fn say(line: &str) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -59,8 +59,8 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).stdin(Stdio::null());
-    // `cargo run` describes this package to us. Some build scripts (that of ring is one) take it
-    // for a description of theirs that has changed, and what they build is built again each time.
+    // `cargo run` describes this package to us. Some build scripts, such as ring's, take that
+    // for a change of their own package, and would build it again each time.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -79,7 +79,7 @@ pub(crate) fn run(
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = Running::start(&mut command)?;
-    // It holds the writing ends too; the reading end sees no end before they are closed.
+    // It holds the writing ends too, and the reader sees no end before they are closed.
     drop(command);
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -99,7 +99,7 @@ pub(crate) fn run(
                 on_line(None);
                 ended = child.ended()?;
             }
-            // The end, or something that the child has left running holds the pipe: not waited for.
+            // The end; or what the child has left running holds the pipe, and is not waited for.
             (Err(_), Some(status)) => return Ok(status),
             (Err(RecvTimeoutError::Disconnected), None) => return child.child.wait(),
         }
@@ -135,7 +135,7 @@ impl Running {
     pub(crate) fn stop(mut self, patience: Duration, interrupts: &Interrupts) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         if self.ended()?.is_none() {
-            // If it has ended meanwhile, that is well too.
+            // It does not matter if it has just ended.
             let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         }
         while self.ended()?.is_none() {
@@ -152,13 +152,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both do nothing to a child that has been waited for.
+        // Neither does anything to a child that has been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// SIGINT (Ctrl-C), SIGTERM and SIGHUP, which from now on only leave a mark here.
+/// SIGINT (Ctrl-C), SIGTERM and SIGHUP. From now on they only set a flag here.
 #[derive(Debug)]
 pub(crate) struct Interrupts(Arc<AtomicBool>);
 
@@ -172,13 +172,14 @@ impl Interrupts {
         Ok(Self(flag))
     }
 
-    /// Whether one has arrived since this was last asked.
+    /// Whether one has arrived since the last call.
     pub(crate) fn arrived(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }
 }
 
-/// The code to exit with when a child's end is ours: its own, or as shells do, 128 and the signal.
+/// The code to exit with when a child's end is our end: its own, or 128 and the signal, as in
+/// shells.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     if let Some(signal) = status.signal() {
         return u8::try_from(128 + signal).unwrap_or(1);

@@ -1,4 +1,4 @@
-//! `cargo xtask proof`: the tests that kill servers, alone and for as long as one likes.
+//! `cargo xtask proof`: the tests that kill servers, alone and for as many rounds as you like.
 
 use std::process::ExitCode;
 
@@ -8,19 +8,20 @@ use crate::process::{cargo, exit_code, shown};
 use crate::setup::Programs;
 use crate::{Failure, Outcome, services};
 
-/// How many rounds, if it is not said.
+/// How many rounds there are without `--rounds`.
 const ROUNDS: u64 = 100;
 
 /// The relays, each with the word that finds its test.
 const RELAYS: [(&str, &str); 3] =
     [("redis", "told_by_redis"), ("postgres", "told_by_postgres"), ("amqp", "told_by_rabbitmq")];
 
-/// What is to be killed.
+/// What gets killed.
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
-    /// One server, so many times.
+    /// One server, this often.
     OneServer { kills: u64 },
-    /// Several, and the services that they use. `filter`: only the test with this word in its name.
+    /// Several servers, and the services that they use. Only the tests run that have `filter` in
+    /// their names.
     Instances { rounds: u64, filter: &'static str },
 }
 
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// What is to be proven, and the seed.
+/// Reads what to prove, and the seed.
 fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
     let mut of_instances = false;
     let mut filter = None;
@@ -64,7 +65,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
     }
     let proof = match (of_instances, kills, rounds, filter) {
         (true, None, rounds, filter) if rounds != Some(0) => {
-            // All have this in their names.
+            // The names of all these tests contain this.
             let filter = filter.unwrap_or("told_by");
             Proof::Instances { rounds: rounds.unwrap_or(ROUNDS), filter }
         }

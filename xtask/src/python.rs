@@ -1,5 +1,5 @@
-//! Packages of Python's, in a virtual environment of their own: Django for a test, and Node where
-//! the system has none that is new enough.
+//! Packages of PyPI in a virtual environment: Django for a test, and Node where the system's is
+//! missing or too old.
 
 use std::process::{Command, Stdio};
 
@@ -18,7 +18,7 @@ pub(crate) fn install(tool: &Tool, packages: &[String], run: Run<'_>) -> Result<
     let python = ["--no-install-recommends", "python3", "python3-venv"];
     let made = venv(run)? || (apt::install(run, &python) && venv(run)?);
     if !made {
-        return Err("there is no Python that can make virtual environments; get it with\n    \
+        return Err("no Python here can make virtual environments; get one with\n    \
              apt-get install python3-venv       Debian, Ubuntu (as root)\n    \
              dnf install python3                Fedora\n    \
              apk add python3                    Alpine\n    \

@@ -12,9 +12,9 @@ use crate::process::{self, say};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Ok,
-    /// Why, unless its output says so.
+    /// The reason, unless the output says it.
     Failed(String),
-    /// Not run, and why.
+    /// Not run. The reason.
     Skipped(String),
 }
 
@@ -96,7 +96,7 @@ impl Progress {
         }
     }
 
-    /// Takes in a line of output, or notes that time goes by.
+    /// Takes in a line of output, or shows that time passes.
     pub(crate) fn line(&mut self, line: Option<&[u8]>) {
         if let Some(line) = line {
             self.tests.count(line);
@@ -114,7 +114,7 @@ impl Progress {
     }
 
     fn show_status(&self, doing: &str) {
-        // Short enough for a terminal of 80 columns; a line that wraps could not be taken back.
+        // Short enough for a terminal of 80 columns: a line that wraps cannot be overwritten.
         let room = 70_usize.saturating_sub(self.label.chars().count());
         let doing: String = doing.chars().filter(|c| !c.is_control()).take(room).collect();
         write_out(format!("\r\x1b[K{} … \x1b[2m{doing}\x1b[0m", self.label).as_bytes());
@@ -165,7 +165,7 @@ fn coloured(colour: &str, text: &str) -> String {
 /// The table of all steps, the sum as its last line, and whether all is well.
 ///
 /// The sum counts tests, and as one failure each step that failed without a failed test: a
-/// compiler's error is no test, but it must not look like none. What is skipped is a step.
+/// compiler's error is not a test, but must count. What is skipped is a step.
 pub(crate) fn summary(entries: &[Entry]) -> (String, bool) {
     let mut table = format!("\n{:<24} {:>7} {:>7} {:>9}\n", "step", "passed", "failed", "seconds");
     let mut passed = 0;

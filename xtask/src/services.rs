@@ -14,8 +14,8 @@ use crate::{Outcome, django, nothing_more};
 use testkit::daemons::{Daemons, End, Ready, free_port};
 use testkit::rabbitmq::{self, Ports};
 
-/// What tests find them by: the address of each, and the programs for tests that need one to stop
-/// and start.
+/// The variables by which tests find them: addresses, and programs for tests that stop and start a
+/// service of their own.
 pub(crate) const VARIABLES: [&str; 8] = [
     "SSE_TEST_REDIS",
     "SSE_TEST_POSTGRES",
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     nothing_more(args)?;
     let programs = Programs::set_up(&mut shown)?;
     let mut services = Services::start(&programs)?;
-    // What these print must not get between the variables.
+    // Their output must not get between the variables.
     let mut aside = |mut command: Command| {
         command.stdout(io::stderr());
         shown(command)
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 }
 
 impl Services {
-    /// Starts all of them, and does not wait.
+    /// Starts all of them without waiting.
     pub(crate) fn start(programs: &Programs) -> Result<Self, String> {
         let cannot = |error: io::Error| format!("cannot start the services: {error}");
         let daemons = Daemons::new("sse-services").map_err(cannot)?;
@@ -86,13 +86,13 @@ impl Services {
         Ok(this)
     }
 
-    /// Has tests told of programs that are not started here.
+    /// Adds programs that are not started here.
     pub(crate) fn know(&mut self, programs: &[(&str, PathBuf)]) {
         let pgbouncer = programs.iter().find(|(name, _)| *name == "pgbouncer");
         self.variables.extend(pgbouncer.map(|(_, path)| (PGBOUNCER, path.display().to_string())));
     }
 
-    /// Waits until all can be used.
+    /// Waits until all of them are ready.
     pub(crate) fn wait(&self) -> Result<(), String> {
         self.daemons.wait()
     }
@@ -140,7 +140,7 @@ impl Services {
     fn rabbitmq(&mut self, programs: &Programs, folder: &Path) -> io::Result<()> {
         fs::create_dir(folder)?;
         let ports = Ports { amqp: free_port()?, nodes: free_port()?, epmd: free_port()? };
-        // Erlang's name server. RabbitMQ would start one that leaves the process group, and stays.
+        // Erlang's name server. One that RabbitMQ starts leaves the process group, and stays.
         let names = folder.join("names");
         fs::create_dir(&names)?;
         let mut epmd = as_user("rabbitmq", &names)?;
@@ -155,8 +155,8 @@ impl Services {
     }
 }
 
-/// A command that runs its arguments as this user if we are root, else as we are. The user gets the
-/// folder.
+/// A command that runs its arguments as this user if we are root, and as ourselves otherwise. The
+/// user gets the folder.
 fn as_user(user: &str, folder: &Path) -> io::Result<Command> {
     if !is_root() {
         return Ok(Command::new("env"));
@@ -168,7 +168,7 @@ fn as_user(user: &str, folder: &Path) -> io::Result<Command> {
     // Unlike su and runuser it leaves no parent in between, which would keep signals to itself.
     let mut command = Command::new("setpriv");
     command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
-    // Whatever happens to us.
+    // Even if we are killed.
     command.args(["--pdeathsig", "QUIT", "--"]);
     Ok(command)
 }

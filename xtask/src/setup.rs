@@ -1,4 +1,4 @@
-//! What has to be on the machine, and how it gets there.
+//! What must be on the machine, and how it gets there.
 
 use std::env;
 use std::fs;
@@ -35,8 +35,7 @@ pub(crate) fn nightly() -> Result<(), String> {
         .to_owned())
 }
 
-/// A C compiler, which the server's database is built with. It is installed if that can be done
-/// without asking. `run` runs a command and shows what it prints.
+/// A C compiler, which builds the server's SQLite. It is installed if that needs no question.
 pub(crate) fn c_compiler(run: Run<'_>) -> Result<(), String> {
     if compiles_c() {
         return Ok(());
@@ -59,7 +58,7 @@ pub(crate) fn c_compiler(run: Run<'_>) -> Result<(), String> {
     ))
 }
 
-/// valgrind, which counts instructions. It is installed if that can be done without asking.
+/// valgrind, which counts instructions. It is installed if that needs no question.
 pub(crate) fn valgrind(run: Run<'_>) -> Result<(), String> {
     let present = || {
         let version = Command::new("valgrind").arg("--version").output();
@@ -108,7 +107,7 @@ pub(crate) const CHROMEDRIVER: &str = "SSE_CHROMEDRIVER";
 pub(crate) const CHROMIUM: &str = "SSE_CHROMIUM";
 
 impl Browser {
-    /// Finds them, and installs them first if they are missing and that can be done without asking.
+    /// Finds them. Installs them first if they are missing and that needs no question.
     pub(crate) fn set_up(run: Run<'_>) -> Result<Self, String> {
         let missing = match Self::find() {
             Ok(browser) => return Ok(browser),
@@ -121,7 +120,7 @@ impl Browser {
         Err(missing)
     }
 
-    /// The ones that there are, or what is missing.
+    /// Finds them, or says what is missing.
     pub(crate) fn find() -> Result<Self, String> {
         let folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
         let find = |variable, names: &[&str]| match env::var(variable) {
@@ -209,7 +208,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Finds them, and installs them first if they are missing and that can be done without asking.
+    /// Finds them. Installs them first if they are missing and that needs no question.
     pub(crate) fn set_up(run: Run<'_>) -> Result<Self, String> {
         let missing = match Self::find() {
             Ok(programs) => return Ok(programs),

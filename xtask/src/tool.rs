@@ -1,4 +1,4 @@
-//! A tool that is got once, and kept in a folder of its own under the target folder.
+//! A tool that is made once, and kept in a folder below the target folder.
 //!
 //! The folder says what is in it: a file that is written when all else is done. A tool whose making
 //! was cut short at any point has none, and one whose file says something else is another tool:
@@ -23,7 +23,7 @@ impl Tool {
     pub(crate) fn new(folder: &Path, made_of: &str) -> Result<Self, String> {
         let folder = std::path::absolute(folder)
             .map_err(|error| format!("cannot find {}: {error}", folder.display()))?;
-        // What is made holds this path; in a checkout that has been moved it leads nowhere.
+        // Tools contain this path. After a checkout has been moved, it leads nowhere.
         let made_of = format!("{}\nin {}\n", made_of.trim_end(), folder.display());
         Ok(Self { folder, made_of })
     }
@@ -32,7 +32,7 @@ impl Tool {
         &self.folder
     }
 
-    /// Whether it is there, of what it should be, and works.
+    /// Whether it is there, has the right parts, and works.
     pub(crate) fn is_kept(&self, works: impl FnOnce(&str) -> Result<(), String>) -> bool {
         let Ok(found) = fs::read_to_string(self.folder.join(FILE)) else { return false };
         let fits = match found.strip_prefix(&self.made_of) {
@@ -42,7 +42,7 @@ impl Tool {
         match fits {
             Ok(()) => true,
             Err(why) => {
-                say(&format!("What is kept in {} is made anew: {why}.", self.folder.display()));
+                say(&format!("The tool in {} is made anew: {why}.", self.folder.display()));
                 false
             }
         }
@@ -50,7 +50,7 @@ impl Tool {
 
     /// Begins with an empty folder.
     pub(crate) fn begin(&self) -> Result<(), String> {
-        // Its word first: what is half deleted is not whole.
+        // This file first: a tool that is half deleted must not look whole.
         let _ = fs::remove_file(self.folder.join(FILE));
         let _ = fs::remove_dir_all(&self.folder);
         fs::create_dir_all(&self.folder)

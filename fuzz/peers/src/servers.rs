@@ -25,9 +25,9 @@ pub struct Probing {
     /// With versions.
     pub name: String,
     pub url: String,
-    /// The one process that has the connections, if it is one.
+    /// The process that has the connections, if it is a single one.
     pub pid: Option<u32>,
-    /// How it is to be probed.
+    /// Arguments for `sse-fuzz probe`.
     pub args: Vec<String>,
 }
 

@@ -1,13 +1,13 @@
-//! `cargo xtask bench connect`: how long many take that come at once, beside axum's `Sse` and nginx
-//! with nchan.
+//! `cargo xtask bench connect`: how long 10,000 clients take that come at once, beside axum's `Sse`
+//! and nginx with nchan.
 //!
-//! Twice. `connect`: streams are asked for one after the other, without waiting for the answers, as
-//! after a restart of the server; it is over when all have the head of theirs. `storm`: the same of
-//! readers that come back and have to catch up; it is over when all have their last event. axum
-//! keeps nothing, so it is not in the second.
+//! Two measurements. `connect`: streams are requested one after the other, without waiting for the
+//! answers, as after a restart of the server. It ends when all have the head of their answer.
+//! `storm`: the same with readers that come back and have events to catch up. It ends when all have
+//! their last event. axum keeps no events, so it is not in the second.
 //!
-//! The servers take turns, and the best time of each counts: what others do on the machine only
-//! adds to it.
+//! The servers take turns, and the best time of each counts: other work on the machine only adds to
+//! it.
 
 #![forbid(unsafe_code)]
 

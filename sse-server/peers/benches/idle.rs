@@ -1,9 +1,9 @@
-//! `cargo xtask bench idle`: how much memory an open stream costs on which nothing happens, beside
+//! `cargo xtask bench idle`: how much memory an open stream costs while nothing happens, beside
 //! axum's `Sse`.
 //!
-//! Each server is a process of its own, and what is read is its resident memory: without what the
-//! kernel keeps for a socket, but with all that the allocator keeps for itself. The first streams
-//! are not counted, so that what a server has only once is no part of the result.
+//! Each server is a process of its own, and its resident memory is measured. That excludes what the
+//! kernel keeps for a socket, and includes what the allocator keeps for itself. The first streams do
+//! not count, so that what a server has only once is not in the result.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ const FIRST: usize = 1_000;
 /// How long a server may take to answer one request.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// How long the memory is looked at until it does not change any more.
+/// How long we wait until the memory does not change any more.
 const CALM_WITHIN: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_millis(500);
 
@@ -109,7 +109,7 @@ fn measure(daemons: &Daemons, server: &Server, streams: usize) -> Result<f64, St
     Ok((after as f64 - before as f64) / streams as f64)
 }
 
-/// A stream, of which everything has come that comes at first.
+/// Opens a stream, and reads what comes at first.
 fn open_stream(port: u16, last: &[u8]) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     socket.set_read_timeout(Some(WITHIN))?;

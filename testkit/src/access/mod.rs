@@ -196,7 +196,7 @@ impl Site {
         send(self.address, request.as_bytes()).await
     }
 
-    /// Opens a stream of a user, or of nobody.
+    /// Opens a stream for a user, or for an anonymous reader.
     pub async fn open(&self, query: &str, user: Option<&str>) -> Response {
         let headers = user.map(|user| format!("X-User: {user}\r\n")).unwrap_or_default();
         let mut stream = self.get(&format!("/events/?{query}"), &headers).await;

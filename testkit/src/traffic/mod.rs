@@ -2,7 +2,7 @@
 //!
 //! What must agree: every event whose publication was acknowledged reaches every reader exactly
 //! once and in the order of ids; one that was not acknowledged, at most once; a request's events
-//! are published together or not at all; and nobody is told to reset.
+//! are published together or not at all; and no reader is told to reset.
 
 pub mod record;
 

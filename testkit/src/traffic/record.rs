@@ -43,7 +43,7 @@ pub struct Record {
     readers: Mutex<Vec<HashMap<String, u64>>>,
     deliveries: AtomicU64,
     history: Mutex<VecDeque<Entry>>,
-    /// Held by whoever publishes, for as long as an answer is awaited.
+    /// Held by a publisher while it waits for an answer.
     pub traffic: RwLock<()>,
     pub is_over: AtomicBool,
 }
@@ -239,7 +239,7 @@ impl Record {
         );
     }
 
-    /// Whoever publishes after an answer, publishes after that event.
+    /// A request that is sent after an answer is published after that event.
     fn check_order(
         &self,
         logs: &HashMap<String, Vec<Payload>>,
@@ -298,7 +298,7 @@ impl Record {
     }
 }
 
-/// Also after a failure, about which something is to be said.
+/// Even after a failure, which must be reported.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// The database's file. It need not exist; if the demo is to be a fresh one, it does not.
+/// The database's file, which may not exist yet. A fresh demo deletes it first.
 pub(crate) fn storage(folder: &Path, fresh: bool) -> Result<PathBuf, String> {
     fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))?;
     let storage = folder.join("sse-demo.db");
@@ -30,7 +30,7 @@ fn forget(storage: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The publish token of earlier demos, so that a page that has stored it can go on, or a new one.
+/// The publish token of earlier demos, which pages may have stored, or a new one.
 pub(crate) fn token(folder: &Path) -> Result<String, String> {
     let path = &folder.join("token");
     if let Ok(kept) = fs::read_to_string(path) {
@@ -42,7 +42,7 @@ pub(crate) fn token(folder: &Path) -> Result<String, String> {
     let token = random_token()?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
-    // What is there is no token of ours, and might be readable for others.
+    // What is there is not our token, and others might be able to read it.
     let _ = fs::remove_file(path);
     let written = options.open(path).and_then(|mut file| writeln!(file, "{token}"));
     written.map_err(|error| cannot("write", path, &error))?;
@@ -52,7 +52,8 @@ pub(crate) fn token(folder: &Path) -> Result<String, String> {
 /// 128 random bits in hexadecimal digits.
 fn random_token() -> Result<String, String> {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|error| format!("there is no randomness: {error}"))?;
+    getrandom::fill(&mut random)
+        .map_err(|error| format!("the system gives no random bytes: {error}"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the server on a file, kept alive, with all that is needed to try it.
+//! `cargo xtask demo`: the server on a file, kept alive, with everything to try it.
 
 mod kept;
 
@@ -22,7 +22,7 @@ use crate::{Outcome, apt, setup};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long the server may take to end once it has been asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// More restarts than this in a minute are no longer somebody trying `kill -9`.
+/// With more restarts than this in a minute, the server itself must be broken.
 const RESTARTS_A_MINUTE: usize = 20;
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ struct Demo {
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let Options { listen, fresh } = Options::parse(args)?;
     let interrupts = Interrupts::listen().map_err(|error| error.to_string())?;
-    // Before the long build, and because another server would answer our question for health.
+    // Before the long build. And another server there would look like ours when it is ready.
     port_is_free(listen)?;
     apt::finish_what_was_begun(&mut shown);
     setup::c_compiler(&mut shown)?;
@@ -137,7 +137,7 @@ fn port_is_free(listen: SocketAddr) -> Result<(), String> {
     })
 }
 
-/// `Some` if it is over before it has begun.
+/// Builds the programs. `Some` if the demo ends here.
 fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, String> {
     let error = |error: io::Error| error.to_string();
     let mut build =
@@ -169,7 +169,7 @@ impl Demo {
         let mut server = self.start()?;
         match self.wait_until_ready(&mut server)? {
             Start::Ready => say(&self.invitation(server.pid())),
-            // It has said why.
+            // The server has said why.
             Start::Ended(status) => return Ok(ExitCode::from(exit_code(status))),
             Start::Interrupted => return self.stop(server),
             Start::TooSlow => return Err(self.too_slow().into()),
@@ -183,7 +183,7 @@ impl Demo {
                 thread::sleep(TICK);
                 continue;
             };
-            // Ctrl-C goes to the server too, and its end may be seen before our own signal.
+            // Ctrl-C goes to the server too, and we may see its end before our own signal.
             thread::sleep(4 * TICK);
             if self.interrupts.arrived() {
                 return self.stop(server);
@@ -195,7 +195,7 @@ impl Demo {
             if !restarts.allow(Instant::now()) {
                 return Err(format!(
                     "the server has ended {RESTARTS_A_MINUTE} times within a minute, the last time \
-                     with {status}; it is not started again"
+                     with {status}; it is not restarted"
                 )
                 .into());
             }
@@ -203,7 +203,7 @@ impl Demo {
             server = self.start()?;
             match self.wait_until_ready(&mut server)? {
                 Start::Ready => say(&format!("It is ready, as process {}.", server.pid())),
-                // One more end, seen above.
+                // The next turn of the loop sees it.
                 Start::Ended(_) => {}
                 Start::Interrupted => return self.stop(server),
                 Start::TooSlow => return Err(self.too_slow().into()),
@@ -281,7 +281,7 @@ impl Demo {
                 )
             });
         let without = self.client.as_ref().err().map_or_else(String::new, |why| {
-            format!("The page reads by itself, without sse-client-wasm: {why}\n")
+            format!("The page reads without sse-client-wasm: {why}\n")
         });
         format!(
             r#"
@@ -296,7 +296,7 @@ Watch without a browser:
 
 Try, and see that the page misses nothing:
   - "Cut" on the page breaks its connection as a lost network would
-  - `kill -9 {pid}` is the server, which is started again on the same file and port
+  - `kill -9 {pid}` kills the server; the demo starts it again on the same file and port
   - "One for all tabs" and a second tab: the server sees one connection, and it outlives either tab
 {revoking}Ctrl-C here ends the demo; its events are kept for the next one.
 {without}"#

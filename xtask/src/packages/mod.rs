@@ -1,4 +1,4 @@
-//! What would be published: each package is made, looked at, and used by projects that have nothing
+//! What would be published: each package is made, checked, and used by projects that have nothing
 //! else.
 //!
 //! Nothing of the checkout is used but what is in the packages. They are built together, because
@@ -16,9 +16,9 @@ const PACKAGES: [&str; 4] = ["ssekit-proto", "ssekit-client", "ssekit-server", "
 /// The version of all.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What each has to hold.
+/// The files that each must contain.
 const FILES: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "src/lib.rs"];
-/// What each has to say of itself.
+/// The keys that each manifest must have.
 const KEYS: [&str; 9] = [
     "categories",
     "description",
@@ -59,14 +59,14 @@ incremental = false
 [patch.crates-io]
 "#;
 
-/// Makes them, looks at them and uses them. The npm package is one that has been built, if it has.
+/// Makes the packages, checks and uses them. `npm` is the npm package, if it has been built.
 pub(crate) fn check(npm: Option<&Package>, run: Run<'_>) -> Result<(), Trouble> {
     let folder =
         std::path::absolute(target().join("packages")).map_err(|error| error.to_string())?;
     let project = folder.join("project");
     let _ = fs::remove_dir_all(&project);
     fs::create_dir_all(&project).map_err(|error| cannot("create", &project, &error))?;
-    // A package that is left from earlier is none that has just been made.
+    // A package of an earlier run must not pass for one of this run.
     let _ = fs::remove_dir_all(folder.join("made/package"));
     make(&folder.join("made"), run)?;
     for name in PACKAGES {
@@ -77,16 +77,16 @@ pub(crate) fn check(npm: Option<&Package>, run: Run<'_>) -> Result<(), Trouble> 
     try_programs(&folder.join("build/debug"), run)?;
     match npm {
         Some(npm) => use_npm(npm, &folder.join("npm"), run)?,
-        None => say("the npm package has not been built, and is not looked at"),
+        None => say("the npm package has not been built, so it is not checked"),
     }
     Ok(())
 }
 
-/// All packages as files, and whether the registry would take them, in order.
+/// Makes all packages as files, and asks whether the registry would take them in this order.
 fn make(folder: &Path, run: Run<'_>) -> Result<(), String> {
     for command in [&["package"][..], &["publish", "--dry-run"]] {
         let mut cargo = cargo(command);
-        // Work in progress is to be looked at too. They are built below.
+        // Uncommitted work is checked too. The packages are built below.
         cargo.args(["--allow-dirty", "--no-verify", "--locked", "--target-dir"]).arg(folder);
         cargo.args(PACKAGES.iter().flat_map(|name| ["-p", name]));
         if !run(cargo) {
@@ -106,7 +106,7 @@ fn unpack(made: &Path, name: &str, into: &Path, run: Run<'_>) -> Result<PathBuf,
     Ok(into.join(format!("{name}-{VERSION}")))
 }
 
-/// Whether an unpacked package has what its users look for, and can be unpacked everywhere.
+/// Checks that an unpacked package has what its users look for, and can be unpacked everywhere.
 fn complete(package: &Path) -> Result<(), String> {
     let missing = |file: &&&str| fs::metadata(package.join(file)).map_or(0, |file| file.len()) == 0;
     if let Some(file) = FILES.iter().find(missing) {
@@ -163,7 +163,7 @@ fn try_programs(folder: &Path, run: Run<'_>) -> Result<(), String> {
         let mut program = Command::new(folder.join(name));
         program.args(args).stdin(Stdio::null());
         if !run(program) {
-            return Err(format!("{name}, made of the packages, does not run"));
+            return Err(format!("{name}, built from the packages, does not run"));
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! `cargo xtask wasm`: the npm package of sse-client-wasm, out of Rust and TypeScript.
 //!
-//! Everything that is got or made lies in one folder of the target folder, and is made again only
-//! if it is missing or another one is wanted: the compiler ([`toolchain`]), the tools of npm, and
-//! what cargo builds. The package itself is made anew each time, which takes seconds.
+//! Everything lies in one folder of the target folder: the compiler ([`toolchain`]), the tools of
+//! npm, and what cargo builds. It is made again only if it is missing, or if another version is
+//! needed. The package itself is made anew each time, which takes seconds.
 
 pub(crate) mod old_lists;
 pub(crate) mod toolchain;
@@ -74,9 +74,9 @@ pub(crate) struct Package {
     folder: PathBuf,
     tools: PathBuf,
     node: Node,
-    /// The version of the compiler that the module is made by.
+    /// The version of the compiler that has made the module.
     compiler: String,
-    /// Of the module and the script, in bytes after `gzip -9`.
+    /// The size of module and script together, in bytes after `gzip -9`.
     size: u64,
 }
 
@@ -101,7 +101,7 @@ impl Package {
         self.node.hand_to(command);
     }
 
-    /// Tells them that there is none.
+    /// Tells them that there is no package.
     pub(crate) fn take_from(command: &mut Command) {
         command.env_remove(PACKAGE).env_remove(TOOLS);
     }
@@ -115,15 +115,15 @@ impl Package {
         let Self { compiler, size, .. } = self;
         match BUDGETS.iter().find(|(version, _)| version == compiler) {
             Some((_, budget)) if size > budget => Err(format!(
-                "the module and the script of ReconnectingEventSource have {size} bytes after gzip -9, and \
-                 may have {budget} when Rust {compiler} makes them: BUDGETS in xtask/src/wasm/mod.rs"
+                "the module and the script of ReconnectingEventSource have {size} bytes after gzip -9. With \
+                 Rust {compiler} they may have {budget}: BUDGETS in xtask/src/wasm/mod.rs"
             )),
             Some((_, budget)) => {
                 say(&format!("within the budget of {budget} bytes for Rust {compiler}"));
                 Ok(())
             }
             None => {
-                say(&format!("there is no budget for what Rust {compiler} makes"));
+                say(&format!("there is no budget for Rust {compiler}"));
                 Ok(())
             }
         }
@@ -135,14 +135,14 @@ pub(crate) fn build(run: Run<'_>) -> Result<Package, Trouble> {
     build_in(&base()?, run)
 }
 
-/// Where all that is got and made for it is kept.
+/// The folder of everything that is made for it.
 fn base() -> Result<PathBuf, String> {
     let base = std::path::absolute(target().join("wasm"));
     base.map_err(|error| cannot("find", &target(), &error))
 }
 
 fn build_in(base: &Path, run: Run<'_>) -> Result<Package, Trouble> {
-    // First, because the rest is of no use without it.
+    // First, because the rest is useless without it.
     let toolchain = Toolchain::set_up(&base.join("toolchain"), run)?;
     Ok(build_with(&toolchain, base, run)?)
 }

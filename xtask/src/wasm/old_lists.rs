@@ -1,5 +1,5 @@
 //! The package once more, made by Debian's compiler, on a machine whose package lists are as old as
-//! its image: whoever chooses from such lists gets a compiler that is too old, or one that is gone.
+//! its image: a choice from such lists is a compiler that is too old, or no longer there.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use super::{Trouble, base};
 use crate::apt::Archive;
 use crate::process::{Run, say};
 
-/// A version that no archive has any more, and that is too old.
+/// A version that is too old, and in no archive any more.
 const GONE: &str = "1.63.0+long-gone-1";
 
 /// Sets up the compiler, in a folder of its own, and builds with it.
@@ -30,7 +30,7 @@ pub(crate) fn build(run: Run<'_>) -> Result<(), Trouble> {
     let settings = folder.join("apt.conf");
     let text = format!("Dir::State::Lists \"{}/\";\n{NO_CACHE}", lists.display());
     fs::write(&settings, text).map_err(|error| cannot("write", &settings, &error))?;
-    // What everything that asks apt now believes.
+    // Everything that asks apt believes this now.
     let mut believed = Command::new("apt-cache");
     believed.args(["show", "rustc-web"]).env("APT_CONFIG", &settings).stdin(Stdio::null());
     let believed = believed.output().map_err(|error| format!("cannot start apt-cache: {error}"))?;

@@ -14,7 +14,7 @@ use crate::apt::Archive;
 use crate::process::{Run, cargo, workspace};
 use crate::tool::Tool;
 
-/// Counts the ways of making it: what was made by an older one is made anew.
+/// Change it with the way of making the compiler: then older ones are made anew.
 const WAY: &str = "a compiler for wasm32, made the second way";
 
 /// Unpacks the compiler and builds its library, unless it is kept.
@@ -63,7 +63,7 @@ pub(crate) fn of_version(version: &str, folder: &Path, run: Run<'_>) -> Result<P
 /// Lets a command use it.
 pub(crate) fn hand_to(prefix: &Path, command: &mut Command) {
     command.env("RUSTC", prefix.join("rustc")).env("RUSTDOC", prefix.join("rustdoc"));
-    // Of rustup's compiler, and of whoever runs this.
+    // These are meant for rustup's compiler.
     for name in ["RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"] {
         command.env_remove(name);
     }
@@ -167,7 +167,7 @@ fn wrap_linker(prefix: &Path, path: &OsStr) -> Result<(), String> {
     fs::create_dir_all(&bin).map_err(|error| cannot("create", &bin, &error))?;
     let linker = linker(&lib)?;
     for name in ["rust-lld", "wasm-ld"] {
-        // It knows by its name which linker it is to be.
+        // Its name tells lld which linker to be.
         let script = format!(
             "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
             path.to_string_lossy(),

@@ -1,7 +1,7 @@
 //! A Rust compiler for `wasm32-unknown-unknown`.
 //!
 //! Where rustup is, it gets the target. Machines with nothing but package registries take the
-//! compiler that Debian ships for browsers ([`debian`]). Where neither can be had, the page's
+//! compiler that Debian ships for browsers ([`debian`]). Without either, the page's
 //! client is left out, and that is said.
 
 pub(crate) mod debian;
@@ -22,9 +22,9 @@ pub(crate) const VARIABLE: &str = "SSE_WASM_TOOLCHAIN";
 /// Why there is none.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It cannot be had here; what to do.
+    /// There is none here. The text says what to do.
     Missing(String),
-    /// It was asked for, or something that should work did not.
+    /// It was asked for by name, or something that should work did not.
     Failed(String),
 }
 
@@ -57,7 +57,7 @@ impl Toolchain {
                 let Err(host) = Self::host(run) else { return Ok(Self { debian: None }) };
                 Self::debian(folder, run).map_err(|debian| {
                     Trouble::Missing(format!(
-                        "there is no Rust compiler for {TARGET} ({host}; {debian}); get it by \
+                        "there is no Rust compiler for {TARGET} ({host}; {debian}); get it with \
                          `rustup target add {TARGET}`, with Rust from https://rustup.rs"
                     ))
                 })
