@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
 use sse_proto::{Cursor, Decoder, Frame};
-use sse_server::hub::{Delivery, Hub, HubConfig, Subscriber};
+use sse_server::hub::{Delivery, Framing, Hub, HubConfig, Outgoing, Subscriber};
 use sse_server::storage::{MemoryStorage, NewEvent, Storage};
 
 struct Fixture {
@@ -47,7 +46,7 @@ impl Fixture {
 
 /// What is due now, each event as `id data`, a reset as `reset id data`.
 async fn due(subscriber: &mut Subscriber) -> Vec<String> {
-    let mut out = BytesMut::new();
+    let mut out = Outgoing::default();
     std::future::poll_fn(|cx| {
         loop {
             match subscriber.poll_deliver(cx, &mut out) {
@@ -60,6 +59,7 @@ async fn due(subscriber: &mut Subscriber) -> Vec<String> {
     })
     .await;
     let mut decoder = Decoder::new();
+    let out = out.into_bytes();
     let mut frames = decoder.decode(&out);
     let mut due = Vec::new();
     while let Some(frame) = frames.next_frame() {
@@ -206,7 +206,7 @@ async fn channels_that_nobody_reads_cost_nothing() {
 async fn closing_the_hub_ends_subscribers_that_wait_and_those_that_come() {
     let fixture = Fixture::new();
     let mut waiting = fixture.subscribe(&["a"], "").await;
-    let mut out = BytesMut::new();
+    let mut out = Outgoing::default();
     let ended =
         tokio::spawn(
             async move { std::future::poll_fn(|cx| waiting.poll_deliver(cx, &mut out)).await },
@@ -215,7 +215,7 @@ async fn closing_the_hub_ends_subscribers_that_wait_and_those_that_come() {
     fixture.hub.close();
     assert_eq!(ended.await.expect("no panic"), Delivery::Closed);
     let mut late = fixture.subscribe(&["a"], "").await;
-    let mut out = BytesMut::new();
+    let mut out = Outgoing::default();
     let delivery = std::future::poll_fn(|cx| late.poll_deliver(cx, &mut out)).await;
     assert_eq!(delivery, Delivery::Closed);
 }
@@ -232,13 +232,12 @@ async fn a_waiting_subscriber_is_woken_by_every_publisher() {
         })
         .collect();
     let mut seen = 0;
-    let mut out = BytesMut::new();
     while seen < 2000 {
-        out.clear();
+        let mut out = Outgoing::default();
         let delivery = std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out));
         let delivery = tokio::time::timeout(Duration::from_secs(20), delivery).await;
         assert_eq!(delivery, Ok(Delivery::Events), "after {seen}");
-        seen += str::from_utf8(&out).expect("UTF-8").matches("\n\n").count();
+        seen += str::from_utf8(&out.into_bytes()).expect("UTF-8").matches("\n\n").count();
     }
     assert_eq!(subscriber.cursor().to_string(), "a:1000,b:1000");
     for publisher in publishers {
@@ -254,14 +253,13 @@ async fn no_wake_up_is_lost_between_looking_and_waiting() {
     let mut subscriber = fixture.subscribe(&["a"], "").await;
     let (seen, mut turn) = tokio::sync::mpsc::unbounded_channel();
     let reading = tokio::spawn(async move {
-        let mut out = BytesMut::new();
         while subscriber.cursor().position("a") < Some(TURNS) {
             seen.send(()).expect("the publisher is there");
             // Long enough, at times, for the next event to come just as the subscriber looks.
             for turn in 0..fastrand::u32(..1000) {
                 std::hint::black_box(turn);
             }
-            out.clear();
+            let mut out = Outgoing::default();
             std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await;
         }
     });
@@ -275,6 +273,29 @@ async fn no_wake_up_is_lost_between_looking_and_waiting() {
     tokio::time::timeout(Duration::from_mins(1), publishing).await.expect("nobody waits in vain");
 }
 
+#[tokio::test]
+async fn readers_of_one_channel_get_the_same_memory_also_as_chunks() {
+    let fixture = Fixture::new();
+    // As long as there is a reader, the event is in memory.
+    let _first = fixture.subscribe(&["a"], "").await;
+    fixture.publish("a", "x").await;
+    let text = "event: message\nid: a:1\ndata: x\n\n";
+    for (framing, expected) in
+        [(Framing::Plain, text.to_owned()), (Framing::Chunked, format!("20\r\n{text}\r\n"))]
+    {
+        let mut places = Vec::new();
+        for _ in 0..3 {
+            let mut reader = fixture.subscribe(&["a"], "a:0").await;
+            let mut out = Outgoing::new(framing);
+            std::future::poll_fn(|cx| reader.poll_deliver(cx, &mut out)).await;
+            let bytes = out.into_bytes();
+            assert_eq!(bytes, expected);
+            places.push((bytes.as_ptr(), bytes));
+        }
+        assert!(places.iter().all(|(place, _)| *place == places[0].0), "one memory");
+    }
+}
+
 /// However large events are: a reader that stands still holds a page.
 #[tokio::test]
 async fn history_comes_in_pages_of_a_mebibyte_at_most_and_all_of_it() {
@@ -284,11 +305,12 @@ async fn history_comes_in_pages_of_a_mebibyte_at_most_and_all_of_it() {
             fixture.publish("a", "x".repeat(len)).await;
         }
         let mut subscriber = fixture.subscribe(&["a"], "a:0").await;
-        let (mut pages, mut stream) = (0, BytesMut::new());
+        let (mut pages, mut stream) = (0, Vec::new());
         while subscriber.cursor().position("a") != Some(count) {
-            let mut page = BytesMut::new();
+            let mut page = Outgoing::default();
             let delivery = std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut page)).await;
             assert_eq!(delivery, Delivery::Events);
+            let page = page.into_bytes();
             assert!(page.len() <= (1 << 20) || page.len() < len + 100, "{} bytes", page.len());
             stream.extend_from_slice(&page);
             pages += 1;

@@ -1,9 +1,12 @@
 //! Refusals: a status, a word for programs, and a sentence that says what to do.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use sse_proto::StreamError;
 
 /// How long a message may be that is kept until somebody reads it, in bytes.
 const MAX_SHORT: usize = 500;
@@ -93,5 +96,14 @@ impl IntoResponse for Refusal {
             _ => {}
         }
         response
+    }
+}
+
+/// The error of a stream that has channels which its reader may not read.
+pub(super) fn forbidden(channels: &[Arc<str>]) -> StreamError {
+    StreamError {
+        condition: "forbidden".to_owned(),
+        text: format!("Permission denied to channels: {}", channels.join(", ")),
+        channels: channels.iter().map(ToString::to_string).collect(),
     }
 }

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
-use sse_proto::Rendered;
 
+use super::event::KeptEvent;
 use super::memory::Memory;
-use super::pieces::ROUND_BYTES;
 
 /// How much of a channel is kept in memory, in events and in bytes. A reader that is further behind
 /// reads from storage.
@@ -47,42 +46,18 @@ struct State {
 
 /// The last events of a log, within bounds.
 struct Tail {
-    events: VecDeque<Shown>,
+    events: VecDeque<Entry>,
     bytes: usize,
     memory: Arc<Memory>,
 }
 
-/// A visible event.
-#[derive(Clone, Debug)]
-pub(super) struct Shown {
-    rendered: Rendered,
-    /// The users who do not get it, if there are any.
-    skip_users: Option<Arc<[String]>>,
+/// A visible event in its place in the log.
+struct Entry {
+    event: KeptEvent,
     /// Of an event without an id: the head when it came, after which it belongs.
     after: u64,
     /// When it became visible, in microseconds from [`START`].
     at: u64,
-}
-
-impl Shown {
-    pub(super) fn new(rendered: Rendered, skip_users: &[String]) -> Self {
-        let skip_users = (!skip_users.is_empty()).then(|| skip_users.into());
-        Self { rendered, skip_users, after: 0, at: 0 }
-    }
-
-    pub(super) fn rendered(&self) -> &Rendered {
-        &self.rendered
-    }
-
-    /// Whether it is handed out in pieces.
-    pub(super) fn is_large(&self) -> bool {
-        self.rendered.bytes().len() > ROUND_BYTES
-    }
-
-    /// Whether this user gets it.
-    pub(super) fn is_for(&self, user: &str) -> bool {
-        self.skip_users.as_ref().is_none_or(|skip| !skip.iter().any(|skipped| skipped == user))
-    }
 }
 
 /// What became of an event that was [appended](Log::append).
@@ -99,7 +74,7 @@ pub(super) enum Appended {
 /// What [`Log::read`] has found.
 pub(super) enum Read {
     /// The events after the position, in order; none if there are none yet.
-    Events(Vec<Shown>),
+    Events(Vec<KeptEvent>),
     /// The events after the position are no longer in memory.
     NotInMemory,
 }
@@ -166,16 +141,14 @@ impl Log {
     }
 
     /// Makes an event visible and wakes the readers, if it is the next one. It has been stored.
-    pub(super) fn append(&self, id: u64, mut event: Shown) -> Appended {
+    pub(super) fn append(&self, id: u64, event: KeptEvent) -> Appended {
         let mut state = self.state();
         match state.head {
             Some(head) if id <= head => {
                 let back = usize::try_from(head - id).unwrap_or(usize::MAX).saturating_add(1);
                 let known = state.tail.events.len().checked_sub(back);
                 return match known.map(|index| &state.tail.events[index]) {
-                    Some(known) if known.rendered.bytes() == event.rendered.bytes() => {
-                        Appended::Visible
-                    }
+                    Some(known) if known.event == event => Appended::Visible,
                     _ => Appended::Unclear,
                 };
             }
@@ -185,19 +158,19 @@ impl Log {
             None => state.tail.clear(),
         }
         state.head = Some(id);
-        event.at = self.grows();
-        state.tail.push(event);
+        let at = self.grows();
+        state.tail.push(Entry { event, after: 0, at });
         state.wake_all();
         Appended::Visible
     }
 
     /// Makes an event visible that has no id, and that nobody gets who is not here.
-    pub(super) fn append_live(&self, mut event: Shown) {
+    pub(super) fn append_live(&self, event: KeptEvent) {
         let mut state = self.state();
-        event.after = state.head.unwrap_or_default();
+        let after = state.head.unwrap_or_default();
         state.live_head += 1;
-        event.at = self.grows();
-        state.live.push(event);
+        let at = self.grows();
+        state.live.push(Entry { event, after, at });
         state.wake_all();
     }
 
@@ -229,7 +202,12 @@ impl Log {
     pub(super) fn read(&self, position: u64, limit: usize) -> Read {
         let state = self.state();
         match state.head {
-            Some(head) => state.tail.read(head, position, limit),
+            Some(head) => match state.tail.after(head, position) {
+                Some(entries) => {
+                    Read::Events(entries.take(limit).map(|entry| entry.event.clone()).collect())
+                }
+                None => Read::NotInMemory,
+            },
             None => Read::NotInMemory,
         }
     }
@@ -243,15 +221,14 @@ impl Log {
         limit: usize,
     ) -> (Read, usize) {
         let state = self.state();
-        match state.live.read(state.live_head, live_position, limit) {
-            Read::Events(mut events) => {
-                let due = events.partition_point(|event| event.after <= position);
-                let ahead = events.get(due).map_or(u64::MAX, |next| next.after - position);
-                events.truncate(due);
-                (Read::Events(events), usize::try_from(ahead).unwrap_or(usize::MAX))
-            }
-            Read::NotInMemory => (Read::NotInMemory, limit),
-        }
+        let Some(entries) = state.live.after(state.live_head, live_position) else {
+            return (Read::NotInMemory, limit);
+        };
+        let mut entries = entries.take(limit).peekable();
+        let due = std::iter::from_fn(|| entries.next_if(|entry| entry.after <= position));
+        let due = due.map(|entry| entry.event.clone()).collect();
+        let ahead = entries.peek().map_or(u64::MAX, |next| next.after - position);
+        (Read::Events(due), usize::try_from(ahead).unwrap_or(usize::MAX))
     }
 
     /// Adds a reader to be woken, and returns its place.
@@ -298,11 +275,11 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl Tail {
-    fn push(&mut self, event: Shown) {
-        let len = event.rendered.bytes().len();
+    fn push(&mut self, entry: Entry) {
+        let len = entry.event.len();
         self.bytes += len;
         self.memory.grows(len);
-        self.events.push_back(event);
+        self.events.push_back(entry);
         while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1)
         {
             self.drop_first();
@@ -311,7 +288,7 @@ impl Tail {
 
     fn drop_first(&mut self) {
         if let Some(dropped) = self.events.pop_front() {
-            let len = dropped.rendered.bytes().len();
+            let len = dropped.event.len();
             self.bytes -= len;
             self.memory.shrinks(len);
         }
@@ -319,7 +296,7 @@ impl Tail {
 
     /// Forgets what became visible before this.
     fn forget(&mut self, before: u64) {
-        while self.events.front().is_some_and(|event| event.at < before) {
+        while self.events.front().is_some_and(|entry| entry.at < before) {
             self.drop_first();
         }
         if self.events.capacity() > 64 && self.events.len() < self.events.capacity() / 4 {
@@ -327,13 +304,12 @@ impl Tail {
         }
     }
 
-    /// The events after a position, if this is the end of a log up to `head`.
-    fn read(&self, head: u64, position: u64, limit: usize) -> Read {
+    /// The events after a position, if this is the end of a log up to `head`. `None`: not all of
+    /// them are here.
+    fn after(&self, head: u64, position: u64) -> Option<impl Iterator<Item = &Entry>> {
         let behind = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
-        match self.events.len().checked_sub(behind) {
-            Some(start) => Read::Events(self.events.range(start..).take(limit).cloned().collect()),
-            None => Read::NotInMemory,
-        }
+        let start = self.events.len().checked_sub(behind)?;
+        Some(self.events.range(start..))
     }
 
     fn clear(&mut self) {

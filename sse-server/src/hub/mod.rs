@@ -15,12 +15,14 @@
 //! because an event is encoded once, when it becomes visible.
 
 mod allowed;
+mod event;
 mod filter;
 mod follow;
 mod health;
 mod log;
 mod memory;
 mod moved;
+mod outgoing;
 mod pieces;
 mod publish;
 mod subscriber;
@@ -48,6 +50,7 @@ use health::{Tasks, Writing};
 use log::Log;
 use memory::Memory;
 use moved::Moves;
+pub use outgoing::{Framing, Outgoing};
 use pieces::Remembered;
 use publish::Request;
 pub use publish::{PublishError, Submitted};

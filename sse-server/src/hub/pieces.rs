@@ -7,14 +7,18 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::BytesMut;
-use sse_proto::Rendered;
-
-use super::log::{Log, Shown};
+use super::event::KeptEvent;
+use super::log::Log;
+use super::outgoing::Outgoing;
 
 /// How many bytes a reader is handed at a time. More is read only when these have been taken, so that a reader which
 /// stands still holds no more.
 pub(super) const ROUND_BYTES: usize = 24 << 10;
+
+/// Whether an event is handed out in pieces.
+pub(super) fn is_large(event: &KeptEvent) -> bool {
+    event.len() > ROUND_BYTES
+}
 
 /// How many bytes of large events are remembered for those who are within one. More readers than fit read the same
 /// event from the storage again for each piece.
@@ -26,7 +30,7 @@ pub(super) struct Begun {
     /// Which of the reader's channels it is of.
     pub(super) index: usize,
     /// The event, if it is stored nowhere.
-    pub(super) live: Option<Shown>,
+    pub(super) live: Option<KeptEvent>,
     /// The id that it is written with, unless it is its own.
     id: Option<String>,
     /// How many of its bytes have gone out.
@@ -34,26 +38,29 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    pub(super) const fn new(index: usize, live: Option<Shown>, id: Option<String>) -> Self {
+    pub(super) const fn new(index: usize, live: Option<KeptEvent>, id: Option<String>) -> Self {
         Self { index, live, id, sent: 0 }
     }
 
-    /// Appends the next piece. Whether it was the last.
-    pub(super) fn write(&mut self, event: &Rendered, out: &mut BytesMut) -> bool {
+    /// Appends the next piece, and says whether it was the last. It is a copy: what a reader that stands
+    /// still has not taken would keep the whole event in memory otherwise.
+    pub(super) fn write(&mut self, event: &KeptEvent, out: &mut Outgoing) -> bool {
         let line = self.id.as_ref().map(|id| format!("id: {id}\n"));
-        let parts = match &line {
-            Some(line) => [event.head(), line.as_bytes(), event.tail()],
-            None => [&event.bytes()[..], &[], &[]],
+        let (bytes, tail) = (event.bytes(), event.tail());
+        let parts: [&[u8]; 3] = match &line {
+            Some(line) => [event.head(), line.as_bytes(), &tail],
+            None => [&bytes, &[], &[]],
         };
         let mut skip = self.sent;
         let mut room = ROUND_BYTES;
-        for part in parts {
+        let pieces = parts.map(|part| {
             let rest = &part[skip.min(part.len())..];
             skip = skip.saturating_sub(part.len());
             let piece = &rest[..rest.len().min(room)];
             room -= piece.len();
-            out.extend_from_slice(piece);
-        }
+            piece
+        });
+        out.put_all(&pieces);
         self.sent += ROUND_BYTES - room;
         self.sent == parts.iter().map(|part| part.len()).sum::<usize>()
     }
@@ -73,11 +80,11 @@ struct Remembrance {
     log: Weak<Log>,
     generation: u64,
     id: u64,
-    event: Shown,
+    event: KeptEvent,
 }
 
 impl Remembered {
-    pub(super) fn find(&self, log: &Arc<Log>, generation: u64, id: u64) -> Option<Shown> {
+    pub(super) fn find(&self, log: &Arc<Log>, generation: u64, id: u64) -> Option<KeptEvent> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |one: &&Remembrance| {
             one.id == id
@@ -87,8 +94,8 @@ impl Remembered {
         state.events.iter().find(is_it).map(|one| one.event.clone())
     }
 
-    pub(super) fn add(&self, log: &Arc<Log>, generation: u64, id: u64, event: &Shown) {
-        let len = event.rendered().bytes().len();
+    pub(super) fn add(&self, log: &Arc<Log>, generation: u64, id: u64, event: &KeptEvent) {
+        let len = event.len();
         if len > REMEMBERED_BYTES || self.find(log, generation, id).is_some() {
             return;
         }
@@ -98,7 +105,7 @@ impl Remembered {
         state.events.push_back(Remembrance { log, generation, id, event: event.clone() });
         while state.bytes > REMEMBERED_BYTES {
             let Some(oldest) = state.events.pop_front() else { break };
-            state.bytes -= oldest.event.rendered().bytes().len();
+            state.bytes -= oldest.event.len();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::json;
-use sse_server::hub::HubConfig;
+use sse_server::hub::{HubConfig, Outgoing};
 use sse_server::storage::{MemoryStorage, NewEvent};
 
 use crate::access::{SECRET, after, bearer, configured, sign, token};
@@ -122,14 +122,16 @@ async fn crosses(storage: &str, relay: &str) {
     let mut skipped = subscribe("u1").await;
     let mut other = subscribe("u2").await;
     let text = async |subscriber: &mut sse_server::hub::Subscriber, end: &str| {
-        let mut out = bytes::BytesMut::new();
+        let mut text = String::new();
         within("events", async {
-            while !String::from_utf8_lossy(&out).contains(end) {
+            while !text.contains(end) {
+                let mut out = Outgoing::default();
                 std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await;
+                text += str::from_utf8(&out.into_bytes()).expect("UTF-8");
             }
         })
         .await;
-        String::from_utf8(out.to_vec()).expect("UTF-8")
+        text
     };
     let publish = async |data: &str| {
         let secret = NewEvent::new(&*channel, "t", "secret").skip_users(vec!["u1".to_owned()]);
@@ -145,7 +147,7 @@ async fn crosses(storage: &str, relay: &str) {
             Some(((), ()))
         })
         .boxed();
-        let mut out = bytes::BytesMut::new();
+        let mut out = Outgoing::default();
         loop {
             tokio::select! {
                 _ = std::future::poll_fn(|cx| other.poll_deliver(cx, &mut out)) => break,

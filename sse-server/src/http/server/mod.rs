@@ -4,10 +4,13 @@
 //! which the router knows.
 
 pub(super) mod admission;
-pub(super) mod connection;
+pub(super) mod caller;
+mod connection;
+pub(super) mod consumer;
 pub(super) mod listener;
+pub(super) mod long_lived;
 pub(super) mod operations;
 mod proxies;
 pub(super) mod serve;
-pub(super) mod socket;
+mod socket;
 pub(super) mod tls;

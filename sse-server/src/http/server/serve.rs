@@ -1,7 +1,6 @@
 //! Accepting connections, and ending them in good order.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +19,6 @@ const MAX_REFUSALS: usize = 256;
 
 /// Pause after a failed accept: with no file descriptor free, the next try would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The other end of a connection, as an extension of each of its requests. [`serve`] sets it; whoever serves
-/// the router by other means can.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
 
 /// Serves HTTP/1 and HTTP/2 until `shutdown` completes, with the default [`Operations`]: see
 /// [`serve_with`].

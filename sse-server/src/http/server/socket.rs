@@ -2,8 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
-use super::connection::Direct;
+use super::consumer::Consumer;
 
 /// How long a peer that has been too slow may take to hear so.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -21,75 +20,12 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How every HTTP/2 connection begins, and no HTTP/1 request.
 const PREFACE: [u8; 3] = *b"PRI";
 
-/// What a connection and its streams tell each other; on HTTP/2, each stream apart.
-#[derive(Debug, Default)]
-pub(in crate::http) struct Link {
-    /// That of the whole connection, if this is a stream's.
-    connection: Option<Arc<Link>>,
-    is_slow: AtomicBool,
-    was_closed: AtomicBool,
-    /// Something has been written since all was flushed.
-    is_unflushed: AtomicBool,
-    /// The response for which hyper is to give the connection away.
-    direct: Mutex<Option<Box<Direct>>>,
-}
-
-impl Link {
-    /// The link of one stream among those of a connection.
-    pub(super) fn of_stream(connection: Arc<Self>) -> Self {
-        Self { connection: Some(connection), ..Self::default() }
-    }
-
-    /// Whether nothing could be written for too long, so that streams are to end.
-    pub(in crate::http) fn is_slow(&self) -> bool {
-        self.is_slow.load(Ordering::Relaxed)
-            || self.connection.as_ref().is_some_and(|connection| connection.is_slow())
-    }
-
-    /// Nothing could be written for too long.
-    pub(super) fn set_slow(&self) {
-        self.is_slow.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether this is the first time that it is closed for being slow. A connection counts once, however many
-    /// streams it has.
-    pub(in crate::http) fn close(&self) -> bool {
-        match &self.connection {
-            Some(connection) if connection.is_slow() => connection.close(),
-            _ => !self.was_closed.swap(true, Ordering::Relaxed),
-        }
-    }
-
-    /// A request has come.
-    pub(super) fn ask(&self) {
-        self.is_slow.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn set_flushed(&self, is_flushed: bool) {
-        self.is_unflushed.store(!is_flushed, Ordering::Relaxed);
-    }
-
-    /// A response is there that is to be written without hyper.
-    pub(super) fn give(&self, direct: Box<Direct>) {
-        *self.direct() = Some(direct);
-    }
-
-    /// The response to write without hyper, once hyper has written all that came before.
-    pub(super) fn take_direct(&self) -> Option<Box<Direct>> {
-        if self.is_unflushed.load(Ordering::Relaxed) { None } else { self.direct().take() }
-    }
-
-    fn direct(&self) -> MutexGuard<'_, Option<Box<Direct>>> {
-        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A connection's socket. A write that nobody takes anything of fails after a while; shortly before, the
 /// streams are told, so that they can say why they end.
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: TcpStream,
-    link: Arc<Link>,
+    consumer: Arc<Consumer>,
     bound: Duration,
     /// Since the socket takes no more: when that has been for too long.
     stall: Option<Pin<Box<Sleep>>>,
@@ -101,7 +37,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream, link: Arc<Link>, bound: Duration) -> Self {
+    pub(super) fn new(socket: TcpStream, consumer: Arc<Consumer>, bound: Duration) -> Self {
         // An event is written in one piece; there is nothing that waiting could be joined with.
         socket.set_nodelay(true).ok();
         // A peer that is gone without a word is noticed in the same time.
@@ -109,7 +45,7 @@ impl Socket {
         socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
         Self {
             socket,
-            link,
+            consumer,
             bound,
             stall: None,
             is_grace: false,
@@ -155,7 +91,7 @@ impl Socket {
         }
         debug!(?bound, "a client takes nothing of what is written to it; the connection is to end");
         self.is_grace = true;
-        self.link.set_slow();
+        self.consumer.set_slow();
         stall.as_mut().reset(Instant::now() + GRACE);
         // The streams are asked once more, as long as there is room for what they have to say.
         cx.waker().wake_by_ref();

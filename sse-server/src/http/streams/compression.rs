@@ -1,9 +1,7 @@
 //! Streams in fewer bytes, for those who ask for it, each event whole as soon as it is written.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::io::{self, Write};
-use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll, ready};
 
@@ -12,11 +10,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body::{Body, Frame};
 use zstd::stream::write::Encoder as ZstdEncoder;
 use zstd::zstd_safe::CParameter;
 
-use super::stream::OpenStream;
+use crate::http::server::long_lived::LongLived;
+use crate::hub::{Framing, Outgoing};
 
 /// How far back zstd looks for what it has seen, as a power of two: 64 kB. Its own default would cost each
 /// stream megabytes.
@@ -94,8 +92,8 @@ pub(super) fn describe(response: &mut Response, coding: Option<Coding>) {
 }
 
 /// A stream, compressed.
-pub(super) struct Compressed {
-    stream: OpenStream,
+pub(super) struct Compressed<S> {
+    stream: S,
     /// None: the last bytes have been written.
     encoder: Option<Encoder>,
 }
@@ -106,8 +104,8 @@ pub(super) enum Encoder {
     Zstd(ZstdEncoder<'static, Vec<u8>>),
 }
 
-impl Compressed {
-    pub(super) const fn new(stream: OpenStream, encoder: Encoder) -> Self {
+impl<S> Compressed<S> {
+    pub(super) const fn new(stream: S, encoder: Encoder) -> Self {
         Self { stream, encoder: Some(encoder) }
     }
 }
@@ -158,25 +156,26 @@ impl Encoder {
     }
 }
 
-impl Body for Compressed {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
+impl<S: LongLived> LongLived for Compressed<S> {
+    fn poll_outgoing(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let this = self.get_mut();
-        let Some(encoder) = &mut this.encoder else { return Poll::Ready(None) };
-        let chunk = match ready!(Pin::new(&mut this.stream).poll_frame(cx)) {
-            Some(frame) => {
-                let bytes = frame.unwrap_or_else(|never: Infallible| match never {});
-                let none = |_| Ok(Bytes::new());
-                bytes.into_data().map_or_else(none, |bytes| encoder.encode(&bytes))
-            }
-            None => this.encoder.take().map_or(Ok(Bytes::new()), Encoder::finish),
+        framing: Framing,
+    ) -> Poll<Option<io::Result<Outgoing>>> {
+        let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
+        let encoded = match ready!(self.stream.poll_outgoing(cx, Framing::Plain)) {
+            Some(outgoing) => outgoing.and_then(|outgoing| encoder.encode(&outgoing.into_bytes())),
+            None => self.encoder.take().map_or(Ok(Bytes::new()), Encoder::finish),
         };
-        Poll::Ready(Some(chunk.map(Frame::data)))
+        Poll::Ready(Some(encoded.map(|bytes| {
+            let mut out = Outgoing::new(framing);
+            out.put_shared(bytes);
+            out
+        })))
+    }
+
+    fn is_ended(&self) -> bool {
+        self.encoder.is_none()
     }
 }
 

@@ -17,9 +17,10 @@ use super::compression::{self, Coding, Compressed, Encoder};
 use super::endpoint::Endpoint;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
-use crate::http::error::Refusal;
-use crate::http::server::connection::{Caller, LongLived};
-use crate::http::{App, Peer};
+use crate::http::App;
+use crate::http::error::{Refusal, forbidden};
+use crate::http::server::caller::{Caller, Peer};
+use crate::http::server::long_lived::Takeable;
 use crate::hub::{MAX_CHANNEL_NAME, Types};
 
 /// The most types of events that a request can list.
@@ -160,7 +161,7 @@ async fn open(
     let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
     debug!(?channels, %resume, "stream opened");
     let context =
-        StreamContext { app: app.clone(), permit, link: caller.map(|caller| caller.link) };
+        StreamContext { app: app.clone(), permit, consumer: caller.map(|caller| caller.consumer) };
     Ok(OpenStream::new(context, subscriber, guard, knows_all))
 }
 
@@ -223,15 +224,6 @@ fn unchecked() -> NotOpened {
     ))
 }
 
-/// The error of a stream that has channels which its reader may not read.
-pub(super) fn forbidden(channels: &[Arc<str>]) -> StreamError {
-    StreamError {
-        condition: "forbidden".to_owned(),
-        text: format!("Permission denied to channels: {}", channels.join(", ")),
-        channels: channels.iter().map(ToString::to_string).collect(),
-    }
-}
-
 /// Asks for credentials, or for others (RFC 6750, section 3).
 fn unauthorized(problem: Option<&str>) -> Response {
     let text = problem.unwrap_or("send a token as `Authorization: Bearer TOKEN`, or log in");
@@ -289,14 +281,14 @@ fn are_texts(query: &str) -> bool {
 fn compressible(stream: OpenStream, headers: &HeaderMap, offered: &[Coding]) -> Response {
     let encoder = compression::choose(headers, offered).and_then(Encoder::new);
     let coding = encoder.as_ref().map(Encoder::coding);
-    let mut response = event_stream(match encoder {
-        Some(encoder) => Body::new(Compressed::new(stream, encoder)),
-        None => Body::new(stream),
-    });
+    let mut response = event_stream(Body::empty());
+    match encoder {
+        Some(encoder) => Takeable::put(Compressed::new(stream, encoder), &mut response),
+        None => Takeable::put(stream, &mut response),
+    }
     if !offered.is_empty() {
         compression::describe(&mut response, coding);
     }
-    response.extensions_mut().insert(LongLived);
     response
 }
 

@@ -1,26 +1,25 @@
 //! What an open stream is made of: a subscriber, a timer, and somewhere to write.
 //!
-//! [`OpenStream`] decides what is written and when; it does not know what carries the bytes. The body
-//! below it is all that ties it to HTTP.
+//! [`OpenStream`] decides what is written and when; it does not know what carries the bytes, and writes
+//! none: it hands out [`Outgoing`] whenever something is due.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http_body::Frame;
 use sse_proto::{KEEP_ALIVE, OPENING};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
-use super::events::forbidden;
 use crate::access::{Ending, Guard};
 use crate::http::App;
+use crate::http::error::forbidden;
 use crate::http::server::admission::Permit;
-use crate::http::server::socket::Link;
-use crate::hub::{Delivery, Subscriber, Tally};
+use crate::http::server::consumer::Consumer;
+use crate::http::server::long_lived::LongLived;
+use crate::hub::{Delivery, Framing, Outgoing, Subscriber, Tally};
 use crate::metrics::Metrics;
 
 /// The last words of a stream whose credentials have expired, for people.
@@ -47,7 +46,7 @@ pub(super) struct StreamContext {
     #[expect(dead_code, reason = "held as long as the stream is open")]
     pub(super) permit: Permit,
     /// None: whoever serves the connection does not watch it.
-    pub(super) link: Option<Arc<Link>>,
+    pub(super) consumer: Option<Arc<Consumer>>,
 }
 
 /// A stream to one client.
@@ -102,33 +101,36 @@ impl OpenStream {
     }
 
     /// The next bytes to write, all that are due at once. `None`: the stream is over.
-    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_due(&mut self, cx: &mut Context<'_>, framing: Framing) -> Poll<Option<Outgoing>> {
         if self.is_ended {
             return Poll::Ready(None);
         }
-        if let Some(link) = self.context.link.as_ref().filter(|link| link.is_slow()) {
+        if let Some(consumer) = self.context.consumer.as_ref().filter(|consumer| consumer.is_slow())
+        {
             self.is_ended = true;
-            if link.close() {
+            if consumer.close() {
                 self.context.metrics().slow_consumer();
             }
-            return Poll::Ready(Some(self.last_words(TOO_SLOW)));
+            return Self::last(framing, &self.last_words(TOO_SLOW));
         }
         if let Some(guard) = &mut self.guard {
             if let Poll::Ready(ending) = guard.poll_ending(cx) {
-                return self.end(&ending);
+                let last = self.end(&ending);
+                return Self::last(framing, &last);
             }
             // Between two pieces of an event there is nothing to check: nobody takes one back.
             if self.is_to_check && self.within_event.is_none() {
                 ready!(guard.poll_check(cx));
                 self.is_to_check = false;
                 if let Some(ending) = guard.ending() {
-                    return self.end(&ending);
+                    let last = self.end(&ending);
+                    return Self::last(framing, &last);
                 }
             }
         }
-        let mut out = BytesMut::new();
+        let mut out = Outgoing::new(framing);
         if self.opening != Opening::Sent {
-            out.extend_from_slice(OPENING);
+            out.put(OPENING);
         }
         let delivered = loop {
             let delivered = self.subscriber.poll_deliver(cx, &mut out);
@@ -144,7 +146,8 @@ impl OpenStream {
         // Also after the events were read: whoever is told that a permission is gone may publish at once,
         // and that must not be among them.
         if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
-            return self.end(&ending);
+            let last = self.end(&ending);
+            return Self::last(framing, &last);
         }
         match delivered {
             Poll::Ready(Delivery::Events | Delivery::LeftOut) => {
@@ -154,21 +157,21 @@ impl OpenStream {
             }
             Poll::Ready(Delivery::Lost) => {
                 self.is_ended = true;
-                return Poll::Ready(Some(self.last_words(INTERRUPTED)));
+                return Self::last(framing, &self.last_words(INTERRUPTED));
             }
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;
                 let wait = self.context.app.config.operations.reconnection_time().as_millis();
                 if let Some(line_end) = self.within_event {
-                    return Poll::Ready(Some(format!("{line_end}retry: {wait}\n").into()));
+                    return Self::last(framing, &format!("{line_end}retry: {wait}\n"));
                 }
                 if self.opening != Opening::Sent {
-                    out.clear();
+                    out = Outgoing::new(framing);
                 }
                 // So that it need not be looked for again where the client connects next.
                 self.write_untold_position(&mut out);
-                out.extend_from_slice(format!("retry: {wait}\n\n").as_bytes());
-                return Poll::Ready(Some(out.freeze()));
+                out.put(format!("retry: {wait}\n\n").as_bytes());
+                return Poll::Ready(Some(out));
             }
             // Nothing may come between two pieces.
             Poll::Pending if self.within_event.is_some() => return Poll::Pending,
@@ -182,7 +185,7 @@ impl OpenStream {
                 }
                 if !is_opening {
                     self.write_untold_position(&mut out);
-                    out.extend_from_slice(KEEP_ALIVE);
+                    out.put(KEEP_ALIVE);
                 } else if self.opening == Opening::WithPosition {
                     // A block without data is no event, but its id counts: whoever is cut off before
                     // the first event resumes from here, instead of from wherever the channel is
@@ -193,50 +196,54 @@ impl OpenStream {
             }
         }
         self.opening = Opening::Sent;
-        let line_end = if out.ends_with(b"\n") { "" } else { "\n" };
+        let line_end = if out.ends_line() { "" } else { "\n" };
         self.within_event = self.subscriber.is_within_event().then_some(line_end);
         self.keep_alive.as_mut().reset(Instant::now() + self.context.app.config.keep_alive);
-        Poll::Ready(Some(out.freeze()))
+        Poll::Ready(Some(out))
     }
 }
 
 impl OpenStream {
     /// Tells the client where it is, if it cannot know because events were left out.
-    fn write_untold_position(&mut self, out: &mut BytesMut) {
+    fn write_untold_position(&mut self, out: &mut Outgoing) {
         if let Some(position) = self.subscriber.take_untold_position() {
             write_position(&position, out);
         }
     }
 
+    /// The last of the stream, and nothing else.
+    fn last(framing: Framing, text: &str) -> Poll<Option<Outgoing>> {
+        let mut out = Outgoing::new(framing);
+        out.put(text.as_bytes());
+        Poll::Ready(Some(out))
+    }
+
     /// A comment at the end, for people.
-    fn last_words(&self, words: &str) -> Bytes {
+    fn last_words(&self, words: &str) -> String {
         match self.within_event {
             // Without a blank line, which would make an event of what is there of it.
             Some(line_end) => format!("{line_end}:{words}\n"),
             None => format!(":{words}\n\n"),
         }
-        .into()
     }
 
-    /// The last bytes of a stream that may not go on.
-    fn end(&mut self, ending: &Ending) -> Poll<Option<Bytes>> {
+    /// Ends a stream that may not go on: its last text.
+    fn end(&mut self, ending: &Ending) -> String {
         debug!(?ending, "a stream may not go on");
         self.is_ended = true;
         let error = match ending {
             // No error: whoever has a new token by now goes on from where they were, and whoever has not
             // gets the status 401.
-            Ending::Expired => return Poll::Ready(Some(self.last_words(EXPIRED))),
+            Ending::Expired => return self.last_words(EXPIRED),
             // Whoever comes back is looked at anew.
-            Ending::Outdated => return Poll::Ready(Some(self.last_words(OUTDATED))),
+            Ending::Outdated => return self.last_words(OUTDATED),
             // Nor here: who comes back gets 503 until it is known.
-            Ending::Unchecked => return Poll::Ready(Some(self.last_words(UNCHECKED))),
-            _ if self.within_event.is_some() => {
-                return Poll::Ready(Some(self.last_words(INTERRUPTED)));
-            }
+            Ending::Unchecked => return self.last_words(UNCHECKED),
+            _ if self.within_event.is_some() => return self.last_words(INTERRUPTED),
             Ending::Forbidden(channels) => forbidden(channels),
         };
         self.context.metrics().stream_error(&error.condition);
-        Poll::Ready(Some(error.to_event().to_string().into()))
+        error.to_event().to_string()
     }
 }
 
@@ -247,30 +254,24 @@ impl StreamContext {
 }
 
 /// A block without data: its id counts, and no event is dispatched.
-fn write_position(position: &str, out: &mut BytesMut) {
+fn write_position(position: &str, out: &mut Outgoing) {
     if !position.is_empty() {
-        out.extend_from_slice(b"id: ");
-        out.extend_from_slice(position.as_bytes());
-        out.extend_from_slice(b"\n\n");
+        out.put_all(&[b"id: ", position.as_bytes(), b"\n\n"]);
     }
 }
 
-/// The stream as the body of an HTTP response.
-impl http_body::Body for OpenStream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
+impl LongLived for OpenStream {
+    fn poll_outgoing(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        let bytes = ready!(this.poll_bytes(cx));
-        this.context.metrics().sent(bytes.as_ref().map_or(0, Bytes::len));
-        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+        framing: Framing,
+    ) -> Poll<Option<io::Result<Outgoing>>> {
+        let outgoing = ready!(self.poll_due(cx, framing));
+        self.context.metrics().sent(outgoing.as_ref().map_or(0, Outgoing::content_len));
+        Poll::Ready(outgoing.map(Ok))
     }
 
-    fn is_end_stream(&self) -> bool {
+    fn is_ended(&self) -> bool {
         self.is_ended
     }
 }

@@ -19,13 +19,14 @@ use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use held::Held;
-use sse_proto::{Event, Rendered, event_id};
+use sse_proto::{Event, event_id};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::Shared;
-use super::log::{Appended, Shown};
+use super::event::KeptEvent;
+use super::log::Appended;
 use crate::relay::Message;
 use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StorageError, StoredEvent};
 
@@ -332,24 +333,30 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
 }
 
 /// An event as it goes over the wire to those who read this channel only.
-fn render(channel: &str, id: u64, event_type: &str, data: &str, skip_users: &[String]) -> Shown {
+fn render(
+    channel: &str,
+    id: u64,
+    event_type: &str,
+    data: &str,
+    skip_users: &[String],
+) -> KeptEvent {
     let id = event_id(channel, id);
     let event_type = clean(event_type);
     let event = Event::builder(data).event_type(&event_type).id(&id).build();
     let event = event.expect("a clean type, and an id that is percent-encoded");
-    Shown::new(Rendered::new(&event), skip_users)
+    KeptEvent::new(&event, skip_users)
 }
 
 /// The same, of an event that was read from the storage.
-pub(super) fn render_stored(channel: &str, id: u64, event: &StoredEvent) -> Shown {
+pub(super) fn render_stored(channel: &str, id: u64, event: &StoredEvent) -> KeptEvent {
     render(channel, id, &event.event_type, &event.data, &event.skip_users)
 }
 
 /// An event without an id.
-pub(super) fn render_live(event_type: &str, data: &str, skip_users: &[String]) -> Shown {
+pub(super) fn render_live(event_type: &str, data: &str, skip_users: &[String]) -> KeptEvent {
     let event_type = clean(event_type);
     let event = Event::builder(data).event_type(&event_type).build().expect("a clean type");
-    Shown::new(Rendered::new(&event), skip_users)
+    KeptEvent::new(&event, skip_users)
 }
 
 fn clean(event_type: &str) -> Cow<'_, str> {

@@ -2,18 +2,19 @@
 
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
 use futures_util::FutureExt;
 
-use super::super::log::{Read, Shown};
+use super::super::event::KeptEvent;
+use super::super::log::Read;
+use super::super::outgoing::Outgoing;
 use super::super::pieces::Begun;
 use super::super::publish::render_stored;
 use super::{Delivery, Position, Subscriber, read};
 
 impl Subscriber {
     /// Writes the first piece of a large event.
-    pub(super) fn begin(&mut self, mut begun: Begun, event: &Shown, out: &mut BytesMut) {
-        begun.write(event.rendered(), out);
+    pub(super) fn begin(&mut self, mut begun: Begun, event: &KeptEvent, out: &mut Outgoing) {
+        begun.write(event, out);
         self.begun = Some(begun);
     }
 
@@ -21,7 +22,7 @@ impl Subscriber {
     pub(super) fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-        out: &mut BytesMut,
+        out: &mut Outgoing,
     ) -> Poll<Delivery> {
         let Some(mut begun) = self.begun.take() else { return Poll::Pending };
         let event = match &begun.live {
@@ -32,7 +33,7 @@ impl Subscriber {
             self.begun = Some(begun);
             return event.map(|_| Delivery::Lost);
         };
-        if begun.write(event.rendered(), out) {
+        if begun.write(&event, out) {
             self.tally.events += 1;
             if begun.live.is_none() {
                 self.positions[begun.index].at += 1;
@@ -44,7 +45,7 @@ impl Subscriber {
     }
 
     /// The event after the position of a channel, if it is still there.
-    fn poll_begun(&mut self, index: usize, cx: &mut Context<'_>) -> Poll<Option<Shown>> {
+    fn poll_begun(&mut self, index: usize, cx: &mut Context<'_>) -> Poll<Option<KeptEvent>> {
         let Position { log, at, generation, .. } = &self.positions[index];
         let is_same = || log.end().1 == *generation;
         if self.round.reading.is_none() {

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::FutureExt;
 use sse_proto::{Cursor, stream_reset};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::event::KeptEvent;
 use super::filter::Types;
 use super::follow::Suspects;
-use super::log::{Log, Read, Shown, Signal};
-use super::pieces::{Begun, ROUND_BYTES};
+use super::log::{Log, Read, Signal};
+use super::outgoing::Outgoing;
+use super::pieces::{Begun, ROUND_BYTES, is_large};
 use super::publish::render_stored;
 use super::{PAGE, Shared};
 use crate::storage::{StorageError, StoredEvent};
@@ -92,9 +93,9 @@ struct Round {
 }
 
 enum Found {
-    Events(Vec<Shown>),
+    Events(Vec<KeptEvent>),
     /// Events without an id.
-    Live(Vec<Shown>),
+    Live(Vec<KeptEvent>),
     /// History is missing after the position; the channel continues from here.
     Gap {
         head: u64,
@@ -189,13 +190,13 @@ impl Subscriber {
         self.begun.is_some()
     }
 
-    /// Appends what is due to `out`, as the wire's bytes: at most a page, and not more than some 24 KiB, preceded
+    /// Appends what is due to `out`: at most a page, and not more than some 24 KiB, preceded
     /// by a stream-reset if events are missing. Of an event that is larger it is a
     /// [piece](Self::is_within_event). Pending if nothing is due.
     ///
     /// If storage fails the subscriber stays where it is and tries again: an outage delays events, it
     /// loses none.
-    pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Poll<Delivery> {
+    pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<Delivery> {
         loop {
             if self.shared.is_closed() {
                 return Poll::Ready(Delivery::Closed);
@@ -216,9 +217,9 @@ impl Subscriber {
                 self.round.asked = 0;
             }
             if !self.round.found.is_empty() {
-                let len = out.len();
+                let len = out.content_len();
                 self.write_round(out);
-                let is_written = out.len() > len;
+                let is_written = out.content_len() > len;
                 let delivery = if is_written { Delivery::Events } else { Delivery::LeftOut };
                 return Poll::Ready(delivery);
             }
@@ -259,7 +260,7 @@ impl Subscriber {
                     let remembered = &self.shared.remembered;
                     if let Some(event) = remembered.find(&position.log, generation, position.at + 1)
                     {
-                        self.round.bytes += event.rendered().bytes().len();
+                        self.round.bytes += event.len();
                         return Poll::Ready(Some(Found::Events(vec![event])));
                     }
                     let limit = limit.min((self.page / channels).max(1));
@@ -277,7 +278,7 @@ impl Subscriber {
         // Dense ids make a gap visible, wherever it comes from.
         let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
         let name = position.log.name();
-        let mut events: Vec<Shown> =
+        let mut events: Vec<KeptEvent> =
             dense.map(|(event, id)| render_stored(name, id, event)).collect();
         let count = events.len();
         let room = ROUND_BYTES - self.round.bytes;
@@ -290,7 +291,7 @@ impl Subscriber {
         }
         self.round.bytes += bytes;
         if let [event] = &events[..]
-            && event.is_large()
+            && is_large(event)
         {
             self.shared.remembered.add(&position.log, generation, position.at + 1, event);
         }
@@ -298,7 +299,7 @@ impl Subscriber {
     }
 
     /// Writes what the round has found, resets first: their id must not claim events that come after.
-    fn write_round(&mut self, out: &mut BytesMut) {
+    fn write_round(&mut self, out: &mut Outgoing) {
         let mut found = std::mem::take(&mut self.round.found);
         let mut lost: Vec<Arc<str>> = Vec::new();
         for (index, found) in &found {
@@ -315,12 +316,13 @@ impl Subscriber {
             self.tally.resets += 1;
             let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
             let reset = stream_reset(id.as_deref(), &lost);
-            reset.expect("a cursor is percent-encoded").encode_into(out);
+            let reset = reset.expect("a cursor is percent-encoded");
+            out.put(reset.to_string().as_bytes());
             self.is_untold = false;
         }
         let (types, user) = (self.types.clone(), self.user.clone());
-        let is_wanted = |event: &Shown| {
-            types.as_ref().is_none_or(|types| types.has(event.rendered())) && event.is_for(&user)
+        let is_wanted = |event: &KeptEvent| {
+            types.as_ref().is_none_or(|types| types.has(event.event_type())) && event.is_for(&user)
         };
         for (index, found) in &mut found {
             let position = &self.positions[*index];
@@ -345,16 +347,16 @@ impl Subscriber {
                     let is_lasting = self.positions[*index].log.is_lasting();
                     let id = if is_lasting { String::new() } else { self.cursor().to_string() };
                     for event in events.drain(..).filter(&is_wanted) {
-                        if event.is_large() {
+                        if is_large(&event) {
                             let id = (!id.is_empty()).then(|| id.clone());
                             self.begin(Begun::new(*index, Some(event.clone()), id), &event, out);
                             continue;
                         }
                         self.tally.events += 1;
                         if id.is_empty() {
-                            out.extend_from_slice(event.rendered().bytes());
+                            out.put_event(&event);
                         } else {
-                            event.rendered().encode_with_id(&id, out);
+                            out.put_event_with_id(&event, &id);
                             self.is_untold = false;
                         }
                     }
@@ -366,7 +368,7 @@ impl Subscriber {
                         if self.is_untold {
                             continue;
                         }
-                        if event.is_large() {
+                        if is_large(&event) {
                             let id = (self.positions.len() > 1).then(|| self.cursor().to_string());
                             // It counts when it is whole.
                             self.positions[*index].at -= 1;
@@ -375,9 +377,9 @@ impl Subscriber {
                         }
                         self.tally.events += 1;
                         if self.positions.len() == 1 {
-                            out.extend_from_slice(event.rendered().bytes());
+                            out.put_event(&event);
                         } else {
-                            event.rendered().encode_with_id(&self.cursor().to_string(), out);
+                            out.put_event_with_id(&event, &self.cursor().to_string());
                         }
                     }
                 }
@@ -433,15 +435,15 @@ impl Position {
 
 /// Leaves out the last of these events, if together they have more than so many bytes, and says how many bytes are
 /// left. One is in any case; if it is large, alone.
-fn shorten(events: &mut Vec<Shown>, most: usize) -> usize {
+fn shorten(events: &mut Vec<KeptEvent>, most: usize) -> usize {
     let mut bytes = 0;
     let fits = events.iter().take_while(|event| {
-        bytes += event.rendered().bytes().len();
+        bytes += event.len();
         bytes <= most
     });
     let count = fits.count().max(1);
     events.truncate(count);
-    events.iter().map(|event| event.rendered().bytes().len()).sum()
+    events.iter().map(|event| event.len()).sum()
 }
 
 /// Reads a page from storage, however long that takes.

@@ -27,8 +27,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
 
-use super::{Connections, Ended, Requests};
-use crate::http::server::socket::{GRACE, Link};
+use super::requests::{Connections, Ended, Requests};
+use crate::http::server::consumer::Consumer;
+use crate::http::server::socket::GRACE;
 
 /// The largest head of a request, in bytes as they are counted in section 10.5.1.
 const MAX_HEAD: u32 = 64 << 10;
@@ -183,9 +184,9 @@ impl Requests {
         request: hyper::Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) {
-        let link = Arc::new(Link::of_stream(self.link.clone()));
+        let consumer = Arc::new(Consumer::of_stream(self.consumer.clone()));
         let response = tokio::select! {
-            response = self.respond(Received::body_of(request), &link) => response,
+            response = self.respond(Received::body_of(request), &consumer) => response,
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
         };
         let (mut head, body) = response.into_parts();
@@ -210,10 +211,11 @@ impl Requests {
             return;
         }
         let operations = &self.common.operations;
-        let mut sending = Sending { stream, link, bound: operations.write_timeout, grace: None };
+        let mut sending =
+            Sending { stream, consumer, bound: operations.write_timeout, grace: None };
         if let Err(error) = sending.send(body).await {
             debug!(%error, "a response ended early");
-            if sending.grace.is_some() && sending.link.close() {
+            if sending.grace.is_some() && sending.consumer.close() {
                 operations.metrics().slow_consumer();
             }
         }
@@ -223,7 +225,7 @@ impl Requests {
 /// A response's body on its way.
 struct Sending {
     stream: SendStream<Bytes>,
-    link: Arc<Link>,
+    consumer: Arc<Consumer>,
     bound: Duration,
     /// Nothing was taken for too long: until when the rest must be.
     grace: Option<Instant>,
@@ -281,7 +283,7 @@ impl Sending {
                 }
                 Err(_) => {
                     debug!(bound = ?self.bound, "a client takes nothing of a stream; it is to end");
-                    self.link.set_slow();
+                    self.consumer.set_slow();
                     until = Instant::now() + GRACE;
                     self.grace = Some(until);
                 }

@@ -1,0 +1,106 @@
+//! What connections have in common, and how the requests of one get to the router.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, Version, header};
+use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::Either;
+use hyper::server::conn::http1;
+use hyper::service::Service as _;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
+
+use super::takeover::Takeover;
+use crate::http::error::Refusal;
+use crate::http::server::admission::Limit;
+use crate::http::server::caller::{Caller, Peer};
+use crate::http::server::consumer::Consumer;
+use crate::http::server::operations::Operations;
+
+/// The most that is read ahead of a connection, which bounds a request's head too.
+const MAX_READ_BUFFER: usize = 128 << 10;
+
+pub(super) type Ended = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// What the connections of a server have in common.
+pub(in crate::http) struct Connections {
+    router: TowerToHyperService<Router>,
+    pub(super) operations: Operations,
+    pub(super) http1: http1::Builder,
+    is_draining: watch::Sender<bool>,
+}
+
+impl Connections {
+    pub(in crate::http) fn new(router: Router, operations: Operations) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(operations.head_timeout)
+            // Who has no more to ask still gets the answer, as with `nc -N`.
+            .half_close(true)
+            .max_buf_size(MAX_READ_BUFFER);
+        let router = TowerToHyperService::new(router);
+        Self { router, operations, http1, is_draining: watch::Sender::new(false) }
+    }
+
+    /// From now on, connections that have not asked for anything are closed.
+    pub(in crate::http) fn drain(&self) {
+        self.is_draining.send_replace(true);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.is_draining.borrow()
+    }
+
+    pub(super) async fn draining(&self) {
+        // The sender is here.
+        self.is_draining.subscribe().wait_for(|is_draining| *is_draining).await.ok();
+    }
+}
+
+/// The requests of one connection.
+pub(super) struct Requests {
+    pub(super) common: Arc<Connections>,
+    pub(super) peer: SocketAddr,
+    pub(super) consumer: Arc<Consumer>,
+    pub(super) takeover: Arc<Takeover>,
+    /// There is no room for the connection: all that it hears.
+    pub(super) limit: Option<Limit>,
+}
+
+impl Requests {
+    /// Has the router answer a request, if there is room for its connection. `consumer` is who takes
+    /// the response.
+    pub(super) fn respond<B>(
+        &self,
+        mut request: hyper::Request<B>,
+        consumer: &Arc<Consumer>,
+    ) -> impl Future<Output = Response> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.consumer.has_asked();
+        let response = if let Some(limit) = self.limit {
+            let mut answer = Refusal::from(limit).into_response();
+            if request.version() < Version::HTTP_2 {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Either::Left(ready(Ok(answer)))
+        } else {
+            let client = self.common.operations.client(self.peer.ip(), request.headers());
+            let extensions = request.extensions_mut();
+            extensions.insert(Peer(self.peer));
+            extensions.insert(Caller { client, consumer: consumer.clone() });
+            Either::Right(self.common.router.call(request))
+        };
+        response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))
+    }
+}
