@@ -84,9 +84,6 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
     if let Some(cors) = config.cors {
         http = http.cors(cors);
     }
-    if let Some(script) = config.page_client {
-        http = http.page_client(script);
-    }
     for token in config.publishers {
         http = http.publish_token(token);
     }

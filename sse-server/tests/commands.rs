@@ -404,7 +404,6 @@ async fn check_config_says_where_streams_are_for_which_pages_and_within_which_li
                 "  compression              zstd, gzip, if a client wants it\n",
                 forwarded,
                 "  log                      warn, as JSON\n",
-                "  live page                reads by itself\n",
             ][..],
         ),
         (

@@ -20,14 +20,19 @@ async fn publish_numbers(server: &Server, channel: &str, numbers: RangeInclusive
     server.publish(&Value::from(events).to_string()).await;
 }
 
-/// The flag for a page that reads with sse-client-wasm, which `cargo xtask test` has built.
-fn with_client() -> Option<String> {
-    let package = env::var("SSE_WASM_PACKAGE").ok().filter(|path| !path.is_empty());
-    if package.is_none() {
+/// Makes a page read by the browser's `EventSource`, whatever else the server has.
+const BY_BROWSER: &str = "#EventSource";
+
+/// Whether the page reads by sse-client-wasm. It does in each build of `cargo xtask test`.
+async fn has_client(server: &Server) -> bool {
+    let has_client = server.get("/page/client.js", "").await.status == 200;
+    let is_built = env::var_os("SSE_WASM_PACKAGE").is_some_and(|path| !path.is_empty());
+    assert!(has_client || !is_built, "the server was built without SSE_SERVER_PAGE_CLIENT");
+    if !has_client {
         // Past the test harness, which keeps what tests print to itself.
         let _ = writeln!(io::stderr(), "left out: the page with the npm package");
     }
-    package.map(|package| format!("--page-client={package}/inline.js"))
+    has_client
 }
 
 /// Takes its events from a server that does not run.
@@ -40,10 +45,31 @@ fn empty(server: &Server) {
 }
 
 #[tokio::test]
-async fn an_event_appears_with_its_type_id_and_data() {
+async fn by_event_source_an_event_appears_with_its_type_id_and_data() {
     let Some(browser) = Browser::start().await else { return };
     let server = Server::start(&[]).await;
+    let page = format!("/events/?channel=test&messages_types=message,greeting{BY_BROWSER}");
+    browser.open(&server.url(&page)).await;
+    browser.until_shown("#reader", "EventSource").await;
+    browser.until_shown("#reader-note", "events of the type message, and of types that").await;
+    appears(&browser, &server).await;
+}
+
+#[tokio::test]
+async fn with_the_client_an_event_of_any_type_appears() {
+    let Some(browser) = Browser::start().await else { return };
+    let server = Server::start(&[]).await;
+    if !has_client(&server).await {
+        return;
+    }
     browser.open(&server.url("/events/?channel=test")).await;
+    browser.until_shown("#reader", "sse-client-wasm").await;
+    appears(&browser, &server).await;
+    browser.click("#other-reader").await;
+    browser.until_shown("#reader", "EventSource").await;
+}
+
+async fn appears(browser: &Browser, server: &Server) {
     browser.until_shown("#state", "Open").await;
     browser.until_shown("#empty", "No events yet").await;
     server.publish(r#"{"channel":"test","event":"greeting","text":"hello\n  world"}"#).await;
@@ -105,19 +131,21 @@ async fn a_wrong_token_shows_the_servers_message_and_focuses_the_token() {
 
 #[tokio::test]
 async fn after_kill_9_the_page_comes_back_and_shows_every_event_once() {
-    comes_back(&[]).await;
+    comes_back(BY_BROWSER, ("#reason", "the browser tries again by itself")).await;
 }
 
 #[tokio::test]
 async fn with_the_client_it_comes_back_after_kill_9_too() {
-    let Some(client) = with_client() else { return };
-    comes_back(&[&client]).await;
+    comes_back("", ("#countdown", "next try in")).await;
 }
 
-async fn comes_back(flags: &[&str]) {
+async fn comes_back(reader: &str, (place, waiting): (&str, &str)) {
     let Some(browser) = Browser::start().await else { return };
-    let mut server = Server::start(flags).await;
-    browser.open(&server.url("/events/?channel=test")).await;
+    let mut server = Server::start(&[]).await;
+    if reader.is_empty() && !has_client(&server).await {
+        return;
+    }
+    browser.open(&server.url(&format!("/events/?channel=test{reader}"))).await;
     browser.until_shown("#state", "Open").await;
     publish_numbers(&server, "test", 1..=3).await;
     browser.entries(3).await;
@@ -125,7 +153,7 @@ async fn comes_back(flags: &[&str]) {
     publish_numbers(&server, "test", 4..=300).await;
     server.kill().await;
     browser.until_shown("#state", "Waiting").await;
-    browser.until_shown("#countdown", "next try in").await;
+    browser.until_shown(place, waiting).await;
     server.restart().await;
     publish_numbers(&server, "test", 301..=350).await;
     browser.until_shown("#state", "Open").await;
@@ -138,9 +166,11 @@ async fn comes_back(flags: &[&str]) {
 
 #[tokio::test]
 async fn with_the_client_two_tabs_share_a_connection_and_lose_nothing_when_it_is_cut() {
-    let Some(client) = with_client() else { return };
     let Some(browser) = Browser::start().await else { return };
-    let server = Server::start(&[&client]).await;
+    let server = Server::start(&[]).await;
+    if !has_client(&server).await {
+        return;
+    }
     browser.open(&server.url("/events/?channel=test")).await;
     browser.until_shown("#reader", "sse-client-wasm").await;
     browser.click("#share").await;
@@ -201,30 +231,33 @@ async fn a_stream_reset_stands_out_and_names_the_channel() {
 
 #[tokio::test]
 async fn after_a_stream_error_the_page_says_why_and_stops_trying() {
-    stops_trying(&[]).await;
+    // More than any wait between two attempts: a browser's own is not hurried.
+    stops_trying(BY_BROWSER, Duration::from_secs(50)).await;
 }
 
 #[tokio::test]
 async fn with_the_client_it_says_why_and_stops_too() {
-    let Some(client) = with_client() else { return };
-    stops_trying(&[&client]).await;
+    // As above.
+    stops_trying("", Duration::from_secs(15)).await;
 }
 
-async fn stops_trying(flags: &[&str]) {
+async fn stops_trying(reader: &str, time: Duration) {
     let Some(browser) = Browser::start().await else { return };
-    let server = Server::start(flags).await;
+    let server = Server::start(&[]).await;
+    if reader.is_empty() && !has_client(&server).await {
+        return;
+    }
     browser.hurry(10).await;
     let many = (1..=11).map(|n| format!("channel={n}")).collect::<Vec<_>>().join("&");
     for (query, why) in [
         (&*many, "Channel limit exceeded."),
         ("channel=a&lastEventId=garbage", "Failed to parse Last-Event-ID or lastEventId."),
     ] {
-        browser.open(&server.url(&format!("/events/?{query}"))).await;
+        browser.open(&server.url(&format!("/events/?{query}{reader}"))).await;
         browser.until_shown("#state", "Closed").await;
         browser.until_shown("#reason", why).await;
         browser.until_shown("#events .error", why).await;
-        // More than any wait between two attempts.
-        browser.let_pass(Duration::from_secs(15)).await;
+        browser.let_pass(time).await;
         let asked = "return performance.getEntriesByType('resource')
             .filter(({name}) => name.includes('/events/')).length";
         assert_eq!(browser.run(asked).await, 1);

@@ -11,7 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 use lexopt::prelude::*;
 
 use crate::Outcome;
-use crate::process::{cargo, say, target};
+use crate::process::{cargo, say, shown, target};
+use crate::wasm::{self, Trouble};
 
 /// Where a program with the feature `manual` writes its man pages and completions.
 const MANUAL: &str = "SSE_MANUAL";
@@ -33,6 +34,8 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     }
     let dist = target().join("dist");
     remove(&dist).map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
+    // The server has it in itself.
+    wasm::build(&mut shown).map_err(Trouble::why)?;
     for (name, package, features) in PROGRAMS {
         let manual = dist.join("manual").join(name);
         let built = built(profile, name);

@@ -55,10 +55,22 @@ pub(crate) fn target() -> PathBuf {
     target.strip_prefix(workspace).unwrap_or(target).into()
 }
 
+/// Tells the server's build which script its live page reads with.
+const PAGE_CLIENT: &str = "SSE_SERVER_PAGE_CLIENT";
+
+/// The script, once [`wasm`](crate::wasm) has built it.
+pub(crate) fn page_client() -> PathBuf {
+    target().join("wasm/page-client.js")
+}
+
 /// The cargo that runs this, with an empty standard input.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args).stdin(Stdio::null());
+    // The same for all, because another value has the server built anew.
+    if let Ok(script) = page_client().canonicalize() {
+        cargo.env(PAGE_CLIENT, script);
+    }
     // `cargo run` describes this package to us. Some build scripts, such as ring's, take that
     // for a change of their own package, and would build it again each time.
     for (name, _) in env::vars_os() {

@@ -190,10 +190,6 @@ impl Settings {
             LogFormat::Json => "JSON",
         };
         out.row("log", format_args!("{}, as {form}", config.log));
-        match &self.page_client {
-            Some(script) => out.row("live page", format_args!("reads with {}", script.display())),
-            None => out.row("live page", "reads by itself"),
-        }
     }
 }
 

@@ -124,10 +124,6 @@ pub struct Settings {
     #[serde(skip)]
     pub cors_origin: Vec<CorsOrigin>,
 
-    /// The npm package's `inline.js`, with which the live page then reads [default: it reads by itself]
-    #[arg(long, env = "SSE_SERVER_PAGE_CLIENT", value_name = "FILE")]
-    pub page_client: Option<PathBuf>,
-
     /// What to log, such as `debug` or `warn,sse_server=debug` [default: info]
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<LogFilter>,
@@ -212,8 +208,6 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// How large requests may be.
     pub limits: Limits,
-    /// The script with which the live page reads, if it does not by itself.
-    pub page_client: Option<String>,
     /// What to log, as `tracing` filter directives.
     pub log: String,
     /// In which form.
@@ -317,7 +311,6 @@ impl Settings {
             )?,
             cors: cors::cors(self.cors.as_ref(), &self.cors_origin)?,
             limits,
-            page_client: self.page_client.as_deref().map(page_client).transpose()?,
             log: self.log.map_or_else(|| "info".to_owned(), |LogFilter(directives)| directives),
             log_format: self.operations.log_format.unwrap_or(LogFormat::Text),
             metrics_listen: self.operations.metrics_listen()?,
@@ -395,17 +388,10 @@ impl Settings {
             cors: self.cors.or(other.cors),
             request_limits: self.request_limits.or(other.request_limits),
             default_endpoints: self.default_endpoints.or(other.default_endpoints),
-            page_client: self.page_client.or(other.page_client),
             log: self.log.or(other.log),
             config: self.config.or(other.config),
         }
     }
-}
-
-fn page_client(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|problem| {
-        ConfigError::new("--page-client", format!("cannot read {}: {problem}", path.display()))
-    })
 }
 
 fn addresses(setting: &str, address: &ListenAddress) -> Result<Vec<SocketAddr>, ConfigError> {

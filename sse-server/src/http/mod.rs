@@ -40,7 +40,6 @@ pub use server::serve::{serve, serve_with};
 pub use server::tls::{Tls, TlsError};
 pub use streams::compression::Coding;
 pub use streams::endpoint::{Endpoint, EndpointError, Endpoints};
-use streams::page::Page;
 use streams::{events, page};
 
 /// The largest publish request in bytes, whatever the limit for one event.
@@ -60,7 +59,6 @@ pub struct HttpConfig {
     limits: Limits,
     operations: Operations,
     has_metrics: bool,
-    page: Page,
 }
 
 impl HttpConfig {
@@ -77,7 +75,6 @@ impl HttpConfig {
             limits: Limits::default(),
             operations: Operations::default(),
             has_metrics: true,
-            page: Page::default(),
         }
     }
 
@@ -139,14 +136,6 @@ impl HttpConfig {
     /// 1 MiB. Everyone who reads the channel gets them all, so a larger limit is paid many times.
     pub const fn max_event_len(mut self, bytes: usize) -> Self {
         self.max_event_len = bytes;
-        self
-    }
-
-    /// The `inline.js` of the npm package that is built from sse-client-wasm, for the live page to read
-    /// streams with. Default: none, and the page has a reader of its own, which is enough to watch a
-    /// stream but cannot share a connection between tabs.
-    pub fn page_client(mut self, script: impl Into<String>) -> Self {
-        self.page = Page::with_client(script);
         self
     }
 }

@@ -56,8 +56,8 @@ struct Demo {
     listen: SocketAddr,
     storage: PathBuf,
     token: String,
-    /// What the live page reads with, or why it could not be built.
-    client: Result<PathBuf, String>,
+    /// Why the live page does not read with sse-client-wasm, if it does not.
+    client: Result<(), String>,
     /// Decides who may read a channel. On a public address there is none: the server then asks
     /// whether everyone may read everything.
     doorkeeper: Option<Doorkeeper>,
@@ -71,13 +71,13 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     port_is_free(listen)?;
     apt::finish_what_was_begun(&mut shown);
     setup::c_compiler(&mut shown)?;
-    if let Some(code) = build(&interrupts)? {
-        return Ok(code);
-    }
-    // The demo goes on without it: the page then reads by itself, and says so.
-    let client = wasm::build(&mut shown).map(|package| package.single_file()).map_err(Trouble::why);
+    // The demo goes on without it: the page then reads by the browser's EventSource, and says so.
+    let client = wasm::build(&mut shown).map(drop).map_err(Trouble::why);
     if interrupts.arrived() {
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(code) = build(&interrupts)? {
+        return Ok(code);
     }
     let folder = target().join("demo");
     let storage = kept::storage(&folder, fresh)?;
@@ -221,9 +221,6 @@ impl Demo {
         if let Some(doorkeeper) = &self.doorkeeper {
             server.arg("--config").arg(&doorkeeper.settings);
         }
-        if let Ok(client) = &self.client {
-            server.arg("--page-client").arg(client);
-        }
         Running::start(&mut server).map_err(|error| error.to_string())
     }
 
@@ -281,7 +278,7 @@ impl Demo {
                 )
             });
         let without = self.client.as_ref().err().map_or_else(String::new, |why| {
-            format!("The page reads without sse-client-wasm: {why}\n")
+            format!("The page reads by EventSource, without sse-client-wasm: {why}\n")
         });
         format!(
             r#"

@@ -9,6 +9,7 @@ pub(crate) mod toolchain;
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -18,7 +19,7 @@ use crate::node::Node;
 use lexopt::prelude::*;
 
 use crate::Outcome;
-use crate::process::{Run, say, shown, target};
+use crate::process::{Run, page_client, say, shown, target};
 use crate::tool::Tool;
 
 /// Names the package's folder for tests and benches.
@@ -132,7 +133,26 @@ impl Package {
 
 /// Builds the package, and prints how large it is. `run` runs a command and shows what it prints.
 pub(crate) fn build(run: Run<'_>) -> Result<Package, Trouble> {
-    build_in(&base()?, run)
+    let package = build_in(&base()?, run);
+    let script = package.as_ref().ok().map(Package::single_file);
+    embed(script.as_deref()).map_err(|error| cannot("write", &page_client(), &error))?;
+    package
+}
+
+/// Has the server's live page read with this script from its next build on. The file is left alone if it is the
+/// same, so that the server is not built for nothing.
+fn embed(script: Option<&Path>) -> io::Result<()> {
+    let Some(script) = script else {
+        return fs::remove_file(page_client()).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+    };
+    let script = fs::read(script)?;
+    if fs::read(page_client()).is_ok_and(|there| there == script) {
+        return Ok(());
+    }
+    fs::write(page_client(), script)
 }
 
 /// The folder of everything that is made for it.

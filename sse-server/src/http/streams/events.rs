@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 use super::accept::Wanted;
 use super::compression::{self, Coding, Compressed, Encoder};
 use super::endpoint::Endpoint;
+use super::page;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
 use crate::http::App;
@@ -54,7 +55,7 @@ pub(in crate::http) async fn answer(
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
         Wanted::Stream => {}
-        Wanted::Page => return app.config.page.answer(here.path(), &named),
+        Wanted::Page => return page::answer(here.path(), &named, endpoint.types()),
         Wanted::Neither => {
             let text =
                 "what is here is text/event-stream, or text/html for people; accept one of them";

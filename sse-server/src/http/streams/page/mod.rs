@@ -1,17 +1,44 @@
-//! The live page, for people who come with a browser, and the script with which it reads if there is one.
+//! The live page, for people who come with a browser, and the script with which it reads if this build has
+//! one.
+//!
+//! The page is written in several files and sent as one.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::http::App;
 use crate::http::error::Refusal;
+use crate::hub::Types;
 
-const PAGE: &str = include_str!("page.html");
+/// The script: the npm package of sse-client-wasm in one file, if `build.rs` has found it.
+const CLIENT: Option<&str> = {
+    #[cfg(page_client)]
+    let client = Some(include_str!(concat!(env!("OUT_DIR"), "/page-client.js")));
+    #[cfg(not(page_client))]
+    let client = None;
+    client
+};
 
-/// Where the page is told what its address is and which channels are there.
+/// The files of the page: where the first one names them, and what stands there in their place.
+const PARTS: [(&str, [&str; 3]); 3] = [
+    (
+        "<link rel=\"stylesheet\" href=\"page.css\">",
+        ["<style>\n", include_str!("page.css"), "</style>"],
+    ),
+    (
+        "<script src=\"connection.js\"></script>",
+        ["<script>\n", include_str!("connection.js"), "</script>"],
+    ),
+    ("<script src=\"page.js\"></script>", ["<script>\n", include_str!("page.js"), "</script>"]),
+];
+
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    let page = include_str!("page.html").to_owned();
+    PARTS.iter().fold(page, |page, (name, text)| page.replacen(name, &text.concat(), 1))
+});
+
+/// Where the page is told what its address is, which channels are there, and which types of events.
 const PLACE: &str = "<meta name=\"stream\">";
 
 /// Only what is in the page itself runs, and it talks only to this server.
@@ -25,48 +52,38 @@ macro_rules! policy {
     };
 }
 
-/// What a browser gets in place of a stream.
-#[derive(Clone, Debug, Default)]
-pub(in crate::http) struct Page {
-    client: Option<Arc<str>>,
-}
-
-impl Page {
-    /// A page that reads with this script, a module with WebAssembly in it.
-    pub(in crate::http) fn with_client(script: impl Into<String>) -> Self {
-        Self { client: Some(script.into().into()) }
-    }
-
-    /// The page for the stream at this path, with these channels.
-    pub(super) fn answer(&self, path: &str, channels: &[Arc<str>]) -> Response {
-        // The page does not ask for a script that may not be there: the browser would complain of it.
-        let (policy, client) = match self.client {
-            Some(_) => (policy!(" 'self' 'wasm-unsafe-eval'"), " data-client"),
-            None => (policy!(""), ""),
-        };
-        let headers = [
-            (header::CONTENT_SECURITY_POLICY, policy),
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::VARY, "Accept"),
-        ];
-        let channels: Vec<&str> = channels.iter().map(|name| &**name).collect();
-        let channels = serde_json::to_string(&channels).expect("strings are JSON");
-        let (path, channels) = (escaped(path), escaped(&channels));
-        let meta = format!(
-            "<meta name=\"stream\" data-path=\"{path}\" data-channels=\"{channels}\"{client}>"
-        );
-        (headers, Html(PAGE.replacen(PLACE, &meta, 1))).into_response()
-    }
+/// The page for the stream at this path, with these channels, and types if the endpoint has fixed ones.
+pub(super) fn answer(path: &str, channels: &[Arc<str>], types: Option<&Types>) -> Response {
+    // The page does not ask for a script that is not there: the browser would complain of it.
+    let (policy, client) = match CLIENT {
+        Some(_) => (policy!(" 'self' 'wasm-unsafe-eval'"), " data-client"),
+        None => (policy!(""), ""),
+    };
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::VARY, "Accept"),
+    ];
+    let list = |names: &[&str]| escaped(&serde_json::to_string(names).expect("strings are JSON"));
+    let channels = list(&channels.iter().map(|name| &**name).collect::<Vec<_>>());
+    let types = list(&types.map(Types::names).unwrap_or_default());
+    let path = escaped(path);
+    let meta = format!(
+        "<meta name=\"stream\" data-path=\"{path}\" data-channels=\"{channels}\" \
+         data-types=\"{types}\"{client}>"
+    );
+    (headers, Html(PAGE.replacen(PLACE, &meta, 1))).into_response()
 }
 
 /// `GET /page/client.js`
-pub(in crate::http) async fn client(State(app): State<Arc<App>>) -> Response {
-    let Some(client) = &app.config.page.client else {
-        let text = "the live page has a reader of its own here; --page-client gives it another";
+pub(in crate::http) async fn client() -> Response {
+    let Some(client) = CLIENT else {
+        let text = "this build of the server has no sse-client-wasm in it; the live page reads by the \
+                    browser's EventSource";
         return Refusal::new(StatusCode::NOT_FOUND, "not-found", text).into_response();
     };
     let content_type = (header::CONTENT_TYPE, "text/javascript; charset=utf-8");
-    ([content_type, (header::CACHE_CONTROL, "no-cache")], client.to_string()).into_response()
+    ([content_type, (header::CACHE_CONTROL, "no-cache")], client).into_response()
 }
 
 /// A text as the value of an attribute in double quotes.
@@ -89,8 +106,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_one_place_for_its_stream() {
+    fn the_page_has_one_place_for_its_stream_and_all_of_its_parts() {
         assert_eq!(PAGE.matches(PLACE).count(), 1);
+        for (name, [_, text, _]) in PARTS {
+            assert!(PAGE.contains(text) && !PAGE.contains(name), "{name}");
+        }
     }
 
     #[test]
