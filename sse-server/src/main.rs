@@ -13,18 +13,18 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use commands::Cli;
-use sse_server::config::raise_file_limit;
+use sse_server::config::{Settings, raise_file_limit};
 
 fn main() -> ExitCode {
     #[cfg(feature = "manual")]
     if let Some(code) = manual::write(<Cli as clap::CommandFactory>::command()) {
         return code;
     }
-    let Cli { mut settings, command } = Cli::read();
+    let (Cli { command, .. }, flags) = Cli::read();
     if let Some(command) = command {
         return command.run();
     }
-    settings.port = match port() {
+    let port = match port() {
         Ok(port) => port,
         Err(problem) => {
             eprintln!("error: PORT: {problem}");
@@ -32,11 +32,15 @@ fn main() -> ExitCode {
         }
     };
     raise_file_limit();
-    let done = settings.clone().resolve().map_err(Into::into).and_then(|config| {
+    let config = Settings::of(&flags).and_then(|mut settings| {
+        settings.port = port;
+        settings.resolve()
+    });
+    let done = config.map_err(Into::into).and_then(|config| {
         // Until the end, so that the last lines are written.
         let _log = log::start(&config.log, config.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let done = runtime.block_on(run::run(config, settings));
+        let done = runtime.block_on(run::run(config, flags));
         // Whatever is still busy is not waited for: what counts has been by now.
         runtime.shutdown_background();
         done

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloadable, Rules};
-use sse_server::config::{Config, ConfigError, Running, Settings};
+use sse_server::config::{Config, ConfigError, Running};
 use sse_server::http::{self, HttpConfig, Tls};
 use sse_server::hub::{Hub, HubConfig};
 use sse_server::metrics::{TimedRelay, TimedStorage};
@@ -16,8 +17,8 @@ use crate::Error;
 use crate::log::TOLD;
 use crate::signals::Signals;
 
-/// Runs a server with this configuration, which `settings` stand for, until a signal ends it.
-pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error> {
+/// Runs a server with this configuration, which these flags and variables stand for, until a signal ends it.
+pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> {
     // Before anything that takes time, so that a signal during the start ends it cleanly too.
     let signals = Signals::new()?;
     let listener = http::listen(&config.listen).map_err(|error| {
@@ -25,7 +26,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
         format!("--listen: cannot listen on {address}: {error}; choose another address or port")
     })?;
     let address = listener.local_addr()?;
-    let running = Running::new(settings.clone(), &config, address);
+    let running = Running::new(flags, &config, address);
     let numbers_listener = match &config.metrics_listen {
         None => None,
         Some(addresses) => Some(http::listen(addresses).map_err(|error| {
@@ -88,7 +89,7 @@ pub(crate) async fn run(config: Config, settings: Settings) -> Result<(), Error>
         http = http.publish_token(token);
     }
     // Without a file there can never be rules, and streams need not be watched.
-    let access = settings.config.is_some().then(|| {
+    let access = running.has_file().then(|| {
         let manager = Arc::new(Reloadable::new(manager(config.rules)));
         (Access::new(manager.clone(), &hub), manager)
     });

@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use sse_server::config::{Settings, without_empty_variables};
 
 use self::visible::Visible;
@@ -42,14 +42,15 @@ pub(crate) struct Cli {
 
 impl Cli {
     /// Reads the command line and the environment, or ends with what is wrong with them.
-    pub(crate) fn read() -> Self {
+    pub(crate) fn read() -> (Self, ArgMatches) {
         let command = without_empty_variables(Self::command());
         let first = std::env::args_os().nth(1).unwrap_or_default();
         // The variables for serving do not get into the way of other commands.
         let serves = !command.get_subcommands().any(|other| *other.get_name() == *first);
         let command = if serves { command } else { command.mut_args(|arg| arg.env(None::<&str>)) };
         let matches = command.get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        (cli, matches)
     }
 }
 

@@ -10,9 +10,10 @@ mod meaning;
 mod operations;
 mod reload;
 mod services;
+mod sources;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -252,15 +253,13 @@ impl From<SettingError> for ConfigError {
 }
 
 impl Settings {
-    /// Adds the file, if one is named, and checks everything.
+    /// Checks everything, and says what it stands for. A file that is named must have been read
+    /// [before](Self::of).
     ///
     /// # Errors
     ///
     /// A [`ConfigError`] that names the first setting that cannot be used.
-    pub fn resolve(mut self) -> Result<Config, ConfigError> {
-        if let Some(path) = self.config.take() {
-            self = self.or(Self::of_file(&path)?);
-        }
+    pub fn resolve(self) -> Result<Config, ConfigError> {
         let address = self.listen.clone().unwrap_or_else(|| self.default_address());
         let listen = addresses("--listen", &address)?;
         let is_public = listen.iter().any(|address| !address.ip().is_loopback());
@@ -339,57 +338,6 @@ impl Settings {
                 let problem = "give either publish-token or publish-token-file";
                 Err(ConfigError::new("--publish-token-file", problem))
             }
-        }
-    }
-
-    fn of_file(path: &Path) -> Result<Self, ConfigError> {
-        let error = |problem| ConfigError::new(format!("--config {}", path.display()), problem);
-        let text = std::fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
-        Self::of_text(&text).map_err(|problem| error(problem.to_string()))
-    }
-
-    /// These settings, and those of `other` where these have none.
-    fn or(self, other: Self) -> Self {
-        // They are two ways to say one thing.
-        let has_token = self.publish_token.is_some() || self.publish_token_file.is_some();
-        Self {
-            listen: self.listen.or(other.listen),
-            storage: self.storage.or(other.storage),
-            relay: self.relay.or(other.relay),
-            relay_secret: self.relay_secret.or(other.relay_secret),
-            redis_prefix: self.redis_prefix.or(other.redis_prefix),
-            publish_token: if has_token {
-                self.publish_token
-            } else {
-                self.publish_token.or(other.publish_token)
-            },
-            publish_token_file: if has_token {
-                self.publish_token_file
-            } else {
-                self.publish_token_file.or(other.publish_token_file)
-            },
-            retention: self.retention.or(other.retention),
-            retention_events: self.retention_events.or(other.retention_events),
-            refresh: self.refresh.or(other.refresh),
-            keep_alive: self.keep_alive.or(other.keep_alive),
-            max_event_size: self.max_event_size.or(other.max_event_size),
-            open_access: self.open_access.or(other.open_access),
-            cors_origin: self.cors_origin,
-            port: self.port,
-            operations: self.operations.or(other.operations),
-            access: self.access.or(other.access),
-            unreliable: if self.unreliable.texts().is_empty() {
-                other.unreliable
-            } else {
-                self.unreliable
-            },
-            publish_tokens: [self.publish_tokens, other.publish_tokens].concat(),
-            endpoint: [self.endpoint, other.endpoint].concat(),
-            cors: self.cors.or(other.cors),
-            request_limits: self.request_limits.or(other.request_limits),
-            default_endpoints: self.default_endpoints.or(other.default_endpoints),
-            log: self.log.or(other.log),
-            config: self.config.or(other.config),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 
-use super::{ConfigError, addresses, time};
+use super::{ConfigError, addresses};
 use crate::http::{Coding, Operations, Tls};
 use crate::values::{Count, HostNames, ListenAddress, LogFormat, Networks, Time, Value, readable};
 
@@ -93,36 +94,23 @@ impl Value for Codings {
 }
 
 impl OperationsSettings {
-    /// These settings, and those of `other` where these have none.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            max_connections: self.max_connections.or(other.max_connections),
-            max_per_address: self.max_per_address.or(other.max_per_address),
-            trusted_proxies: self.trusted_proxies.or(other.trusted_proxies),
-            hosts: self.hosts.or(other.hosts),
-            head_timeout: self.head_timeout.or(other.head_timeout),
-            write_timeout: self.write_timeout.or(other.write_timeout),
-            drain_time: self.drain_time.or(other.drain_time),
-            reconnect_spread: self.reconnect_spread.or(other.reconnect_spread),
-            metrics_listen: self.metrics_listen.or(other.metrics_listen),
-            tls_cert: self.tls_cert.or(other.tls_cert),
-            tls_key: self.tls_key.or(other.tls_key),
-            compression: self.compression.or(other.compression),
-            log_format: self.log_format.or(other.log_format),
-        }
-    }
-
     pub(super) fn resolve(&self) -> Result<Operations, ConfigError> {
-        let operations = Operations::default()
+        let mut operations = Operations::default()
             .max_connections(self.max_connections()?)
             .max_per_address(self.max_per_address.map(Count::of_things))
             .trusted_proxies(self.trusted_proxies.clone().unwrap_or_default().0)
             .hosts(self.hosts.clone().unwrap_or_default().0)
-            .head_timeout(time(self.head_timeout, 30))
-            .write_timeout(time(self.write_timeout, 30))
-            .drain_time(time(self.drain_time, 10))
-            .reconnect_spread(time(self.reconnect_spread, 5))
             .compression(self.compression.clone().unwrap_or_default().0);
+        for (set, setter) in [
+            (self.head_timeout, Operations::head_timeout as fn(Operations, Duration) -> Operations),
+            (self.write_timeout, Operations::write_timeout),
+            (self.drain_time, Operations::drain_time),
+            (self.reconnect_spread, Operations::reconnect_spread),
+        ] {
+            if let Some(Time(time)) = set {
+                operations = setter(operations, time);
+            }
+        }
         Ok(operations.tls(self.tls()?))
     }
 

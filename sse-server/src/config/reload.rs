@@ -2,12 +2,14 @@
 //! judged by what the server really does, and not by what the new file leaves out.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use toml::Table;
 
-use super::{Config, ConfigError, Settings};
+use super::sources::in_file;
+use super::{Config, ConfigError, ListenAddress, Settings};
 
 /// How long a file has to stay the same before it is taken for whole.
 const SETTLED: Duration = Duration::from_millis(200);
@@ -18,33 +20,40 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What a server runs with, so that new settings can be judged.
 #[derive(Clone, Debug)]
 pub struct Running {
-    /// Flags and environment. The address is the one that is listened on, whatever a new file says.
-    settings: Settings,
+    /// The flags and variables that it was started with.
+    flags: ArgMatches,
+    /// The address that is listened on, whatever a new file says.
+    listens_on: ListenAddress,
     has_rules: bool,
     has_publishers: bool,
 }
 
 impl Running {
-    /// A server that has made `config` of `settings`, and listens on this address.
-    pub fn new(mut settings: Settings, config: &Config, listens_on: SocketAddr) -> Self {
-        settings.listen = Some(listens_on.into());
-        let mut running = Self { settings, has_rules: false, has_publishers: false };
+    /// A server that was started with these flags and variables, has made `config` of them and their file,
+    /// and listens on this address.
+    pub fn new(flags: ArgMatches, config: &Config, listens_on: SocketAddr) -> Self {
+        let listens_on = listens_on.into();
+        let mut running = Self { flags, listens_on, has_rules: false, has_publishers: false };
         running.took(config);
         running
+    }
+
+    /// Whether there is a file of settings.
+    pub fn has_file(&self) -> bool {
+        self.flags.contains_id("config")
     }
 
     /// Reads the file again, and checks everything. Nothing has changed if that fails.
     ///
     /// # Errors
     ///
-    /// As [`Settings::resolve`]; and if the file is empty, does not stay the same for a moment, or leaves
-    /// out all rules without saying `open-access = true` in their place.
+    /// As [`Settings::of`] and [`Settings::resolve`]; and if the file is empty, does not stay the same for a
+    /// moment, or leaves out all rules without saying `open-access = true` in their place.
     pub async fn read_again(&mut self) -> Result<Config, ConfigError> {
-        let mut settings = self.settings.clone();
-        if let Some(path) = settings.config.take() {
+        let mut settings = Settings::default().under(&self.flags)?;
+        if let Some(path) = settings.config {
             let text = settled(&path).await?;
-            let of_file =
-                Settings::of_text(&text).map_err(|problem| in_file(&path, problem.to_string()))?;
+            let of_file = Settings::of_text(&text).map_err(|problem| in_file(&path, problem))?;
             let is_empty = toml::from_str::<Table>(&text).is_ok_and(|table| table.is_empty());
             if is_empty && (self.has_rules || self.has_publishers) {
                 return Err(in_file(&path, "there are no settings in it; is it being written?"));
@@ -55,8 +64,9 @@ impl Running {
                                open-access = true into it if everyone may read every channel";
                 return Err(in_file(&path, problem));
             }
-            settings = settings.or(of_file);
+            settings = of_file.under(&self.flags)?;
         }
+        settings.listen = Some(self.listens_on.clone());
         let config = settings.resolve()?;
         self.took(&config);
         Ok(config)
@@ -69,8 +79,8 @@ impl Running {
 }
 
 /// The text of a file that nobody is writing to: it is the same as a moment ago.
-async fn settled(path: &PathBuf) -> Result<String, ConfigError> {
-    let read = || std::fs::read_to_string(path).map_err(|it| in_file(path, it.to_string()));
+async fn settled(path: &Path) -> Result<String, ConfigError> {
+    let read = || std::fs::read_to_string(path).map_err(|it| in_file(path, it));
     let settling = async {
         let mut text = read()?;
         loop {
@@ -85,12 +95,12 @@ async fn settled(path: &PathBuf) -> Result<String, ConfigError> {
     tokio::time::timeout(PATIENCE, settling).await.unwrap_or_else(is_changing)
 }
 
-fn in_file(path: &std::path::Path, problem: impl Into<String>) -> ConfigError {
-    ConfigError::new(format!("--config {}", path.display()), problem)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
+    use clap::CommandFactory;
+
     use super::*;
 
     const RULES: &str = "[[access.rules]]\nchannel = \"news\"\nallow = \"public\"\n";
@@ -100,10 +110,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("settings.toml");
         std::fs::write(&path, text).expect("writable");
-        let settings = Settings { config: Some(path.clone()), ..Settings::default() };
-        let config = settings.clone().resolve().expect("they make sense");
+        let args = ["sse-server".as_ref(), "--config".as_ref(), path.as_os_str()];
+        let flags = Settings::command().get_matches_from(args);
+        let config = Settings::of(&flags).and_then(Settings::resolve).expect("they make sense");
         let listens_on = config.listen[0];
-        (Running::new(settings, &config, listens_on), folder, path)
+        (Running::new(flags, &config, listens_on), folder, path)
     }
 
     #[tokio::test(start_paused = true)]
