@@ -1,7 +1,7 @@
 //! What the commands share that talk to others: a runtime, how they end, and arguments that they all have.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,10 +32,37 @@ pub(crate) fn run<E: Error + 'static>(
     Ok(code)
 }
 
-/// Whether it is only that whoever reads the output (`head -1`) has seen enough.
+/// Whether only the reader of the output has seen enough (`head -1`).
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// What the names on the command line mean: an id means itself, a section all of its ids, no name everything.
+/// The error is a name that means nothing.
+pub(crate) fn chosen<T>(
+    all: Vec<T>,
+    names: &[String],
+    id: impl Fn(&T) -> &str,
+) -> Result<Vec<T>, String> {
+    let is_meant = |name: &String, item: &T| {
+        let rest = id(item).strip_prefix(name.trim_end_matches('.'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|item| is_meant(name, item))) {
+        return Err(name.clone());
+    }
+    let is_chosen = |item: &T| names.is_empty() || names.iter().any(|name| is_meant(name, item));
+    Ok(all.into_iter().filter(is_chosen).collect())
+}
+
+/// Prints ids and titles for `--list`.
+pub(crate) fn list<'a>(rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> io::Result<ExitCode> {
+    let mut out = anstream::stdout();
+    for (id, title) in rows {
+        writeln!(out, "{id:32} {title}")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whose certificates are believed.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Listened to from when it is made: whoever has seen the first line of output may interrupt.
+/// Listened to as soon as it exists: a user who has seen the first line of output may interrupt.
 pub(crate) struct Interruption {
     #[cfg(unix)]
     signals: [tokio::signal::unix::Signal; 2],

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 /// A report could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
-pub(crate) struct FileError {
+struct FileError {
     path: PathBuf,
     source: io::Error,
 }
 
-/// Writes a file, if one is asked for.
+/// Writes a file, if one is asked for. The error has its name.
 pub(crate) fn write(
     path: Option<&Path>,
     write: impl FnOnce(&mut io::BufWriter<File>) -> io::Result<()>,
-) -> Result<(), FileError> {
+) -> io::Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
@@ -25,5 +25,7 @@ pub(crate) fn write(
         write(&mut file)?;
         file.flush()
     });
-    written.map_err(|source| FileError { path: path.to_owned(), source })
+    written.map_err(|source| {
+        io::Error::new(source.kind(), FileError { path: path.to_owned(), source })
+    })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::probe::ask::user_agent;
+use crate::wire::connection::USER_AGENT;
 use crate::wire::target::Target;
 
 /// Bytes, which JSON has as text: a code point for each byte, U+0000 to U+00FF.
@@ -124,7 +124,7 @@ impl Case {
         let mut own = vec![
             ("Host".to_owned(), target.authority()),
             ("Accept".to_owned(), "text/event-stream".to_owned()),
-            ("User-Agent".to_owned(), user_agent()),
+            ("User-Agent".to_owned(), USER_AGENT.to_owned()),
         ];
         own.extend_from_slice(headers);
         if let Some(body) = &self.body

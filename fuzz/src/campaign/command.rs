@@ -12,9 +12,9 @@ use super::case::Case;
 use super::run::{Finding, Report, Settings, run};
 use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
-use crate::probe::finding::shown;
 use crate::probe::{Hook, HookError, Target, TargetError, TrustError};
-use crate::report_file::{self, FileError};
+use crate::report_file;
+use crate::wire::shown::shown;
 
 /// Sends a server odd requests, and sees whether it bears them
 ///
@@ -83,8 +83,6 @@ pub(super) enum Error {
     Read(#[from] super::reproducer::ReadError),
     #[error("the file does not say where the server is; give its URL")]
     NoUrl,
-    #[error(transparent)]
-    File(#[from] FileError),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -100,11 +98,11 @@ pub(super) fn own(url: &str, believed: &Believed, i_own_target: bool) -> Result<
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    /// If no runtime can be started. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
         command::run(self.run_here())
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::case::Case;
 use super::command::{Error, describe, own};
 use super::reproducer::Reproducer;
 use super::subject::Subject;
 use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
-use crate::probe::finding::shown;
+use crate::wire::shown::shown;
 
 /// Plays what `sse-fuzz fuzz` has found, or a request that was saved as bytes
 ///
@@ -39,11 +40,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    /// If no runtime can be started. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
         command::run(self.run_here())
     }
@@ -66,7 +67,7 @@ impl Replay {
 async fn play(
     mut subject: Subject,
     reproducer: Option<Reproducer>,
-    cases: &[super::Case],
+    cases: &[Case],
 ) -> Result<ExitCode, Error> {
     let mut out = anstream::stdout();
     if let Err(problem) = subject.begin().await {

@@ -1,7 +1,8 @@
 //! Requests, as bytes.
 
-use super::settings::Settings;
-use super::target::Target;
+use super::settings::{Profile, Settings};
+use crate::wire::connection::USER_AGENT;
+use crate::wire::target::Target;
 
 /// A request that can be changed in any way before it becomes bytes, also into one that is not HTTP.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ impl Ask {
     /// The request for the stream, as a client would make it.
     pub(super) fn stream(target: &Target, settings: &Settings) -> Self {
         let accept = match settings.profile {
-            super::Profile::Mcp20251125 if settings.body.is_some() => {
+            Profile::Mcp20251125 if settings.body.is_some() => {
                 "application/json, text/event-stream"
             }
             _ => "text/event-stream",
@@ -30,7 +31,7 @@ impl Ask {
                 ("Host".to_owned(), target.authority().into_bytes()),
                 ("Accept".to_owned(), accept.as_bytes().to_vec()),
                 ("Cache-Control".to_owned(), b"no-cache".to_vec()),
-                ("User-Agent".to_owned(), user_agent().into_bytes()),
+                ("User-Agent".to_owned(), USER_AGENT.into()),
             ],
             body: Vec::new(),
         };
@@ -116,8 +117,4 @@ impl Ask {
         bytes.extend_from_slice(&self.body);
         bytes
     }
-}
-
-pub(crate) fn user_agent() -> String {
-    format!("sse-fuzz/{}", env!("CARGO_PKG_VERSION"))
 }

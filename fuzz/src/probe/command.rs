@@ -1,24 +1,25 @@
 //! `sse-fuzz probe`: the command line.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::TrustError;
-use super::catalogue::checks;
+use super::checks::checks;
 use super::expected::{self, NoSuchCheck};
+use super::outcome::Outcome;
 use super::publish::{Hook, HookError};
 use super::report::{self, Report, html, terminal};
 use super::run::{RunError, chosen, run};
 use super::settings::{Profile, Settings};
-use super::target::{Target, TargetError};
 use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
-use crate::report_file::{self, FileError};
+use crate::report_file;
+use crate::wire::target::{Target, TargetError};
+use crate::wire::tls::TrustError;
 
 /// Tests a server of event streams
 ///
@@ -149,31 +150,26 @@ enum Error {
     Merge { path: PathBuf, source: serde_json::Error },
     #[error(transparent)]
     Expected(#[from] NoSuchCheck),
-    #[error(transparent)]
-    File(#[from] FileError),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    /// If no runtime can be started. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
         command::run(self.run_here())
     }
 
     async fn run_here(&self) -> Result<ExitCode, Error> {
-        let mut out = anstream::stdout();
         let is_url = |word: &&String| word.contains("://");
         let names: Vec<String> = self.words.iter().filter(|word| !is_url(word)).cloned().collect();
         if self.list {
-            for check in chosen(&names)? {
-                writeln!(out, "{:28} {}", check.id(), check.title())?;
-            }
-            return Ok(ExitCode::SUCCESS);
+            let checks = chosen(&names)?;
+            return Ok(command::list(checks.iter().map(|check| (check.id(), check.title())))?);
         }
         chosen(&names)?;
         let urls = self.words.iter().filter(is_url);
@@ -202,7 +198,7 @@ impl Command {
         let interruption = Interruption::new()?;
         let probing = async {
             for (target, settings) in targets.into_iter().zip(settings) {
-                let tell = |outcome: &super::Outcome| {
+                let tell = |outcome: &Outcome| {
                     drop(terminal::line(&mut anstream::stdout(), outcome));
                 };
                 let start = Instant::now();

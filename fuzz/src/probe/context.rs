@@ -1,19 +1,19 @@
 //! What all checks of a run have at hand.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::ask::Ask;
-use super::checks::res::{Busy, Recovery};
-use super::finding::{Finding, Secrets};
+use super::finding::Finding;
 use super::publish::{Fields, Hook, Published};
 use super::settings::{Profile, Settings};
-use super::tape::{Seen, Tape};
-use super::target::{Target, is_harmless};
-use super::wire::Connection;
-use super::witness::Witness;
+use crate::wire::connection::Connection;
+use crate::wire::tape::{End, Head, Seen, Tape};
+use crate::wire::target::Target;
+use crate::wire::witness::Witness;
 
 /// How long an answer's head may take.
 pub(super) const HEAD: Duration = Duration::from_secs(4);
@@ -26,16 +26,14 @@ pub(super) struct Probe {
     pub(super) witness: Witness,
     /// The hops that led here.
     pub(super) redirects: Vec<Hop>,
-    /// Streams that were read beside the witness, for whoever looks at bytes.
+    /// Streams that were read beside the witness, for the checks that look at bytes.
     pub(super) tapes: Mutex<Vec<Tape>>,
-    /// What came of plain cuts, for all checks that look at it.
-    pub(super) recovery: tokio::sync::OnceCell<Recovery>,
-    /// What came of many publishing at once, likewise.
-    pub(super) busy: tokio::sync::OnceCell<Busy>,
+    /// What one check makes and several look at, by type.
+    shared: Mutex<http::Extensions>,
     /// The check after which nothing came any more.
     pub(super) dead_since: OnceLock<String>,
     /// Whether the way to publish works at all.
-    hook_works: tokio::sync::OnceCell<Result<(), String>>,
+    hook_works: OnceCell<Result<(), String>>,
     /// Words that no other run has used at this server.
     nonce: u64,
     counter: Mutex<u64>,
@@ -61,17 +59,15 @@ impl Probe {
         let nonce =
             settings.seed ^ now.map_or(0, |time| u64::from(time.subsec_nanos()) ^ time.as_secs());
         let counter = Mutex::new(0);
-        let (tapes, recovery) = (Mutex::default(), tokio::sync::OnceCell::new());
         Self {
             target,
             settings,
             witness,
             redirects,
-            tapes,
-            recovery,
-            busy: tokio::sync::OnceCell::new(),
+            tapes: Mutex::default(),
+            shared: Mutex::default(),
             dead_since: OnceLock::new(),
-            hook_works: tokio::sync::OnceCell::new(),
+            hook_works: OnceCell::new(),
             nonce,
             counter,
         }
@@ -109,6 +105,24 @@ impl Probe {
     /// Asks for the stream from after an id.
     pub(super) async fn resume(&self, id: impl AsRef<[u8]>) -> Result<Connection, Finding> {
         self.head(&self.ask().with("Last-Event-ID", id)).await
+    }
+
+    /// The place for something that one check makes and several look at. Each type has one place a run.
+    pub(super) fn shared<T: Send + Sync + 'static>(&self) -> Arc<OnceCell<T>> {
+        let mut shared = self.shared.lock().expect("nobody panics while looking");
+        Arc::clone(shared.get_or_insert_with(|| Arc::new(OnceCell::new())))
+    }
+
+    /// The head of an answer, or the finding that there was none.
+    pub(super) fn head_of<'a>(&self, connection: &'a Connection) -> Result<&'a Head, Finding> {
+        connection.tape.head.as_ref().ok_or_else(|| {
+            let how = match &connection.tape.end {
+                Some((_, End::Malformed(what))) => format!("the answer is not HTTP: {what}"),
+                Some(_) => "the connection was closed unanswered".to_owned(),
+                None => "there was no answer within 4 s".to_owned(),
+            };
+            self.show(Finding::fault(how), &connection.tape)
+        })
     }
 
     /// Adds what was seen to a finding.
@@ -182,31 +196,6 @@ impl Probe {
 
     pub(super) fn is(&self, profile: Profile) -> bool {
         self.settings.profile == profile
-    }
-
-    /// What must not be seen in a report.
-    pub(super) fn secrets(target: &Target, settings: &Settings) -> Secrets {
-        let mut secrets = Secrets::default();
-        for (name, value) in settings.headers.iter().chain(&settings.second_headers) {
-            if !is_harmless(name) {
-                secrets.add(value);
-                value.split([' ', ';', '=', ',']).for_each(|part| {
-                    if part.len() >= 8 {
-                        secrets.add(part);
-                    }
-                });
-            }
-        }
-        for secret in target.secrets() {
-            secrets.add(&secret);
-        }
-        if let Some(Hook::Url { token, headers, target, .. }) = &settings.publish {
-            let values = headers.iter().map(|(_, value)| value.clone());
-            for secret in values.chain(token.clone()).chain(target.secrets()) {
-                secrets.add(&secret);
-            }
-        }
-        secrets
     }
 }
 

@@ -1,8 +1,8 @@
 //! Failures that are known: they pass, and an entry that does not fail any more is a failure itself, so
 //! that the list cannot rot.
 
-use super::catalogue::Check;
-use super::finding::Outcome;
+use super::check::Check;
+use super::outcome::Outcome;
 use crate::verdict::Verdict;
 
 /// A list has a line that names no check.

@@ -1,68 +1,83 @@
-//! What one check found, and what it rests on. Secrets have gone before anything gets here.
+//! What one check has found, and what it rests on.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Check, Severity};
-use super::tape::{End, Tape};
-use super::target::{REDACTED, Target, redacted_head};
 use crate::verdict::Verdict;
+use crate::wire::shown::{SHOWN_LEN, millis, shown};
+use crate::wire::tape::{End, Tape};
+use crate::wire::target::{REDACTED, Target, redacted_head};
 
 /// How many reads and events of a connection are shown.
 const SHOWN: usize = 12;
 
-/// How much of one text is shown, in bytes.
-const SHOWN_LEN: usize = 400;
+/// How a check has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    /// With a violation, as grave as the check says.
+    Fault,
+    /// With this verdict, whatever the check says.
+    Is(Verdict),
+}
 
 /// What is said, and the connections that show it.
 #[derive(Debug)]
 pub(super) struct Finding {
-    pub(super) verdict: Verdict,
+    pub(super) ruling: Ruling,
     pub(super) reason: String,
     pub(super) exchanges: Vec<Exchange>,
 }
 
+/// What a check comes to. `Err` is a finding, too: one that ends the check early.
+pub(super) type Judged = Result<Finding, Finding>;
+
 impl Finding {
-    pub(super) fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self { verdict, reason: reason.into(), exchanges: Vec::new() }
+    fn new(ruling: Ruling, reason: impl Into<String>) -> Self {
+        Self { ruling, reason: reason.into(), exchanges: Vec::new() }
     }
 
     pub(super) fn pass() -> Self {
-        Self::new(Verdict::Pass, "")
+        Self::pass_with("")
     }
 
     pub(super) fn pass_with(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Pass, reason)
+        Self::new(Ruling::Is(Verdict::Pass), reason)
     }
 
     /// A violation, as grave as the check says.
-    pub(super) fn fault(check: &Check, reason: impl Into<String>) -> Self {
-        Self::new(check.severity.verdict(), reason)
+    pub(super) fn fault(reason: impl Into<String>) -> Self {
+        Self::new(Ruling::Fault, reason)
+    }
+
+    /// A failure, even of a check whose violations are less.
+    pub(super) fn fail(reason: impl Into<String>) -> Self {
+        Self::new(Ruling::Is(Verdict::Fail), reason)
     }
 
     pub(super) fn warn(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Warn, reason)
+        Self::new(Ruling::Is(Verdict::Warn), reason)
     }
 
     pub(super) fn info(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Info, reason)
+        Self::new(Ruling::Is(Verdict::Info), reason)
     }
 
     pub(super) fn skip(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Skip, reason)
+        Self::new(Ruling::Is(Verdict::Skip), reason)
     }
 
     pub(super) fn inconclusive(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Inconclusive, reason)
+        Self::new(Ruling::Is(Verdict::Inconclusive), reason)
     }
 
     /// A pass, or a violation if there is something to say.
-    pub(super) fn of(check: &Check, fault: Option<String>) -> Self {
-        fault.map_or_else(Self::pass, |reason| Self::fault(check, reason))
+    pub(super) fn of(fault: Option<String>) -> Self {
+        fault.map_or_else(Self::pass, Self::fault)
     }
 
+    /// Adds what was seen on a connection.
     pub(super) fn saw(mut self, target: &Target, tape: &Tape) -> Self {
         self.exchanges.push(Exchange::of(target, tape));
         self
@@ -130,36 +145,6 @@ fn ending(at: Duration, end: &End) -> String {
         End::Malformed(what) => return format!("after {} ms: no HTTP: {what}", millis(at)),
     };
     format!("after {} ms: {how}", millis(at))
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Bytes as text in which nothing is invisible, and not too much of it.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    let kept = &bytes[..bytes.len().min(SHOWN_LEN)];
-    let mut text = String::new();
-    for part in kept.utf8_chunks() {
-        for char in part.valid().chars() {
-            match char {
-                '\n' => text.push_str("\\n"),
-                '\r' => text.push_str("\\r"),
-                char if char.is_control() || ('\u{2028}'..='\u{202f}').contains(&char) => {
-                    // Writing to a string cannot fail.
-                    let _ = write!(text, "{}", char.escape_unicode());
-                }
-                char => text.push(char),
-            }
-        }
-        for byte in part.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    if bytes.len() > kept.len() {
-        let _ = write!(text, " … ({} bytes)", bytes.len());
-    }
-    text
 }
 
 /// A command line for the request; of secrets, only the names.
@@ -231,86 +216,11 @@ fn raw(target: &Target, head: &str, body: &str) -> String {
     format!("printf '{quoted}' | nc {name} {port}{cut}")
 }
 
-/// What came of a check, for reports.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The check's id.
-    pub id: String,
-    /// What is expected.
-    pub title: String,
-    /// What a violation means.
-    pub severity: Severity,
-    /// Where the expectation is written.
-    pub reference: String,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Why; may be empty for a pass.
-    pub reason: String,
-    /// Whether a failure was expected (`--expected-failures`).
-    #[serde(default)]
-    pub expected: bool,
-    /// How long it took, in seconds.
-    pub seconds: f32,
-    /// What it rests on.
-    pub exchanges: Vec<Exchange>,
-}
-
-impl Outcome {
-    pub(super) fn new(check: &Check, finding: Finding, time: Duration, secrets: &Secrets) -> Self {
-        let mut outcome = Self {
-            id: check.id.clone().into_owned(),
-            title: check.title.clone().into_owned(),
-            severity: check.severity,
-            reference: check.reference.to_owned(),
-            verdict: finding.verdict,
-            reason: finding.reason,
-            expected: false,
-            seconds: time.as_secs_f32(),
-            exchanges: finding.exchanges,
-        };
-        secrets.hide(&mut outcome.reason);
-        for exchange in &mut outcome.exchanges {
-            let Exchange { request, curl, head, chunks, events, end, total: _ } = exchange;
-            let texts = [request, curl, head, end].into_iter();
-            let texts = texts.chain(chunks.iter_mut().map(|(_, text)| text)).chain(events);
-            texts.for_each(|text| secrets.hide(text));
-        }
-        outcome
-    }
-}
-
-/// Words that must not be seen, wherever they turn up: a server may send them back.
-#[derive(Debug, Default)]
-pub(super) struct Secrets(Vec<String>);
-
-impl Secrets {
-    pub(super) fn add(&mut self, secret: &str) {
-        // Shorter ones would take harmless text with them.
-        if secret.len() >= 4 {
-            self.0.push(secret.to_owned());
-        }
-    }
-
-    fn hide(&self, text: &mut String) {
-        for secret in &self.0 {
-            if text.contains(secret) {
-                *text = text.replace(secret, REDACTED);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Exchange, Secrets, shown};
-    use crate::probe::tape::Tape;
-    use crate::probe::target::Target;
-
-    #[test]
-    fn nothing_is_invisible() {
-        assert_eq!(shown(b"a\r\n\0\xffb"), "a\\r\\n\\u{0}\\xffb");
-        assert!(shown(&[b'x'; 1000]).ends_with("… (1000 bytes)"));
-    }
+    use super::Exchange;
+    use crate::wire::tape::Tape;
+    use crate::wire::target::Target;
 
     #[test]
     fn a_request_becomes_a_command_line_without_secrets() {
@@ -327,10 +237,5 @@ mod tests {
         assert!(!plain.request.contains("s3cret"));
         let odd = ask("Last-Event-ID: a\rb");
         assert!(odd.curl.starts_with("printf 'GET /a") && odd.curl.ends_with("| nc h 1"));
-        let mut secrets = Secrets::default();
-        secrets.add("s3cret");
-        let mut text = "the token s3cret is wrong".to_owned();
-        secrets.hide(&mut text);
-        assert_eq!(text, "the token [redacted] is wrong");
     }
 }

@@ -1,5 +1,24 @@
 //! A stream's lines with what the decoder does not tell: how they end, and where they are.
 
+use crate::wire::tape::Tape;
+
+/// A stream that has been read, and its lines.
+pub(super) struct Stream<'a> {
+    pub(super) tape: &'a Tape,
+    pub(super) lines: Vec<Line<'a>>,
+    /// Those whose end has been read.
+    pub(super) whole: Vec<Line<'a>>,
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn of(tape: &'a Tape) -> Self {
+        let lines = lines(&tape.body);
+        let is_whole = |line: &Line<'_>| line.end != LineEnd::None;
+        let whole = lines.iter().copied().filter(is_whole).collect();
+        Self { tape, lines, whole }
+    }
+}
+
 /// A line without its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {

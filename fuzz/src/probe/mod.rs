@@ -1,9 +1,9 @@
 //! Tests anyone's event stream server, from outside, and says what it found and why it matters.
 //!
-//! The [catalogue](checks) is data: each [`Check`] has an id that never changes, the section of the
-//! standard that it rests on, and what it needs. [`run`] puts a server to the checks over connections
-//! of its own, whose bytes and times it notes; everything is judged by those notes,
-//! and they are the evidence in the [`Report`]. What was not observed is not passed.
+//! A [`Check`] is a value: an id that never changes, the section of the standard that it rests on, what it
+//! needs, and what runs. [`run`] puts a server to the checks over connections of its own, whose bytes and
+//! times it notes; everything is judged by those notes, and they are the evidence in the [`Report`]. What was
+//! not observed is not passed.
 //!
 //! The idea for resumption: a witness stays connected throughout. A second subscriber is cut and resumed
 //! again and again, and whatever the witness got between the first and the last id that both have, the
@@ -11,29 +11,31 @@
 //!
 //! Nothing here may know this project's server or clients.
 
-pub(crate) mod ask;
-mod catalogue;
+mod ask;
+mod check;
 mod checks;
 mod command;
 mod context;
 mod expected;
-pub(crate) mod finding;
+mod finding;
 mod lines;
+mod outcome;
+mod payload;
 pub(crate) mod publish;
 mod report;
 mod run;
+mod secrets;
 mod settings;
 
-use crate::wire::{connection as wire, http2, socket, tape, target, witness};
-
+pub use crate::verdict::{Summary, Verdict};
 pub use crate::wire::target::{Target, TargetError};
 pub use crate::wire::tls::{Trust, TrustError};
-pub use catalogue::{Check, Needs, Severity, checks, table};
+pub use check::{Check, Needs, Severity};
+pub use checks::{checks, table};
 pub use command::Command;
-pub use finding::{Exchange, Outcome};
+pub use finding::Exchange;
+pub use outcome::Outcome;
 pub use publish::{Hook, HookError};
 pub use report::Report;
 pub use run::{RunError, run};
 pub use settings::{Profile, Settings};
-
-pub use crate::verdict::{Summary, Verdict};

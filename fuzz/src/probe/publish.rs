@@ -10,10 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use super::ask::user_agent;
-use super::catalogue::FIELDS;
-use super::target::{Target, TargetError};
-use super::wire::Connection;
+use crate::wire::connection::{Connection, USER_AGENT};
+use crate::wire::target::{Target, TargetError};
 
 /// How long publishing may take.
 const DEADLINE: Duration = Duration::from_secs(8);
@@ -49,6 +47,9 @@ pub enum HookError {
     #[error("--publish-url: {0}")]
     Url(#[from] TargetError),
 }
+
+/// Places of a published event that text can be put in.
+pub(super) const FIELDS: [&str; 6] = ["data", "event", "id", "retry", "comment", "topic"];
 
 /// Fields of an event. What is not set is left out.
 #[derive(Clone, Debug, Default)]
@@ -218,7 +219,7 @@ async fn post(
          Content-Length: {}\r\nConnection: close\r\n",
         target.path(),
         target.authority(),
-        user_agent(),
+        USER_AGENT,
         body.len()
     );
     if let Some(token) = token {

@@ -8,15 +8,19 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::ask::Ask;
-use super::catalogue::{Check, Needs, checks};
-use super::checks as rooms;
+use super::check::{Basis, Check, Needs, Turn};
+use super::checks::{self, checks};
 use super::context::{Hop, Probe, after};
-use super::finding::{Finding, Outcome};
+use super::finding::Finding;
+use super::outcome::Outcome;
 use super::report::Report;
+use super::secrets::Secrets;
 use super::settings::{Profile, Settings};
-use super::target::Target;
-use super::wire::Connection;
-use super::witness::Witness;
+use crate::command;
+use crate::wire::connection::Connection;
+use crate::wire::tape::{End, Tape};
+use crate::wire::target::Target;
+use crate::wire::witness::Witness;
 
 /// How many checks run at once, where that does not matter to them.
 const AT_ONCE: usize = 6;
@@ -42,14 +46,7 @@ pub enum RunError {
 
 /// Which checks the names mean; all of them if there is none.
 pub(super) fn chosen(names: &[String]) -> Result<Vec<Check>, RunError> {
-    let all = checks();
-    let unknown = |name: &&String| !all.iter().any(|check| check.is_meant_by(name));
-    if let Some(name) = names.iter().find(unknown) {
-        return Err(RunError::NoCheck(name.clone()));
-    }
-    let is_chosen =
-        |check: &Check| names.is_empty() || names.iter().any(|name| check.is_meant_by(name));
-    Ok(all.into_iter().filter(is_chosen).collect())
+    command::chosen(checks(), names, Check::id).map_err(RunError::NoCheck)
 }
 
 /// Probes one server, and tells each outcome as it comes.
@@ -68,7 +65,7 @@ pub async fn run(
 ) -> Result<Report, RunError> {
     let chosen = chosen(&settings.checks)?;
     let deadline = after(settings.deadline);
-    let secrets = Probe::secrets(&target, &settings);
+    let secrets = Secrets::of(&target, &settings);
     let mut report = Report::new(&target, &settings);
     let (target, settings, connection, hops) = match reach(target, settings).await {
         Ok(reached) => reached,
@@ -79,7 +76,7 @@ pub async fn run(
     };
     let is_stream = connection.tape.is_stream();
     if !is_stream {
-        report.problem = Some(rooms::connecting::no_stream(&connection.tape));
+        report.problem = Some(no_stream(&connection.tape));
     }
     let probe = Arc::new(Probe::new(target, settings, Witness::of(connection), hops));
     let mut done = |check: &Check, finding: Finding, start: Instant| {
@@ -90,7 +87,7 @@ pub async fn run(
 
     let mut alone = Vec::new();
     let mut together = Vec::new();
-    let mut bytes = Vec::new();
+    let mut gathered = Vec::new();
     let mut last = Vec::new();
     for check in &chosen {
         let start = Instant::now();
@@ -98,12 +95,13 @@ pub async fn run(
             done(check, finding, start);
             continue;
         }
-        match rooms::turn(check) {
-            rooms::Turn::Together => together.push(check.clone()),
-            rooms::Turn::Alone => alone.push(check.clone()),
-            rooms::Turn::Bytes => bytes.push(check.clone()),
-            rooms::Turn::Last => last.push(check.clone()),
-        }
+        let turn = match check.turn {
+            Turn::Together => &mut together,
+            Turn::Alone => &mut alone,
+            Turn::Gathered => &mut gathered,
+            Turn::Last => &mut last,
+        };
+        turn.push(check.clone());
     }
     let pulse = Pulse::start(&probe);
     for check in &alone {
@@ -125,12 +123,12 @@ pub async fn run(
         let (check, finding, start) = joined.expect("no check panics, and none is aborted");
         done(&check, finding, start);
     }
-    if !bytes.is_empty() {
+    if !gathered.is_empty() {
         // What there is to see, has come by now, or does not come in time.
         let enough = probe.settings.min_events;
         drop(timeout_at(deadline, probe.lively(enough)).await);
     }
-    for check in &bytes {
+    for check in &gathered {
         let start = Instant::now();
         done(check, judge(&probe, check, deadline).await, start);
     }
@@ -148,24 +146,25 @@ pub async fn run(
 /// Why a check is not even begun.
 fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
     let settings = &probe.settings;
-    let reason = match check.needs {
+    let reason = match check.needs() {
         Needs::SecondUser if settings.second_headers.is_empty() => {
             "there is no second user; give --second-header"
         }
         Needs::Publish if settings.publish.is_none() => {
             "there is no way to publish; give --publish or --publish-url"
         }
-        _ if check.is_aggressive && !settings.aggressive => "only with --aggressive",
+        _ if check.is_aggressive() && !settings.aggressive => "only with --aggressive",
         Needs::Tls if !probe.target.is_https() => "the URL is not one with https",
         Needs::Process if settings.pid.is_none() => "the server's process is not known; give --pid",
-        _ if check.section() == "res" && settings.profile == Profile::Llm => {
+        _ if check.is_resuming && settings.profile == Profile::Llm => {
             "answers of language models are not resumed"
         }
-        _ if settings.body.is_some() && rooms::repeats(check) => {
+        _ if check.basis == Basis::Requests && settings.body.is_some() => {
             "a POST is not repeated more often than need be"
         }
-        _ if !is_stream && !matches!(check.id(), "con.status" | "con.type" | "con.redirect") => {
-            "the answer is no event stream"
+        _ if check.basis != Basis::Answer && !is_stream => "the answer is no event stream",
+        _ if check.is_named_only && !settings.checks.iter().any(|name| name == check.id()) => {
+            "it ends the server, so it is done only if it is named"
         }
         _ => return None,
     };
@@ -173,9 +172,18 @@ fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
 }
 
 async fn judge(probe: &Probe, check: &Check, deadline: Instant) -> Finding {
-    match timeout_at(deadline, rooms::judge(probe, check)).await {
+    match timeout_at(deadline, checks::judge(probe, check)).await {
         Ok(finding) => finding,
         Err(_) => Finding::inconclusive("the time for the whole run was over (--deadline)"),
+    }
+}
+
+/// Why there is nothing to probe.
+fn no_stream(tape: &Tape) -> String {
+    match &tape.head {
+        Some(head) if head.status != 200 => format!("the answer's status is {}", head.status),
+        Some(head) => format!("the answer's media type is {:?}", head.essence()),
+        None => "there was no answer".to_owned(),
     }
 }
 
@@ -193,7 +201,7 @@ async fn reach(
         if !connection.read_head(after(FIRST_HEAD)).await {
             let seen = connection.close();
             return Err(match seen.end {
-                Some((_, super::tape::End::Malformed(what))) => {
+                Some((_, End::Malformed(what))) => {
                     format!("{} does not speak HTTP/1.1: {what}", target.shown())
                 }
                 Some(_) => format!("{} closes the connection unanswered", target.shown()),

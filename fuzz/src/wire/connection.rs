@@ -11,6 +11,9 @@ use super::socket::{CONNECT, Socket, is_reset};
 use super::tape::Tape;
 use super::target::Target;
 
+/// What requests say that they come from.
+pub(crate) const USER_AGENT: &str = concat!("sse-fuzz/", env!("CARGO_PKG_VERSION"));
+
 /// What came of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {

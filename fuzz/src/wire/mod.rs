@@ -6,6 +6,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod http2;
+pub(crate) mod shown;
 pub(crate) mod socket;
 pub(crate) mod tape;
 pub(crate) mod target;

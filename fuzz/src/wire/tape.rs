@@ -2,6 +2,7 @@
 //!
 //! A tape knows no socket. It is what all judgements rest on, and what the evidence shows.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use sse_proto::{Decoder, DecoderConfig, Frame};
@@ -176,6 +177,21 @@ impl Tape {
     /// Bytes that came after the end of the message.
     pub(crate) fn surplus(&self) -> &[u8] {
         &self.raw
+    }
+
+    /// The events of a body in gzip, each with the time at which the bytes came that complete it.
+    pub(crate) fn unzipped(&self) -> io::Result<Self> {
+        let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+        let mut seen = Self::new(self.request.clone());
+        let mut begin = 0;
+        for mark in &self.marks {
+            decoder.write_all(&self.body[begin..mark.end])?;
+            decoder.flush()?;
+            begin = mark.end;
+            let bytes = std::mem::take(decoder.get_mut());
+            seen.decode(&bytes, mark.at);
+        }
+        Ok(seen)
     }
 
     /// Takes in what was read.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::Judged;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{HEAD, Probe, after, is_application, is_own};
-use crate::probe::finding::Finding;
-use crate::probe::http2::{Http2, Refused, Stream, Unanswered, flood};
-use crate::probe::tape::{Seen, Tape};
+use crate::probe::finding::{Finding, Judged};
+use crate::wire::http2::{Http2, Refused, Stream, Unanswered, flood};
+use crate::wire::tape::{Seen, Tape};
 
 /// How long what the witness has may take to come by HTTP/2.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -48,12 +46,11 @@ fn fault_of(unanswered: &Unanswered) -> String {
     }
 }
 
-pub(super) async fn headers(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn headers(probe: &Probe) -> Judged {
     let mut http2 = Http2::open(&probe.target, WINDOW).await.map_err(refused)?;
     Ok(match stream(probe, &mut http2).await? {
         // A client must not take it, so that what is in it is not known.
         Err(Unanswered::Malformed) => Finding::fault(
-            check,
             "the answer's head breaks the rules: it has Connection, Transfer-Encoding, Keep-Alive or \
              Upgrade, or a name in capitals, and clients drop it",
         ),
@@ -62,20 +59,20 @@ pub(super) async fn headers(probe: &Probe, check: &Check) -> Judged {
     })
 }
 
-pub(super) async fn events(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn events(probe: &Probe) -> Judged {
     let mut http2 = Http2::open(&probe.target, WINDOW).await.map_err(refused)?;
     let mut stream = match stream(probe, &mut http2).await? {
         // Another check says so.
         Err(Unanswered::Malformed) => {
             return Ok(Finding::inconclusive("the answer cannot be read (con.h2-headers)"));
         }
-        Err(other) => return Ok(Finding::fault(check, fault_of(&other))),
+        Err(other) => return Ok(Finding::fault(fault_of(&other))),
         Ok(stream) => stream,
     };
     if !stream.tape.is_stream() {
         let status = stream.tape.status().unwrap_or_default();
         let fault = format!("by HTTP/2 there is no stream; the status is {status}");
-        return Ok(probe.show(Finding::fault(check, fault), &stream.tape));
+        return Ok(probe.show(Finding::fault(fault), &stream.tape));
     }
     let count = |tape: &Tape| tape.events.iter().filter(|event| is_application(event)).count();
     let seen = count(&probe.witness.tape());
@@ -86,7 +83,7 @@ pub(super) async fn events(probe: &Probe, check: &Check) -> Judged {
     let tape = &stream.tape;
     let finding = if count(tape) == 0 {
         if is_lively {
-            Finding::fault(check, "by HTTP/1.1 events come, by HTTP/2 none does")
+            Finding::fault("by HTTP/1.1 events come, by HTTP/2 none does")
         } else {
             Finding::inconclusive("the stream is too quiet to compare")
         }
@@ -95,13 +92,13 @@ pub(super) async fn events(probe: &Probe, check: &Check) -> Judged {
             tape.events.iter().filter(|event| is_own(event)).cloned().collect()
         };
         let (ours, theirs) = (own(tape), own(&probe.witness.tape()));
-        compared(check, &ours, &theirs)
+        compared(&ours, &theirs)
     };
     Ok(probe.show_witness(probe.show(finding, &stream.tape)))
 }
 
 /// What came by HTTP/2, and what the witness got.
-fn compared(check: &Check, ours: &[Seen], theirs: &[Seen]) -> Finding {
+fn compared(ours: &[Seen], theirs: &[Seen]) -> Finding {
     if ours.is_empty() {
         return Finding::pass_with("events come; they have no ids by which to compare them");
     }
@@ -119,16 +116,16 @@ fn compared(check: &Check, ours: &[Seen], theirs: &[Seen]) -> Finding {
         format!("where HTTP/1.1 has the event {:?}, HTTP/2 has {:?}", id(other), id(event))
             + if event.id == other.id { ", with another type or other data" } else { "" }
     });
-    Finding::of(check, fault)
+    Finding::of(fault)
 }
 
 /// Requests that are taken back, then answers that nobody reads.
-pub(super) async fn floods(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn floods(probe: &Probe) -> Judged {
     let was_open = probe.witness.tape().end.is_none();
     let ask = probe.ask();
     flood(&probe.target, &ask.headers_of_http2(), RESETS).await.map_err(refused)?;
     let serves = async |when: &str| -> Result<(), Finding> {
-        let wrong = |how: String| Finding::fault(check, format!("after {when} {how}"));
+        let wrong = |how: String| Finding::fault(format!("after {when} {how}"));
         let opened = Http2::open(&probe.target, WINDOW).await;
         let mut http2 = opened.map_err(|_| wrong("HTTP/2 is not spoken any more".to_owned()))?;
         let answer = stream(probe, &mut http2).await?;
@@ -161,5 +158,5 @@ pub(super) async fn floods(probe: &Probe, check: &Check) -> Judged {
         has_ended.then(|| "with them a stream ended that was nobody's fault".to_owned())
     };
     drop(streams);
-    Ok(probe.show_witness(Finding::of(check, fault)))
+    Ok(probe.show_witness(Finding::of(fault)))
 }

@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 
 use super::Report;
-use crate::probe::catalogue::checks;
-use crate::probe::finding::{Exchange, Outcome};
+use crate::probe::check::Check;
+use crate::probe::checks::SECTIONS;
+use crate::probe::finding::Exchange;
+use crate::probe::outcome::Outcome;
 use crate::verdict::{Summary, Verdict};
 
 const STYLE: &str = include_str!("style.css");
@@ -44,15 +46,6 @@ fn word(outcome: &Outcome) -> &'static str {
         (false, verdict) => verdict.word(),
     }
 }
-
-const SECTIONS: [(&str, &str); 6] = [
-    ("con", "Connecting"),
-    ("fmt", "Bytes"),
-    ("tim", "Timing"),
-    ("res", "Resuming"),
-    ("inj", "Injection"),
-    ("rob", "Robustness"),
-];
 
 /// Writes the file.
 pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Result<()> {
@@ -128,16 +121,16 @@ fn targets(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
 fn matrix(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
     let find =
         |report: &Report, id: &str| report.checks.iter().position(|outcome| outcome.id == id);
-    let checks = checks();
-    for (section, name) in SECTIONS {
-        let rows = checks.iter().filter(|check| check.section() == section);
-        let rows: Vec<_> = rows
+    for section in &SECTIONS {
+        let checks = section.checks();
+        let rows: Vec<_> = checks
+            .iter()
             .filter(|check| reports.iter().any(|report| find(report, check.id()).is_some()))
             .collect();
         if rows.is_empty() {
             continue;
         }
-        let said = |check: &&&crate::probe::catalogue::Check| {
+        let said = |check: &&&Check| {
             reports.iter().any(|report| {
                 find(report, check.id())
                     .is_some_and(|at| report.checks[at].verdict != Verdict::Skip)
@@ -145,7 +138,7 @@ fn matrix(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
         };
         let shown: Vec<_> = rows.iter().filter(said).collect();
         let skipped = rows.len() - shown.len();
-        writeln!(out, "<h2>{name}</h2>\n<table>\n<thead><tr><th>check<th>expected")?;
+        writeln!(out, "<h2>{}</h2>\n<table>\n<thead><tr><th>check<th>expected", section.title)?;
         for (index, report) in reports.iter().enumerate() {
             // Of a name, the first word; the whole stands at the top.
             let word = report.name.as_deref().and_then(|name| name.split([' ', ',']).next());

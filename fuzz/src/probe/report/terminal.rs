@@ -1,17 +1,21 @@
 //! What is printed while it runs, and at the end.
+//!
+//! Texts come from servers, and from reports of others: none of their bytes reaches a terminal as a command.
 
 use std::io::{self, Write};
 
 use super::{Report, is_failure};
-use crate::probe::finding::{Exchange, Outcome};
+use crate::probe::finding::Exchange;
+use crate::probe::outcome::Outcome;
 use crate::verdict::{Summary, Verdict};
+use crate::wire::shown::visible;
 
 /// The verdict of a check, on one line.
 pub(in crate::probe) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let style = outcome.verdict.style();
     let word = outcome.verdict.word();
     write!(out, "{style}{word:12}{style:#} {:20} {:5.1} s", outcome.id, outcome.seconds)?;
-    match outcome.reason.as_str() {
+    match visible(&outcome.reason).as_str() {
         "" => writeln!(out),
         reason => writeln!(out, "  {reason}"),
     }
@@ -28,9 +32,9 @@ pub(in crate::probe) fn summary(
     }
     let known = report.checks.iter().filter(|outcome| outcome.expected).count();
     let style = Verdict::Fail.style();
-    writeln!(out, "\n{}", report.called())?;
+    writeln!(out, "\n{}", visible(report.called()))?;
     if let Some(problem) = &report.problem {
-        writeln!(out, "{style}{problem}{style:#}")?;
+        writeln!(out, "{style}{}{style:#}", visible(problem))?;
     }
     let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
     write!(out, "{pass} pass, {fail} fail, {warn} warn, {info} info, ")?;
@@ -41,15 +45,28 @@ pub(in crate::probe) fn summary(
     writeln!(out)
 }
 
+/// Text in a cell of a table in Markdown, where it stays text.
+fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    for char in visible(text).chars() {
+        if matches!(char, '\\' | '|' | '<' | '[' | '`') {
+            cell.push('\\');
+        }
+        cell.push(char);
+    }
+    cell
+}
+
 /// The numbers of several servers, as a table that Markdown takes for one.
 pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
     let heads = ["pass", "fail", "warn", "info", "inconclusive", "skipped", "seconds"];
-    let width = reports.iter().map(|report| report.called().chars().count()).max().unwrap_or(0);
+    let names: Vec<_> = reports.iter().map(|report| cell(report.called())).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     writeln!(out, "\n| {:width$} | {} |", "server", heads.join(" | "))?;
     let rules = heads.map(|head| format!("{:->width$}:", "", width = head.len() + 1));
     writeln!(out, "|-{:-<width$}-|{}|", "", rules.join("|"))?;
-    for report in reports {
-        write!(out, "| {:width$} |", report.called())?;
+    for (report, name) in reports.iter().zip(&names) {
+        write!(out, "| {name:width$} |")?;
         let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
         for (number, head) in [pass, fail, warn, info, inconclusive, skip].iter().zip(heads) {
             write!(out, " {number:>width$} |", width = head.len())?;
@@ -58,7 +75,7 @@ pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::R
     }
     for report in reports {
         if let Some(problem) = &report.problem {
-            writeln!(out, "{}: {problem}", report.called())?;
+            writeln!(out, "{}: {}", visible(report.called()), visible(problem))?;
         }
     }
     Ok(())
@@ -67,26 +84,38 @@ pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::R
 fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     debug_assert!(is_failure(outcome, true), "known failures are not shown at length");
     let style = outcome.verdict.style();
-    writeln!(out, "\n{style}{}{style:#}: {}", outcome.id, outcome.reason)?;
+    writeln!(out, "\n{style}{}{style:#}: {}", outcome.id, visible(&outcome.reason))?;
     writeln!(out, "  expected: {} ({})", outcome.title, outcome.reference)?;
     for exchange in &outcome.exchanges {
         let Exchange { curl, head, chunks, events, end, total, .. } = exchange;
-        writeln!(out, "  $ {curl}")?;
+        writeln!(out, "  $ {}", visible(curl))?;
         for line in head.lines().filter(|line| !line.is_empty()) {
-            writeln!(out, "    < {line}")?;
+            writeln!(out, "    < {}", visible(line))?;
         }
         for (at, text) in chunks.iter().take(4) {
-            writeln!(out, "    {at:6} ms  {text}")?;
+            writeln!(out, "    {at:6} ms  {}", visible(text))?;
         }
         if chunks.is_empty() {
-            events.iter().try_for_each(|event| writeln!(out, "    {event}"))?;
+            events.iter().try_for_each(|event| writeln!(out, "    {}", visible(event)))?;
         }
         if chunks.len() > 4 || total.1 > events.len() {
             writeln!(out, "    … {} bytes, {} events in all", total.0, total.1)?;
         }
         if !end.is_empty() {
-            writeln!(out, "    {end}")?;
+            writeln!(out, "    {}", visible(end))?;
         }
     }
     writeln!(out, "  alone: sse-fuzz probe URL {}", outcome.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn a_cell_is_one_cell_and_commands_no_terminal() {
+        assert_eq!(cell("a|b\\|c\n| d |"), "a\\|b\\\\\\|c\\\\n\\| d \\|");
+        assert_eq!(cell("\u{1b}[2J<b>`x`"), "\\\\u{1b}\\[2J\\<b>\\`x\\`");
+        assert_eq!(cell("http://h:1/a_b?c=d&e"), "http://h:1/a_b?c=d&e");
+    }
 }

@@ -1,26 +1,28 @@
 //! Who may read the stream from a browser.
 
-use super::super::Judged;
-use super::{PROMPT, headed};
-use crate::probe::catalogue::Check;
+use std::time::Duration;
+
 use crate::probe::context::{Probe, after};
-use crate::probe::finding::Finding;
+use crate::probe::finding::{Finding, Judged};
 use crate::probe::settings::Profile;
+
+/// How long an answer that ends may take.
+const PROMPT: Duration = Duration::from_secs(3);
 
 const ORIGIN: &str = "https://probe.invalid";
 
-pub(super) async fn open_to_all(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn open_to_all(probe: &Probe) -> Judged {
     let connection = probe.head(&probe.ask().with("Origin", ORIGIN)).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     let origin = head.header("access-control-allow-origin").unwrap_or_default();
     let credentials = head.header("access-control-allow-credentials");
     let with_credentials = credentials.as_deref() == Some("true");
     let finding = if with_credentials && origin == ORIGIN {
-        Finding::fault(check, "every site may read the stream with its visitors' cookies")
+        Finding::fault("every site may read the stream with its visitors' cookies")
     } else if with_credentials && origin == "*" {
-        Finding::fault(check, "`*` with credentials, which browsers refuse")
+        Finding::fault("`*` with credentials, which browsers refuse")
     } else if origin == ORIGIN && !head.lists("vary", "origin") {
-        Finding::fault(check, "the origin is repeated, but not in Vary: caches will mix them up")
+        Finding::fault("the origin is repeated, but not in Vary: caches will mix them up")
     } else if origin.is_empty() {
         Finding::pass_with("only pages of its own origin may read it")
     } else {
@@ -34,9 +36,9 @@ fn is_unsafe(byte: u8) -> bool {
     (byte < 0x20 && byte != b'\t') || byte == 0x7f || b"\"():<>?@[\\]{}".contains(&byte)
 }
 
-pub(super) async fn preflight(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn preflight(probe: &Probe) -> Judged {
     let connection = probe.head(&probe.ask().with("Origin", ORIGIN)).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     if head.header("access-control-allow-origin").is_none() {
         return Ok(Finding::pass_with("only pages of its own origin may read it"));
     }
@@ -56,27 +58,27 @@ pub(super) async fn preflight(probe: &Probe, check: &Check) -> Judged {
         .with("Access-Control-Request-Headers", "last-event-id");
     let mut connection = probe.head(&ask).await?;
     connection.read_message(after(PROMPT)).await;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     let is_allowed = head.lists("access-control-allow-headers", "last-event-id")
         || head.lists("access-control-allow-headers", "*");
     let is_ok = (200..300).contains(&head.status);
     let fault = (!is_allowed || !is_ok).then(|| {
         format!("the id {id:?} needs leave to be sent from another origin, and there is none")
     });
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-pub(super) async fn rebinding(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn rebinding(probe: &Probe) -> Judged {
     if !probe.target.is_loopback() {
         return Ok(Finding::skip("the server is not on loopback"));
     }
     let ask = probe.ask().with("Host", "probe.invalid").with("Origin", "http://probe.invalid");
     let connection = probe.head(&ask).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     let finding = if !head.is_event_stream() {
         Finding::pass()
     } else if probe.is(Profile::Mcp20251125) {
-        Finding::fault(check, "a page whose name is rebound to loopback may read the stream")
+        Finding::fault("a page whose name is rebound to loopback may read the stream")
     } else {
         Finding::info("Host and Origin of others are served; MCP servers must refuse them")
     };

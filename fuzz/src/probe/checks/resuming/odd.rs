@@ -2,35 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::Judged;
-use super::super::connecting::headed;
-use super::recovery::is_reset;
-use super::{PROMPT, goes_on, own_events, recent_id};
+use super::events::{PROMPT, goes_on, is_reset, number, numbered, own_events, recent_id};
 use crate::probe::ask::Ask;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after, is_own};
-use crate::probe::finding::Finding;
-use crate::probe::tape::{End, Tape};
-use crate::probe::wire::Connection;
-
-/// Those that can be done although no event has an id.
-pub(super) const NEED_NO_IDS: [&str; 5] =
-    ["res.garbage", "res.long-id", "res.utf8-id", "res.control-id", "res.reflected"];
-
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
-    match check.id() {
-        "res.garbage" => garbage(probe, check).await,
-        "res.long-id" => long_id(probe, check).await,
-        "res.utf8-id" => survived(probe, check, &["b\u{fc}cher-\u{1f600}"]).await,
-        "res.control-id" => control_id(probe, check).await,
-        "res.reflected" => reflected(probe, check).await,
-        "res.future" => future(probe, check).await,
-        "res.malformed-id" => malformed_id(probe, check).await,
-        "res.expired" => expired(probe, check).await,
-        "res.overflow" => overflow(probe, check).await,
-        _ => repeated(probe, check).await,
-    }
-}
+use crate::probe::finding::{Finding, Judged};
+use crate::wire::connection::Connection;
+use crate::wire::shown::shown;
+use crate::wire::tape::{End, Tape};
 
 /// What is wrong with an answer to an odd request, whatever it says.
 fn breakage(tape: &Tape) -> Option<String> {
@@ -57,38 +35,36 @@ async fn asked(probe: &Probe, ask: &Ask) -> Result<Connection, Finding> {
     Ok(connection)
 }
 
-async fn survived(probe: &Probe, check: &Check, ids: &[&str]) -> Judged {
+pub(super) async fn utf8_id(probe: &Probe) -> Judged {
+    survived(probe, &["b\u{fc}cher-\u{1f600}"]).await
+}
+
+async fn survived(probe: &Probe, ids: &[&str]) -> Judged {
     let mut finding = Finding::pass();
     for id in ids {
         let connection = asked(probe, &probe.ask().with("Last-Event-ID", id)).await?;
         if let Some(breakage) = breakage(&connection.tape) {
-            let text = format!(
-                "Last-Event-ID: {} {breakage}",
-                crate::probe::finding::shown(id.as_bytes())
-            );
-            return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+            let text = format!("Last-Event-ID: {} {breakage}", shown(id.as_bytes()));
+            return Ok(probe.show(Finding::fault(text), &connection.tape));
         }
         finding = probe.show(finding, &connection.tape);
     }
     Ok(finding)
 }
 
-async fn garbage(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn garbage(probe: &Probe) -> Judged {
     let connection = asked(probe, &probe.ask().with("Last-Event-ID", "%zz! garbage")).await?;
     let finding = match (breakage(&connection.tape), connection.tape.status()) {
-        (Some(breakage), _) => {
-            Finding::new(crate::verdict::Verdict::Fail, format!("it {breakage}"))
-        }
-        (None, Some(status @ 400..500)) => Finding::fault(
-            check,
-            format!("it is answered with {status}, after which an EventSource never comes back"),
-        ),
+        (Some(breakage), _) => Finding::fail(format!("it {breakage}")),
+        (None, Some(status @ 400..500)) => Finding::fault(format!(
+            "it is answered with {status}, after which an EventSource never comes back"
+        )),
         _ => Finding::pass(),
     };
     Ok(probe.show(finding, &connection.tape))
 }
 
-async fn long_id(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn long_id(probe: &Probe) -> Judged {
     let mut said = Vec::new();
     for len in [8 << 10, 64 << 10] {
         let id = "1".repeat(len);
@@ -99,7 +75,7 @@ async fn long_id(probe: &Probe, check: &Check) -> Judged {
         match breakage(&connection.tape) {
             Some(breakage) if !(is_refusal && connection.tape.status() != Some(200)) => {
                 let text = format!("an id of {} KiB {breakage}", len >> 10);
-                return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+                return Ok(probe.show(Finding::fault(text), &connection.tape));
             }
             _ => {}
         }
@@ -110,30 +86,26 @@ async fn long_id(probe: &Probe, check: &Check) -> Judged {
     Ok(Finding::pass_with(said.join(", ")))
 }
 
-async fn control_id(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn control_id(probe: &Probe) -> Judged {
     for (name, byte) in [("CR", b'\r'), ("NUL", 0)] {
         let word = probe.word();
         let id = [b"1", &[byte][..], word.as_bytes()].concat();
         let connection = asked(probe, &probe.ask().with("Last-Event-ID", id)).await?;
         let is_server_error = connection.tape.status().is_some_and(|status| status >= 500);
         let finding = if is_server_error {
-            Finding::new(
-                crate::verdict::Verdict::Fail,
-                format!("a {name} in a header is a server error"),
-            )
+            Finding::fail(format!("a {name} in a header is a server error"))
         } else if connection.tape.status().is_some_and(|status| status < 400) {
             let text = "is taken; unless it is replaced by a space, it may end lines elsewhere";
             Finding::warn(format!("a {name} in a header {text}"))
         } else {
             continue;
         };
-        debug_assert_eq!(check.id(), "res.control-id");
         return Ok(probe.show(finding, &connection.tape));
     }
     Ok(Finding::pass())
 }
 
-async fn reflected(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn reflected(probe: &Probe) -> Judged {
     let word = probe.word();
     let connection = asked(probe, &probe.ask().with("Last-Event-ID", &word)).await?;
     let tape = &connection.tape;
@@ -142,29 +114,13 @@ async fn reflected(probe: &Probe, check: &Check) -> Judged {
         named.any(|(name, _)| !name.eq_ignore_ascii_case("mercure-last-event-id"))
     });
     let finding = if in_head {
-        Finding::fault(check, "the id comes back in a header")
+        Finding::fault("the id comes back in a header")
     } else if tape.text().contains(&word) {
         Finding::warn("the id comes back in the body; see that it can bring no line ends")
     } else {
         Finding::pass()
     };
     Ok(probe.show(finding, tape))
-}
-
-/// The id with its last number replaced.
-pub(super) fn numbered(id: &str, number: &str) -> Option<String> {
-    let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
-    let begin = id[..end]
-        .rfind(|char: char| !char.is_ascii_digit())
-        .map_or(0, |at| at + id[at..].chars().next().map_or(1, char::len_utf8));
-    Some(format!("{}{number}{}", &id[..begin], &id[end..]))
-}
-
-pub(super) fn number(id: &str) -> Option<u64> {
-    let end = id.rfind(|char: char| char.is_ascii_digit())? + 1;
-    let digits = id[..end].rfind(|char: char| !char.is_ascii_digit());
-    let begin = digits.map_or(0, |at| at + id[at..].chars().next().map_or(1, char::len_utf8));
-    id[begin..end].parse().ok()
 }
 
 /// An id of the witness in which there is a number that counts.
@@ -183,15 +139,15 @@ fn countable(probe: &Probe) -> Result<String, Finding> {
     }
 }
 
-async fn future(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn future(probe: &Probe) -> Judged {
     let id = countable(probe)?;
     let ahead = number(&id).unwrap_or_default().saturating_add(1_000_000).to_string();
     let id = numbered(&id, &ahead).unwrap_or(id);
     let mut connection = probe.resume(&id).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     if head.status >= 500 {
         let text = format!("{id:?} is answered with {}", head.status);
-        return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+        return Ok(probe.show(Finding::fault(text), &connection.tape));
     }
     if !head.is_event_stream() || connection.tape.events.iter().any(is_reset) {
         return Ok(
@@ -203,17 +159,17 @@ async fn future(probe: &Probe, check: &Check) -> Judged {
     let fault = (!goes_on).then(|| {
         format!("resumed after {id:?}, the stream is silent while the witness gets events")
     });
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-async fn expired(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn expired(probe: &Probe) -> Judged {
     let last = countable(probe)?;
     let id = numbered(&last, "1").unwrap_or_else(|| last.clone());
     if number(&last).is_some_and(|number| number < 3) {
         return Ok(Finding::inconclusive("nothing is old yet"));
     }
     let mut connection = probe.resume(&id).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     let asked_for = head.header("mercure-last-event-id");
     let is_told = asked_for.is_some_and(|known| known != id);
     if !head.is_event_stream() || is_told {
@@ -228,10 +184,9 @@ async fn expired(probe: &Probe, check: &Check) -> Judged {
         Some(event) if is_reset(event) => Finding::pass_with(format!("it sends {}", event.event)),
         Some(event) => match event.id.as_deref().and_then(number) {
             Some(2) => Finding::pass_with("it has kept everything"),
-            Some(next) => Finding::fault(
-                check,
-                format!("after {id:?} comes number {next}, and nothing says that some are missing"),
-            ),
+            Some(next) => Finding::fault(format!(
+                "after {id:?} comes number {next}, and nothing says that some are missing"
+            )),
             None => Finding::inconclusive("the next id has no number"),
         },
         None => Finding::inconclusive("no event came"),
@@ -239,26 +194,26 @@ async fn expired(probe: &Probe, check: &Check) -> Judged {
     Ok(probe.show(finding, tape))
 }
 
-async fn overflow(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn overflow(probe: &Probe) -> Judged {
     let id = countable(probe)?;
     let numbers = ["-1", "99999999999999999999999999", "18446744073709551616"];
     let ids: Vec<String> = numbers.iter().filter_map(|number| numbered(&id, number)).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    survived(probe, check, &ids).await
+    survived(probe, &ids).await
 }
 
 /// Ids of its own form that no number can be read from. Whoever takes the number apart late, has begun
 /// to answer when it fails.
-async fn malformed_id(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn malformed_id(probe: &Probe) -> Judged {
     let id = countable(probe)?;
     let mut ids: Vec<String> =
         ["abc", "1.5", "0x1", ""].iter().filter_map(|number| numbered(&id, number)).collect();
     ids.extend([format!("{id},"), format!("{id}:{id}"), format!(",{id}")]);
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    survived(probe, check, &ids).await
+    survived(probe, &ids).await
 }
 
-async fn repeated(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn repeated(probe: &Probe) -> Judged {
     let (Some(new), Some(old)) = (recent_id(probe, 0), recent_id(probe, 3)) else {
         return Ok(Finding::inconclusive("too few events came"));
     };
@@ -280,23 +235,5 @@ async fn repeated(probe: &Probe, check: &Check) -> Judged {
         (Some(_), Some(_)) => "of two ids, it takes the last",
         _ => "of two ids, it takes one",
     };
-    Ok(probe.show(Finding::fault(check, text), &connection.tape))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{number, numbered};
-
-    #[test]
-    fn the_last_number_of_an_id_is_found() {
-        for (id, at, other) in [
-            ("7", Some(7), Some("x")),
-            ("test:41", Some(41), Some("test:x")),
-            ("c2:3,\u{fc}5z", Some(5), Some("c2:3,\u{fc}xz")),
-            ("none", None, None),
-        ] {
-            assert_eq!(number(id), at);
-            assert_eq!(numbered(id, "x").as_deref(), other);
-        }
-    }
+    Ok(probe.show(Finding::fault(text), &connection.tape))
 }

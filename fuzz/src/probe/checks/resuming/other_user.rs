@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
-use super::super::Judged;
-use super::{PROMPT, own_events, recent_id};
+use super::events::{PROMPT, own_events, recent_id};
 use crate::probe::ask::Ask;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after, is_own};
-use crate::probe::finding::Finding;
-use crate::probe::tape::{Seen, Tape};
-use crate::probe::wire::Connection;
+use crate::probe::finding::{Finding, Judged};
+use crate::wire::connection::Connection;
+use crate::wire::tape::{Seen, Tape};
 
 /// How many events came after the id.
 const BACK: usize = 4;
 
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn judge(probe: &Probe) -> Judged {
     let Some(id) = recent_id(probe, BACK) else {
         return Ok(Finding::inconclusive("too few events came"));
     };
@@ -43,7 +41,7 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
             event.id.unwrap_or_default()
         )
     });
-    Ok(probe.show(Finding::of(check, fault), &resumed.tape))
+    Ok(probe.show(Finding::of(fault), &resumed.tape))
 }
 
 async fn read(probe: &Probe, ask: &Ask) -> Result<Connection, Finding> {

@@ -1,16 +1,76 @@
 //! `tim`: when heads, events and ends come.
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Judged;
-use super::connecting::headed;
-use crate::probe::catalogue::Check;
+use crate::probe::check::Needs::Publish;
+use crate::probe::check::Severity::{Error, Note, Warning};
+use crate::probe::check::{Basis, Check, Run, Turn, ask};
 use crate::probe::context::{Probe, after, is_own};
-use crate::probe::finding::{Finding, millis};
-use crate::probe::tape::{End, Tape};
+use crate::probe::finding::{Finding, Judged};
+use crate::wire::shown::millis;
+use crate::wire::tape::{End, Tape};
+
+// The first two look at the witness's head. They ask once more only if it is late, and never if that
+// would repeat a POST.
+pub(super) const CHECKS: &[Check] = &[
+    Check::new("tim.headers", Warning, "advice", "The head comes within a second", ask!(headers))
+        .at(Turn::Alone)
+        .on(Basis::Streams),
+    Check::new(
+        "tim.headers-late",
+        Warning,
+        "advice",
+        "The head does not wait for the first event",
+        ask!(headers_late),
+    )
+    .at(Turn::Alone)
+    .on(Basis::Streams),
+    Check::new(
+        "tim.buffered",
+        Error,
+        "9.2.7",
+        "Events come when they are due, not in bursts",
+        ask!(buffered),
+    )
+    .at(Turn::Alone),
+    Check::new("tim.compressed", Error, "9.2.7", "So they do when compressed", ask!(compressed))
+        .at(Turn::Alone),
+    Check::new(
+        "tim.latency",
+        Warning,
+        "advice",
+        "From publishing to receiving takes less than a second",
+        ask!(latency),
+    )
+    .with(Publish)
+    .at(Turn::Alone),
+    Check::new(
+        "tim.keep-alive",
+        Note,
+        "9.2.7",
+        "Keep-alives come regularly",
+        Run::Look(keep_alive),
+    )
+    .at(Turn::Gathered),
+    Check::new(
+        "tim.age",
+        Warning,
+        "RFC 9112, 8",
+        "A connection that is closed is closed in order",
+        Run::Look(age),
+    )
+    .at(Turn::Gathered),
+    Check::new(
+        "tim.retry",
+        Note,
+        "9.2.6",
+        "Before it closes a stream, it sends a reconnection time",
+        Run::Look(retry),
+    )
+    .at(Turn::Gathered),
+];
 
 /// What a person takes for at once; a stream that is slower is not live.
 const LATE: Duration = Duration::from_secs(1);
@@ -22,19 +82,6 @@ const LOOKS: usize = 2;
 const MEASURED: usize = 6;
 const APART: Duration = Duration::from_millis(150);
 
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
-    match check.id() {
-        "tim.headers" => headers(probe, check).await,
-        "tim.headers-late" => headers_late(probe, check).await,
-        "tim.buffered" => buffered(probe, check).await,
-        "tim.compressed" => compressed(probe, check).await,
-        "tim.latency" => latency(probe, check).await,
-        "tim.keep-alive" => Ok(keep_alive(probe)),
-        "tim.age" => Ok(age(probe, check)),
-        _ => Ok(retry(probe, check)),
-    }
-}
-
 /// Whether the first bytes of the body came with the head.
 fn comes_with_event(tape: &Tape) -> bool {
     let near = |at: Duration, head: Duration| at.saturating_sub(head) < Duration::from_millis(20);
@@ -42,19 +89,19 @@ fn comes_with_event(tape: &Tape) -> bool {
     first.zip(tape.headed).is_some_and(|(at, head)| near(at, head))
 }
 
-async fn headers(probe: &Probe, check: &Check) -> Judged {
+async fn headers(probe: &Probe) -> Judged {
     let (at, is_with_event) = head_of_witness(probe)?;
     let is_late = at > LATE && !is_with_event && is_late_again(probe).await?;
     let fault = is_late.then(|| format!("the head came after {} ms", millis(at)));
-    Ok(probe.show_witness(Finding::of(check, fault)))
+    Ok(probe.show_witness(Finding::of(fault)))
 }
 
-async fn headers_late(probe: &Probe, check: &Check) -> Judged {
+async fn headers_late(probe: &Probe) -> Judged {
     let (at, is_with_event) = head_of_witness(probe)?;
     let is_late = at > LATE && is_with_event && is_late_again(probe).await?;
     let fault = is_late
         .then(|| format!("the head came after {} ms, together with the first event", millis(at)));
-    Ok(probe.show_witness(Finding::of(check, fault)))
+    Ok(probe.show_witness(Finding::of(fault)))
 }
 
 /// When the witness got its head, and whether it came with the first event.
@@ -102,7 +149,7 @@ async fn measured(probe: &Probe) -> Result<Vec<(Duration, Option<Duration>)>, Fi
     Ok(words.iter().map(|(word, at)| (*at, got(&tape, word))).collect())
 }
 
-async fn buffered(probe: &Probe, check: &Check) -> Judged {
+async fn buffered(probe: &Probe) -> Judged {
     if probe.hook().is_none() {
         probe.lively(probe.settings.min_events).await?;
         let tape = probe.witness.tape();
@@ -143,10 +190,10 @@ async fn buffered(probe: &Probe, check: &Check) -> Judged {
     } else {
         None
     };
-    Ok(probe.show_witness(Finding::of(check, fault)))
+    Ok(probe.show_witness(Finding::of(fault)))
 }
 
-async fn latency(probe: &Probe, check: &Check) -> Judged {
+async fn latency(probe: &Probe) -> Judged {
     let times = measured(probe).await?;
     let mut took: Vec<_> =
         times.iter().filter_map(|(sent, got)| Some(got.as_ref()?.saturating_sub(*sent))).collect();
@@ -164,38 +211,23 @@ async fn latency(probe: &Probe, check: &Check) -> Judged {
         millis(most)
     );
     if least > LATE {
-        Ok(probe.show_witness(Finding::fault(check, text)))
+        Ok(probe.show_witness(Finding::fault(text)))
     } else {
         Ok(Finding::pass_with(text))
     }
 }
 
-/// The events of a compressed stream, each with the time at which the bytes came that complete it.
-pub(super) fn unzipped(tape: &Tape) -> io::Result<Tape> {
-    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
-    let mut seen = Tape::new(tape.request.clone());
-    let mut begin = 0;
-    for mark in &tape.marks {
-        decoder.write_all(&tape.body[begin..mark.end])?;
-        decoder.flush()?;
-        begin = mark.end;
-        let bytes = std::mem::take(decoder.get_mut());
-        seen.decode(&bytes, mark.at);
-    }
-    Ok(seen)
-}
-
-async fn compressed(probe: &Probe, check: &Check) -> Judged {
+async fn compressed(probe: &Probe) -> Judged {
     let start = Instant::now();
     let mut connection = probe.head(&probe.ask().with("Accept-Encoding", "gzip")).await?;
-    let head = headed(probe, check, &connection)?;
+    let head = probe.head_of(&connection)?;
     if head.header("content-encoding").as_deref() != Some("gzip") {
         return Ok(Finding::pass_with("it does not compress"));
     }
     probe.lively(probe.settings.min_events).await?;
     connection.until(after(Duration::from_secs(3)), |_| false).await;
     let offset = start.saturating_duration_since(probe.witness.start());
-    let Ok(seen) = unzipped(&connection.tape) else {
+    let Ok(seen) = connection.tape.unzipped() else {
         return Ok(Finding::inconclusive("what is said to be gzip is not (con.compressed)"));
     };
     // Since both were there; what has come last may still be held.
@@ -213,7 +245,7 @@ async fn compressed(probe: &Probe, check: &Check) -> Judged {
     } else if seen.events.is_empty() {
         Finding::inconclusive("compressed, no event comes (con.compressed)")
     } else if packed * 3 < plain {
-        Finding::fault(check, text)
+        Finding::fault(text)
     } else {
         Finding::pass_with(text)
     };
@@ -258,7 +290,7 @@ fn keep_alive(probe: &Probe) -> Finding {
         .saw(&probe.target, &tape)
 }
 
-fn age(probe: &Probe, check: &Check) -> Finding {
+fn age(probe: &Probe) -> Finding {
     let tape = probe.witness.tape();
     let Some((at, end)) = &tape.end else {
         return Finding::inconclusive("it did not close the stream while it was watched");
@@ -267,14 +299,14 @@ fn age(probe: &Probe, check: &Check) -> Finding {
         End::Complete | End::Closed => {
             Finding::pass_with(format!("it closed the stream after {} ms", millis(*at)))
         }
-        End::Reset => Finding::fault(check, "it reset the connection: what was on its way is lost"),
-        End::Cut => Finding::fault(check, "it cut the connection without the last chunk"),
-        End::Malformed(what) => Finding::fault(check, format!("it broke off HTTP: {what}")),
+        End::Reset => Finding::fault("it reset the connection: what was on its way is lost"),
+        End::Cut => Finding::fault("it cut the connection without the last chunk"),
+        End::Malformed(what) => Finding::fault(format!("it broke off HTTP: {what}")),
     };
     finding.saw(&probe.target, &tape)
 }
 
-fn retry(probe: &Probe, check: &Check) -> Finding {
+fn retry(probe: &Probe) -> Finding {
     let tape = probe.witness.tape();
     if tape.end.is_none() {
         return Finding::inconclusive("it did not close the stream while it was watched");
@@ -282,5 +314,5 @@ fn retry(probe: &Probe, check: &Check) -> Finding {
     let lines = crate::probe::lines::lines(&tape.body);
     let has_retry = lines.iter().any(|line| line.field().0 == b"retry");
     let text = "it closed the stream and had not said when to come back";
-    Finding::of(check, (!has_retry).then(|| text.to_owned())).saw(&probe.target, &tape)
+    Finding::of((!has_retry).then(|| text.to_owned())).saw(&probe.target, &tape)
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::Judged;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after};
-use crate::probe::finding::Finding;
-use crate::probe::tape::End;
+use crate::probe::finding::{Finding, Judged};
+use crate::probe::lines::{Line, lines};
+use crate::wire::tape::End;
 
 /// Why there is nothing to see.
 const UNSEEN: &str = "the process cannot be looked at: is it there, yours, and this Linux?";
@@ -47,10 +46,7 @@ pub(super) async fn released(
 }
 
 /// Ends the server, and looks how its streams end.
-pub(super) async fn terminate(probe: &Probe, check: &Check) -> Judged {
-    if !probe.settings.checks.iter().any(|name| name == check.id()) {
-        return Ok(Finding::skip("it ends the server, so it is done only if it is named"));
-    }
+pub(super) async fn terminate(probe: &Probe) -> Judged {
     let pid = probe.settings.pid.unwrap_or_default();
     end(pid)?;
     let ended =
@@ -58,15 +54,15 @@ pub(super) async fn terminate(probe: &Probe, check: &Check) -> Judged {
     let tape = probe.witness.tape();
     if !ended {
         let text = "10 s after SIGTERM the stream is still open";
-        return Ok(Finding::fault(check, text).saw(&probe.target, &tape));
+        return Ok(Finding::fault(text).saw(&probe.target, &tape));
     }
     let is_clean = matches!(tape.end, Some((_, End::Complete | End::Closed)));
-    let lines = crate::probe::lines::lines(&tape.body);
+    let lines = lines(&tape.body);
     // Of a long stream, the end is not kept.
     let is_kept = tape.total <= tape.body.len() as u64;
-    let is_whole = !is_kept || lines.last().is_none_or(crate::probe::lines::Line::is_blank);
+    let is_whole = !is_kept || lines.last().is_none_or(Line::is_blank);
     let fault = (!is_clean || !is_whole).then(|| "the stream was broken off".to_owned());
-    Ok(Finding::of(check, fault).saw(&probe.target, &tape))
+    Ok(Finding::of(fault).saw(&probe.target, &tape))
 }
 
 #[cfg(unix)]

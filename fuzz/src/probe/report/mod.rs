@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
 
-use super::finding::Outcome;
+use super::outcome::Outcome;
 use super::settings::Settings;
-use super::target::Target;
 use crate::verdict::{Summary, Verdict};
+use crate::wire::target::Target;
 
 pub(super) mod html;
 pub(super) mod terminal;
@@ -36,7 +36,7 @@ pub struct Report {
     pub problem: Option<String>,
     /// How many came to each verdict.
     pub summary: Summary,
-    /// In the order of the catalogue.
+    /// In the order in which they are listed.
     pub checks: Vec<Outcome>,
 }
 

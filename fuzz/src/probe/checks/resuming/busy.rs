@@ -10,22 +10,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::super::Judged;
-use super::recent_id;
-use super::recovery::is_reset;
+use super::busy_faults::{Faults, Kind, Reader, Readers, Sent, judge as judged};
+use super::events::{is_reset, recent_id};
 use crate::probe::ask::Ask;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after};
-use crate::probe::finding::{Exchange, Finding};
+use crate::probe::finding::{Exchange, Finding, Judged};
 use crate::probe::publish::{Fields, Hook, Published};
-use crate::probe::tape::Tape;
-use crate::probe::target::Target;
-use crate::probe::wire::Connection;
-
-mod judge;
-
-pub(in crate::probe) use judge::Faults;
-use judge::{Reader, Readers, Sent, judge as judged};
+use crate::wire::connection::Connection;
+use crate::wire::tape::Tape;
+use crate::wire::target::Target;
 
 /// How many publish at the same time, how much in all, and for how long at most. Processes cost more
 /// than connections.
@@ -47,31 +40,29 @@ const ENOUGH: usize = 24;
 
 /// What has come of it, for all checks that look at it.
 #[derive(Clone, Debug)]
-pub(in crate::probe) struct Busy {
+struct Busy {
     faults: Faults,
     lanes: usize,
     accepted: usize,
-    evidence: BTreeMap<&'static str, Vec<Exchange>>,
+    evidence: BTreeMap<Kind, Vec<Exchange>>,
     /// Why the resumed readers say nothing.
     no_ids: bool,
 }
 
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn judge(probe: &Probe, kind: Kind) -> Judged {
     let Some(hook) = probe.hook() else { return Ok(Finding::skip("there is no way to publish")) };
     probe.hook_works().await?;
-    let busy = probe.busy.get_or_try_init(|| run(probe, hook)).await?;
-    let what = check.id().trim_start_matches("res.busy-");
-    if busy.no_ids && what.starts_with("resume") {
+    let shared = probe.shared::<Busy>();
+    let busy = shared.get_or_try_init(|| run(probe, hook)).await?;
+    if busy.no_ids && kind.is_resuming() {
         return Ok(Finding::skip("its events have no ids: nobody can resume"));
     }
-    let Some(fault) = busy.faults.of(what) else {
-        return Ok(Finding::pass_with(format!(
-            "{} events, {} at a time",
-            busy.accepted, busy.lanes
-        )));
+    let Some(fault) = busy.faults.of(kind) else {
+        let (accepted, lanes) = (busy.accepted, busy.lanes);
+        return Ok(Finding::pass_with(format!("{accepted} events, {lanes} at a time")));
     };
-    let mut finding = Finding::fault(check, fault);
-    finding.exchanges = busy.evidence.get(what).cloned().unwrap_or_default();
+    let mut finding = Finding::fault(fault);
+    finding.exchanges = busy.evidence.get(&kind).cloned().unwrap_or_default();
     Ok(finding)
 }
 
@@ -141,9 +132,9 @@ async fn run(probe: &Probe, hook: &Hook) -> Result<Busy, Finding> {
     let evidence = faults
         .places(&readers)
         .into_iter()
-        .map(|(what, tapes)| {
+        .map(|(kind, tapes)| {
             let shown = tapes.iter().map(|tape| Exchange::of(&probe.target, tape)).collect();
-            (what, shown)
+            (kind, shown)
         })
         .collect();
     Ok(Busy { faults, lanes, accepted, evidence, no_ids })

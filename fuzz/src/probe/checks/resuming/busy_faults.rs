@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use super::super::odd::{number, numbered};
-use crate::probe::tape::{Seen, Tape};
+use super::events::{number, numbered};
+use crate::wire::tape::{Seen, Tape};
 
 /// An event that was published.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ struct Fault {
 
 /// What is wrong, each with the first reader to whom it happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::probe) struct Faults {
+pub(super) struct Faults {
     loss: Option<Fault>,
     duplicate: Option<Fault>,
     order: Option<Fault>,
@@ -62,38 +62,62 @@ pub(in crate::probe) struct Faults {
 const BEFORE: usize = 5;
 const AFTER: usize = 6;
 
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Loss,
+    Duplicate,
+    Order,
+    ConnectLoss,
+    ResumeLoss,
+    ResumeDuplicate,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [
+        Self::Loss,
+        Self::Duplicate,
+        Self::Order,
+        Self::ConnectLoss,
+        Self::ResumeLoss,
+        Self::ResumeDuplicate,
+    ];
+
+    /// Whether it happens to readers who are cut and resume.
+    pub(super) const fn is_resuming(self) -> bool {
+        matches!(self, Self::ResumeLoss | Self::ResumeDuplicate)
+    }
+}
+
 impl Faults {
-    fn all(&self) -> [(&'static str, Option<&Fault>); 6] {
-        [
-            ("loss", self.loss.as_ref()),
-            ("duplicate", self.duplicate.as_ref()),
-            ("order", self.order.as_ref()),
-            ("connect-loss", self.connect_loss.as_ref()),
-            ("resume-loss", self.resume_loss.as_ref()),
-            ("resume-duplicate", self.resume_duplicate.as_ref()),
-        ]
+    const fn get(&self, kind: Kind) -> Option<&Fault> {
+        match kind {
+            Kind::Loss => self.loss.as_ref(),
+            Kind::Duplicate => self.duplicate.as_ref(),
+            Kind::Order => self.order.as_ref(),
+            Kind::ConnectLoss => self.connect_loss.as_ref(),
+            Kind::ResumeLoss => self.resume_loss.as_ref(),
+            Kind::ResumeDuplicate => self.resume_duplicate.as_ref(),
+        }
     }
 
     /// The sentence for a check.
-    pub(super) fn of(&self, what: &str) -> Option<&str> {
-        let mut all = self.all().into_iter();
-        all.find(|(name, _)| *name == what)?.1.map(|fault| fault.text.as_str())
+    pub(super) fn of(&self, kind: Kind) -> Option<&str> {
+        self.get(kind).map(|fault| fault.text.as_str())
     }
 
-    /// For each fault, the part of the connections in which it is to be seen.
-    pub(super) fn places(&self, readers: &Readers) -> Vec<(&'static str, Vec<Tape>)> {
-        let mut places = Vec::new();
-        for (name, fault) in self.all() {
-            let Some(fault) = fault else { continue };
-            let readers = match name {
-                "connect-loss" => &readers.late,
-                "resume-loss" | "resume-duplicate" => &readers.cut,
-                _ => &readers.steady,
+    /// For each fault, the part of the connections in which it can be seen.
+    pub(super) fn places(&self, readers: &Readers) -> Vec<(Kind, Vec<Tape>)> {
+        let place = |kind: Kind| {
+            let fault = self.get(kind)?;
+            let readers = match kind {
+                Kind::ConnectLoss => &readers.late,
+                Kind::ResumeLoss | Kind::ResumeDuplicate => &readers.cut,
+                Kind::Loss | Kind::Duplicate | Kind::Order => &readers.steady,
             };
-            let Some(reader) = readers.get(fault.reader) else { continue };
-            places.push((name, part(reader, fault.event)));
-        }
-        places
+            Some((kind, part(readers.get(fault.reader)?, fault.event)))
+        };
+        Kind::ALL.into_iter().filter_map(place).collect()
     }
 }
 
@@ -318,8 +342,8 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Faults, Reader, Readers, Sent, judge};
-    use crate::probe::tape::Tape;
+    use super::{Faults, Kind, Reader, Readers, Sent, judge};
+    use crate::wire::tape::Tape;
 
     /// Publications a second apart, `a` to `f`, and `1` to `3`. Those that are named
     /// in `together` take long enough to overlap with the next, and so do the numbers.
@@ -351,7 +375,7 @@ mod tests {
         Reader { since, is_told: false, tapes: tapes.collect(), refused: None }
     }
 
-    fn found(steady: &[&str], late: &[&str], cut: &[&str]) -> Vec<&'static str> {
+    fn found(steady: &[&str], late: &[&str], cut: &[&str]) -> Vec<Kind> {
         let start = Instant::now();
         let readers = |all: &[&str]| all.iter().map(|got| reader(start, got)).collect::<Vec<_>>();
         let readers = Readers { steady: readers(steady), late: readers(late), cut: readers(cut) };
@@ -360,8 +384,7 @@ mod tests {
         for (_, tapes) in faults.places(&readers) {
             assert!(tapes.iter().any(|tape| !tape.events.is_empty()));
         }
-        let all = faults.all().into_iter();
-        all.filter(|(_, fault)| fault.is_some()).map(|(name, _)| name).collect()
+        Kind::ALL.into_iter().filter(|kind| faults.get(*kind).is_some()).collect()
     }
 
     #[test]
@@ -370,18 +393,18 @@ mod tests {
             (&["abcdef", "abcdef"][..], &["abc def"][..], &[][..]),
             // At the same time there are two orders; but one for all.
             (&["abdcef", "abdcef"], &[], &[]),
-            (&["abdcef", "abcdef"], &[], &["order"]),
-            (&["abcdef", "bacdef"], &[], &["order"]),
-            (&["abcdef", "abdef"], &[], &["loss"]),
+            (&["abdcef", "abcdef"], &[], &[Kind::Order]),
+            (&["abcdef", "bacdef"], &[], &[Kind::Order]),
+            (&["abcdef", "abdef"], &[], &[Kind::Loss]),
             // Nobody can know what is still on its way.
             (&["abcde"], &["ab"], &[]),
-            (&["abcdecdef"], &[], &["duplicate"]),
-            (&["abcdef"], &["abc ef"], &["resume-loss"]),
-            (&["abcdef"], &["abc cdef"], &["resume-duplicate"]),
+            (&["abcdecdef"], &[], &[Kind::Duplicate]),
+            (&["abcdef"], &["abc ef"], &[Kind::ResumeLoss]),
+            (&["abcdef"], &["abc cdef"], &[Kind::ResumeDuplicate]),
         ] {
             assert_eq!(found(steady, &[], cut), expected, "{steady:?} {cut:?}");
         }
-        assert_eq!(found(&["abcdef"], &["abcef"], &[]), ["connect-loss"]);
+        assert_eq!(found(&["abcdef"], &["abcef"], &[]), [Kind::ConnectLoss]);
     }
 
     #[test]

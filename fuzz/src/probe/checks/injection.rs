@@ -1,35 +1,69 @@
-//! `inj`: odd texts, published or asked with, and the streams of others.
+//! `inj`: what is published, or asked for, must not become lines of its own in others' streams.
 //!
-//! Each text has a word that nobody has used before. Whatever line the word stands in then, or begins,
-//! comes from it.
+//! Each text has a word that has never been used before. Whatever line the word stands in then, or
+//! begins, comes from it.
 
 use std::time::Duration;
 
-use super::Judged;
-use crate::probe::catalogue::{Check, FIELDS, PAYLOADS, Payload};
+use crate::probe::ask::Ask;
+use crate::probe::check::Needs::Publish;
+use crate::probe::check::Severity::Security;
+use crate::probe::check::{Check, Run, Turn, ask};
 use crate::probe::context::{Probe, after};
-use crate::probe::finding::{Finding, shown};
+use crate::probe::finding::{Finding, Judged, Ruling};
 use crate::probe::lines::lines;
-use crate::probe::publish::{Fields, Hook, Published};
-use crate::probe::tape::{Seen, Tape};
+use crate::probe::payload::{PAYLOADS, Payload};
+use crate::probe::publish::{Fields, Published};
+use crate::verdict::Verdict;
+use crate::wire::shown::shown;
+use crate::wire::tape::{Mark, Seen, Tape};
+
+/// What a request has that may come back.
+const REFLECTED: &[Check] = &[
+    reflecting("inj.path", "A line end in the path makes no line", ask!(path)),
+    reflecting("inj.query", "A line end in the query makes no line", ask!(query)),
+    reflecting("inj.user-agent", "User-Agent makes no line", ask!(user_agent)),
+    reflecting("inj.cookie", "Cookie makes no line", ask!(cookie)),
+    reflecting("inj.last-event-id", "Last-Event-ID makes no line", ask!(last_event_id)),
+];
+
+const fn reflecting(id: &'static str, title: &'static str, run: Run) -> Check {
+    Check::new(id, Security, "advice", title, run).at(Turn::Last)
+}
+
+/// The fields that texts are published in, and where it has gone wrong.
+const REFERENCES: [(&str, &str); 6] = [
+    ("data", "CVE-2026-33128"),
+    ("event", "CVE-2026-22735"),
+    ("id", "CVE-2026-22735"),
+    ("retry", "CVE-2026-29085"),
+    ("comment", "CVE-2026-33128"),
+    ("topic", "advice"),
+];
+
+/// Every payload in every field, after what is reflected.
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = REFLECTED.to_vec();
+    for (field, reference) in REFERENCES {
+        checks.extend(PAYLOADS.iter().map(|payload| {
+            let title = format!("Published in {field}, {} changes nothing else", payload.about);
+            Check::new("", Security, reference, "", Run::Publish(field, payload))
+                .with(Publish)
+                .named(name(field, payload), title)
+        }));
+    }
+    checks
+}
+
+fn name(field: &str, payload: &Payload) -> String {
+    format!("inj.{field}-{}", payload.name)
+}
 
 /// How long a published event may take.
 const PROMPT: Duration = Duration::from_secs(3);
 
 /// How much is put in where a payload has `*`.
 const MUCH: usize = 1 << 20;
-
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
-    let word = check.id().trim_start_matches("inj.");
-    let product = FIELDS.into_iter().find_map(|field| {
-        let name = word.strip_prefix(field)?.strip_prefix('-')?;
-        Some((field, PAYLOADS.iter().find(|payload| payload.name == name)?))
-    });
-    match (product, probe.hook()) {
-        (Some((field, payload)), Some(hook)) => published(probe, check, hook, field, payload).await,
-        _ => reflected(probe, check).await,
-    }
-}
 
 /// Whether a line begins with what stood after a line end.
 fn is_own_line(tape: &[u8], parts: &[Vec<u8>]) -> Option<String> {
@@ -44,13 +78,9 @@ fn split(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|byte| matches!(byte, b'\r' | b'\n')).map(<[u8]>::to_vec).collect()
 }
 
-async fn published(
-    probe: &Probe,
-    check: &Check,
-    hook: &Hook,
-    field: &str,
-    payload: &Payload,
-) -> Judged {
+/// Publishes a text in a field, and looks what comes of it.
+pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Judged {
+    let Some(hook) = probe.hook() else { return Ok(Finding::skip("there is no way to publish")) };
     if !hook.takes(field) {
         return Ok(Finding::skip(format!("the way to publish has no {{{field}}}")));
     }
@@ -74,33 +104,32 @@ async fn published(
     let before = probe.witness.tape().total;
     let said = match hook.publish(&fields).await {
         Ok(said) => said,
-        Err(error) => return Ok(Finding::fault(check, format!("after it: {error}"))),
+        Err(error) => return Ok(Finding::fault(format!("after it: {error}"))),
     };
     if let Published::Unsayable(why) = said {
         return Ok(Finding::skip(why));
     }
     // What comes before the event that is published next, is all that there is.
     let next = probe.publish_pulse().await.map_err(|why| {
-        Finding::fault(check, format!("after it, nothing can be published any more: {why}"))
+        Finding::fault(format!("after it, nothing can be published any more: {why}"))
     })?;
     let is_there = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.contains(&next));
     let came = probe.witness.until(after(PROMPT), is_there).await;
     let tape = probe.witness.tape();
     if !came {
         // The first one is to blame; what comes after it cannot be seen.
-        probe.dead_since.get_or_init(|| check.id().to_owned());
+        probe.dead_since.get_or_init(|| name(field, payload));
         let text = if tape.end.is_some() {
             "after it, the stream ended"
         } else {
             "after it, nothing comes any more"
         };
-        return Ok(Finding::fault(check, text).saw(&probe.target, &tape));
+        return Ok(Finding::fault(text).saw(&probe.target, &tape));
     }
     let end = tape.events.iter().rposition(|event| event.data.contains(&next)).unwrap_or(0);
     let begin = usize::try_from(before).unwrap_or(usize::MAX).min(tape.body.len());
-    let finding =
-        verdict(check, field, &text, &mark, &tape.events[..end], &tape.body[begin..], &said);
-    let is_quiet = finding.verdict == crate::verdict::Verdict::Pass;
+    let finding = verdict(field, &text, &mark, &tape.events[..end], &tape.body[begin..], &said);
+    let is_quiet = finding.ruling == Ruling::Is(Verdict::Pass);
     Ok(if is_quiet { finding } else { finding.saw(&probe.target, &tail(&tape, begin)) })
 }
 
@@ -110,14 +139,13 @@ fn tail(tape: &Tape, begin: usize) -> Tape {
     seen.body = tape.body[begin..].to_vec();
     seen.total = seen.body.len() as u64;
     let at = tape.marks.last().map(|mark| mark.at).unwrap_or_default();
-    seen.marks.push(crate::probe::tape::Mark { at, end: seen.body.len() });
+    seen.marks.push(Mark { at, end: seen.body.len() });
     let bytes = seen.body.clone();
     seen.decode(&bytes, at);
     seen
 }
 
 fn verdict(
-    check: &Check,
     field: &str,
     text: &[u8],
     mark: &str,
@@ -130,7 +158,7 @@ fn verdict(
     if parts.len() > 1
         && let Some(line) = is_own_line(bytes, &parts[1..])
     {
-        return Finding::fault(check, format!("INJECTED: {line} is a line of its own"));
+        return Finding::fault(format!("INJECTED: {line} is a line of its own"));
     }
     let is_of_it = |event: &&Seen| {
         [&event.data, &event.event, &event.last_id].iter().any(|text| text.contains(mark))
@@ -150,15 +178,15 @@ fn verdict(
         return match found.len() {
             0 if field == "data" && !is_marked => Finding::pass_with("nothing was injected"),
             0 => Finding::warn("it was accepted, and no event came of it"),
-            count => Finding::fault(check, format!("INJECTED: {count} events came of one")),
+            count => Finding::fault(format!("INJECTED: {count} events came of one")),
         };
     };
     let is_typed = field != "event" && event.event != "message";
     if is_typed {
-        return Finding::fault(check, format!("INJECTED: the type became {:?}", event.event));
+        return Finding::fault(format!("INJECTED: the type became {:?}", event.event));
     }
     if field != "data" && event.data != mark {
-        return Finding::fault(check, format!("INJECTED: the data became {:?}", event.data));
+        return Finding::fault(format!("INJECTED: the data became {:?}", event.data));
     }
     if field == "data" {
         let as_lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
@@ -184,58 +212,83 @@ fn filled(text: &[u8], word: &str) -> Vec<u8> {
     filled
 }
 
-/// Sends a word after each kind of line end, and looks whether it comes back in a line of its own.
-async fn reflected(probe: &Probe, check: &Check) -> Judged {
+async fn path(probe: &Probe) -> Judged {
+    encoded(probe, |plain, end, word| format!("{plain}{end}{word}")).await
+}
+
+async fn query(probe: &Probe) -> Judged {
+    let path = probe.target.path();
+    let sign = if path.contains('?') { '&' } else { '?' };
+    let with = |end: &str, word: &str| {
+        let value = format!("x{end}{word}");
+        format!("{path}{sign}channel={value}&lastEventId={value}&topic={value}")
+    };
+    encoded(probe, |_, end, word| with(end, word)).await
+}
+
+async fn user_agent(probe: &Probe) -> Judged {
+    header(probe, "User-Agent", "x").await
+}
+
+async fn cookie(probe: &Probe) -> Judged {
+    header(probe, "Cookie", "x=").await
+}
+
+async fn last_event_id(probe: &Probe) -> Judged {
+    header(probe, "Last-Event-ID", "x").await
+}
+
+/// Sends a word in a header, after a CR: with an LF it would be two headers, and a bare CR is what a server
+/// may overlook.
+async fn header(probe: &Probe, name: &str, before: &str) -> Judged {
+    let word = probe.word();
+    let ask = probe.ask().with(name, format!("{before}\r{word}"));
+    reflected(probe, Finding::pass(), &ask, word).await
+}
+
+/// Sends a word after each kind of line end, in a path that is made of the plain one, the end and the word.
+async fn encoded(probe: &Probe, path: impl Fn(&str, &str, &str) -> String) -> Judged {
+    let own = probe.target.path();
+    let plain = own.split('?').next().unwrap_or_default();
     let mut finding = Finding::pass();
-    for (encoded, raw) in [("%0A", "\n"), ("%0D", "\r"), ("%0D%0A", "\r\n")] {
+    for end in ["%0A", "%0D", "%0D%0A"] {
         let word = probe.word();
-        let ask = probe.ask();
-        let path = probe.target.path();
-        let plain = path.split('?').next().unwrap_or_default().to_owned();
-        let ask = match check.id() {
-            "inj.path" => ask.path(&format!("{plain}{encoded}{word}")),
-            "inj.query" => {
-                let sign = if path.contains('?') { '&' } else { '?' };
-                let value = format!("x{encoded}{word}");
-                ask.path(&format!("{path}{sign}channel={value}&lastEventId={value}&topic={value}"))
-            }
-            // A header with a raw line end is two headers; a bare CR is what a server may overlook.
-            "inj.user-agent" => ask.with("User-Agent", format!("x\r{word}")),
-            "inj.cookie" => ask.with("Cookie", format!("x=\r{word}")),
-            _ => ask.with("Last-Event-ID", format!("x\r{word}")),
-        };
-        let is_header = !matches!(check.id(), "inj.path" | "inj.query");
-        if is_header && raw != "\r" {
-            continue;
-        }
-        let mut connection = probe.head(&ask).await?;
-        let until = after(Duration::from_millis(300));
-        connection.until(until, |tape| tape.total > 0 || tape.end.is_some()).await;
-        connection.until(after(Duration::from_millis(100)), |tape| tape.end.is_some()).await;
-        let tape = connection.close();
-        let head = tape.head.as_ref().map(|head| head.text.clone()).unwrap_or_default();
-        let parts = [word.into_bytes()];
-        let is_stream = tape.is_stream();
-        let line = is_own_line(head.as_bytes(), &parts)
-            .or_else(|| is_own_line(&tape.body, &parts).filter(|_| is_stream));
-        if let Some(line) = line {
-            let text = format!("INJECTED: {line} is a line of its own");
-            return Ok(probe.show(Finding::fault(check, text), &tape));
-        }
-        finding = probe.show(finding, &tape);
+        let ask = probe.ask().path(&path(plain, end, &word));
+        finding = reflected(probe, finding, &ask, word).await?;
     }
     Ok(finding)
+}
+
+/// Whether a word comes back in a line of its own; `Err` if it does.
+async fn reflected(probe: &Probe, finding: Finding, ask: &Ask, word: String) -> Judged {
+    let mut connection = probe.head(ask).await?;
+    let until = after(Duration::from_millis(300));
+    connection.until(until, |tape| tape.total > 0 || tape.end.is_some()).await;
+    connection.until(after(Duration::from_millis(100)), |tape| tape.end.is_some()).await;
+    let tape = connection.close();
+    let head = tape.head.as_ref().map(|head| head.text.clone()).unwrap_or_default();
+    let parts = [word.into_bytes()];
+    let is_stream = tape.is_stream();
+    let line = is_own_line(head.as_bytes(), &parts)
+        .or_else(|| is_own_line(&tape.body, &parts).filter(|_| is_stream));
+    match line {
+        Some(line) => {
+            let text = format!("INJECTED: {line} is a line of its own");
+            Err(probe.show(Finding::fault(text), &tape))
+        }
+        None => Ok(probe.show(finding, &tape)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{filled, is_own_line, split, verdict};
-    use crate::probe::catalogue::{FIELDS, PAYLOADS, checks};
-    use crate::probe::publish::Published;
-    use crate::probe::tape::Tape;
-    use crate::verdict::Verdict;
+    use super::{filled, is_own_line, name, split, verdict};
+    use crate::probe::finding::Ruling;
+    use crate::probe::payload::PAYLOADS;
+    use crate::probe::publish::{FIELDS, Published};
+    use crate::wire::tape::Tape;
 
     /// An event as a server writes it that thinks of nothing, or of everything.
     fn rendered(field: &str, text: &[u8], mark: &str, is_careful: bool) -> Vec<u8> {
@@ -262,21 +315,20 @@ mod tests {
     fn every_payload_with_a_line_end_is_seen_in_every_field_and_none_is_where_it_was_kept() {
         for field in FIELDS.into_iter().filter(|field| *field != "topic") {
             for payload in PAYLOADS {
-                let id = format!("inj.{field}-{}", payload.name);
-                let check = checks().into_iter().find(|check| check.id() == id).expect("a check");
+                let id = name(field, payload);
                 let text = filled(payload.text, "zmark");
                 let judged = |is_careful: bool| {
                     let bytes = rendered(field, &text, "zmark", is_careful);
                     let mut tape = Tape::new(Vec::new());
                     tape.decode(&bytes, Duration::ZERO);
                     let said = Published::Accepted;
-                    verdict(&check, field, &text, "zmark", &tape.events, &bytes, &said).verdict
+                    verdict(field, &text, "zmark", &tape.events, &bytes, &said).ruling
                 };
                 let has_end = text.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
                 if has_end {
-                    assert_eq!(judged(false), Verdict::Fail, "{id}");
+                    assert_eq!(judged(false), Ruling::Fault, "{id}");
                 }
-                assert_ne!(judged(true), Verdict::Fail, "{id}");
+                assert_ne!(judged(true), Ruling::Fault, "{id}");
             }
         }
     }

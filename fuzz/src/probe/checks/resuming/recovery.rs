@@ -4,12 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::Judged;
-use super::{PROMPT, own_events};
-use crate::probe::catalogue::Check;
+use super::events::{PROMPT, is_reset, own_events};
 use crate::probe::context::{Probe, after, is_own};
-use crate::probe::finding::Finding;
-use crate::probe::tape::{Seen, Tape};
+use crate::probe::finding::{Finding, Judged, Ruling};
+use crate::wire::tape::{Seen, Tape};
 
 /// How often it is cut.
 const CUTS: usize = 6;
@@ -27,7 +25,7 @@ enum Cut {
 
 /// What a subscriber has got over all its connections, and how.
 #[derive(Clone, Debug, Default)]
-pub(in crate::probe) struct Recovery {
+struct Recovery {
     got: Vec<Seen>,
     fault: Fault,
     requests: Vec<usize>,
@@ -46,63 +44,86 @@ struct Fault {
     bytes: Option<String>,
 }
 
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
-    let (recovery, tapes) = match check.id() {
-        "res.cut-mid-event" => run(probe, Cut::MidEvent).await?,
-        "res.cut-after-id" => run(probe, Cut::AfterId).await?,
-        _ => {
-            let shared = probe.recovery.get_or_try_init(|| async {
-                let (recovery, tapes) = run(probe, Cut::Between).await?;
-                probe.keep_all(tapes);
-                Ok::<_, Finding>(recovery)
-            });
-            (shared.await?.clone(), Vec::new())
-        }
-    };
-    let Recovery { fault, .. } = &recovery;
-    let found = match check.id() {
-        "res.loss" => fault.refused.as_ref().or(fault.loss.as_ref()),
-        "res.duplicate" => fault.duplicate.as_ref(),
-        "res.order" => fault.order.as_ref(),
-        "res.same-bytes" => fault.bytes.as_ref(),
-        // With these cuts everything counts.
-        _ => fault
-            .refused
-            .as_ref()
-            .or(fault.loss.as_ref())
-            .or(fault.duplicate.as_ref())
-            .or(fault.order.as_ref()),
-    };
-    // What goes wrong without these cuts, too, is not theirs.
-    let is_own = !matches!(check.id(), "res.cut-mid-event" | "res.cut-after-id")
-        || probe.recovery.get().is_none_or(|plain| plain.fault == Fault::default());
-    let mut finding = match found {
-        Some(reason) if is_own => Finding::fault(check, reason.clone()),
-        Some(_) => Finding::inconclusive("it goes wrong with plain cuts already"),
-        None if recovery.quiet || recovery.got.len() < 2 => {
-            Finding::inconclusive("too few events came to both to compare")
-        }
-        None => {
-            let reset = if recovery.reset { ", and was told of gaps" } else { "" };
-            Finding::pass_with(format!(
-                "{} events over {} connections{reset}",
-                recovery.got.len(),
-                recovery.requests.len()
-            ))
-        }
-    };
-    for tape in &tapes {
-        if finding.exchanges.len() < 3 {
-            finding = probe.show(finding, tape);
-        }
+impl Fault {
+    /// With some cuts everything counts.
+    fn any(&self) -> Option<&String> {
+        let Self { refused, loss, duplicate, order, bytes: _ } = self;
+        refused.as_ref().or(loss.as_ref()).or(duplicate.as_ref()).or(order.as_ref())
     }
-    if tapes.is_empty() && found.is_some() {
+}
+
+pub(super) async fn loss(probe: &Probe) -> Judged {
+    plain(probe, |fault| fault.refused.as_ref().or(fault.loss.as_ref())).await
+}
+
+pub(super) async fn duplicate(probe: &Probe) -> Judged {
+    plain(probe, |fault| fault.duplicate.as_ref()).await
+}
+
+pub(super) async fn order(probe: &Probe) -> Judged {
+    plain(probe, |fault| fault.order.as_ref()).await
+}
+
+pub(super) async fn same_bytes(probe: &Probe) -> Judged {
+    plain(probe, |fault| fault.bytes.as_ref()).await
+}
+
+pub(super) async fn cut_mid_event(probe: &Probe) -> Judged {
+    odd_cut(probe, Cut::MidEvent).await
+}
+
+pub(super) async fn cut_after_id(probe: &Probe) -> Judged {
+    odd_cut(probe, Cut::AfterId).await
+}
+
+/// Judges one thing about plain cuts, which are made once for all that look at them.
+async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
+    let shared = probe.shared::<Recovery>();
+    let made = shared.get_or_try_init(|| async {
+        let (recovery, tapes) = run(probe, Cut::Between).await?;
+        probe.keep_all(tapes);
+        Ok::<_, Finding>(recovery)
+    });
+    let recovery = made.await?;
+    let mut finding = match fault(&recovery.fault) {
+        Some(reason) => Finding::fault(reason.clone()),
+        None => recovery.faultless(),
+    };
+    if finding.ruling == Ruling::Fault {
         for tape in probe.tapes.lock().expect("nobody panics while keeping").iter().take(4) {
             finding = probe.show(finding, tape);
         }
     }
+    Ok(probe.show_witness(finding))
+}
+
+async fn odd_cut(probe: &Probe, cut: Cut) -> Judged {
+    let (recovery, tapes) = run(probe, cut).await?;
+    // What goes wrong without these cuts, too, is not theirs.
+    let is_own =
+        probe.shared::<Recovery>().get().is_none_or(|plain| plain.fault == Fault::default());
+    let mut finding = match recovery.fault.any() {
+        Some(reason) if is_own => Finding::fault(reason.clone()),
+        Some(_) => Finding::inconclusive("it goes wrong with plain cuts already"),
+        None => recovery.faultless(),
+    };
+    for tape in tapes.iter().take(3) {
+        finding = probe.show(finding, tape);
+    }
     probe.keep_all(tapes);
     Ok(probe.show_witness(finding))
+}
+
+impl Recovery {
+    /// What is found where there is no fault.
+    fn faultless(&self) -> Finding {
+        if self.quiet || self.got.len() < 2 {
+            return Finding::inconclusive("too few events came to both to compare");
+        }
+        let reset = if self.reset { ", and was told of gaps" } else { "" };
+        let (events, connections) = (self.got.len(), self.requests.len());
+        Finding::pass_with(format!("{events} events over {connections} connections{reset}"))
+    }
 }
 
 async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> {
@@ -173,11 +194,6 @@ async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> 
     Ok((recovery, tapes))
 }
 
-/// Whether a server says that there is a gap.
-pub(super) fn is_reset(event: &Seen) -> bool {
-    matches!(event.event.as_str(), "stream-reset" | "reset" | "resync" | "gap" | "stream-error")
-}
-
 /// Compares from the first id that both have to the last one.
 fn compare(truth: &[Seen], got: &[Seen], was_told: bool) -> Fault {
     let place: BTreeMap<&str, usize> = truth
@@ -235,7 +251,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Fault, compare};
-    use crate::probe::tape::Seen;
+    use crate::wire::tape::Seen;
 
     fn events(ids: &[&str]) -> Vec<Seen> {
         let event = |id: &&str| Seen {

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
-use super::super::Judged;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{HEAD, Probe, after};
-use crate::probe::finding::Finding;
-use crate::probe::socket::Socket;
+use crate::probe::finding::{Finding, Judged};
+use crate::wire::socket::Socket;
 
 /// How many connections are cut in each way.
 const TIMES: usize = 8;
@@ -16,7 +14,7 @@ const TIMES: usize = 8;
 /// The beginning of a record that is said to have 64 bytes (RFC 8446, section 5.1).
 const RECORD: [u8; 8] = [23, 3, 3, 0, 64, 1, 2, 3];
 
-pub(super) async fn cut(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn cut(probe: &Probe) -> Judged {
     let was_open = probe.witness.tape().end.is_none();
     let failed = |error| Finding::inconclusive(format!("no connection could be made: {error}"));
     for _ in 0..TIMES {
@@ -36,5 +34,5 @@ pub(super) async fn cut(probe: &Probe, check: &Check) -> Judged {
         probe.witness.until(after(Duration::from_millis(500)), |tape| tape.end.is_some()).await;
     let fault = (was_open && has_ended)
         .then(|| "when others' connections were cut, a stream ended that was not".to_owned());
-    Ok(probe.show_witness(Finding::of(check, fault)))
+    Ok(probe.show_witness(Finding::of(fault)))
 }

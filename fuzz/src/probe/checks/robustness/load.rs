@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::Judged;
 use super::process::{descriptors, memory, released};
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after, is_own};
-use crate::probe::finding::Finding;
+use crate::probe::finding::{Finding, Judged};
 use crate::probe::publish::{Fields, Published};
-use crate::probe::tape::Tape;
-use crate::probe::wire::Connection;
+use crate::wire::connection::Connection;
+use crate::wire::tape::Tape;
 
 /// How many stand still at once, and how much is published meanwhile.
 const READERS: usize = 16;
@@ -54,13 +52,9 @@ async fn flood(probe: &Probe) -> Result<String, Finding> {
     Ok(last)
 }
 
-pub(super) async fn slow_readers(probe: &Probe, check: &Check) -> Judged {
-    let looks = check.id() == "rob.slow-reader-memory";
-    if looks {
-        // What the events cost by themselves is nobody's fault.
-        drop(flood(probe).await?);
-    }
-    let before = if looks { memory(probe)? } else { 0 };
+/// Has readers stand still while more is published than their sockets hold. Then looks, knowing whether the
+/// witness got it, while they are still there.
+async fn standstill<T>(probe: &Probe, look: impl FnOnce(bool) -> T) -> Result<T, Finding> {
     let mut readers = Vec::new();
     for _ in 0..READERS {
         readers.push(still(probe).await?);
@@ -68,21 +62,28 @@ pub(super) async fn slow_readers(probe: &Probe, check: &Check) -> Judged {
     let last = flood(probe).await?;
     let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
     let came = probe.witness.until(after(Duration::from_secs(10)), has).await;
-    if looks {
-        let grown = memory(probe)?.saturating_sub(before);
-        let text = format!("{READERS} readers that stand still cost {} MiB", grown >> 20);
-        return Ok(if grown > MEMORY {
-            Finding::fault(check, text)
-        } else {
-            Finding::pass_with(text)
-        });
-    }
-    let fault =
-        (!came).then(|| format!("{READERS} readers stand still, and the witness gets nothing"));
-    Ok(Finding::of(check, fault))
+    let seen = look(came);
+    drop(readers);
+    Ok(seen)
 }
 
-pub(super) async fn zero_window(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn slow_readers(probe: &Probe) -> Judged {
+    let came = standstill(probe, |came| came).await?;
+    let fault =
+        (!came).then(|| format!("{READERS} readers stand still, and the witness gets nothing"));
+    Ok(Finding::of(fault))
+}
+
+pub(super) async fn slow_readers_memory(probe: &Probe) -> Judged {
+    // What the events cost by themselves is not the readers' fault.
+    flood(probe).await?;
+    let before = memory(probe)?;
+    let grown = standstill(probe, |_| memory(probe)).await??.saturating_sub(before);
+    let text = format!("{READERS} readers that stand still cost {} MiB", grown >> 20);
+    Ok(if grown > MEMORY { Finding::fault(text) } else { Finding::pass_with(text) })
+}
+
+pub(super) async fn zero_window(probe: &Probe) -> Judged {
     let mut reader = still(probe).await?;
     let last = flood(probe).await?;
     let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
@@ -104,10 +105,7 @@ pub(super) async fn zero_window(probe: &Probe, check: &Check) -> Judged {
     };
     let missing = (last + 1).saturating_sub(first).saturating_sub(got.len());
     let finding = if missing > 0 && !is_told {
-        Finding::fault(
-            check,
-            format!("after a pause {missing} events are missing, and nothing says so"),
-        )
+        Finding::fault(format!("after a pause {missing} events are missing, and nothing says so"))
     } else if reader.tape.end.is_some() {
         Finding::pass_with("it cuts the slow reader off, who can resume")
     } else {
@@ -116,7 +114,7 @@ pub(super) async fn zero_window(probe: &Probe, check: &Check) -> Judged {
     Ok(finding)
 }
 
-pub(super) async fn half_close(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn half_close(probe: &Probe) -> Judged {
     probe.lively(1).await?;
     let mut connection = probe.head(&probe.ask()).await?;
     if connection.half_close().await.is_err() {
@@ -135,39 +133,46 @@ pub(super) async fn half_close(probe: &Probe, check: &Check) -> Judged {
     let more = |tape: &Tape| tape.events.len() > seen;
     let goes_on = connection.until(after(Duration::from_secs(1)), more).await;
     let fault = (!goes_on).then(|| "it takes a half-closed connection for closed".to_owned());
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-pub(super) async fn resets(probe: &Probe, check: &Check) -> Judged {
-    const TIMES: usize = 100;
-    let looks = check.id() == "rob.resets-descriptors";
-    let before = if looks { descriptors(probe)? } else { 0 };
-    for _ in 0..TIMES {
+const RESETS: usize = 100;
+
+async fn reset(probe: &Probe) -> Result<(), Finding> {
+    for _ in 0..RESETS {
         probe.head(&probe.ask()).await?.reset();
     }
-    if !looks {
-        return Ok(Finding::pass_with(format!("{TIMES} resets")));
-    }
-    held(probe, check, before, &format!("{TIMES} resets")).await
+    Ok(())
+}
+
+pub(super) async fn resets(probe: &Probe) -> Judged {
+    reset(probe).await?;
+    Ok(Finding::pass_with(format!("{RESETS} resets")))
+}
+
+pub(super) async fn resets_descriptors(probe: &Probe) -> Judged {
+    let before = descriptors(probe)?;
+    reset(probe).await?;
+    held(probe, before, &format!("{RESETS} resets")).await
 }
 
 /// Whether all descriptors have been let go of in time.
-async fn held(probe: &Probe, check: &Check, before: usize, what: &str) -> Judged {
+async fn held(probe: &Probe, before: usize, what: &str) -> Judged {
     let now = released(probe, before, probe.settings.wait + Duration::from_secs(2)).await?;
     let text = format!("{what}: {before} descriptors before, {now} after");
-    Ok(if now > before + 3 { Finding::fault(check, text) } else { Finding::pass_with(text) })
+    Ok(if now > before + 3 { Finding::fault(text) } else { Finding::pass_with(text) })
 }
 
-pub(super) async fn churn(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn churn(probe: &Probe) -> Judged {
     const TIMES: usize = 1000;
     let before = descriptors(probe)?;
     for _ in 0..TIMES {
         probe.open(&probe.ask()).await?.close();
     }
-    held(probe, check, before, &format!("{TIMES} connections")).await
+    held(probe, before, &format!("{TIMES} connections")).await
 }
 
-pub(super) async fn disconnect(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn disconnect(probe: &Probe) -> Judged {
     const STREAMS: usize = 20;
     let before = descriptors(probe)?;
     let mut streams = Vec::new();
@@ -182,10 +187,10 @@ pub(super) async fn disconnect(probe: &Probe, check: &Check) -> Judged {
             drop(probe.publish_pulse().await);
         }
     }
-    held(probe, check, before, &format!("{STREAMS} streams that were left")).await
+    held(probe, before, &format!("{STREAMS} streams that were left")).await
 }
 
-pub(super) async fn streams(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn streams(probe: &Probe) -> Judged {
     const STREAMS: usize = 64;
     let mut streams = Vec::new();
     for number in 1..=STREAMS {
@@ -194,7 +199,7 @@ pub(super) async fn streams(probe: &Probe, check: &Check) -> Judged {
             let how =
                 stream.tape.status().map_or("not answered".to_owned(), |status| status.to_string());
             let text = format!("stream {number} of {STREAMS} at once: {how}");
-            return Ok(probe.show(Finding::fault(check, text), &stream.tape));
+            return Ok(probe.show(Finding::fault(text), &stream.tape));
         }
         streams.push(stream);
     }

@@ -2,27 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::Judged;
-use crate::probe::catalogue::Check;
 use crate::probe::context::{Probe, after};
-use crate::probe::finding::Finding;
+use crate::probe::finding::{Finding, Judged};
 
 /// How long a request may stay unfinished.
 const SLOW: Duration = Duration::from_secs(35);
 
-pub(super) async fn judge(probe: &Probe, check: &Check) -> Judged {
-    match check.id() {
-        "rob.pipelined" => pipelined(probe, check).await,
-        "rob.body" => body(probe, check).await,
-        "rob.headers" => headers(probe, check).await,
-        "rob.slowloris" => slowloris(probe, check).await,
-        "rob.framing" => framing(probe, check).await,
-        "rob.paths" => paths(probe, check).await,
-        _ => upgrade(probe, check).await,
-    }
-}
-
-async fn pipelined(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn pipelined(probe: &Probe) -> Judged {
     let word = probe.word();
     let second = probe.ask().path(&format!("/{word}"));
     let bytes = [probe.ask().bytes(), second.bytes()].concat();
@@ -33,12 +19,12 @@ async fn pipelined(probe: &Probe, check: &Check) -> Judged {
     let finding = if connection.tape.head.is_none() {
         Finding::pass_with("it refuses to be asked twice")
     } else {
-        Finding::of(check, is_mixed.then(|| "the second answer stands in the stream".to_owned()))
+        Finding::of(is_mixed.then(|| "the second answer stands in the stream".to_owned()))
     };
     Ok(probe.show(finding, &connection.tape))
 }
 
-async fn body(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn body(probe: &Probe) -> Judged {
     let ask = probe.ask().method("GET").body("hello").with("Expect", "100-continue");
     let connection = probe.head(&ask).await?;
     let fault = match connection.tape.status() {
@@ -46,10 +32,10 @@ async fn body(probe: &Probe, check: &Check) -> Judged {
         Some(_) => None,
         None => Some("it is not answered".to_owned()),
     };
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-async fn headers(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn headers(probe: &Probe) -> Judged {
     let mut ask = probe.ask();
     for number in 0..1000 {
         ask = ask.add(&format!("X-Probe-{number}"), "x".repeat(1000));
@@ -62,10 +48,10 @@ async fn headers(probe: &Probe, check: &Check) -> Judged {
         None if connection.tape.end.is_none() => Some("it is not answered".to_owned()),
         _ => None,
     };
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-async fn slowloris(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn slowloris(probe: &Probe) -> Judged {
     let mut bytes = probe.ask().bytes();
     // All but the blank line.
     bytes.truncate(bytes.len() - 2);
@@ -73,10 +59,10 @@ async fn slowloris(probe: &Probe, check: &Check) -> Judged {
     let has_ended = connection.read_message(after(SLOW)).await || connection.tape.head.is_some();
     let fault =
         (!has_ended).then(|| format!("a request stays unfinished for {} s", SLOW.as_secs()));
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
-async fn framing(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn framing(probe: &Probe) -> Judged {
     let ask = probe.ask();
     let asks = [
         ("two lengths", ask.clone().add("Content-Length", "0").add("Content-Length", "5")),
@@ -89,13 +75,13 @@ async fn framing(probe: &Probe, check: &Check) -> Judged {
         if connection.tape.status().is_some_and(|status| status < 400) {
             let text =
                 format!("{name} in a request: served, where proxies may see another request");
-            return Ok(probe.show(Finding::fault(check, text), &connection.tape));
+            return Ok(probe.show(Finding::fault(text), &connection.tape));
         }
     }
     Ok(Finding::pass())
 }
 
-async fn paths(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn paths(probe: &Probe) -> Judged {
     let stream = probe.target.path();
     let plain = stream.split('?').next().unwrap_or_default().to_owned();
     let mut odd: Vec<String> = ["/%00", "/%ff%fe", "/..%2f..%2fetc/passwd", "//", "/%", "/%zz"]
@@ -123,12 +109,12 @@ async fn paths(probe: &Probe, check: &Check) -> Judged {
             None if connection.tape.end.is_some() => continue,
             None => format!("{path:.60} is not answered within 4 s"),
         };
-        return Ok(probe.show(Finding::fault(check, fault), &connection.tape));
+        return Ok(probe.show(Finding::fault(fault), &connection.tape));
     }
     Ok(Finding::pass())
 }
 
-async fn upgrade(probe: &Probe, check: &Check) -> Judged {
+pub(super) async fn upgrade(probe: &Probe) -> Judged {
     let ask = probe.ask().with("Connection", "Upgrade").with("Upgrade", "no-such-protocol/9");
     let connection = probe.head(&ask).await?;
     let fault = match connection.tape.status() {
@@ -137,5 +123,5 @@ async fn upgrade(probe: &Probe, check: &Check) -> Judged {
         Some(_) => None,
         None => Some("it is not answered".to_owned()),
     };
-    Ok(probe.show(Finding::of(check, fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
