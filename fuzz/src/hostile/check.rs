@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::case::{Case, Check};
-use super::judge::{self, Judgement, Memory, Observation, Printed, Verdict, judge};
+use super::judge::{self, Judgement, Memory, Observation, Printed, judge};
 use super::request::Request;
 use super::serve::Server;
+use crate::verdict::Verdict;
 
 /// How long a command may take until its first request: some are compiled first.
 const START_UP: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use super::report;
 use super::serve::Server;
 use crate::command;
 use crate::interruption::Interruption;
-use crate::report_file::{self, FileError};
+use crate::report_file;
 use crate::verdict::Summary;
 
 /// Misbehaves on purpose, for testing clients
@@ -64,30 +64,26 @@ enum Error {
     Client(#[from] CommandError),
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
-    #[error(transparent)]
-    File(#[from] FileError),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     ///
     /// # Errors
     ///
-    /// If there is no runtime to be had. All else is told on standard error and by the exit code.
+    /// If no runtime can be started. All else is told on standard error and by the exit code.
     pub fn run(&self) -> io::Result<ExitCode> {
         command::run(self.run_here())
     }
 
     async fn run_here(&self) -> Result<ExitCode, Error> {
-        let cases = self.chosen()?;
+        let cases = command::chosen(catalogue::cases(), &self.cases, Case::id);
+        let cases = cases.map_err(Error::NoCase)?;
         let mut out = anstream::stdout();
         if self.list {
-            for case in cases {
-                writeln!(out, "{:32} {}", case.id, case.title)?;
-            }
-            return Ok(ExitCode::SUCCESS);
+            return Ok(command::list(cases.iter().map(|case| (case.id(), case.title())))?);
         }
         let client = self.check.as_deref().map(Client::new).transpose()?;
         let interruption = Interruption::new()?;
@@ -127,20 +123,5 @@ impl Command {
             Summary { pass: 0, .. } => ExitCode::from(4),
             _ => ExitCode::SUCCESS,
         })
-    }
-
-    fn chosen(&self) -> Result<Vec<Case>, Error> {
-        let all = catalogue::cases();
-        let is_meant = |name: &str, case: &Case| {
-            let rest = case.id.strip_prefix(name.trim_end_matches('.'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let names = &self.cases;
-        if let Some(name) = names.iter().find(|name| !all.iter().any(|case| is_meant(name, case))) {
-            return Err(Error::NoCase(name.clone()));
-        }
-        let is_chosen =
-            |case: &Case| names.is_empty() || names.iter().any(|name| is_meant(name, case));
-        Ok(all.into_iter().filter(is_chosen).collect())
     }
 }

@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::answer::Stage;
 use super::play::{End, Outlet};
-use super::request::{MAX_BODY, Request};
-use super::serve::{Origin, REQUEST_TIMEOUT, Shared};
+use super::record::Origin;
+use super::request::{MAX_BODY, REQUEST_TIMEOUT, Request};
 use crate::wire::socket::Socket;
 
 /// What a script wants done to the whole connection.
@@ -28,7 +29,7 @@ enum Order {
 }
 
 /// Answers what comes on a connection until it ends.
-pub(super) async fn serve(shared: &Arc<Shared>, socket: Socket) {
+pub(super) async fn serve(stage: &Arc<Stage>, socket: Socket) {
     let Ok(Ok(mut connection)) = timeout(REQUEST_TIMEOUT, server::handshake(socket)).await else {
         return;
     };
@@ -39,7 +40,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: Socket) {
             accepted = connection.accept() => {
                 let Some(Ok((request, respond))) = accepted else { break };
                 let exchange = Exchange { respond, stream: None, orders: orders.clone() };
-                answering.spawn(answer(Arc::clone(shared), request, exchange));
+                answering.spawn(answer(Arc::clone(stage), request, exchange));
             }
             Some(order) = ordered.recv() => match order {
                 Order::GoAway => connection.graceful_shutdown(),
@@ -52,10 +53,10 @@ pub(super) async fn serve(shared: &Arc<Shared>, socket: Socket) {
     while answering.join_next().await.is_some() {}
 }
 
-async fn answer(shared: Arc<Shared>, request: HttpRequest<RecvStream>, exchange: Exchange) {
+async fn answer(stage: Arc<Stage>, request: HttpRequest<RecvStream>, exchange: Exchange) {
     let (parts, body) = request.into_parts();
     if let Ok(Some(request)) = timeout(REQUEST_TIMEOUT, read(&parts, body)).await {
-        shared.respond(request, Origin::Secure, exchange).await;
+        stage.respond(request, Origin::Secure, exchange).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::case::{Case, Check, Expected};
 use super::request::Request;
-pub use crate::verdict::Verdict;
+use crate::verdict::Verdict;
 
 /// How much earlier than asked for a request may come, since two clocks look at it.
 const EARLY: Duration = Duration::from_millis(50);

@@ -22,6 +22,7 @@
 //!
 //! Nothing here may know the client crates: their tests use this.
 
+mod answer;
 mod case;
 mod catalogue;
 mod certificate;
@@ -32,14 +33,16 @@ mod http1;
 mod http2;
 mod judge;
 mod play;
+mod record;
 mod report;
 mod request;
 mod serve;
 
+pub use crate::verdict::Verdict;
 pub use case::{Case, Expected};
 pub use catalogue::{cases, table};
 pub use command::Command;
 pub use dialect::{Dialect, dialects};
-pub use judge::{Judgement, Memory, Observation, Printed, Verdict, judge};
+pub use judge::{Judgement, Memory, Observation, Printed, judge};
 pub use request::Request;
 pub use serve::Server;

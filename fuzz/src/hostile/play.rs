@@ -1,4 +1,4 @@
-//! Plays a script to whoever has asked. Everything has a bound, so that no client keeps the server busy
+//! Plays a script to the client that has asked. Everything has a bound, so that no client keeps the server busy
 //! for ever.
 
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::case::{Act, Script};
-use super::serve::Entry;
+use super::record::Entry;
 
 /// The longest that a connection lasts.
 const MAX_TIME: Duration = Duration::from_mins(5);

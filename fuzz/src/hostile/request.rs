@@ -7,6 +7,9 @@ use http::request::Parts;
 /// The longest head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
+/// How long a request may take to arrive.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How much of a body is kept, in bytes.
 pub(super) const MAX_BODY: usize = 1 << 20;
 
