@@ -154,3 +154,48 @@ async fn reports_are_complete_and_have_no_secrets() {
     let text = std::fs::read_to_string(&merged).expect("it has been written");
     assert!(text.contains("\">2<"), "{text}");
 }
+
+#[tokio::test]
+async fn what_stands_in_merged_reports_stays_text() {
+    const ODD: &str = "x\"><script>alert('1')</script>|\u{1b}[2J\n| fake | & \u{9b}1m\u{202e}";
+    let outcome = |id: &str| {
+        serde_json::json!({
+            "id": id, "title": ODD, "severity": "error", "reference": ODD, "verdict": "fail",
+            "reason": ODD, "seconds": 0.5, "exchanges": [{
+                "request": ODD, "curl": ODD, "head": ODD, "chunks": [[1, ODD]], "events": [ODD],
+                "total": [1, 1], "end": ODD,
+            }],
+        })
+    };
+    let report = serde_json::json!({
+        "name": ODD, "target": ODD, "profile": ODD, "version": ODD, "date": ODD, "seconds": 1.5,
+        "problem": ODD,
+        "summary": { "pass": 0, "fail": 2, "info": 0, "skip": 0, "inconclusive": 0 },
+        "checks": [outcome(ODD), outcome("con.status")],
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let [json, html, junit] = ["a.json", "a.html", "a.xml"].map(path);
+    std::fs::write(&json, report.to_string()).expect("it can be written");
+    for merged in [&["--merge", &json][..], &["--merge", &json, "--merge", &json]] {
+        let output = probe(&[merged, &["--html", &html, "--junit", &junit]].concat()).await;
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        let controls = printed.chars().filter(|char| char.is_control() && *char != '\n');
+        assert_eq!(controls.count(), 0, "{printed:?}");
+        let rows: Vec<_> = printed.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), if merged.len() > 2 { 4 } else { 0 }, "{printed}");
+        for row in rows {
+            let cells = row.replace("\\\\", "").replace("\\|", "").matches('|').count();
+            assert_eq!(cells, 9, "{row}");
+            assert!(!row.replace("\\<", "").contains('<'), "{row}");
+        }
+        let text = std::fs::read_to_string(&html).expect("it has been written");
+        for broken in ["<script", "x\""] {
+            assert!(!text.contains(broken), "{broken} in {text}");
+        }
+        assert!(text.matches("&lt;script&gt;").count() > 20, "{text}");
+        let text = std::fs::read_to_string(&junit).expect("it has been written");
+        assert!(!text.contains("<script") && !text.contains('\u{1b}'), "{text}");
+    }
+}

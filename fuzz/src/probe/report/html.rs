@@ -1,31 +1,20 @@
 //! The report as one HTML file that needs nothing else: a matrix of servers, and the evidence.
+//!
+//! All text comes from the probed servers or from reports of others. maud escapes it wherever it
+//! stands.
 
 use std::io::{self, Write};
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use super::Report;
 use crate::probe::check::Check;
-use crate::probe::checks::SECTIONS;
+use crate::probe::checks::{SECTIONS, Section};
 use crate::probe::finding::Exchange;
 use crate::probe::outcome::Outcome;
 use crate::verdict::{Summary, Verdict};
 
 const STYLE: &str = include_str!("style.css");
-
-/// Text that stays text.
-fn text(raw: &str) -> String {
-    let mut safe = String::with_capacity(raw.len());
-    for char in raw.chars() {
-        match char {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            char => safe.push(char),
-        }
-    }
-    safe
-}
 
 fn class(outcome: &Outcome) -> &'static str {
     match outcome.verdict {
@@ -49,191 +38,180 @@ fn word(outcome: &Outcome) -> &'static str {
 
 /// Writes the file.
 pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Result<()> {
-    writeln!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>sse-fuzz probe</title>\n<style>{STYLE}</style>\n<main>\n<h1>Event streams, probed</h1>"
-    )?;
-    targets(&mut out, reports)?;
-    matrix(&mut out, reports)?;
-    writeln!(out, "<h2>Evidence</h2>")?;
-    for (index, report) in reports.iter().enumerate() {
-        if reports.len() > 1 {
-            writeln!(out, "<h3 class=\"server\">{}. {}</h3>", index + 1, text(report.called()))?;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "sse-fuzz probe" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main {
+                    h1 { "Event streams, probed" }
+                    ol.targets { @for report in reports { (target(report)) } }
+                    @for section in &SECTIONS { (matrix(section, reports)) }
+                    h2 { "Evidence" }
+                    @for (index, report) in reports.iter().enumerate() {
+                        @if reports.len() > 1 {
+                            h3.server { (index + 1) ". " (report.called()) }
+                        }
+                        (evidence(index, report))
+                    }
+                    footer { "sse-fuzz " (env!("CARGO_PKG_VERSION")) }
+                }
+            }
         }
-        let mut told = report.checks.iter().filter(|outcome| is_told(outcome)).collect::<Vec<_>>();
-        told.sort_by_key(|outcome| std::cmp::Reverse(outcome.verdict));
-        for outcome in &told {
-            details(&mut out, index, outcome)?;
-        }
-        if told.is_empty() {
-            writeln!(out, "<p>There is nothing to show: see the matrix.</p>")?;
-        }
-    }
-    writeln!(out, "<footer>sse-fuzz {}</footer>\n</main>\n</html>", env!("CARGO_PKG_VERSION"))
+    };
+    writeln!(out, "{}", page.into_string())
 }
 
-/// Whether there is something to be said of it; what is skipped stands in the matrix.
+/// A server, and how many checks came to each verdict.
+fn target(report: &Report) -> Markup {
+    let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
+    let counts = [
+        (fail, "fail"),
+        (warn, "warn"),
+        (info, "info"),
+        (pass, "pass"),
+        (inconclusive, "inconclusive"),
+        (skip, "skip"),
+    ];
+    let seconds = format!("{:.0}", report.seconds);
+    html! {
+        li {
+            @if let Some(name) = &report.name { b { (name) } " " }
+            code { (report.target) } " "
+            small { "as " (report.profile) ", " (seconds) " s, " (report.date) }
+            @if let Some(problem) = &report.problem { p.problem { (problem) } }
+            p.counts {
+                @for (number, class) in counts {
+                    @if number > 0 { span class=(class) { (number) " " (class) } " " }
+                }
+            }
+        }
+    }
+}
+
+/// What came of a check in a report, if it is there.
+fn find<'a>(report: &'a Report, check: &Check) -> Option<&'a Outcome> {
+    report.checks.iter().find(|outcome| outcome.id == check.id())
+}
+
+/// A section's checks, a column for each server. Those that all have skipped are listed below.
+fn matrix(section: &Section, reports: &[Report]) -> Markup {
+    let of = |check: &Check| reports.iter().find_map(|report| find(report, check));
+    let is_asked = |check: &Check| {
+        let mut outcomes = reports.iter().filter_map(|report| find(report, check));
+        outcomes.any(|outcome| outcome.verdict != Verdict::Skip)
+    };
+    let known = section.checks().into_iter().filter(|check| of(check).is_some());
+    let (shown, skipped): (Vec<_>, Vec<_>) = known.partition(is_asked);
+    if shown.is_empty() && skipped.is_empty() {
+        return Markup::default();
+    }
+    html! {
+        h2 { (section.title) }
+        table {
+            thead { tr {
+                th { "check" } th { "expected" }
+                @for (index, report) in reports.iter().enumerate() {
+                    th.cell title=(report.called()) { (column(index, report, reports.len())) }
+                }
+                @if reports.len() == 1 { th { "why" } }
+            } }
+            @for check in &shown { (row(check, reports)) }
+        }
+        @if !skipped.is_empty() {
+            details.skipped {
+                summary { (skipped.len()) " skipped" }
+                ul {
+                    @for check in &skipped {
+                        li {
+                            code { (check.id()) } " "
+                            (of(check).map_or("", |outcome| outcome.reason.as_str()))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What stands above a server's column: the first word of its name; the whole is in the list of
+/// servers.
+fn column(index: usize, report: &Report, servers: usize) -> String {
+    let word = report.name.as_deref().and_then(|name| name.split([' ', ',']).next());
+    match (servers, word) {
+        (1, _) => "verdict".to_owned(),
+        (_, Some(word)) => word.to_owned(),
+        (_, None) => (index + 1).to_string(),
+    }
+}
+
+fn row(check: &Check, reports: &[Report]) -> Markup {
+    html! {
+        tr {
+            td { code { (check.id()) } }
+            td { (check.title()) " " small { (check.reference()) } }
+            @for (index, report) in reports.iter().enumerate() {
+                @if let Some(outcome) = find(report, check) {
+                    td.cell.(class(outcome)) title=(outcome.reason) {
+                        @if is_told(outcome) {
+                            a href={ "#" (index) "." (check.id()) } { (word(outcome)) }
+                        } @else {
+                            (word(outcome))
+                        }
+                    }
+                    @if reports.len() == 1 { td.why { (outcome.reason) } }
+                } @else {
+                    td.cell { "–" }
+                }
+            }
+        }
+    }
+}
+
+/// Whether there is something to say about it; what is skipped stands in the matrix.
 fn is_told(outcome: &Outcome) -> bool {
     !matches!(outcome.verdict, Verdict::Skip) && !outcome.exchanges.is_empty()
         || matches!(outcome.verdict, Verdict::Fail | Verdict::Warn)
 }
 
-fn targets(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
-    writeln!(out, "<ol class=\"targets\">")?;
-    for report in reports {
-        let Summary { pass, fail, warn, info, skip, inconclusive } = report.summary;
-        writeln!(
-            out,
-            "<li>{}<code>{}</code> <small>as {}, {:.0} s, {}</small>",
-            report
-                .name
-                .as_deref()
-                .map(|name| format!("<b>{}</b> ", text(name)))
-                .unwrap_or_default(),
-            text(&report.target),
-            text(&report.profile),
-            report.seconds,
-            text(&report.date)
-        )?;
-        if let Some(problem) = &report.problem {
-            writeln!(out, "<p class=\"problem\">{}</p>", text(problem))?;
-        }
-        write!(out, "<p class=\"counts\">")?;
-        for (number, class) in [
-            (fail, "fail"),
-            (warn, "warn"),
-            (info, "info"),
-            (pass, "pass"),
-            (inconclusive, "inconclusive"),
-            (skip, "skip"),
-        ] {
-            if number > 0 {
-                write!(out, "<span class=\"{class}\">{number} {class}</span> ")?;
+/// What a server's verdicts rest on, the gravest first.
+fn evidence(index: usize, report: &Report) -> Markup {
+    let mut told = report.checks.iter().filter(|outcome| is_told(outcome)).collect::<Vec<_>>();
+    told.sort_by_key(|outcome| std::cmp::Reverse(outcome.verdict));
+    html! {
+        @for outcome in &told {
+            @let class = class(outcome);
+            details id={ (index) "." (outcome.id) } open[class == "fail"] {
+                summary {
+                    span class=(class) { (word(outcome)) } " "
+                    code { (outcome.id) } " " (outcome.reason)
+                }
+                p { "Expected: " (outcome.title) " " small { (outcome.reference) } }
+                @for exchange in &outcome.exchanges { (wire(exchange)) }
             }
         }
-        writeln!(out, "</p></li>")?;
+        @if told.is_empty() { p { "There is nothing to show: see the matrix." } }
     }
-    writeln!(out, "</ol>")
 }
 
-fn matrix(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
-    let find =
-        |report: &Report, id: &str| report.checks.iter().position(|outcome| outcome.id == id);
-    for section in &SECTIONS {
-        let checks = section.checks();
-        let rows: Vec<_> = checks
-            .iter()
-            .filter(|check| reports.iter().any(|report| find(report, check.id()).is_some()))
-            .collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let said = |check: &&&Check| {
-            reports.iter().any(|report| {
-                find(report, check.id())
-                    .is_some_and(|at| report.checks[at].verdict != Verdict::Skip)
-            })
-        };
-        let shown: Vec<_> = rows.iter().filter(said).collect();
-        let skipped = rows.len() - shown.len();
-        writeln!(out, "<h2>{}</h2>\n<table>\n<thead><tr><th>check<th>expected", section.title)?;
-        for (index, report) in reports.iter().enumerate() {
-            // Of a name, the first word; the whole stands at the top.
-            let word = report.name.as_deref().and_then(|name| name.split([' ', ',']).next());
-            let head = match (reports.len(), word) {
-                (1, _) => "verdict".to_owned(),
-                (_, Some(word)) => text(word),
-                (_, None) => (index + 1).to_string(),
-            };
-            write!(out, "<th class=\"cell\" title=\"{}\">{head}", text(report.called()))?;
-        }
-        writeln!(out, "{}</thead>", if reports.len() == 1 { "<th>why" } else { "" })?;
-        for check in shown {
-            write!(
-                out,
-                "<tr><td><code>{}</code><td>{} <small>{}</small>",
-                check.id(),
-                text(check.title()),
-                text(check.reference())
-            )?;
-            for (index, report) in reports.iter().enumerate() {
-                let Some(outcome) = find(report, check.id()).map(|at| &report.checks[at]) else {
-                    write!(out, "<td class=\"cell\">–")?;
-                    continue;
-                };
-                let (class, word) = (class(outcome), word(outcome));
-                let reason = text(&outcome.reason);
-                write!(out, "<td class=\"cell {class}\" title=\"{reason}\">")?;
-                if is_told(outcome) {
-                    write!(out, "<a href=\"#{index}.{}\">{word}</a>", check.id())?;
-                } else {
-                    write!(out, "{word}")?;
-                }
-                if reports.len() == 1 {
-                    write!(out, "<td class=\"why\">{reason}")?;
-                }
-            }
-            writeln!(out)?;
-        }
-        writeln!(out, "</table>")?;
-        if skipped > 0 {
-            writeln!(out, "<details class=\"skipped\"><summary>{skipped} skipped</summary><ul>")?;
-            for check in rows.iter().filter(|check| !said(check)) {
-                let reason = reports.iter().find_map(|report| {
-                    find(report, check.id()).map(|at| report.checks[at].reason.as_str())
-                });
-                writeln!(
-                    out,
-                    "<li><code>{}</code> {}",
-                    check.id(),
-                    text(reason.unwrap_or_default())
-                )?;
-            }
-            writeln!(out, "</ul></details>")?;
+/// A request and what came of it.
+fn wire(exchange: &Exchange) -> Markup {
+    let Exchange { request, curl, head, chunks, events, total, end } = exchange;
+    html! {
+        pre.command { (curl) }
+        pre.wire {
+            b { "request" } "\n" (request.replace("\\r\\n", "\n").trim_end()) "\n"
+            @if !head.is_empty() { "\n" b { "answer" } "\n" (head.trim_end()) "\n" }
+            @if !chunks.is_empty() { "\n" b { "body, in ms since the connection was begun" } "\n" }
+            @for (at, bytes) in chunks { (format!("{at:7}")) "  " (bytes) "\n" }
+            @if !events.is_empty() { "\n" b { "events" } "\n" }
+            @for event in events { (event) "\n" }
+            "\n" (total.0) " bytes and " (total.1) " events in all. " (end)
         }
     }
-    Ok(())
-}
-
-fn details(out: &mut impl Write, index: usize, outcome: &Outcome) -> io::Result<()> {
-    let class = class(outcome);
-    let open = if matches!(class, "fail") { " open" } else { "" };
-    writeln!(
-        out,
-        "<details id=\"{index}.{id}\"{open}><summary><span class=\"{class}\">{word}</span> \
-         <code>{id}</code> {reason}</summary>\n<p>Expected: {title} <small>{reference}</small></p>",
-        id = outcome.id,
-        word = word(outcome),
-        reason = text(&outcome.reason),
-        title = text(&outcome.title),
-        reference = text(&outcome.reference),
-    )?;
-    for exchange in &outcome.exchanges {
-        let Exchange { request, curl, head, chunks, events, total, end } = exchange;
-        writeln!(out, "<pre class=\"command\">{}</pre>", text(curl))?;
-        writeln!(
-            out,
-            "<pre class=\"wire\"><b>request</b>\n{}",
-            text(&request.replace("\\r\\n", "\n")).trim_end()
-        )?;
-        if !head.is_empty() {
-            writeln!(out, "\n<b>answer</b>\n{}", text(head).trim_end())?;
-        }
-        if !chunks.is_empty() {
-            writeln!(out, "\n<b>body, in ms since the connection was begun</b>")?;
-        }
-        for (at, bytes) in chunks {
-            writeln!(out, "{at:7}  {}", text(bytes))?;
-        }
-        if !events.is_empty() {
-            writeln!(out, "\n<b>events</b>")?;
-        }
-        for event in events {
-            writeln!(out, "{}", text(event))?;
-        }
-        writeln!(out, "\n{} bytes and {} events in all. {}</pre>", total.0, total.1, text(end))?;
-    }
-    writeln!(out, "</details>")
 }
