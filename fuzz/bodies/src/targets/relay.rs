@@ -6,9 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use sse_proto::{Cursor, Decoder, Frame};
-use sse_server::hub::{Hub, HubConfig, Subscriber};
+use sse_server::hub::{Hub, HubConfig, Outgoing, Subscriber};
 use sse_server::relay::{Message, News, Relay, RelayError, fuzzing};
 use sse_server::storage::{MemoryStorage, NewEvent, Storage};
 use tokio::sync::{Mutex, mpsc};
@@ -126,13 +125,13 @@ fn is_confusing(news: &News) -> bool {
 /// Reads until there is no more.
 async fn read_some(subscriber: &mut Subscriber, read: &mut Vec<u8>) {
     for _ in 0..16 {
-        let mut out = BytesMut::new();
+        let mut out = Outgoing::default();
         let delivered = std::future::poll_fn(|context| {
             Poll::Ready(subscriber.poll_deliver(context, &mut out).is_ready())
         });
         if !delivered.await {
             tokio::task::yield_now().await;
         }
-        read.extend_from_slice(&out);
+        read.extend_from_slice(&out.into_bytes());
     }
 }
