@@ -1,7 +1,8 @@
 //! The operator's backend is asked, remembered, and missed.
 
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use access::{Answer, SECRET, answer, bearer, no_credentials, refused, token};
 use axum::Router;
@@ -28,6 +29,9 @@ struct Backend {
     strangers: AtomicUsize,
     seen: Mutex<Vec<(Method, Uri, HeaderMap)>>,
     is_revoked: std::sync::atomic::AtomicBool,
+    /// How long it is before the next question is answered, in milliseconds.
+    pace: AtomicU64,
+    turn: tokio::sync::Mutex<()>,
 }
 
 async fn decide(
@@ -56,8 +60,16 @@ async fn decide(
             return (StatusCode::from_u16(status).expect("a status"), location).into_response();
         }
     }
+    let pace = backend.pace.load(Ordering::SeqCst);
+    if pace > 0 {
+        let _turn = backend.turn.lock().await;
+        tokio::time::sleep(Duration::from_millis(pace)).await;
+    }
     let is_revoked = backend.is_revoked.load(Ordering::SeqCst);
     match cookie.as_deref() {
+        Some(cookie) if cookie.starts_with("stranger=") && pace > 0 => {
+            StatusCode::FORBIDDEN.into_response()
+        }
         // Nobody knows when there is an answer for them.
         Some(cookie) if cookie.starts_with("stranger=") => {
             backend.strangers.fetch_add(1, Ordering::SeqCst);
@@ -360,10 +372,10 @@ async fn tokens_and_the_backend_go_together() {
 /// One stream was closed.
 const DONE: &str = r#"{"closed":1,"instances":0}"#;
 
-/// Two hundred who are not known, and whose questions are not answered.
-async fn strangers(server: &Server, backend: &Backend) -> Vec<tokio::net::TcpStream> {
+/// So many who are not known.
+async fn come(server: &Server, count: usize) -> Vec<tokio::net::TcpStream> {
     let mut all = Vec::new();
-    for n in 0..200 {
+    for n in 0..count {
         let mut socket = server::connect(server.address).await;
         let request = format!(
             "GET /events/?channel=room-1 HTTP/1.1\r\nHost: x\r\nCookie: stranger={n}\r\n\r\n"
@@ -371,6 +383,12 @@ async fn strangers(server: &Server, backend: &Backend) -> Vec<tokio::net::TcpStr
         socket.write_all(request.as_bytes()).await.expect("it reads");
         all.push(socket);
     }
+    all
+}
+
+/// Two hundred who are not known, and whose questions are not answered.
+async fn strangers(server: &Server, backend: &Backend) -> Vec<tokio::net::TcpStream> {
+    let all = come(server, 200).await;
     let is_busy = async || backend.strangers.load(Ordering::SeqCst) >= 32;
     server::until("strangers to have all places", is_busy).await;
     all
@@ -420,4 +438,41 @@ async fn a_newcomer_from_elsewhere_is_not_behind_the_strangers_of_one_address() 
     assert_eq!(get(&server, &["room-1"], &elsewhere).await, Answer::Opened);
     let asked = backend.strangers.load(Ordering::SeqCst);
     assert!(asked < 200, "it came after all {asked} strangers");
+}
+
+/// A backend of forty answers a second, of which two thousand strangers want one each.
+#[tokio::test]
+async fn a_busy_backend_loses_nobody_who_is_in_and_takes_permission_back_meanwhile() {
+    let backend = Arc::new(Backend::default());
+    let port = Port::reserve();
+    let _running = serve(&backend, &port).await;
+    let (server, _folder) = with(&port, "cache = \"0s\"\nrecheck = \"2s\"").await;
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let mut reader = server.get("/events/?channel=room-1", &session("all")).await;
+        reader.opening().await;
+        readers.push(reader);
+    }
+    let mut revoked = server.get("/events/?channel=room-1", &session("one")).await;
+    revoked.opening().await;
+    backend.pace.store(25, Ordering::SeqCst);
+    let strangers = come(&server, 2000).await;
+    let before = backend.asked.load(Ordering::SeqCst);
+    let is_busy = async || backend.asked.load(Ordering::SeqCst) > before + 100;
+    server::until("the backend to be busy", is_busy).await;
+    backend.is_revoked.store(true, Ordering::SeqCst);
+    let begun = Instant::now();
+    let mut changed = change(&server, "u1", "room-1").await;
+    let (status, done) = (changed.status, changed.body().await);
+    println!("permission was taken back in {:?}", begun.elapsed());
+    assert!(status == 200 && [DONE, r#"{"closed":0,"instances":0}"#].contains(&&*done), "{done}");
+    assert!(revoked.body().await.contains("Permission denied to channels: room-1"));
+    let is_later = async || backend.asked.load(Ordering::SeqCst) > before + 400;
+    server::until("rechecks", is_later).await;
+    drop(strangers);
+    server.fill("room-1", 1).await;
+    for mut reader in readers {
+        reader.until("id: room-1:1\n").await;
+        assert!(!reader.is_ended());
+    }
 }

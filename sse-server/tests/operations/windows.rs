@@ -103,19 +103,24 @@ async fn a_stream_of_which_nothing_is_taken_is_ended_and_its_neighbours_are_not(
     let flags = ["--write-timeout", "1s", "--keep-alive", "200ms", "--compression", "gzip"];
     let server = Server::start(&flags).await;
     fill(&server, 20, 10_000).await;
-    let mut narrow = Connection::to(&server, 1).await;
+    let mut connections = Vec::new();
     let mut stalled = Vec::new();
-    for headers in [&[][..], &[("accept-encoding", "gzip")]] {
-        for _ in 0..10 {
-            stalled.push(narrow.stream(BIG, headers).await);
+    for _ in 0..6 {
+        let mut narrow = Connection::to(&server, 1).await;
+        for headers in [&[][..], &[("accept-encoding", "gzip")]] {
+            for _ in 0..50 {
+                stalled.push(narrow.stream(BIG, headers).await);
+            }
         }
+        connections.push(narrow);
     }
     until("all are ended", async || server.metric("streams").await < 1.0).await;
-    assert!((server.metric("slow_consumers_closed_total").await - 20.0).abs() < 0.5);
+    assert!((server.metric("slow_consumers_closed_total").await - 600.0).abs() < 0.5);
     for stream in &mut stalled {
         let reset = within("a reset", stream.data()).await.expect("no proper end");
         assert_eq!(reset.expect_err("a reset").reason(), Some(h2::Reason::CANCEL));
     }
+    let mut narrow = connections.pop().expect("six");
     // The connection lives, and who takes what comes is not ended on it.
     let mut stream = narrow.get("/events/?channel=small&lastEventId=small:0", &[]).await;
     let mut seen = Vec::new();
