@@ -79,7 +79,8 @@ impl Server {
         Self::start_in(folder, binary(), storage, flags).await
     }
 
-    /// Starts by way of another command, then and whenever it is started again. `folder` is where its file is.
+    /// Starts by way of another command, then and whenever it is started again. `folder` is where
+    /// its file is.
     pub async fn start_always_under(wrapper: Vec<String>, folder: TempDir, flags: &[&str]) -> Self {
         let storage = file_in(folder.path());
         let mut this = Self::start_in(folder, under(&wrapper), storage, flags).await;

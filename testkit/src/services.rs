@@ -187,7 +187,8 @@ impl Own {
         this
     }
 
-    /// Starts a PostgreSQL server anew with what another one has now. It takes writes, even if the other does not.
+    /// Starts a PostgreSQL server anew with what another one has now. It takes writes, even if the
+    /// other does not.
     pub async fn start_from(&mut self, other: &Self) {
         self.kill();
         let Kind::Postgres { folder } = &self.kind else { panic!("PostgreSQL only") };
@@ -203,7 +204,8 @@ impl Own {
         self.start().await;
     }
 
-    /// Has a PostgreSQL server take no more writes, and waits until those under way are done. It lives on.
+    /// Has a PostgreSQL server take no more writes, and waits until those under way are done. It
+    /// lives on.
     pub async fn stop_writing(&self) {
         for statement in
             ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"]

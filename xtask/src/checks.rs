@@ -14,7 +14,7 @@ use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::wasm::{self, Package, Trouble};
-use crate::{Failure, Outcome, apt, django, msrv, packages};
+use crate::{Failure, Outcome, apt, django, layout, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. Everyone builds on this crate, so it stays
 /// small: add a name only for a good reason.
@@ -74,13 +74,14 @@ const BUILD: &str = "build";
 const PACKAGES: &str = "packages";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
     Step { name: WASM, quick: true, needs_build: false, run: wasm },
     Step { name: "wasm, from old lists", quick: false, needs_build: false, run: old_lists },
     Step { name: "fmt", quick: true, needs_build: false, run: fmt },
+    Step { name: "layout", quick: true, needs_build: false, run: layout },
     Step { name: BUILD, quick: true, needs_build: false, run: build },
     Step { name: "clippy", quick: true, needs_build: true, run: clippy },
     Step { name: "doc", quick: false, needs_build: true, run: doc },
@@ -201,6 +202,11 @@ fn fmt(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
         let check = ["fmt", "--check", "--manifest-path", *manifest];
         others.and(succeeds(progress, cargo(&check)))
     })
+}
+
+/// The sizes of files, the lengths of comments, and modules of other crates.
+fn layout(_: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    layout::check()
 }
 
 fn build(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {

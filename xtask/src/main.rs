@@ -13,6 +13,7 @@ mod demo;
 mod dist;
 mod django;
 mod fuzz;
+mod layout;
 mod msrv;
 mod node;
 mod oracle;

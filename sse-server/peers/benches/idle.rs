@@ -2,8 +2,8 @@
 //! axum's `Sse`.
 //!
 //! Each server is a process of its own, and its resident memory is measured. That excludes what the
-//! kernel keeps for a socket, and includes what the allocator keeps for itself. The first streams do
-//! not count, so that what a server has only once is not in the result.
+//! kernel keeps for a socket, and includes what the allocator keeps for itself. The first streams
+//! do not count, so that what a server has only once is not in the result.
 
 #![forbid(unsafe_code)]
 

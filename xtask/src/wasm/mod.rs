@@ -139,8 +139,8 @@ pub(crate) fn build(run: Run<'_>) -> Result<Package, Trouble> {
     package
 }
 
-/// Has the server's live page read with this script from its next build on. The file is left alone if it is the
-/// same, so that the server is not built for nothing.
+/// Has the server's live page read with this script from its next build on. The file is left alone
+/// if it is the same, so that the server is not built for nothing.
 fn embed(script: Option<&Path>) -> io::Result<()> {
     let Some(script) = script else {
         return fs::remove_file(page_client()).or_else(|error| match error.kind() {
