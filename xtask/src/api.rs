@@ -2,13 +2,13 @@
 //!
 //! This is not a step of `cargo xtask test`: it reads rustdoc's JSON, which only nightly writes.
 
-use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use lexopt::prelude::*;
 
-use crate::process::{cargo, say};
-use crate::{Outcome, setup};
+use crate::process::{cargo, output, say};
+use crate::{Outcome, files, setup};
 
 const FILE: &str = "sse-proto/api.txt";
 
@@ -26,12 +26,11 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     }
     let api = public_api()?;
     if update {
-        fs::write(FILE, api).map_err(|error| format!("cannot write {FILE}: {error}"))?;
+        files::write(Path::new(FILE), api)?;
         say(&format!("{FILE} is written"));
         return Ok(ExitCode::SUCCESS);
     }
-    let recorded =
-        fs::read_to_string(FILE).map_err(|error| format!("cannot read {FILE}: {error}"))?;
+    let recorded = files::read(Path::new(FILE))?;
     let changes = changes(&recorded, &api);
     if changes.is_empty() {
         say(&format!("the public API is what {FILE} says"));
@@ -58,7 +57,7 @@ fn public_api() -> Result<String, String> {
     command.args(["public-api", "-p", "ssekit-proto"]).args(flags).stdin(Stdio::null());
     // Not the cargo that runs this: it has another toolchain.
     command.env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO").stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| format!("cannot start cargo: {error}"))?;
+    let output = output(&mut command)?;
     if !output.status.success() {
         return Err("cargo public-api has failed; it says above why".to_owned());
     }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::process::Run;
+use crate::files;
+use crate::process::{Run, output};
 
 /// Waits for another apt that is at work.
 const LOCK: &str = "DPkg::Lock::Timeout=300";
@@ -76,8 +77,7 @@ impl Archive {
         let this = Self { lists: lists.to_owned() };
         let _ = fs::remove_dir_all(lists);
         let partial = lists.join("partial");
-        fs::create_dir_all(&partial)
-            .map_err(|error| format!("cannot create {}: {error}", partial.display()))?;
+        files::create(&partial)?;
         let mut update = this.command("apt-get");
         update.arg("update");
         // The same as in `install_with`.
@@ -108,8 +108,7 @@ impl Archive {
     /// The newest version of a package, or the newest that begins like this.
     pub(crate) fn package(&self, name: &str, version: Option<&str>) -> Result<Package, String> {
         let mut show = self.command("apt-cache");
-        let output = show.args(["show", name]).output();
-        let output = output.map_err(|error| format!("cannot start apt-cache: {error}"))?;
+        let output = output(show.args(["show", name]))?;
         let text = String::from_utf8_lossy(&output.stdout);
         // apt lists the version first that it would choose.
         let mut all = text.split("\n\n").filter_map(|stanza| Package::read(name, stanza));
@@ -131,16 +130,13 @@ impl Archive {
         run: Run<'_>,
     ) -> Result<(), String> {
         let archives = into.join("archives");
-        fs::create_dir_all(&archives)
-            .map_err(|error| format!("cannot create {}: {error}", archives.display()))?;
+        files::create(&archives)?;
         let mut download = self.command("apt-get");
         download.arg("download").args(packages).current_dir(&archives);
         if !run(download) {
             return Err(format!("cannot download {}", packages.join(", ")));
         }
-        let files = fs::read_dir(&archives)
-            .map_err(|error| format!("cannot read {}: {error}", archives.display()))?;
-        for file in files.flatten().map(|entry| entry.path()) {
+        for file in files::entries(&archives)? {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let paths = partly.iter().find(|(word, _)| name.contains(word));
             let mut sh = Command::new("sh");

@@ -3,9 +3,9 @@
 //! Each runs in release mode and shows its output as it comes. The bench decides what to
 //! measure and how; this file sets up what it needs.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use crate::process::{cargo, exit_code, say, shown};
+use crate::process::{cargo, ended, say, shown};
 use crate::wasm::{self, Trouble};
 use crate::{Failure, Outcome, setup};
 
@@ -142,9 +142,4 @@ fn cargo_bench(package: &str, target: &str, args: &[&str]) -> Outcome {
     let mut bench = cargo(&["bench", "-p", package, "--bench", target, "--"]);
     bench.args(args);
     ended(bench)
-}
-
-fn ended(mut cargo: Command) -> Outcome {
-    let status = cargo.status().map_err(|error| format!("cannot start cargo: {error}"))?;
-    Ok(ExitCode::from(exit_code(status)))
 }

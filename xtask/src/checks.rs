@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use lexopt::prelude::*;
 
-use crate::process::{self, cargo, say, target};
+use crate::process::{self, cargo, output, say, target};
 use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
@@ -265,7 +265,7 @@ fn dependencies(_: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
         "--format",
         "{p}",
     ];
-    let output = cargo(&tree).output().map_err(|error| format!("cannot start cargo: {error}"))?;
+    let output = output(&mut cargo(&tree))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }

@@ -11,7 +11,8 @@ use std::process::{Command, ExitCode, Stdio};
 use lexopt::prelude::*;
 
 use crate::Outcome;
-use crate::process::{cargo, say, shown, target};
+use crate::files::{self, told};
+use crate::process::{cargo, output, say, shown, target};
 use crate::wasm::{self, Trouble};
 
 /// Where a program with the feature `manual` writes its man pages and completions.
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         }
     }
     let dist = target().join("dist");
-    remove(&dist).map_err(|error| format!("cannot empty {}: {error}", dist.display()))?;
+    remove(&dist)?;
     // The server has it in itself.
     wasm::build(&mut shown).map_err(Trouble::why)?;
     for (name, package, features) in PROGRAMS {
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         let built = built(profile, name);
         // First with what writes the manual, then as it is shipped.
         build(profile, name, package, &format!("manual {features}"))?;
-        make(&manual)?;
+        files::create(&manual)?;
         let mut program = Command::new(&built);
         // The settings of this machine must not get into the texts.
         program.env_clear().env(MANUAL, &manual).stdin(Stdio::null());
@@ -94,7 +95,9 @@ fn debian(dist: &Path) -> Result<PathBuf, String> {
     ] {
         copy(&manual.join(source), &root.join(place))?;
     }
-    for page in files(&manual)?.iter().filter(|page| page.extension().is_some_and(|it| it == "1")) {
+    for page in
+        files::entries(&manual)?.iter().filter(|page| page.extension().is_some_and(|it| it == "1"))
+    {
         let name = page.file_name().unwrap_or_default();
         let place = root.join("usr/share/man/man1").join(name);
         copy(page, &place)?;
@@ -104,19 +107,20 @@ fn debian(dist: &Path) -> Result<PathBuf, String> {
     copy(Path::new("CHANGELOG.md"), &changes)?;
     succeed(Command::new("gzip").arg("-9n").arg(&changes))?;
 
-    let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
+    let architecture = output(Command::new("dpkg").arg("--print-architecture"))?.stdout;
+    let architecture = String::from_utf8_lossy(&architecture).trim().to_owned();
     let values = [
         ("@VERSION@", env!("CARGO_PKG_VERSION").to_owned()),
         ("@ARCHITECTURE@", architecture.clone()),
         ("@SIZE@", (size(&root)? / 1024).to_string()),
         ("@DEPENDS@", format!("libc6 (>= {}), libgcc-s1", c_library(&program)?)),
     ];
-    let mut control = read(&from.join("debian/control"))?;
+    let mut control = files::read(&from.join("debian/control"))?;
     for (name, value) in values {
         control = control.replace(name, &value);
     }
-    make(&root.join("DEBIAN"))?;
-    fs::write(root.join("DEBIAN/control"), control).map_err(|error| error.to_string())?;
+    files::create(&root.join("DEBIAN"))?;
+    files::write(&root.join("DEBIAN/control"), control)?;
     for script in ["conffiles", "postinst", "postrm", "prerm"] {
         copy(&from.join("debian").join(script), &root.join("DEBIAN").join(script))?;
     }
@@ -126,13 +130,13 @@ fn debian(dist: &Path) -> Result<PathBuf, String> {
     let mut build = Command::new("dpkg-deb");
     build.args(["--root-owner-group", "--build"]).arg(&root).arg(&package);
     succeed(build.stdout(Stdio::null()))?;
-    remove(&root).map_err(|error| error.to_string())?;
+    remove(&root)?;
     Ok(package)
 }
 
 /// The oldest GNU C library that a program runs with: the newest whose symbols it asks for.
 fn c_library(program: &Path) -> Result<String, String> {
-    let bytes = fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;
+    let bytes = told("read", program, fs::read(program))?;
     newest_symbols(&bytes)
         .map(|minor| format!("2.{minor}"))
         .ok_or_else(|| format!("{} asks for no GNU C library", program.display()))
@@ -157,49 +161,26 @@ fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
-fn output(command: &mut Command) -> Result<String, String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("cannot start {name}: {error}"))?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
+/// Copies a file into a folder that need not exist.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    make(to.parent().unwrap_or(Path::new(".")))?;
-    fs::copy(from, to)
-        .map(drop)
-        .map_err(|error| format!("cannot copy {} to {}: {error}", from.display(), to.display()))
+    files::create(to.parent().unwrap_or(Path::new(".")))?;
+    files::copy(from, to)
 }
 
-fn make(folder: &Path) -> Result<(), String> {
-    fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
+fn remove(folder: &Path) -> Result<(), String> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => told("empty", folder, Err(error)),
         _ => Ok(()),
     }
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.sort_unstable();
-    Ok(files)
-}
-
 /// How many bytes the files of a folder have.
 fn size(folder: &Path) -> Result<u64, String> {
-    files(folder)?.iter().try_fold(0, |sum, path| {
+    files::entries(folder)?.iter().try_fold(0, |sum, path| {
         if path.is_dir() {
             return Ok(sum + size(path)?);
         }
-        let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(sum + metadata.len())
+        Ok(sum + told("look at", path, path.metadata())?.len())
     })
 }
 

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use lexopt::prelude::*;
 
 use crate::process::{cargo, exit_code, say, target};
-use crate::{Failure, Outcome, setup};
+use crate::{Failure, Outcome, files, setup};
 
 /// The package of cargo-fuzz.
 const FOLDER: &str = "fuzz/targets";
@@ -35,7 +35,10 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             }
             Value(name) => {
                 let names = all.join(", ");
-                return Err(Failure::Usage(format!("no target is {name:?}; they are {names}")));
+                return Err(Failure::Usage(format!(
+                    "no target is {}; they are {names}",
+                    name.display()
+                )));
             }
             _ => return Err(arg.unexpected().into()),
         }
@@ -73,9 +76,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 /// The names of the binaries.
 fn targets() -> Result<Vec<String>, String> {
     let path = Path::new(FOLDER).join("Cargo.toml");
-    let manifest = fs::read_to_string(&path);
-    let manifest = manifest.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(binaries(&manifest))
+    Ok(binaries(&files::read(&path)?))
 }
 
 fn binaries(manifest: &str) -> Vec<String> {
@@ -93,8 +94,7 @@ struct Place(PathBuf);
 
 impl Place {
     fn new(folder: &Path) -> Result<Self, String> {
-        fs::create_dir_all(folder.join("findings"))
-            .map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+        files::create(&folder.join("findings"))?;
         // libFuzzer is started elsewhere.
         let folder = fs::canonicalize(folder);
         folder.map(Self).map_err(|error| format!("cannot find the target folder: {error}"))
@@ -113,8 +113,7 @@ impl Place {
     /// Runs a target. Returns what to do about its finding, if it has found something.
     fn fuzz(&self, tool: &Path, name: &str, time: u64) -> Result<Option<String>, String> {
         let [corpus, seeds] = ["corpus", "seeds"].map(|folder| self.0.join(folder).join(name));
-        fs::create_dir_all(&corpus)
-            .map_err(|error| format!("cannot create {}: {error}", corpus.display()))?;
+        files::create(&corpus)?;
         let before = self.findings(name);
         let mut fuzz = self.command(tool, "run");
         let dictionary = fs::canonicalize(Path::new(FOLDER).join("words.dict"));

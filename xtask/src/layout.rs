@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use crate::process::output;
 use crate::wasm::Trouble;
 
 /// How many lines a file of code may have.
@@ -28,8 +29,7 @@ const CODE: [(&str, &[&str]); 9] = [
 
 /// Looks at every file that git knows.
 pub(crate) fn check() -> Result<(), Trouble> {
-    let files = Command::new("git").args(["ls-files", "-z"]).output();
-    let files = files.map_err(|error| format!("cannot start git: {error}"))?;
+    let files = output(Command::new("git").args(["ls-files", "-z"]))?;
     if !files.status.success() {
         return Err(Trouble::Missing("this is not a checkout of git".to_owned()));
     }

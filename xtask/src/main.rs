@@ -12,6 +12,7 @@ mod checks;
 mod demo;
 mod dist;
 mod django;
+mod files;
 mod fuzz;
 mod layout;
 mod msrv;
@@ -29,6 +30,7 @@ mod tool;
 mod wasm;
 
 use std::env;
+use std::io;
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
@@ -91,6 +93,12 @@ enum Failure {
 impl From<String> for Failure {
     fn from(why: String) -> Self {
         Self::Failed(why)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
     }
 }
 

@@ -4,10 +4,10 @@
 //! rustup's is taken if it is installed, else the one that Debian ships for browsers, unpacked into
 //! a folder of ours. Without either, the step is skipped.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::files;
 use crate::process::{Run, cargo, say, target, workspace};
 use crate::wasm::Trouble;
 use crate::wasm::toolchain::debian;
@@ -73,8 +73,7 @@ fn oldest() -> Result<String, String> {
     let mut all = Vec::new();
     for (folder, _) in CRATES {
         let path = workspace().join(folder).join("Cargo.toml");
-        let manifest = fs::read_to_string(&path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let manifest = files::read(&path)?;
         all.push(rust_version(&manifest).map(str::to_owned));
     }
     match all.first() {

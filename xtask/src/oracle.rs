@@ -1,11 +1,9 @@
 //! `cargo xtask oracle`: the decoder beside the standard written down as code, on as many random
 //! streams as you like.
 
-use std::process::ExitCode;
-
 use lexopt::prelude::*;
 
-use crate::process::{cargo, exit_code};
+use crate::process::{cargo, ended};
 use crate::{Failure, Outcome};
 
 const TEST: &str = "long_run::many_random_streams_are_read_as_the_standard_says";
@@ -28,6 +26,5 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     if let Some(seed) = seed {
         test.env("SSE_RANDOM_SEED", seed.to_string());
     }
-    let status = test.status().map_err(|error| format!("cannot start cargo: {error}"))?;
-    Ok(ExitCode::from(exit_code(status)))
+    ended(test)
 }

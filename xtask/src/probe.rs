@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use lexopt::prelude::*;
 
-use crate::process::{Run, built, cargo, exit_code, shown};
+use crate::process::{Run, built, cargo, ended, shown};
 use crate::{Failure, Outcome, django, setup};
 
 /// What a server needs beside what cargo builds.
@@ -35,7 +35,8 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             Value(name) => {
                 let server = SERVERS.iter().find(|(known, _)| name == **known);
                 let names = SERVERS.map(|(name, _)| name).join(", ");
-                let unknown = || format!("there is no server {name:?}; there are {names}");
+                let unknown =
+                    || format!("there is no server {}; there are {names}", name.display());
                 chosen.push(server.ok_or_else(|| Failure::Usage(unknown()))?);
                 probe.arg(&name);
             }
@@ -63,10 +64,9 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         ]);
     }
     for build in builds {
-        let status = cargo(&[&["build"], build].concat()).status();
-        let status = status.map_err(|error| format!("cannot start cargo: {error}"))?;
-        if !status.success() {
-            return Ok(ExitCode::from(exit_code(status)));
+        let built = ended(cargo(&[&["build"], build].concat()))?;
+        if built != ExitCode::SUCCESS {
+            return Ok(built);
         }
     }
     probe.env(django::VARIABLE, django::python());

@@ -4,7 +4,7 @@ use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Outcome;
 
 /// How often we look at something that cannot wake us.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
@@ -22,6 +24,19 @@ pub(crate) type Run<'r> = &'r mut dyn FnMut(Command) -> bool;
 /// Runs a command whose output goes where ours goes, and says whether it succeeded.
 pub(crate) fn shown(mut command: Command) -> bool {
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a command whose output and whose end are ours.
+pub(crate) fn ended(mut command: Command) -> Outcome {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|error| format!("cannot start {name}: {error}"))?;
+    Ok(ExitCode::from(exit_code(status)))
+}
+
+/// What a command prints, and how it ends.
+pub(crate) fn output(command: &mut Command) -> Result<Output, String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.output().map_err(|error| format!("cannot start {name}: {error}"))
 }
 
 /// Prints a line. Errors are ignored: even if no one reads our output any more, the work at the

@@ -1,10 +1,8 @@
 //! `cargo xtask proof`: the tests that kill servers, alone and for as many rounds as you like.
 
-use std::process::ExitCode;
-
 use lexopt::prelude::*;
 
-use crate::process::{cargo, exit_code, shown};
+use crate::process::{cargo, ended, shown};
 use crate::setup::Programs;
 use crate::{Failure, Outcome, services};
 
@@ -44,8 +42,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     if let Some(seed) = seed {
         test.env("SSE_SEED", seed.to_string());
     }
-    let status = test.status().map_err(|error| format!("cannot start cargo: {error}"))?;
-    Ok(ExitCode::from(exit_code(status)))
+    ended(test)
 }
 
 /// Reads what to prove, and the seed.

@@ -1,4 +1,4 @@
-//! Packages of PyPI in a virtual environment: Django for a test, and Node where the system's is
+//! Packages of Python in a virtual environment: Django for a test, and Node where the system's is
 //! missing or too old.
 
 use std::process::{Command, Stdio};

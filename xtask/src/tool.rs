@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, told};
 use crate::process::say;
 
 /// The name of the file. It says what the tool is on its first lines; a maker may add more.
@@ -21,8 +22,7 @@ pub(crate) struct Tool {
 impl Tool {
     /// The tool of a folder, made of this: versions, the files that list them, the way it is made.
     pub(crate) fn new(folder: &Path, made_of: &str) -> Result<Self, String> {
-        let folder = std::path::absolute(folder)
-            .map_err(|error| format!("cannot find {}: {error}", folder.display()))?;
+        let folder = files::absolute(folder)?;
         // Tools contain this path. After a checkout has been moved, it leads nowhere.
         let made_of = format!("{}\nin {}\n", made_of.trim_end(), folder.display());
         Ok(Self { folder, made_of })
@@ -53,8 +53,7 @@ impl Tool {
         // This file first: a tool that is half deleted must not look whole.
         let _ = fs::remove_file(self.folder.join(FILE));
         let _ = fs::remove_dir_all(&self.folder);
-        fs::create_dir_all(&self.folder)
-            .map_err(|error| format!("cannot create {}: {error}", self.folder.display()))
+        files::create(&self.folder)
     }
 
     /// Says that it is whole. `more` is what `is_kept` hands to `works` later.
@@ -63,9 +62,7 @@ impl Tool {
         let part = self.folder.join("made-of.part");
         let written = fs::write(&part, format!("{}{more}", self.made_of));
         // At once, or not at all.
-        written
-            .and_then(|()| fs::rename(&part, &file))
-            .map_err(|error| format!("cannot write {}: {error}", file.display()))
+        told("write", &file, written.and_then(|()| fs::rename(&part, &file)))
     }
 }
 

@@ -37,7 +37,8 @@ impl Options {
                 Value(name) => {
                     let server = SERVERS.iter().find(|server| name == server.name);
                     let names = SERVERS.map(|server| server.name).join(", ");
-                    let unknown = || format!("there is no server {name:?}; there are {names}");
+                    let unknown =
+                        || format!("there is no server {}; there are {names}", name.display());
                     options.servers.push(server.ok_or_else(unknown)?.name);
                 }
                 _ => return Err(arg.unexpected()),

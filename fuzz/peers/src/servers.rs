@@ -111,6 +111,10 @@ fn nginx() -> PathBuf {
 }
 
 /// nginx with nchan at this port, for so many connections. Its settings are in the folder.
+///
+/// # Errors
+///
+/// If the settings cannot be written.
 pub fn nchan_command(folder: &Path, port: u16, connections: usize) -> io::Result<Command> {
     let places = [
         ("{port}", port.to_string()),

@@ -1,13 +1,15 @@
 //! What a demo keeps for the next one: the events, and the token for publishing.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, told};
+
 /// The database's file, which may not exist yet. A fresh demo deletes it first.
 pub(crate) fn storage(folder: &Path, fresh: bool) -> Result<PathBuf, String> {
-    fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))?;
+    files::create(folder)?;
     let storage = folder.join("sse-demo.db");
     if fresh {
         forget(&storage)?;
@@ -22,7 +24,7 @@ fn forget(storage: &Path) -> Result<(), String> {
         file.push(suffix);
         match fs::remove_file(&file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(cannot("delete", Path::new(&file), &error));
+                return told("delete", Path::new(&file), Err(error));
             }
             _ => {}
         }
@@ -45,7 +47,7 @@ pub(crate) fn token(folder: &Path) -> Result<String, String> {
     // What is there is not our token, and others might be able to read it.
     let _ = fs::remove_file(path);
     let written = options.open(path).and_then(|mut file| writeln!(file, "{token}"));
-    written.map_err(|error| cannot("write", path, &error))?;
+    told("write", path, written)?;
     Ok(token)
 }
 
@@ -55,10 +57,6 @@ fn random_token() -> Result<String, String> {
     getrandom::fill(&mut random)
         .map_err(|error| format!("the system gives no random bytes: {error}"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(random)))
-}
-
-fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {what} {}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use testkit::daemons::free_port;
 
 use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, shown, target};
 use crate::wasm::{self, Trouble};
-use crate::{Outcome, apt, setup};
+use crate::{Failure, Outcome, apt, setup};
 
 /// How long the server may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -66,7 +66,7 @@ struct Demo {
 
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let Options { listen, fresh } = Options::parse(args)?;
-    let interrupts = Interrupts::listen().map_err(|error| error.to_string())?;
+    let interrupts = Interrupts::listen()?;
     // Before the long build. And another server there would look like ours when it is ready.
     port_is_free(listen)?;
     apt::finish_what_was_begun(&mut shown);
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let token = kept::token(&folder)?;
     let doorkeeper = if listen.ip().is_loopback() {
         let doorkeeper = Doorkeeper::start(listen, &token, folder.join("access.toml"));
-        Some(doorkeeper.map_err(|error| error.to_string())?)
+        Some(doorkeeper?)
     } else {
         None
     };
@@ -116,8 +116,8 @@ impl Doorkeeper {
         fs::write(&settings, toml)?;
         let mut doorkeeper = Command::new(built().join("doorkeeper"));
         doorkeeper.args([&address.to_string(), &format!("http://{server}"), token]);
-        let _running = Running::start(doorkeeper.stdin(Stdio::null()))?;
-        Ok(Self { address, settings, _running })
+        let running = Running::start(doorkeeper.stdin(Stdio::null()))?;
+        Ok(Self { address, settings, _running: running })
     }
 }
 
@@ -138,17 +138,15 @@ fn port_is_free(listen: SocketAddr) -> Result<(), String> {
 }
 
 /// Builds the programs. `Some` if the demo ends here.
-fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, String> {
-    let error = |error: io::Error| error.to_string();
+fn build(interrupts: &Interrupts) -> Result<Option<ExitCode>, Failure> {
     let mut build =
-        Running::start(&mut cargo(&["build", "--bin", "sse-server", "--bin", "doorkeeper"]))
-            .map_err(error)?;
+        Running::start(&mut cargo(&["build", "--bin", "sse-server", "--bin", "doorkeeper"]))?;
     loop {
         if interrupts.arrived() {
-            build.stop(STOP_WITHIN, interrupts).map_err(error)?;
+            build.stop(STOP_WITHIN, interrupts)?;
             return Ok(Some(ExitCode::SUCCESS));
         }
-        match build.ended().map_err(error)? {
+        match build.ended()? {
             None => thread::sleep(TICK),
             Some(status) if status.success() => return Ok(None),
             // Its output says why.
@@ -179,7 +177,7 @@ impl Demo {
             if self.interrupts.arrived() {
                 return self.stop(server);
             }
-            let Some(status) = server.ended().map_err(|error| error.to_string())? else {
+            let Some(status) = server.ended()? else {
                 thread::sleep(TICK);
                 continue;
             };
@@ -211,7 +209,7 @@ impl Demo {
         }
     }
 
-    fn start(&self) -> Result<Running, String> {
+    fn start(&self) -> io::Result<Running> {
         let mut server = Command::new(built().join("sse-server"));
         server
             .args(["--listen", &self.listen.to_string()])
@@ -221,17 +219,17 @@ impl Demo {
         if let Some(doorkeeper) = &self.doorkeeper {
             server.arg("--config").arg(&doorkeeper.settings);
         }
-        Running::start(&mut server).map_err(|error| error.to_string())
+        Running::start(&mut server)
     }
 
-    fn wait_until_ready(&self, server: &mut Running) -> Result<Start, String> {
+    fn wait_until_ready(&self, server: &mut Running) -> io::Result<Start> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if self.interrupts.arrived() {
                 return Ok(Start::Interrupted);
             }
             let ready = is_ready(self.reachable());
-            if let Some(status) = server.ended().map_err(|error| error.to_string())? {
+            if let Some(status) = server.ended()? {
                 return Ok(Start::Ended(status));
             }
             if ready {
@@ -251,7 +249,7 @@ impl Demo {
 
     fn stop(&self, server: Running) -> Outcome {
         say("Stopping the server.");
-        server.stop(STOP_WITHIN, &self.interrupts).map_err(|error| error.to_string())?;
+        server.stop(STOP_WITHIN, &self.interrupts)?;
         Ok(ExitCode::SUCCESS)
     }
 

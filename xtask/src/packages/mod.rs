@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::files;
 use crate::process::{Run, cargo, say, target};
 use crate::wasm::{Package, Trouble};
 
@@ -61,11 +62,10 @@ incremental = false
 
 /// Makes the packages, checks and uses them. `npm` is the npm package, if it has been built.
 pub(crate) fn check(npm: Option<&Package>, run: Run<'_>) -> Result<(), Trouble> {
-    let folder =
-        std::path::absolute(target().join("packages")).map_err(|error| error.to_string())?;
+    let folder = files::absolute(&target().join("packages"))?;
     let project = folder.join("project");
     let _ = fs::remove_dir_all(&project);
-    fs::create_dir_all(&project).map_err(|error| cannot("create", &project, &error))?;
+    files::create(&project)?;
     // A package of an earlier run must not pass for one of this run.
     let _ = fs::remove_dir_all(folder.join("made/package"));
     make(&folder.join("made"), run)?;
@@ -113,7 +113,7 @@ fn complete(package: &Path) -> Result<(), String> {
         return Err(format!("it has no {file}"));
     }
     let path = package.join("Cargo.toml");
-    let manifest = fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))?;
+    let manifest = files::read(&path)?;
     let says = |key: &&&str| manifest.lines().any(|line| line.starts_with(&format!("{key} = ")));
     if let Some(key) = KEYS.iter().find(|key| !says(key)) {
         return Err(format!("its manifest has no {key}"));
@@ -140,14 +140,13 @@ fn reserved(folder: &Path) -> Option<PathBuf> {
 fn build(project: &Path, target: &Path, run: Run<'_>) -> Result<(), String> {
     let write = |name: &str, text: &str| {
         let path = project.join(name);
-        fs::write(&path, text).map_err(|error| cannot("write", &path, &error))
+        files::write(&path, text)
     };
     let patches = PACKAGES.map(|name| format!("{name} = {{ path = \"{name}-{VERSION}\" }}\n"));
     write("Cargo.toml", &(PROJECT.replace("VERSION", VERSION) + &patches.concat()))?;
     write("main.rs", include_str!("project.rs"))?;
     // The versions that everything else is tested with.
-    let lock = fs::read_to_string("Cargo.lock").map_err(|error| format!("Cargo.lock: {error}"))?;
-    write("Cargo.lock", &lock)?;
+    write("Cargo.lock", &files::read(Path::new("Cargo.lock"))?)?;
     let mut build = cargo(&["build", "--workspace", "--bins", "--features", "ssekit-client/cli"]);
     build.current_dir(project).env("CARGO_TARGET_DIR", target);
     if run(build) { Ok(()) } else { Err("what is in the packages does not build".to_owned()) }
@@ -172,7 +171,7 @@ fn try_programs(folder: &Path, run: Run<'_>) -> Result<(), String> {
 /// The npm package as a file, and a project that has installed it.
 fn use_npm(package: &Package, folder: &Path, run: Run<'_>) -> Result<(), String> {
     let _ = fs::remove_dir_all(folder);
-    fs::create_dir_all(folder).map_err(|error| cannot("create", folder, &error))?;
+    files::create(folder)?;
     let mut step = |program: &str, args: &[&str], within: &Path| {
         let mut command = package.node().command(program);
         command.args(args).current_dir(within);
@@ -187,7 +186,7 @@ fn use_npm(package: &Package, folder: &Path, run: Run<'_>) -> Result<(), String>
         ("project.mjs", include_str!("project.mjs")),
     ] {
         let path = folder.join(name);
-        fs::write(&path, text).map_err(|error| cannot("write", &path, &error))?;
+        files::write(&path, text)?;
     }
     step(
         "npm",
@@ -195,10 +194,6 @@ fn use_npm(package: &Package, folder: &Path, run: Run<'_>) -> Result<(), String>
         folder,
     )?;
     step("node", &["project.mjs"], folder)
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> String {
-    format!("cannot {what} {}: {error}", path.display())
 }
 
 #[cfg(test)]

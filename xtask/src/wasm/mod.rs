@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 pub(crate) use self::toolchain::Trouble;
-use self::toolchain::{TARGET, Toolchain, cannot};
+use self::toolchain::{TARGET, Toolchain};
+use crate::files::{self, copy, told};
 use crate::node::Node;
 use lexopt::prelude::*;
 
 use crate::Outcome;
-use crate::process::{Run, page_client, say, shown, target};
+use crate::process::{Run, output, page_client, say, shown, target};
 use crate::tool::Tool;
 
 /// Names the package's folder for tests and benches.
@@ -135,7 +136,7 @@ impl Package {
 pub(crate) fn build(run: Run<'_>) -> Result<Package, Trouble> {
     let package = build_in(&base()?, run);
     let script = package.as_ref().ok().map(Package::single_file);
-    embed(script.as_deref()).map_err(|error| cannot("write", &page_client(), &error))?;
+    told("write", &page_client(), embed(script.as_deref()))?;
     package
 }
 
@@ -157,8 +158,7 @@ fn embed(script: Option<&Path>) -> io::Result<()> {
 
 /// The folder of everything that is made for it.
 fn base() -> Result<PathBuf, String> {
-    let base = std::path::absolute(target().join("wasm"));
-    base.map_err(|error| cannot("find", &target(), &error))
+    files::absolute(&target().join("wasm"))
 }
 
 fn build_in(base: &Path, run: Run<'_>) -> Result<Package, Trouble> {
@@ -176,7 +176,7 @@ fn build_with(toolchain: &Toolchain, base: &Path, run: Run<'_>) -> Result<Packag
         let _ = fs::remove_dir_all(made);
     }
     copy_all(Path::new(CRATE).join("js").as_path(), &source)?;
-    fs::create_dir_all(&folder).map_err(|error| cannot("create", &folder, &error))?;
+    files::create(&folder)?;
     let small = folder.join(MODULE);
     let mut wasm_opt = node.command("node");
     wasm_opt.arg(tools.join("node_modules/binaryen/bin/wasm-opt")).args(FEATURES);
@@ -218,7 +218,7 @@ fn build_with(toolchain: &Toolchain, base: &Path, run: Run<'_>) -> Result<Packag
 fn tools(folder: &Path, node: &Node, run: Run<'_>) -> Result<PathBuf, String> {
     let own = Path::new(CRATE).join("tools");
     let lock = own.join("package-lock.json");
-    let wanted = fs::read_to_string(&lock).map_err(|error| cannot("read", &lock, &error))?;
+    let wanted = files::read(&lock)?;
     let tool = Tool::new(folder, &wanted)?;
     let works = |_: &str| {
         let mut esbuild = node.command(tool.folder().join("node_modules/.bin/esbuild"));
@@ -266,7 +266,7 @@ fn sizes(folder: &Path, node: &Node) -> Result<u64, String> {
     let of = |files: &[&str]| -> Result<u64, String> {
         let mut sizes = node.command("node");
         sizes.arg(&script).args(files.iter().map(|file| folder.join(file)));
-        let output = sizes.output().map_err(|error| format!("cannot start node: {error}"))?;
+        let output = output(&mut sizes)?;
         let table = String::from_utf8_lossy(&output.stdout);
         say(table.trim_end());
         let sum = table.lines().last().and_then(|line| line.split_whitespace().nth(2));
@@ -282,16 +282,10 @@ fn succeeds(run: Run<'_>, command: Command, problem: &str) -> Result<(), String>
     if run(command) { Ok(()) } else { Err(problem.to_owned()) }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    fs::copy(from, to).map(drop).map_err(|error| cannot("copy", from, &error))
-}
-
 /// The files of a folder.
 fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
-    fs::create_dir_all(to).map_err(|error| cannot("create", to, &error))?;
-    let entries = fs::read_dir(from).map_err(|error| cannot("read", from, &error))?;
-    for entry in entries.flatten() {
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
+    files::create(to)?;
+    files::entries(from)?
+        .iter()
+        .try_for_each(|file| copy(file, &to.join(file.file_name().unwrap_or_default())))
 }

@@ -6,10 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::toolchain::{VARIABLE, cannot};
+use super::toolchain::VARIABLE;
 use super::{Trouble, base};
 use crate::apt::Archive;
-use crate::process::{Run, say};
+use crate::files::{self, told};
+use crate::process::{Run, output, say};
 
 /// A version that is too old, and in no archive any more.
 const GONE: &str = "1.63.0+long-gone-1";
@@ -20,7 +21,7 @@ pub(crate) fn build(run: Run<'_>) -> Result<(), Trouble> {
         return Err(Trouble::Missing("it needs a system with apt".to_owned()));
     }
     let folder = base()?.join("old-lists");
-    fs::create_dir_all(&folder).map_err(|error| cannot("create", &folder, &error))?;
+    files::create(&folder)?;
     let lists = folder.join("lists");
     let archive = Archive::look(&lists, run).map_err(Trouble::Missing)?;
     if archive.package("rustc-web", None).is_err() {
@@ -29,12 +30,13 @@ pub(crate) fn build(run: Run<'_>) -> Result<(), Trouble> {
     age(&lists)?;
     let settings = folder.join("apt.conf");
     let text = format!("Dir::State::Lists \"{}/\";\n{NO_CACHE}", lists.display());
-    fs::write(&settings, text).map_err(|error| cannot("write", &settings, &error))?;
+    files::write(&settings, text)?;
     // Everything that asks apt believes this now.
     let mut believed = Command::new("apt-cache");
     believed.args(["show", "rustc-web"]).env("APT_CONFIG", &settings).stdin(Stdio::null());
-    let believed = believed.output().map_err(|error| format!("cannot start apt-cache: {error}"))?;
-    if !String::from_utf8_lossy(&believed.stdout).contains(&format!("Version: {GONE}\n")) {
+    if !String::from_utf8_lossy(&output(&mut believed)?.stdout)
+        .contains(&format!("Version: {GONE}\n"))
+    {
         return Err("the package lists could not be made old".to_owned().into());
     }
     say(&format!("package lists whose newest rustc-web is {GONE}, in {}", lists.display()));
@@ -49,19 +51,17 @@ const NO_CACHE: &str = "Dir::Cache::pkgcache \"\";\nDir::Cache::srcpkgcache \"\"
 
 /// Makes the compiler's versions in these lists old ones.
 fn age(lists: &Path) -> Result<(), String> {
-    let files = fs::read_dir(lists).map_err(|error| cannot("read", lists, &error))?;
-    for file in files.flatten().map(|entry| entry.path()) {
+    for file in files::entries(lists)? {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some((plain, _)) = name.split_once("_Packages") else { continue };
         // apt may keep them compressed.
         let mut cat = Command::new("/usr/lib/apt/apt-helper");
-        let cat = cat.arg("cat-file").arg(&file).stdin(Stdio::null()).output();
-        let cat = cat.map_err(|error| format!("cannot start apt-helper: {error}"))?;
+        let cat = output(cat.arg("cat-file").arg(&file).stdin(Stdio::null()))?;
         let text = String::from_utf8_lossy(&cat.stdout);
         let aged: Vec<_> = text.split("\n\n").map(aged).collect();
-        fs::remove_file(&file).map_err(|error| cannot("delete", &file, &error))?;
+        told("delete", &file, fs::remove_file(&file))?;
         let plain = lists.join(format!("{plain}_Packages"));
-        fs::write(&plain, aged.join("\n\n")).map_err(|error| cannot("write", &plain, &error))?;
+        files::write(&plain, aged.join("\n\n"))?;
     }
     Ok(())
 }

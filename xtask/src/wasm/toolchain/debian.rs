@@ -9,8 +9,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{TARGET, Trouble, cannot, says, version};
+use super::{TARGET, Trouble, says, version};
 use crate::apt::Archive;
+use crate::files::{self, told};
 use crate::process::{Run, cargo, workspace};
 use crate::tool::Tool;
 
@@ -73,7 +74,7 @@ pub(crate) fn hand_to(prefix: &Path, command: &mut Command) {
 fn oldest() -> Result<String, String> {
     let read = |path: &str| {
         let path = workspace().join(path);
-        fs::read_to_string(&path).map_err(|error| cannot("read", &path, &error))
+        files::read(&path)
     };
     let found = |manifest: &str| {
         let line = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \""));
@@ -138,24 +139,15 @@ fn wrap_compiler(prefix: &Path) -> Result<OsString, String> {
     let usr = prefix.join("usr");
     let lib = usr.join("lib");
     let mut folders = vec![lib.clone()];
-    let entries = fs::read_dir(&lib).map_err(|error| cannot("read", &lib, &error))?;
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for entry in files::entries(&lib)? {
+        let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.ends_with("-linux-gnu") || name.starts_with("llvm-") {
-            folders.extend([entry.path(), entry.path().join("lib")]);
+            folders.extend([entry.clone(), entry.join("lib")]);
         }
     }
     let path = env::join_paths(&folders).map_err(|error| error.to_string())?;
     for name in ["rustc", "rustdoc"] {
-        let script = format!(
-            "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
-            path.to_string_lossy(),
-            usr.join("bin").join(name).display()
-        );
-        let file = prefix.join(name);
-        fs::write(&file, script).map_err(|error| cannot("write", &file, &error))?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
-            .map_err(|error| cannot("change", &file, &error))?;
+        wrap(&usr.join("bin").join(name), &path, &prefix.join(name))?;
     }
     Ok(path)
 }
@@ -164,28 +156,30 @@ fn wrap_compiler(prefix: &Path) -> Result<OsString, String> {
 fn wrap_linker(prefix: &Path, path: &OsStr) -> Result<(), String> {
     let lib = prefix.join("usr/lib");
     let bin = lib.join("rustlib").join(host(prefix)?).join("bin");
-    fs::create_dir_all(&bin).map_err(|error| cannot("create", &bin, &error))?;
+    files::create(&bin)?;
     let linker = linker(&lib)?;
-    for name in ["rust-lld", "wasm-ld"] {
-        // Its name tells lld which linker to be.
-        let script = format!(
-            "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
-            path.to_string_lossy(),
-            linker.with_file_name(if name == "wasm-ld" { "wasm-ld" } else { "lld" }).display()
-        );
-        let file = bin.join(name);
-        let _ = fs::remove_file(&file);
-        fs::write(&file, script).map_err(|error| cannot("write", &file, &error))?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
-            .map_err(|error| cannot("change", &file, &error))?;
+    // Its name tells lld which linker to be.
+    for (name, own) in [("rust-lld", "lld"), ("wasm-ld", "wasm-ld")] {
+        let _ = fs::remove_file(bin.join(name));
+        wrap(&linker.with_file_name(own), path, &bin.join(name))?;
     }
     Ok(())
 }
 
+/// Writes a script that runs a program with its libraries.
+fn wrap(program: &Path, libraries: &OsStr, script: &Path) -> Result<(), String> {
+    let text = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
+        libraries.to_string_lossy(),
+        program.display()
+    );
+    files::write(script, text)?;
+    told("change", script, fs::set_permissions(script, fs::Permissions::from_mode(0o755)))
+}
+
 /// lld, in the folder of the LLVM that was unpacked.
 fn linker(lib: &Path) -> Result<PathBuf, String> {
-    let entries = fs::read_dir(lib).map_err(|error| cannot("read", lib, &error))?;
-    let found = entries.flatten().map(|entry| entry.path().join("bin/lld")).find(|lld| {
+    let found = files::entries(lib)?.into_iter().map(|entry| entry.join("bin/lld")).find(|lld| {
         // `lld` is a link to where the package would be installed.
         lld.symlink_metadata().is_ok()
     });
@@ -201,17 +195,15 @@ fn build_std(prefix: &Path, run: Run<'_>) -> Result<(), String> {
     let lib = prefix.join("usr/lib");
     let source = lib.join("rustlib/src");
     let sources = prefix.join("usr/src");
-    let folder = fs::read_dir(&sources)
-        .map_err(|error| cannot("read", &sources, &error))?
-        .flatten()
-        .map(|entry| entry.path())
+    let folder = files::entries(&sources)?
+        .into_iter()
         .find(|path| path.join("library").is_dir())
         .ok_or("the package of the source has no library")?;
     // The link that the package has leads to where it would be installed.
     let _ = fs::remove_dir_all(&source);
     let _ = fs::remove_file(&source);
-    fs::create_dir_all(&source).map_err(|error| cannot("create", &source, &error))?;
-    symlink(&folder, source.join("rust")).map_err(|error| cannot("link", &source, &error))?;
+    files::create(&source)?;
+    told("link", &source, symlink(&folder, source.join("rust")))?;
     let manifest = folder.join("library/sysroot/Cargo.toml");
     let output = prefix.join("std");
     let mut build = cargo(&[
@@ -235,13 +227,12 @@ fn build_std(prefix: &Path, run: Run<'_>) -> Result<(), String> {
         return Err("the standard library cannot be built for the target".to_owned());
     }
     let to = lib.join("rustlib").join(TARGET).join("lib");
-    fs::create_dir_all(&to).map_err(|error| cannot("create", &to, &error))?;
+    files::create(&to)?;
     let from = output.join(TARGET).join("release/deps");
-    let files = fs::read_dir(&from).map_err(|error| cannot("read", &from, &error))?;
-    for file in files.flatten().map(|entry| entry.path()) {
+    for file in files::entries(&from)? {
         if file.extension().is_some_and(|extension| extension == "rlib") {
             let name = file.file_name().unwrap_or_default();
-            fs::copy(&file, to.join(name)).map_err(|error| cannot("copy", &file, &error))?;
+            files::copy(&file, &to.join(name))?;
         }
     }
     let _ = fs::remove_dir_all(&output);

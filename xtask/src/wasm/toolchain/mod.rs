@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::process::{Run, cargo};
+use crate::process::{Run, cargo, output};
 
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -119,8 +119,7 @@ fn version(rustc: &OsString) -> Result<String, String> {
 
 /// What a compiler says of itself by this name.
 fn says(rustc: &OsString, what: &str) -> Result<String, String> {
-    let output = Command::new(rustc).arg("-vV").stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("cannot start {}: {error}", rustc.display()))?;
+    let output = output(Command::new(rustc).arg("-vV").stdin(Stdio::null()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines().filter_map(|line| line.split_once(": "));
     let said = lines.find_map(|(name, value)| (name == what).then(|| value.to_owned()));
@@ -141,8 +140,4 @@ fn host_has_target() -> bool {
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
         output.status.success() && files.count() > 0
     })
-}
-
-pub(crate) fn cannot(what: &str, path: &Path, error: &std::io::Error) -> String {
-    format!("cannot {what} {}: {error}", path.display())
 }
