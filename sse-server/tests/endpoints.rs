@@ -174,8 +174,10 @@ async fn a_browser_gets_a_page_that_knows_the_path_and_the_channels() {
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     let body = page.body().await;
     let meta = "<meta name=\"stream\" data-path=\"/rooms/%22%3E%3Cb%3E/events/\" \
-                data-channels=\"[&quot;room-\\&quot;&gt;&lt;b&gt;&quot;,&quot;lobby&quot;]\">";
-    assert!(body.contains(meta), "{}", &body[..2000]);
+                data-channels=\"[&quot;room-\\&quot;&gt;&lt;b&gt;&quot;,&quot;lobby&quot;]\"";
+    let has_client = server.get("/page/client.js", "").await.status == 200;
+    let client = if has_client { " data-client" } else { "" };
+    assert!(body.contains(&format!("{meta}{client}>")), "{}", &body[..2000]);
 }
 
 #[tokio::test]

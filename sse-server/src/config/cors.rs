@@ -92,7 +92,10 @@ mod tests {
             ("origins = 'https://a.b/'", "cors.origins: \"https://a.b/\" has more than a scheme"),
             ("origins = 'https://u@a.b'", "cors.origins: \"https://u@a.b\" has more than"),
             ("origins = 'https://a.b:x'", "cors.origins: \"https://a.b:x\" has the port \"x\""),
-            ("origins = 'https://'", "cors.origins: \"https://\" has the host \"\", which is none"),
+            (
+                "origins = 'https://'",
+                "cors.origins: \"https://\" has the host \"\", which is not a host",
+            ),
             ("origins = 'https://a b'", "cors.origins: \"https://a b\" has the host \"a b\""),
             ("origins = 'https://*'", "cors.origins: \"https://*\" has a * where it would"),
             ("origins = 'https://*a.b'", "cors.origins: \"https://*a.b\" has a * where it"),

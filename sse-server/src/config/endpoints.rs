@@ -132,7 +132,7 @@ mod tests {
             ("path = '/r/'\nformat-channels = []", "format-channels: the list is empty"),
             ("path = '/r/'\nchannels = []", "channels: the list is empty"),
             ("path = '/r/'\nchannels = ['a', '']", "channels: \"\" is empty; name a channel"),
-            ("path = '/r/'\nmessages-types = ''", "messages-types: there is none, or it is empty"),
+            ("path = '/r/'\nmessages-types = ''", "messages-types: the list or a type is empty"),
             (&format!("path = '/r/'\nchannels = '{long}'"), "channels: \"xxxxx"),
             (&format!("path = '/r/'\nformat-channels = '{long}'"), "format-channels: \"xxxxx"),
             (

@@ -57,7 +57,7 @@ impl Cors {
     ///
     /// # Errors
     ///
-    /// If one is no origin, or there is none.
+    /// If one is no origin, or the list is empty.
     pub fn new<T: AsRef<str>>(origins: impl IntoIterator<Item = T>) -> Result<Self, CorsError> {
         let origins = origins.into_iter().map(|text| {
             let text = text.as_ref();
@@ -88,7 +88,7 @@ impl Cors {
     ///
     /// # Errors
     ///
-    /// If every origin is allowed: any page could read with the cookies of whoever looks at it.
+    /// If every origin is allowed: any page could read with its visitors' cookies.
     pub fn credentials(mut self, are_allowed: bool) -> Result<Self, CorsError> {
         if are_allowed && self.origins.is_none() {
             let problem = "every origin is allowed, so any page could read what its visitors may read; \
@@ -214,7 +214,7 @@ impl Origin {
             (_, Some("*")) => Port::Any,
             (_, Some(port)) => match port.parse::<u16>() {
                 Ok(port) => Port::Exactly(port.to_string()),
-                Err(_) => return Err(format!("has the port {port:?}, which is none")),
+                Err(_) => return Err(format!("has the port {port:?}, which is not a port")),
             },
         };
         let (host, is_below) = match host.strip_prefix("*.") {
@@ -232,7 +232,7 @@ impl Origin {
         // As browsers write it: in lower case, and in ASCII.
         let url = Url::parse(&format!("http://{host}/")).ok();
         let Some(host) = url.as_ref().and_then(Url::host_str) else {
-            return Err(format!("has the host {host:?}, which is none; {example}"));
+            return Err(format!("has the host {host:?}, which is not a host; {example}"));
         };
         let host = if is_below { format!(".{host}") } else { host.to_owned() };
         Ok(Self { scheme, host, is_below, port })

@@ -20,7 +20,7 @@ pub(crate) struct Refusal {
     body: Body,
 }
 
-/// The word of a refusal, or the condition of a stream-error: an extension of the response, for whoever
+/// The code of a refusal, or the condition of a stream-error: an extension of the response, for those who
 /// counts them.
 #[derive(Clone, Debug)]
 pub(super) struct ErrorCode(pub(super) &'static str);

@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::app::App;
 use super::error::Refusal;
+use super::server::caller::Peer;
 use super::server::operations::Operations;
-use super::{App, Peer};
 
 /// Passes on requests for streams and pages, unless everyone may read and the name is a stranger's.
 pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -42,7 +43,7 @@ pub(super) fn allow(
     if !is_local && operations.hosts.is_empty() {
         return Ok(());
     }
-    // Browsers always say whom they ask. A request that names two hosts is nobody's.
+    // Browsers always name the host. A request that names two is refused.
     let mut named = headers.get_all(header::HOST).iter();
     let text = match (uri.authority(), named.next(), named.next()) {
         (Some(authority), _, _) => authority.as_str(),

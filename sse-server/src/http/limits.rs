@@ -3,14 +3,11 @@
 //! What the parser of HTTP itself refuses (a URL of 64 KiB, more than 100 headers, a head of 128 KiB) never
 //! comes here, and is answered by a status without a body.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::App;
 use super::error::Refusal;
 
 /// How large requests may be. All but the number of channels apply to every path.
@@ -102,8 +99,8 @@ impl Limits {
 }
 
 /// Passes on requests that keep to the limits.
-pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match app.config.limits.refuse(&request) {
+pub(super) async fn check(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    match limits.refuse(&request) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     }

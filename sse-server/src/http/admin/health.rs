@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::Refusal;
 use crate::hub::Unready;
 

@@ -10,17 +10,20 @@ use axum::routing::get;
 use axum::{Extension, Router};
 
 use super::health;
+use crate::http::app::{App, HttpConfig};
 use crate::http::error::{ErrorCode, Refusal};
-use crate::http::publishing::publish::authorize;
-use crate::http::{App, HttpConfig, Peer, hosts, only, unknown_path};
+use crate::http::fallbacks::{only, unknown_path};
+use crate::http::hosts;
+use crate::http::publishing::token::authorize;
+use crate::http::server::caller::Peer;
 use crate::hub::Hub;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What proxies say of whom they speak for. With one of these, the other end is not who asks.
+/// Headers in which proxies name their client. With one of these, the peer is not the client.
 const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
-/// The metrics and the state of health alone, for an address of their own: open to whoever can reach it.
+/// The metrics and the state of health alone, for an address of their own: open to everyone who can reach it.
 /// `config` must have the same [`Operations`](super::Operations) as the server's.
 pub fn metrics_router(hub: Hub, config: HttpConfig) -> Router {
     Router::new()
@@ -31,7 +34,7 @@ pub fn metrics_router(hub: Hub, config: HttpConfig) -> Router {
         .with_state(Arc::new(App { hub, config }))
 }
 
-/// For whoever asks from this machine itself, or has a token for all channels.
+/// For requests from this machine itself, and for tokens for all channels.
 pub(in crate::http) async fn metrics(
     state: State<Arc<App>>,
     peer: Option<Extension<Peer>>,
@@ -55,7 +58,7 @@ pub(in crate::http) async fn metrics(
     Ok(all(state))
 }
 
-/// For whoever can reach the address.
+/// For everyone who can reach the address.
 async fn open(
     state: State<Arc<App>>,
     peer: Option<Extension<Peer>>,

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::Serialize;
 
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::Refusal;
-use crate::http::publishing::publish::authorize;
+use crate::http::publishing::token::authorize;
 
 /// What is read on this instance. Others are asked for theirs.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Channel {
     streams: usize,
 }
 
-/// For whoever may publish to a channel: they see those, and no others.
+/// For publishers: a token shows the channels it may publish to.
 pub(in crate::http) async fn channels(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

@@ -8,8 +8,10 @@ use axum::http::StatusCode;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::publish::{authorize, body};
-use crate::http::App;
+use super::body::body;
+use super::message::User;
+use super::token::authorize;
+use crate::http::app::App;
 use crate::http::error::Refusal;
 use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
 
@@ -23,24 +25,7 @@ struct Change {
     channel: String,
 }
 
-/// A name or a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum User {
-    Name(String),
-    Number(i64),
-}
-
-impl User {
-    pub(super) fn into_name(self) -> String {
-        match self {
-            Self::Name(name) => name,
-            Self::Number(number) => number.to_string(),
-        }
-    }
-}
-
-/// A user, or nobody.
+/// A user, or `null`.
 fn user<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     let user = Option::<User>::deserialize(input);
     let user = user.map_err(|_| D::Error::custom("`user` must be a name, a number or null"))?;
@@ -83,7 +68,7 @@ pub(in crate::http) async fn changed(
         // Everyone may read everything, before and after.
         return Ok(Json(Done { closed: 0, instances: 0 }));
     };
-    // To the end, even if whoever asked does not wait for it.
+    // To the end, even if the client does not wait for it.
     let access = access.clone();
     let changed =
         tokio::spawn(async move { access.permission_changed(user.as_deref(), &channel).await });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::consumer::Consumer;
 
 /// The other end of a connection, as an extension of each of its requests.
-/// [`serve`](super::serve::serve) sets it; whoever serves the router by other means can.
+/// [`serve`](super::serve::serve) sets it; another server around the router can.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 65_535;
 ///
 /// # Errors
 ///
-/// That of the last address, if none works or there is none.
+/// That of the last address, if none works; or that there is no address.
 pub fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     let mut last = io::Error::new(io::ErrorKind::InvalidInput, "there is no address to listen on");
     for &address in addresses {

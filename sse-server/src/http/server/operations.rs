@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::admission::{Counts, Limit, Permit};
 use super::proxies;
 use super::tls::Tls;
-use crate::http::streams::compression::Coding;
+use crate::http::coding::Coding;
 use crate::metrics::Metrics;
 
 /// The least time that a reader is told to wait. It keeps to that for as long as its page is open: told 3 ms, a
@@ -58,7 +58,7 @@ impl Default for Operations {
 
 impl Operations {
     /// The most connections, and the most streams, for one HTTP/2 connection can have many. Default:
-    /// 100,000. One costs a file descriptor and a few kilobytes; whoever comes when all are taken is
+    /// 100,000. One costs a file descriptor and a few kilobytes; a client that comes when all are taken is
     /// answered with 503, instead of everyone suffering.
     pub const fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
@@ -81,7 +81,7 @@ impl Operations {
 
     /// The names by which streams and numbers may be asked for while everyone may read them, beside those of this
     /// machine itself. Default: none, and only requests from this machine are looked at. A web page can have its own
-    /// name resolved to this machine's address, and would read everything in the browser of whoever visits it.
+    /// name resolved to this machine's address, and would read everything in its visitors' browsers.
     pub fn hosts(mut self, names: impl Into<Arc<[String]>>) -> Self {
         self.hosts = names.into();
         self
@@ -96,7 +96,7 @@ impl Operations {
     }
 
     /// How long a client may take nothing of what is written to it. Default: 30 s. Shorter frees connections
-    /// sooner; longer spares those who pass through a tunnel. Whoever is closed resumes where they were.
+    /// sooner; longer spares those who pass through a tunnel. A client that is closed resumes where it was.
     pub const fn write_timeout(mut self, bound: Duration) -> Self {
         self.write_timeout = bound;
         self
@@ -109,7 +109,7 @@ impl Operations {
     }
 
     /// Within what time the readers of a server that shuts down are to come back, to it or to another one.
-    /// Default: 5 s. Each is told a random time up to this, and at least 250 ms; longer spares whoever they come
+    /// Default: 5 s. Each is told a random time up to this, and at least 250 ms; longer spares the server they come
     /// to.
     pub const fn reconnect_spread(mut self, spread: Duration) -> Self {
         self.reconnect_spread = spread;

@@ -15,8 +15,8 @@ pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 
 /// The address that the nearest trusted proxies vouch for.
 ///
-/// Every proxy appends whom it has its request from. So the list is read from its end, as long as
-/// whoever has written an entry is trusted; what is before that could have been sent by anyone.
+/// Every proxy appends the address that its request came from. So the list is read from its end, as
+/// long as the writer of an entry is trusted; anyone could have sent what stands before.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
     if proxies.is_empty() {
@@ -56,7 +56,7 @@ mod tests {
             });
             client(peer.parse().expect("an address"), &headers, &proxies).to_string()
         };
-        // Nobody vouches for what a stranger says.
+        // No trusted proxy vouches for it.
         assert_eq!(client("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");
         assert_eq!(client("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         // The client has sent a header of its own, in a line before or in the same one.

@@ -20,7 +20,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How every HTTP/2 connection begins, and no HTTP/1 request.
 const PREFACE: [u8; 3] = *b"PRI";
 
-/// A connection's socket. A write that nobody takes anything of fails after a while; shortly before, the
+/// A connection's socket. A write fails when the peer takes nothing of it for a while; shortly before, the
 /// streams are told, so that they can say why they end.
 #[derive(Debug)]
 pub(super) struct Socket {

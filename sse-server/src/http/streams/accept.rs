@@ -3,6 +3,8 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::http::headers::weighed;
+
 /// What to answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
@@ -18,9 +20,7 @@ impl Wanted {
     /// By the `Accept` of a request. Who likes both the same, or says nothing, gets the stream: that is
     /// what the URL is for, and programs mostly say nothing. A browser that navigates lists `text/html`.
     pub(super) fn by(headers: &HeaderMap) -> Self {
-        let values = headers.get_all(header::ACCEPT).iter();
-        let values = values.filter_map(|value| value.to_str().ok());
-        let ranges: Vec<_> = values.flat_map(|value| value.split(',')).filter_map(range).collect();
+        let ranges: Vec<_> = weighed(headers, &header::ACCEPT).filter_map(range).collect();
         if ranges.is_empty() {
             return Self::Stream;
         }
@@ -36,21 +36,11 @@ impl Wanted {
 }
 
 /// A media range and its weight; none if it is no media range.
-fn range(text: &str) -> Option<(&str, f32)> {
-    let mut parts = text.split(';').map(str::trim_ascii);
-    let essence = match parts.next()? {
-        // Written by old Java programs.
-        "*" => "*/*",
-        essence => essence,
-    };
-    let weight = parts.find_map(|part| {
-        let (name, value) = part.split_once('=')?;
-        name.trim_ascii_end().eq_ignore_ascii_case("q").then(|| value.trim_ascii())
-    });
+fn range((essence, weight): (&str, Option<f32>)) -> Option<(&str, f32)> {
+    // Written by old Java programs.
+    let essence = if essence == "*" { "*/*" } else { essence };
     // A weight that is no number is none: the range was named, so it is wanted.
-    let weight =
-        weight.and_then(|weight| weight.parse().ok()).filter(|weight: &f32| !weight.is_nan());
-    essence.contains('/').then(|| (essence, weight.unwrap_or(1.0).clamp(0.0, 1.0)))
+    essence.contains('/').then(|| (essence, weight.unwrap_or(1.0)))
 }
 
 /// The weight of a subtype of `text`: what the most specific range says, 0 if none matches.

@@ -1,8 +1,6 @@
 //! Streams in fewer bytes, for those who ask for it, each event whole as soon as it is written.
 
-use std::fmt;
 use std::io::{self, Write};
-use std::str::FromStr;
 use std::task::{Context, Poll, ready};
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -13,6 +11,8 @@ use flate2::write::GzEncoder;
 use zstd::stream::write::Encoder as ZstdEncoder;
 use zstd::zstd_safe::CParameter;
 
+use crate::http::coding::Coding;
+use crate::http::headers;
 use crate::http::server::long_lived::LongLived;
 use crate::hub::{Framing, Outgoing};
 
@@ -20,43 +20,12 @@ use crate::hub::{Framing, Outgoing};
 /// stream megabytes.
 const ZSTD_WINDOW: u32 = 16;
 
-/// A way to compress (RFC 9110, section 8.4.1; RFC 8878).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// Known to every client.
-    Gzip,
-    /// Smaller and cheaper, known to newer ones.
-    Zstd,
-}
-
-impl Coding {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl fmt::Display for Coding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Coding {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        [Self::Gzip, Self::Zstd].into_iter().find(|coding| coding.name() == text).ok_or(())
-    }
-}
-
 /// Which of these codings a client wants most; of equals, the first.
-pub(super) fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let lines = lines.filter_map(|line| line.to_str().ok());
-    let wanted: Vec<(&str, f32)> = lines.flat_map(|line| line.split(',')).map(weighed).collect();
+pub(super) fn choose(request: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
+    // What has a weight that is no number is not wished for.
+    let wanted: Vec<(&str, f32)> = headers::weighed(request, &header::ACCEPT_ENCODING)
+        .map(|(name, weight)| (name, weight.unwrap_or(0.0)))
+        .collect();
     let weight = |coding: Coding| {
         let is_it = |(name, _): &&(&str, f32)| name.eq_ignore_ascii_case(coding.name());
         let any = |(name, _): &&(&str, f32)| *name == "*";
@@ -71,15 +40,6 @@ pub(super) fn choose(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> 
         }
     }
     best.map(|(coding, _)| coding)
-}
-
-/// `gzip;q=0.5`
-fn weighed(entry: &str) -> (&str, f32) {
-    let mut parts = entry.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default();
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-    // What is no number is no wish.
-    (name, weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
 }
 
 /// Says in a response what was decided.
@@ -130,7 +90,7 @@ impl Encoder {
         }
     }
 
-    /// These bytes, and nothing kept back: whoever has the result can decode them all.
+    /// These bytes, and nothing kept back: the result can be decoded to all of them.
     fn encode(&mut self, bytes: &[u8]) -> io::Result<Bytes> {
         let encoded = match self {
             Self::Gzip(encoder) => {

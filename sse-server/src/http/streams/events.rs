@@ -1,4 +1,4 @@
-//! `GET` where streams are: which channels, from where, and the answer when that is not to be had.
+//! `GET` where streams are: which channels, from where, and the answer if there is no stream.
 
 use std::sync::Arc;
 
@@ -13,13 +13,15 @@ use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
 use super::accept::Wanted;
-use super::compression::{self, Coding, Compressed, Encoder};
+use super::compression::{self, Compressed, Encoder};
 use super::endpoint::Endpoint;
 use super::page;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
-use crate::http::App;
+use crate::http::app::App;
+use crate::http::coding::Coding;
 use crate::http::error::{Refusal, forbidden};
+use crate::http::headers::X_ACCEL_BUFFERING;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::long_lived::Takeable;
 use crate::hub::{MAX_CHANNEL_NAME, Types};
@@ -27,8 +29,6 @@ use crate::hub::{MAX_CHANNEL_NAME, Types};
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;
 
-pub(in crate::http) const X_ACCEL_BUFFERING: HeaderName =
-    HeaderName::from_static("x-accel-buffering");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be below
@@ -185,7 +185,12 @@ async fn identify(
                 NotOpened::Unauthorized(Some(problem))
             }
             AccessError::Unavailable(problem) => {
-                warn!(problem, path = request.path(), query, "nobody can say who this is");
+                warn!(
+                    problem,
+                    path = request.path(),
+                    query,
+                    "the credentials could not be checked"
+                );
                 unchecked()
             }
             error @ (AccessError::Busy | AccessError::Outdated) => {

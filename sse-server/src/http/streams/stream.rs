@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
 use crate::access::{Ending, Guard};
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::forbidden;
 use crate::http::server::admission::Permit;
 use crate::http::server::consumer::Consumer;
@@ -25,15 +25,15 @@ use crate::metrics::Metrics;
 /// The last words of a stream whose credentials have expired, for people.
 const EXPIRED: &str = "the credentials have expired";
 
-/// The last words of a stream of which nobody can say any more whether it is allowed. It may be: so it is no
-/// stream-error, and whoever comes back gets the status 503 until that is known.
+/// The last words of a stream whose permission can no longer be checked. It may still be allowed: so it is no
+/// stream-error, and a client that comes back gets the status 503 until it is known.
 const UNCHECKED: &str = "it could not be checked for too long who may read this";
 
 /// The last words of a stream whose reader has to be looked at anew.
 const OUTDATED: &str = "the rules for who may read this have changed; connect again";
 
-/// The last words of a stream that nobody has taken anything of for too long. No stream-error, which would
-/// be final: whoever was slow goes on from where they were.
+/// The last words of a stream whose client has taken nothing for too long. No stream-error, which would
+/// be final: a client that was slow goes on from where it was.
 const TOO_SLOW: &str = "nothing could be written for too long (--write-timeout)";
 
 /// Those of a stream that ends within an event, which is no event then. Who comes back hears the error.
@@ -45,7 +45,7 @@ pub(super) struct StreamContext {
     pub(super) app: Arc<App>,
     #[expect(dead_code, reason = "held as long as the stream is open")]
     pub(super) permit: Permit,
-    /// None: whoever serves the connection does not watch it.
+    /// `None`: another server than ours has the connection.
     pub(super) consumer: Option<Arc<Consumer>>,
 }
 
@@ -118,7 +118,7 @@ impl OpenStream {
                 let last = self.end(&ending);
                 return Self::last(framing, &last);
             }
-            // Between two pieces of an event there is nothing to check: nobody takes one back.
+            // Between two pieces of an event there is nothing to check: an event that has begun cannot be taken back.
             if self.is_to_check && self.within_event.is_none() {
                 ready!(guard.poll_check(cx));
                 self.is_to_check = false;
@@ -134,7 +134,7 @@ impl OpenStream {
         }
         let delivered = loop {
             let delivered = self.subscriber.poll_deliver(cx, &mut out);
-            // In the midst of history each page says how far it goes, or whoever is cut off while much of it
+            // In the middle of history each page says how far it goes, or a client that is cut off while much of it
             // is left out would begin again. Later the next event or keep-alive does.
             if delivered.is_ready() && self.is_behind {
                 self.write_untold_position(&mut out);
@@ -143,8 +143,8 @@ impl OpenStream {
                 break delivered;
             }
         };
-        // Also after the events were read: whoever is told that a permission is gone may publish at once,
-        // and that must not be among them.
+        // Also after the events were read: as soon as it is confirmed that a permission is gone, events may follow
+        // that its reader must not get.
         if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
             let last = self.end(&ending);
             return Self::last(framing, &last);
@@ -187,7 +187,7 @@ impl OpenStream {
                     self.write_untold_position(&mut out);
                     out.put(KEEP_ALIVE);
                 } else if self.opening == Opening::WithPosition {
-                    // A block without data is no event, but its id counts: whoever is cut off before
+                    // A block without data is no event, but its id counts: a client that is cut off before
                     // the first event resumes from here, instead of from wherever the channel is
                     // then.
                     // Without a storage there is no position.
@@ -232,12 +232,12 @@ impl OpenStream {
         debug!(?ending, "a stream may not go on");
         self.is_ended = true;
         let error = match ending {
-            // No error: whoever has a new token by now goes on from where they were, and whoever has not
+            // No error: a client with a new token goes on from where it was, and one without
             // gets the status 401.
             Ending::Expired => return self.last_words(EXPIRED),
-            // Whoever comes back is looked at anew.
+            // A client that comes back is checked anew.
             Ending::Outdated => return self.last_words(OUTDATED),
-            // Nor here: who comes back gets 503 until it is known.
+            // Nor here: a client that comes back gets 503 until it is known.
             Ending::Unchecked => return self.last_words(UNCHECKED),
             _ if self.within_event.is_some() => return self.last_words(INTERRUPTED),
             Ending::Forbidden(channels) => forbidden(channels),

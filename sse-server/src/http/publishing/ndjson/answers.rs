@@ -28,7 +28,7 @@ pub(super) struct Report {
 
 #[derive(Default)]
 struct State {
-    /// Refusals that nobody has taken yet, written out, and how many.
+    /// Refusals that have not been read yet, as JSON lines, and how many.
     refused: Vec<u8>,
     refusals: usize,
     /// All lines up to here are decided.
@@ -143,8 +143,8 @@ fn write(out: &mut Vec<u8>, line: &impl Serialize) {
 /// The body of the answer.
 pub(super) struct Answers {
     report: Arc<Report>,
-    /// Dropped with it, which tells that nobody listens any more.
-    #[expect(dead_code, reason = "held as long as somebody listens")]
+    /// Dropped with it: then the client reads no more.
+    #[expect(dead_code, reason = "held as long as the client reads")]
     listening: oneshot::Receiver<()>,
     is_ended: bool,
 }

@@ -1,7 +1,7 @@
 //! Publishing one event a line (NDJSON): lines are published as they arrive, for as long as the publisher likes,
 //! and it is told how far they are stored.
 //!
-//! Whoever sends faster than the storage stores is not read from. Whoever does not read the answers is: most
+//! A publisher that sends faster than the storage stores is not read from. One that does not read the answers is: most
 //! clients read nothing before they have sent all.
 
 mod answers;
@@ -20,11 +20,13 @@ use tracing::debug;
 
 use answers::{Answers, End, MAX_REFUSED, Report};
 
-use super::publish::{check, essence, forbidden, not_json, refusal, without_mark};
+use super::body::without_mark;
+use super::message::{check, not_json};
+use super::refused::{forbidden, refusal};
 use crate::access::PublishToken;
-use crate::http::App;
+use crate::http::app::App;
 use crate::http::error::Refusal;
-use crate::http::streams::events::X_ACCEL_BUFFERING;
+use crate::http::headers::{X_ACCEL_BUFFERING, essence};
 use crate::hub::{PublishError, Submitted};
 use crate::metrics::Metrics;
 use crate::storage::RequestKey;
@@ -101,7 +103,7 @@ async fn run(
 /// Why no more lines are read.
 enum Ended {
     Whole,
-    /// There is nobody to tell.
+    /// The client is gone.
     Early,
     Because(Refusal),
 }
@@ -174,7 +176,7 @@ impl Reading {
                     }
                     return Ended::Whole;
                 }
-                // The last line is not whole; whoever sent it is gone, or has lost count.
+                // The last line is not whole; its publisher is gone, or has lost count.
                 Some(Err(error)) => {
                     debug!(%error, "a body of lines has broken off");
                     return Ended::Early;
@@ -251,7 +253,7 @@ impl Reading {
 
     /// Waits until there is room.
     async fn answer(&mut self, result: Result<OnItsWay, Refusal>) {
-        // Whoever adds up does so for longer than this reads.
+        // The receiver lives longer than this.
         self.decided.send(Answer { line: self.line, result }).await.ok();
         self.is_due = false;
     }
@@ -301,11 +303,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::http::HttpConfig;
+    use crate::http::app::HttpConfig;
     use crate::hub::Hub;
     use crate::storage::MemoryStorage;
 
-    /// What becomes of these lines if nobody reads an answer before all are read.
+    /// The answers to these lines if none is read before all lines are.
     async fn answers(lines: impl Iterator<Item = String> + Send + 'static) -> Vec<Value> {
         let hub = Hub::new(Arc::new(MemoryStorage::new()));
         let app = Arc::new(App { hub, config: HttpConfig::new("token") });

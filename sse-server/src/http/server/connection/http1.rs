@@ -91,7 +91,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Has hyper read requests and answer them, up to one whose response is to be written otherwise.
+    /// Has hyper read requests and answer them, up to one whose response is written without it.
     async fn speak_by_hyper<I>(
         &self,
         socket: Transport<I>,

@@ -1,7 +1,7 @@
 //! HTTP/2 (RFC 9113), spoken without hyper.
 //!
 //! hyper gives a response to h2 a frame at a time, as soon as there is a single byte of window for it, and asks the
-//! body no more until that was taken: what waits is not bounded by the window, and nobody notices for how long it
+//! body no more until that was taken: what waits is not bounded by the window, and no timer runs while it
 //! waits. Here h2 gets what the window has room for, and a clock runs while it has none.
 //!
 //! May enter: how requests come and answers go (section 8). May not: what is in them.

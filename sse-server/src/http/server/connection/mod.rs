@@ -25,7 +25,7 @@ use super::socket::Socket;
 pub(super) use requests::Connections;
 use requests::{Ended, Requests};
 
-/// How long whoever is refused may take to listen.
+/// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
 /// Whether a connection is within the limits. If it is not, it is told so, as one of those that are at

@@ -25,7 +25,7 @@ const CHANNEL: &str = "channel";
 /// 3. the path's parameter `{channel}`,
 /// 4. `channel` in the query, any number of times.
 ///
-/// Whoever may not read one of them is refused, wherever the names come from.
+/// A client that may not read one of them is refused, wherever the names come from.
 ///
 /// ```
 /// use sse_server::http::{Endpoint, Endpoints, HttpConfig};
@@ -140,7 +140,7 @@ impl Endpoint {
     ) -> Result<Self, EndpointError> {
         let types: Vec<Box<str>> = types.into_iter().map(|it| it.as_ref().into()).collect();
         if types.is_empty() || types.iter().any(|it| it.is_empty()) {
-            let problem = "there is none, or it is empty; name a type, such as message";
+            let problem = "the list or a type is empty; name a type, such as message";
             return Err(EndpointError::new("messages-types", problem));
         }
         self.messages_types = Some(types.into_iter().collect());

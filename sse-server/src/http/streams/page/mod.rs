@@ -66,11 +66,10 @@ pub(super) fn answer(path: &str, channels: &[Arc<str>], types: Option<&Types>) -
     ];
     let list = |names: &[&str]| escaped(&serde_json::to_string(names).expect("strings are JSON"));
     let channels = list(&channels.iter().map(|name| &**name).collect::<Vec<_>>());
-    let types = list(&types.map(Types::names).unwrap_or_default());
-    let path = escaped(path);
+    let types = types.map(|types| format!(" data-types=\"{}\"", list(&types.names())));
+    let (path, types) = (escaped(path), types.unwrap_or_default());
     let meta = format!(
-        "<meta name=\"stream\" data-path=\"{path}\" data-channels=\"{channels}\" \
-         data-types=\"{types}\"{client}>"
+        "<meta name=\"stream\" data-path=\"{path}\" data-channels=\"{channels}\"{types}{client}>"
     );
     (headers, Html(PAGE.replacen(PLACE, &meta, 1))).into_response()
 }

@@ -1,0 +1,116 @@
+//! What every handler has at hand: the hub, and the settings of the HTTP side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cors::Cors;
+use super::limits::Limits;
+use super::server::operations::Operations;
+use super::streams::endpoint::Endpoints;
+use crate::access::{Access, PublishToken, Publishers};
+use crate::hub::{Hub, MAX_EVENT_LEN};
+
+/// The largest publish request in bytes, whatever the limit for one event.
+pub(super) const MAX_REQUEST: usize = 16 << 20;
+
+/// What the HTTP side of a server needs to know.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+#[must_use]
+pub struct HttpConfig {
+    pub(super) publishers: Publishers,
+    pub(super) access: Option<Access>,
+    pub(super) keep_alive: Duration,
+    pub(super) max_event_len: usize,
+    pub(super) endpoints: Endpoints,
+    pub(super) cors: Option<Arc<Cors>>,
+    pub(super) limits: Limits,
+    pub(super) operations: Operations,
+    pub(super) has_metrics: bool,
+}
+
+impl HttpConfig {
+    /// The default settings. The token allows publishing to all channels, and saying that permissions
+    /// have changed.
+    pub fn new(publish_token: impl Into<String>) -> Self {
+        Self {
+            publishers: Publishers::new(vec![PublishToken::for_all(publish_token)]),
+            access: None,
+            keep_alive: Duration::from_secs(20),
+            max_event_len: MAX_EVENT_LEN,
+            endpoints: Endpoints::default(),
+            cors: None,
+            limits: Limits::default(),
+            operations: Operations::default(),
+            has_metrics: true,
+        }
+    }
+
+    /// Which pages of other origins may read streams. Default: none, only those of the server's own.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.cors = Some(Arc::new(cors));
+        self
+    }
+
+    /// How large requests may be. Default: that of [`Limits`].
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Where streams are. Default: at `/events/` and `/events/{channel}/`.
+    pub fn endpoints(mut self, endpoints: Endpoints) -> Self {
+        self.endpoints = endpoints;
+        self
+    }
+
+    /// Another token with which one may publish.
+    pub fn publish_token(self, token: PublishToken) -> Self {
+        self.publishers.push(token);
+        self
+    }
+
+    /// The tokens with which one may publish, to exchange them later.
+    pub const fn publishers(&self) -> &Publishers {
+        &self.publishers
+    }
+
+    /// Who may read which channels. Default: everyone may read all.
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// The limits for streams, and where requests are counted. Give the same to [`serve_with`](super::serve_with).
+    pub fn operations(mut self, operations: Operations) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// No `/metrics`: they are told elsewhere, by [`metrics_router`](super::metrics_router).
+    pub const fn without_metrics(mut self) -> Self {
+        self.has_metrics = false;
+        self
+    }
+
+    /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as django-eventstream;
+    /// clients take a stream for dead after about twice that.
+    pub const fn keep_alive(mut self, period: Duration) -> Self {
+        self.keep_alive = period;
+        self
+    }
+
+    /// The most bytes that the type and the data of a published event may have together. Default:
+    /// 1 MiB. Everyone who reads the channel gets them all, so a larger limit is paid many times.
+    pub const fn max_event_len(mut self, bytes: usize) -> Self {
+        self.max_event_len = bytes;
+        self
+    }
+}
+
+/// What every handler has at hand.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) hub: Hub,
+    pub(super) config: HttpConfig,
+}
