@@ -1,6 +1,6 @@
 //! The log, on standard error: for people, or as JSON.
 //!
-//! Whoever serves never waits for whoever reads the log, and never suffers from them: a thread of its own writes
+//! Serving never waits for the reader of the log: a thread of its own writes
 //! the lines, and a line that cannot be written, or that comes when too many wait, is lost.
 
 use std::fmt::{self, Write};
@@ -34,7 +34,7 @@ pub(crate) fn start(directives: &str, format: LogFormat) -> Result<WorkerGuard, 
     let writing = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING);
     let (writer, guard) = writing.thread_name("log").finish(stderr());
     let lost = writer.error_counter();
-    // Or a line that cannot be written would be a panic of whoever has something to say.
+    // Or a line that cannot be written would be a panic where it is logged.
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If nobody hears it, the status says so.
+            // If it cannot be printed, the status still tells.
             writeln!(std::io::stderr(), "error: {error}").ok();
             ExitCode::FAILURE
         }

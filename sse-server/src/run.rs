@@ -182,6 +182,7 @@ impl Reload {
 
 pub(crate) fn random_token() -> Result<String, Error> {
     let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| format!("no random numbers to be had: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| format!("the system gives no random numbers: {error}"))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

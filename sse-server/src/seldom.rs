@@ -19,7 +19,7 @@ struct Said {
 }
 
 impl Seldom {
-    /// It has happened. Returned is, if it is to be said now, how often it happened since the last time.
+    /// It has happened. Returns how often since the last time, if it should be said now.
     pub(crate) fn happened(&self) -> Option<u64> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.since += 1;

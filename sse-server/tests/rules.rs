@@ -47,13 +47,16 @@ fn settings_that_cannot_be_used_are_named() {
     let pem = |pem: &str| jwt(&format!("public-key = '''\n{pem}'''"));
     for (toml, expected) in [
         ("[jwt]\nsecret = \"x\"".to_owned(), "access.rules: there is no rule"),
-        (rule.to_owned(), "access.rules[0].allow: nobody can be"),
+        (rule.to_owned(), "access.rules[0].allow: no reader could be"),
         (rule.replace("authenticated", "token"), "access.rules[0].allow: there is neither"),
         (
             rule.replace("authenticated", "backend"),
             "access.rules[0].allow: there is no access.forw",
         ),
-        (rule.replace("authenticated", "Public"), "access.rules[0].allow: \"Public\" is none of"),
+        (
+            rule.replace("authenticated", "Public"),
+            "access.rules[0].allow: \"Public\" is not one of",
+        ),
         (public.replace("\"a\"", "\"\""), "access.rules[0].channel: the pattern is empty"),
         (public.replace("\"a\"", "[]"), "access.rules[0].channel"),
         (

@@ -57,7 +57,7 @@ async fn a_wrong_value_on_the_command_line_ends_with_2_and_an_example() {
         ("--max-connections", "0", "with 0 nothing could pass; write 1 or more"),
         ("--max-event-size", "1MB", "\"1MB\" is no whole number"),
         ("--trusted-proxies", "10.0.0.0/99", "write for example 10.0.0.0/8"),
-        ("--compression", "brotli", "\"brotli\" is none of gzip and zstd"),
+        ("--compression", "brotli", "\"brotli\" is neither gzip nor zstd"),
         ("--log-format", "xml", "\"xml\" is neither text nor json"),
         ("--log", "trce", "\"trce\" is no level; did you mean trace?"),
         ("--log", "", "there is nothing in it; write for example info"),

@@ -1,6 +1,6 @@
 //! Asking the operator's backend, as nginx's `auth_request` does.
 //!
-//! What the backend says is remembered for a while. Whoever cannot be asked about is not let in; whoever is
+//! What the backend says is remembered for a while. A reader the backend cannot be asked about is not let in; one who is
 //! in already stays for as long as the patience lasts.
 
 use std::error::Error;
@@ -49,7 +49,7 @@ pub(super) struct ForwardAuth {
     pub(super) patience: Duration,
     client: Client,
     answers: Mutex<Answers>,
-    /// Grows when answers are to be forgotten, also those that are under way.
+    /// Grows when answers must be forgotten, also those that are under way.
     generation: AtomicU64,
     turns: Turns,
     unreachable: Mutex<Option<Instant>>,
@@ -66,7 +66,7 @@ struct Answers {
 /// A hash of whatever a question consists of, which clients can make as long as they like.
 type Question = [u8; 32];
 
-/// What the backend gets to see of whoever reads.
+/// What the backend gets to see of a reader.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asker {
     headers: HeaderMap,

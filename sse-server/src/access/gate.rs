@@ -136,7 +136,7 @@ impl Access {
         self.shared.check_all(|watch| !watch.is_ended()).await;
     }
 
-    /// Tells other instances that this one is going, so that nobody waits for it.
+    /// Tells other instances that this one is going, so that they do not wait for it.
     pub async fn close(&self) {
         if self.shared.hub.has_relay() {
             let bye = self.shared.peers.bye();
@@ -152,7 +152,7 @@ impl Access {
         channels: &[Arc<str>],
     ) -> Result<Guard, NotAdmitted> {
         // Watched from before the question: a change that comes while it is being answered is then seen
-        // to by whoever makes the change.
+        // to by the caller that makes the change.
         let watch = Arc::new(Watch::new(principal, channels.to_vec()));
         let key = self.shared.streams().add(watch.clone());
         let guard = Guard::new(self.shared.clone(), watch, key);

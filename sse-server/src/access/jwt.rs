@@ -68,7 +68,7 @@ impl Key {
         }
         if let Some(form) = public_key::form(secret) {
             return Err(format!(
-                "this is a key in the form {form}, not a secret, and whoever knows it could sign; use \
+                "this is a key in the form {form}, not a secret, and everyone who knows it could sign; use \
                  public-key (PEM) or jwks-file"
             ));
         }
@@ -246,7 +246,7 @@ impl Verifier {
     }
 }
 
-/// What whoever sent the token can do something about; not more than they know.
+/// What the sender of the token can mend, without telling more than they know.
 fn describe(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::ExpiredSignature => "the token has expired",

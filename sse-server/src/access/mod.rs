@@ -45,14 +45,14 @@ pub(crate) use streams::{Ending, Guard};
 /// Why there is no answer to who somebody is, or what they may read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
-    /// The credentials do not hold; whoever sent them needs others. Answered with 401, and this text.
+    /// The credentials are not valid; the client needs others. Answered with 401, and this text.
     #[error("{0}")]
     Invalid(String),
     /// It cannot be decided now; trying again may help. Answered with 503, and not with this text, which
     /// is for the log.
     #[error("{0}")]
     Unavailable(String),
-    /// It was not tried, because too much else is to be decided. A new stream is answered with 503; an open
+    /// It was not tried, because too many other decisions wait. A new stream is answered with 503; an open
     /// one stays, and its [`patience`](ChannelManager::patience) does not run: nothing has failed.
     #[error("too many others are being decided about")]
     Busy,
@@ -70,7 +70,7 @@ pub enum Occasion {
     Opening,
     /// A stream is open: it is [due](ChannelManager::recheck), or reads the next page of a replay.
     Recheck,
-    /// A stream is open, and its permission is said to have changed. Whoever says so waits.
+    /// A stream is open, and its permission is said to have changed. The caller that says so waits.
     Change,
 }
 
@@ -88,7 +88,7 @@ pub enum Occasion {
 /// use async_trait::async_trait;
 /// use sse_server::access::{AccessError, AccessRequest, ChannelManager, Principal};
 ///
-/// /// Everyone reads `news`; whoever has a session reads their own channel too.
+/// /// Everyone reads `news`; a user with a session reads their own channel too.
 /// struct Sessions;
 ///
 /// #[async_trait]
@@ -186,12 +186,12 @@ pub trait ChannelManager: Send + Sync + 'static {
 
     /// Somebody says that this user (none: everyone anonymous) may read more or less of this channel than
     /// before. Called on every instance, before the streams concerned are checked again: whatever is
-    /// remembered about it is to be forgotten. Default: nothing is.
+    /// remembered about it must be forgotten. Default: nothing is.
     async fn permission_changed(&self, user: Option<&str>, channel: &str) {
         let _ = (user, channel);
     }
 
-    /// Changes may have been missed, because the relay did not work: everything that is remembered is to be
+    /// Changes may have been missed, because the relay did not work: everything that is remembered must be
     /// forgotten. All streams are checked again after this. Default: nothing is remembered.
     async fn changes_missed(&self) {}
 
@@ -208,7 +208,7 @@ pub trait ChannelManager: Send + Sync + 'static {
         false
     }
 
-    /// How often each open stream is checked again although nobody has said that anything changed.
+    /// How often each open stream is checked again although no change was announced.
     /// Default: every 60 s. `None` if the answers to a principal never change.
     fn recheck(&self) -> Option<Duration> {
         Some(Duration::from_mins(1))

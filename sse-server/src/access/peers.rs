@@ -1,6 +1,6 @@
 //! What instances say to each other about permissions, and who is there to listen.
 //!
-//! Every instance says hello each second. Whoever says that a permission has changed waits until all whom
+//! Every instance says hello each second. A caller that says that a permission has changed waits until all
 //! it has heard lately have said that they are done.
 
 use std::collections::{HashMap, HashSet};
@@ -62,7 +62,7 @@ enum Wire {
     },
 }
 
-/// What somebody has said that is to be acted on.
+/// A notice that has to be acted on.
 pub(super) enum Notice {
     /// To be answered with this.
     Answer(String),

@@ -32,7 +32,7 @@ pub(super) fn form(bytes: &[u8]) -> Option<&'static str> {
     BARE_BASE64.iter().any(|mark| begin.contains(mark)).then_some("base64")
 }
 
-/// One sequence of DER, from the first byte to the last. A secret of text is none.
+/// One sequence of DER, from the first byte to the last. Text secrets are not.
 fn is_der(bytes: &[u8]) -> bool {
     let [0x30, len, rest @ ..] = bytes else { return false };
     if bytes.iter().all(u8::is_ascii_graphic) {

@@ -13,7 +13,7 @@ pub struct Publishers {
     tokens: Arc<RwLock<Vec<Arc<PublishToken>>>>,
 }
 
-/// A token, and what whoever has it may do.
+/// A token, and what it allows.
 #[derive(Clone)]
 pub struct PublishToken {
     token: Vec<u8>,
@@ -34,7 +34,7 @@ impl PublishToken {
         Self { token, publisher: format!("#{hash:032x}"), channels, changes_permissions: false }
     }
 
-    /// A token for everything. All of these are one publisher's: whoever runs the server.
+    /// A token for everything. All of these are one publisher's: the server's operator.
     pub fn for_all(token: impl Into<String>) -> Self {
         let mut token =
             Self::new(token, vec![Pattern::without_claims("*")]).may_change_permissions(true);

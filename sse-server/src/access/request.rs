@@ -1,4 +1,4 @@
-//! What is known of whoever asks for a stream: the request, and then the principal.
+//! What is known of the client that asks for a stream: the request, and then the principal.
 
 use std::any::Any;
 use std::fmt;

@@ -15,13 +15,13 @@ use super::{AccessError, AccessRequest, ChannelManager, Occasion, Pattern, Princ
 pub(super) enum Allow {
     /// Everyone.
     Public,
-    /// Whoever has credentials that hold.
+    /// Readers with valid credentials.
     Authenticated,
-    /// Whoever has a token that lists the channel.
+    /// Readers whose token lists the channel.
     Token,
-    /// Whoever the operator's backend says.
+    /// Readers that the operator's backend lets in.
     Backend,
-    /// Nobody.
+    /// No reader.
     Nobody,
 }
 
@@ -61,7 +61,7 @@ impl Rules {
         self.es_meta.as_ref().is_some_and(|es_meta| es_meta.is_weak)
     }
 
-    /// What is left out of these rules although it was given, and why, for whoever runs the server.
+    /// What is left out of these rules although it was given, and why, for the operator.
     pub(crate) fn left_out(&self) -> impl Iterator<Item = String> + '_ {
         let keys = self.jwt.iter().flat_map(|jwt| &jwt.left_out);
         keys.map(|problem| format!("access.jwt.jwks-file: {problem}; the key is left out"))

@@ -41,7 +41,7 @@ const HOP_BY_HOP: [&str; 8] = [
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct AccessSettings {
-    /// Which channels are for whom; the first that matches decides.
+    /// Who may read which channels; the first rule that matches decides.
     pub rules: Vec<RuleSettings>,
     /// JSON Web Tokens.
     pub jwt: Option<JwtSettings>,
@@ -81,7 +81,7 @@ pub struct JwtSettings {
     pub jwks_file: Option<PathBuf>,
     /// Who must have issued the token. Default: anyone.
     pub issuer: OneOrMany,
-    /// For whom the token must be. Default: a token that is for somebody is refused.
+    /// The audience that a token must have. Default: a token with an audience is refused.
     pub audience: OneOrMany,
     /// By how much clocks may differ. Default: not at all.
     pub leeway: Option<String>,
@@ -192,7 +192,7 @@ impl AccessSettings {
         if rules.is_empty() {
             if jwt.is_some() || es_meta.is_some() || forward_auth.is_some() {
                 let problem = "there is no rule, so that everyone could read everything; \
-                               say which channels are for whom";
+                               say who may read which channels";
                 return error("access.rules", problem);
             }
             return Ok(None);
@@ -209,7 +209,7 @@ impl AccessSettings {
                 "token" if has_lists => Allow::Token,
                 "backend" if forward_auth.is_some() => Allow::Backend,
                 "authenticated" => {
-                    let problem = "nobody can be: there is none of access.jwt, access.es-meta and \
+                    let problem = "no reader could be: there is no access.jwt, no access.es-meta and no \
                                    access.forward-auth";
                     return error(field("allow"), problem);
                 }
@@ -220,7 +220,7 @@ impl AccessSettings {
                 "backend" => return error(field("allow"), "there is no access.forward-auth"),
                 other => {
                     let problem = format!(
-                        "{other:?} is none of public, authenticated, token, backend and nobody"
+                        "{other:?} is not one of public, authenticated, token, backend and nobody"
                     );
                     return error(field("allow"), problem);
                 }

@@ -2,7 +2,7 @@
 //!
 //! Questions for readers who are in have places of their own, so that no stranger is ever before them: some
 //! for changes of permissions, some for everything else. Newcomers have the rest, and take turns by where they
-//! come from: a thousand questions from one address are one queue, and whoever comes from another one does not
+//! come from: a thousand questions from one address are one queue, and a client from another one does not
 //! stand behind them. If the backend gets too slow, newcomers have fewer places, until it is quicker.
 
 use std::collections::{HashMap, VecDeque};

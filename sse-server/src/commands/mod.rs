@@ -71,7 +71,7 @@ pub(crate) enum Failure {
     Refused(String),
     /// It cannot be done now.
     Unavailable(String),
-    /// Nobody reads the output any more (`head -1`), who has seen enough.
+    /// The output is no longer read: `head -1` has seen enough.
     Unread,
 }
 
@@ -119,7 +119,7 @@ fn say(line: impl fmt::Display) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Says something about what is printed, to whoever hears it.
+/// Says something about what is printed, on standard error.
 fn complain(line: impl fmt::Display) {
     writeln!(std::io::stderr(), "{line}").ok();
 }

@@ -47,7 +47,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// If it is not TOML, or has a key that there is none of, or a value of another type.
+    /// If it is not TOML, has an unknown key, or a value of the wrong type.
     pub fn of_text(text: &str) -> Result<Self, FileError> {
         toml::from_str(text).map_err(|error| {
             let (at, problem) = match error.span().map_or(0, |span| span.start) {
@@ -147,7 +147,7 @@ fn in_words(problem: &str, key: Option<&str>) -> String {
     format!("{name}{found} is there where {belongs}")
 }
 
-/// What may have been meant by a key that there is none of.
+/// What an unknown key may have been meant to be.
 fn unknown_key(problem: &str, unknown: &str) -> String {
     // Tables list their own keys.
     let Some((_, known)) = problem.split_once(", expected ") else {

@@ -1,4 +1,4 @@
-//! What settings come to, in words, for whoever has written them: `sse-server check-config` prints this.
+//! What settings mean, in words: `sse-server check-config` prints this.
 //!
 //! No secret may enter.
 
@@ -79,9 +79,9 @@ impl Settings {
         for rule in &access.rules {
             let who = match (&*rule.allow, &access.forward_auth) {
                 ("public", _) => "everyone".to_owned(),
-                ("authenticated", _) => "whoever has credentials that hold".to_owned(),
-                ("token", _) => "whoever has a token that lists the channel".to_owned(),
-                ("backend", Some(backend)) => format!("whoever {} lets in", backend.url),
+                ("authenticated", _) => "readers with valid credentials".to_owned(),
+                ("token", _) => "readers whose token lists the channel".to_owned(),
+                ("backend", Some(backend)) => format!("readers that {} lets in", backend.url),
                 _ => "nobody".to_owned(),
             };
             out.row(&rule.channel.texts().join(", "), who);
@@ -93,9 +93,9 @@ impl Settings {
         out.row(
             "*",
             if config.publish_token.is_some() {
-                "whoever has publish-token"
+                "publishers with publish-token"
             } else {
-                "whoever has the token that is printed at the start"
+                "publishers with the token that is printed at the start"
             },
         );
         for (index, token) in self.publish_tokens.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Settings {
             } else {
                 ""
             };
-            let who = format_args!("whoever has the token of publish-tokens[{index}]{more}");
+            let who = format_args!("publishers with the token of publish-tokens[{index}]{more}");
             out.row(&token.channel.texts().join(", "), who);
         }
     }
@@ -151,13 +151,10 @@ impl Settings {
         match &config.metrics_listen {
             Some(addresses) => {
                 let address = listed(addresses);
-                out.row("metrics", format_args!("on {address}, for whoever can reach it"));
+                out.row("metrics", format_args!("on {address}, for everyone who can reach it"));
             }
             None => {
-                out.row(
-                    "metrics",
-                    "for this machine, and whoever has a publish token for all channels",
-                );
+                out.row("metrics", "for this machine, and with a publish token for all channels");
             }
         }
         match settings.tls_cert.as_ref().zip(settings.tls_key.as_ref()) {

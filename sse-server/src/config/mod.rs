@@ -66,17 +66,17 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY", hide_env_values = true)]
     pub relay: Option<RelayChoice>,
 
-    /// A secret that all instances share, with which they sign what they tell each other, of 16 characters or
-    /// more [default: none, and whoever can write to the relay is believed]
+    /// A secret of at least 16 characters that all instances share, to sign what they tell each other
+    /// [default: none: everyone who can write to the relay is believed]
     #[arg(long, env = "SSE_SERVER_RELAY_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub relay_secret: Option<Token>,
 
-    /// What the names of keys and channels in Redis begin with, such as `staging:`, so that several servers can
-    /// share one; not with Django [default: nothing]
+    /// The prefix of keys and channels in Redis, such as `staging:`, with which several servers can share one;
+    /// not with Django [default: nothing]
     #[arg(long, env = "SSE_SERVER_REDIS_PREFIX", value_name = "PREFIX")]
     pub redis_prefix: Option<String>,
 
-    /// Who has this token may publish [default: a random one, printed at start]
+    /// The token for publishing [default: a random one, printed at start]
     #[arg(long, env = "SSE_SERVER_PUBLISH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub publish_token: Option<Token>,
 
@@ -97,11 +97,11 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_RETENTION_EVENTS", value_name = "COUNT")]
     pub retention_events: Option<Count>,
 
-    /// How often it is looked whether other instances have published [default: 5s]
+    /// How often the storage is checked for events of other instances [default: 5s]
     #[arg(long, env = "SSE_SERVER_REFRESH", value_name = "TIME")]
     pub refresh: Option<Time>,
 
-    /// Silence after which a keep-alive is sent [default: 20s]
+    /// How long a stream is silent before a keep-alive is sent [default: 20s]
     #[arg(long, env = "SSE_SERVER_KEEP_ALIVE", value_name = "TIME")]
     pub keep_alive: Option<Time>,
 
@@ -109,7 +109,7 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_MAX_EVENT_SIZE", value_name = "BYTES")]
     pub max_event_size: Option<Count>,
 
-    /// Let everyone who can reach a public address read every channel
+    /// Allow reading every channel without rules on a public address
     #[arg(
         long,
         env = "SSE_SERVER_OPEN_ACCESS",
@@ -129,7 +129,7 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<LogFilter>,
 
-    /// Limits, time bounds, TLS, and what else concerns whoever runs it.
+    /// Limits, time bounds, TLS, and what else concerns running it.
     #[command(flatten)]
     #[serde(flatten)]
     pub operations: OperationsSettings,

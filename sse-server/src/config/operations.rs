@@ -1,4 +1,4 @@
-//! The settings of whoever runs a server: limits, time bounds, TLS, metrics, the form of the log.
+//! The settings for running a server: limits, time bounds, TLS, metrics, the form of the log.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,16 +34,16 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_TRUSTED_PROXIES", value_name = "LIST")]
     pub trusted_proxies: Option<Networks>,
 
-    /// Names by which the server may be asked while everyone may read, such as `sse.example.com`, beside
+    /// Host names that requests may use while everyone may read, such as `sse.example.com`, beside
     /// `localhost`; also for `/metrics` without a token [default: any from other machines, none from this one]
     #[arg(long, env = "SSE_SERVER_HOSTS", value_name = "LIST")]
     pub hosts: Option<HostNames>,
 
-    /// How long the head of a request may take, and a connection be idle [default: 30s]
+    /// How long the head of a request may take, and how long a connection may be idle [default: 30s]
     #[arg(long, env = "SSE_SERVER_HEAD_TIMEOUT", value_name = "TIME")]
     pub head_timeout: Option<Time>,
 
-    /// How long a client may take nothing of what is written to it [default: 30s]
+    /// How long a client may leave unread what is written to it [default: 30s]
     #[arg(long, env = "SSE_SERVER_WRITE_TIMEOUT", value_name = "TIME")]
     pub write_timeout: Option<Time>,
 
@@ -51,15 +51,15 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_DRAIN_TIME", value_name = "TIME")]
     pub drain_time: Option<Time>,
 
-    /// Within what time readers come back after SIGTERM, spread evenly [default: 5s]
+    /// The time over which readers come back after SIGTERM, spread evenly [default: 5s]
     #[arg(long, env = "SSE_SERVER_RECONNECT_SPREAD", value_name = "TIME")]
     pub reconnect_spread: Option<Time>,
 
-    /// Another address for `/metrics` and health, open to whoever reaches it [default: the same]
+    /// Another address for `/metrics` and health, open to everyone who can reach it [default: the same]
     #[arg(long, env = "SSE_SERVER_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<ListenAddress>,
 
-    /// A PEM file with the certificate and those up to its root; makes it https
+    /// A PEM file with the certificate and its chain; turns TLS on
     #[arg(long, env = "SSE_SERVER_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
@@ -67,7 +67,7 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Compress streams for clients that want it: `gzip`, `zstd`, or `zstd,gzip` [default: none]
+    /// Compress streams for clients that accept it: `gzip`, `zstd`, or `zstd,gzip` [default: none]
     #[arg(long, env = "SSE_SERVER_COMPRESSION", value_name = "LIST")]
     pub compression: Option<Codings>,
 
@@ -87,7 +87,7 @@ impl Value for Codings {
 
     fn read(text: &str) -> Result<Self, String> {
         let parse =
-            |text: &str| text.parse().map_err(|()| format!("{text:?} is none of gzip and zstd"));
+            |text: &str| text.parse().map_err(|()| format!("{text:?} is neither gzip nor zstd"));
         let texts = text.split(',').map(str::trim).filter(|text| !["", "none"].contains(text));
         texts.map(parse).collect::<Result<_, _>>().map(Self)
     }

@@ -78,7 +78,7 @@ impl Running {
     }
 }
 
-/// The text of a file that nobody is writing to: it is the same as a moment ago.
+/// The text of a file that is not being written: it has not changed for a moment.
 async fn settled(path: &Path) -> Result<String, ConfigError> {
     let read = || std::fs::read_to_string(path).map_err(|it| in_file(path, it));
     let settling = async {

@@ -74,7 +74,7 @@ impl StorageChoice {
     ///
     /// # Errors
     ///
-    /// If it is none of those that there are.
+    /// If it names no storage or relay that this server knows.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         match text.split_once(':') {
             None if text == "none" => return Ok(Self::None),
@@ -196,7 +196,7 @@ impl RelayChoice {
     ///
     /// # Errors
     ///
-    /// If it is none of those that there are.
+    /// If it names no storage or relay that this server knows.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         if text == "none" {
             return Ok(Self::None);

@@ -1,4 +1,4 @@
-//! What an event may be, whoever sends it: a publisher over HTTP, or somebody over the relay.
+//! What an event may be, whether it comes from a publisher over HTTP or over the relay.
 
 use sse_proto::Event;
 
@@ -15,7 +15,7 @@ pub(crate) const MAX_EVENT_LEN: usize = 1 << 20;
 /// Types that only the server itself may send: a reader acts on them.
 const RESERVED_TYPES: [&str; 4] = ["stream-open", "stream-reset", "stream-error", "keep-alive"];
 
-/// Why an event is none that may be published.
+/// Why an event may not be published.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAllowed {
     #[error("`channel` is empty; name the channel to publish to")]

@@ -42,7 +42,7 @@ const FAR: u64 = 500;
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Channels of which it is to be seen what is new.
+/// Channels that may have news in the storage.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     /// For each the id that is said to exist.
@@ -129,7 +129,7 @@ fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()
                 News::Connected => {
                     shared.suspects.add_all();
                     shared.was_connected.store(true, Ordering::SeqCst);
-                    // Nobody listens if there are no rules.
+                    // Without rules there is no receiver.
                     shared.notices.send(Heard::Connected).ok();
                 }
                 News::Message(message) => shared.hear(message),
@@ -287,7 +287,7 @@ pub(super) struct Telling {
     left_out: Seldom,
 }
 
-/// What is to be told, and its room.
+/// Messages to send, and the room they take.
 struct Told {
     messages: Vec<Message>,
     room: OwnedSemaphorePermit,

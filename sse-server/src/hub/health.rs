@@ -1,7 +1,7 @@
 //! Whether the hub can do its work: its tasks run, its storage answers, and appending works.
 //!
 //! Appending is judged by the last append. Where there has been none for a while, or it has failed, the storage
-//! is asked to write something small; never more than once in a while, whoever asks how often.
+//! is asked to write something small; at most once every ten seconds, however often it is asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl Writing {
             return known;
         }
         let (this, storage) = (self.clone(), storage.clone());
-        // A task of its own: whoever asks may not wait for it to the end, and a write that is cut short would
+        // A task of its own: the caller may not wait for its end, and a write that is cut short would
         // cost a connection.
         let asked = tokio::spawn(async move {
             let result = storage.check_writing().await.map_err(Arc::new);

@@ -1,4 +1,4 @@
-//! One channel: where it ends, its last events, and who is to be woken.
+//! One channel: where it ends, its last events, and the readers to wake.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -65,7 +65,7 @@ struct Entry {
 pub(super) enum Appended {
     /// It is visible, now or since before.
     Visible,
-    /// Others have appended before it. They, and then it, are to be read from storage.
+    /// Others have appended before it. They, and then it, must be read from storage.
     AfterOthers,
     /// It is older than what is visible, and no longer in memory; or the storage has begun anew.
     Unclear,
@@ -154,7 +154,7 @@ impl Log {
             }
             Some(head) if id > head + 1 => return Appended::AfterOthers,
             Some(_) => {}
-            // The storage has not been asked; whoever does so will find this event there.
+            // The storage has not been asked yet; the answer will have this event.
             None => state.tail.clear(),
         }
         state.head = Some(id);
@@ -164,7 +164,7 @@ impl Log {
         Appended::Visible
     }
 
-    /// Makes an event visible that has no id, and that nobody gets who is not here.
+    /// Makes an event visible that has no id: only the readers of this moment get it.
     pub(super) fn append_live(&self, event: KeptEvent) {
         let mut state = self.state();
         let after = state.head.unwrap_or_default();

@@ -74,7 +74,7 @@ struct Shared {
     moves: Moves,
     /// Which channels are stored. None: all.
     reliable: Option<Reliable>,
-    /// The logs of the channels that somebody reads. Nobody needs the others in memory.
+    /// The logs of the channels that are being read. The others need no memory.
     logs: Mutex<HashMap<Arc<str>, Arc<Log>>>,
     /// What their tails take.
     memory: Arc<Memory>,
@@ -87,9 +87,9 @@ struct Shared {
     relay: Option<Arc<dyn Relay>>,
     /// The most bytes of an event that comes over the relay.
     max_event_len: usize,
-    /// Events came over the relay that nobody may publish.
+    /// Counts events from the relay that no publisher may send.
     refused: Seldom,
-    /// For whoever wants to know what other instances say about other things than events.
+    /// What other instances say about other things than events.
     notices: broadcast::Sender<Heard>,
     /// The relay has been connected, once at least.
     was_connected: AtomicBool,
@@ -171,7 +171,7 @@ impl HubConfig {
     }
 
     /// Which channels are reliable: their events are stored and have ids. Default: all. The events of the
-    /// others cost no write and reach whoever listens, on every instance; whoever misses one never gets it.
+    /// others cost no write and reach the readers of the moment, on every instance; a reader that misses one never gets it.
     /// The answer to a name must always be the same, and quick.
     pub fn reliable(mut self, is_reliable: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.reliable = Some(Arc::new(is_reliable));

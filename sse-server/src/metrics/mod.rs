@@ -163,7 +163,7 @@ impl Metrics {
 }
 
 impl Shared {
-    /// What is labelled is there before it happens, or nobody would see that the first error is one more than
+    /// Labelled counters exist before the first error, or it would not show as one more than
     /// before.
     fn begin_at_zero(&self) {
         let begin = |operations: &[&'static str], times: &Times, errors: &Family<_, Counter>| {

@@ -70,7 +70,7 @@ impl AmqpRelay {
         })
     }
 
-    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
         let link = connect(&self.url).await?;
         let options = QueueDeclareOptions {

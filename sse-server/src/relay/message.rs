@@ -133,7 +133,7 @@ impl Signed {
 }
 
 impl Origin {
-    /// One that nobody else has.
+    /// One that is used once.
     pub(super) fn new(options: &RelayOptions) -> Self {
         let mut random = [0; 16];
         if getrandom::fill(&mut random).is_err() {

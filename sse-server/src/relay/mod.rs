@@ -1,8 +1,8 @@
 //! How instances tell each other that there is something new: one trait, and its implementations.
 //!
-//! A message is a hint. With a storage, whoever gets one reads the storage; a hint that is lost, late,
+//! A message is a hint. With a storage, an instance that gets one reads the storage; a hint that is lost, late,
 //! repeated or wrong costs time, never an event. Without a storage the message is all there is: it
-//! carries the event, and whoever misses it never gets it.
+//! carries the event, and an instance that misses it never gets it.
 //!
 //! May enter: brokers and their drivers. May not: HTTP, subscribers, SQL of events.
 
@@ -122,7 +122,7 @@ pub struct RelayOptions {
 
 impl RelayOptions {
     /// Signs what is sent, and believes what is signed, by HMAC-SHA-256 with this secret. Default: none, and
-    /// whoever can write to the broker is believed.
+    /// everyone who can write to the broker is believed.
     ///
     /// Without a signature nothing but an event is taken in. If it has an id, it is a reason to read the
     /// storage. If it has none, it is shown to readers of channels only that are not stored.
@@ -159,7 +159,7 @@ pub trait Relay: Send + Sync + 'static {
     /// If it is not known that all were sent. They are not sent again.
     async fn send(&self, messages: &[Message]) -> Result<(), RelayError>;
 
-    /// Sends a text to all other instances of this server, and to nobody else who uses the same service.
+    /// Sends a text to all other instances of this server, and to no other program that uses the same service.
     /// Unlike a [message](Self::send) it counts: the caller learns if it was not sent.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ pub trait Relay: Send + Sync + 'static {
         Err(RelayError::new("send a notice", "this relay carries events only"))
     }
 
-    /// Hands over what arrives, until nobody takes it any more. When the connection is lost it makes
+    /// Hands over what arrives, until the receiver is gone. When the connection is lost it makes
     /// another one, for as long as that takes.
     async fn receive(&self, news: mpsc::Sender<News>);
 

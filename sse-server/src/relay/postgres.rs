@@ -81,7 +81,7 @@ impl PostgresRelay {
         Ok(there != from)
     }
 
-    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
         // Both connections anew, so that they lead to the same server.
         let pool = connect(&self.options);

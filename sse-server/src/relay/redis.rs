@@ -87,7 +87,7 @@ impl RedisRelay {
         Ok(self.origin.decode(payload)?.map(News::Message))
     }
 
-    /// Receives over one connection, until that ends, which is an error, or nobody listens.
+    /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
         let lost = |text: &'static str| RelayError::new("receive", text);
         let connect = async {

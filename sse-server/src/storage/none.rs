@@ -10,7 +10,7 @@ use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
 
 /// Keeps no events.
 ///
-/// Events have no ids, as with django-eventstream when it has no storage: whoever is not connected when
+/// Events have no ids, as with django-eventstream when it has no storage: a reader that is not connected when
 /// one is published never gets it. A resume id is accepted and means nothing. The names of requests are
 /// known to this value alone, until the process ends.
 #[derive(Debug, Default)]

@@ -80,7 +80,7 @@ pub(super) fn json(list: &impl serde::Serialize) -> String {
     serde_json::to_string(list).expect("numbers and texts are JSON")
 }
 
-/// The users in a column of a table. What cannot be understood is nobody.
+/// The users in a column of a table. A list that cannot be parsed is empty.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) fn users_of(column: Option<&str>) -> Vec<String> {
     column.and_then(|column| serde_json::from_str(column).ok()).unwrap_or_default()

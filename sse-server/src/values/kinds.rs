@@ -286,7 +286,7 @@ impl Value for LogFilter {
                 let levels = LEVELS.join(", ");
                 return error(match nearest(word, LEVELS) {
                     Some(level) => format!("{word:?} is no level; did you mean {level}?"),
-                    None => format!("{word:?} is none of the levels {levels}"),
+                    None => format!("{word:?} is not one of the levels {levels}"),
                 });
             }
         }
@@ -350,7 +350,7 @@ mod tests {
             ("", "nothing in it"),
             ("trce", "did you mean trace?"),
             ("warn,inof", "did you mean info?"),
-            ("everything", "\"everything\" is none of the levels off, error"),
+            ("everything", "\"everything\" is not one of the levels off, error"),
             ("a=b=c", "is no log filter"),
             ("sse_server=loud", "is no log filter"),
         ] {

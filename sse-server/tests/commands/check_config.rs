@@ -26,9 +26,9 @@ async fn check_config_says_what_the_rules_mean_or_where_the_first_mistake_is() {
         "storage      postgres://me:…@db/x\n",
         "not stored   typing-*\n",
         "  news, status-*           everyone\n",
-        "  user-{sub}               whoever has credentials that hold\n",
+        "  user-{sub}               readers with valid credentials\n",
         "  any other                nobody\n",
-        "  invoice-*                whoever has the token of publish-tokens[0]\n",
+        "  invoice-*                publishers with the token of publish-tokens[0]\n",
     ] {
         assert!(out.contains(part), "{part:?} in\n{out}");
     }
@@ -45,7 +45,7 @@ async fn check_config_says_what_the_rules_mean_or_where_the_first_mistake_is() {
             "[[access.rules]]\nchannel = \"a\"\nallow = \"public\"\n\n[[access.rules]]\n\
              channel = \"b\"\nallow = \"publik\"\n",
             7,
-            "access.rules[1].allow: \"publik\" is none of public",
+            "access.rules[1].allow: \"publik\" is not one of public",
         ),
         (
             "[[access.rules]]\nchannel = \"a\"\nallow = \"public\"\n[access.jwt]\nleeway = \"1s\"\n",
@@ -142,7 +142,7 @@ async fn check_config_says_where_streams_are_for_which_pages_and_within_which_li
                 "  channels of a stream     10\n",
                 "  keep-alive               after 20s of silence\n",
                 "  drain-time               10s ",
-                "  metrics                  for this machine, and whoever has a publish token",
+                "  metrics                  for this machine, and with a publish token",
                 "  compression              none\n",
                 "  trusted-proxies          none: X-Forwarded-For is not believed\n",
                 "  log                      info, as text\n",

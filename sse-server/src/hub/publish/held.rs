@@ -104,6 +104,6 @@ impl Held {
 fn refuse(request: Request) {
     let text = format!("another program has held the channel for {} s", PATIENCE.as_secs());
     let error = StorageError::new("append", text).held();
-    // Whoever asked may be gone by now.
+    // The caller may be gone by now.
     request.answer.send(Err(PublishError::Storage(Arc::new(error)))).ok();
 }

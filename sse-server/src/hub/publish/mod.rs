@@ -2,7 +2,7 @@
 //!
 //! One task appends for all publishers: it takes everything that is waiting, has it stored in one
 //! transaction ("group commit"), and only then makes it visible and answers. The more wait, the
-//! cheaper each becomes; and since nobody else makes events visible, readers see them in the order of
+//! cheaper each becomes; and since no other task makes events visible, readers see them in the order of
 //! their ids.
 //!
 //! A group is stored as one, and so waits as one. Where another program stands in the way of a channel, only the
@@ -33,7 +33,7 @@ use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StorageError, StoredE
 /// The most requests that are stored together.
 const GROUP: usize = 1024;
 
-/// The most events that are stored together, save that one request is never split.
+/// The most events that are stored together. One request is never split, however many it has.
 const GROUP_EVENTS: usize = 8192;
 
 /// Events to be published, and where the answer goes.
@@ -131,7 +131,7 @@ struct Group {
 }
 
 impl Group {
-    /// Adds a request. Returned is one that has to wait: another has its key, and is to be known by then.
+    /// Adds a request. Returns it if it has to wait: another one of the group has its key.
     fn add(&mut self, request: Request) -> Option<Request> {
         if let Some(key) = &request.key
             && !self.keys.insert(key.name().to_owned())
@@ -166,7 +166,7 @@ pub(super) async fn send(
 }
 
 /// Stores a group, makes it visible and answers. Returned are those requests that another program stands in the way
-/// of. If that is known beforehand, nobody is waited for.
+/// of. If that is known beforehand, no other program is waited for.
 async fn commit(
     shared: &Shared,
     group: Vec<Request>,
@@ -187,7 +187,7 @@ async fn commit(
     }
     let appended = appended.map_err(Arc::new);
     shared.writing.ends(appended.as_ref().map(drop).map_err(Arc::clone));
-    // Whoever asked may be gone by now; the answer is then nobody's, and the events stay published.
+    // The caller may be gone by now; the events stay published all the same.
     match appended {
         Ok(outcomes) => {
             let mut new = Vec::with_capacity(all.len());
@@ -239,7 +239,7 @@ struct Part {
     held_since: Option<Instant>,
 }
 
-/// Stores what is to be stored; if `only_free`, what can be without waiting for others. The id of the other events
+/// Stores the events that are stored at all; if `only_free`, those that can be without waiting for others. The id of the other events
 /// is 0.
 async fn append(
     shared: &Shared,
@@ -287,7 +287,7 @@ async fn append(
     Ok(parts.iter().zip(outcomes).map(whole).collect())
 }
 
-/// Has events looked for that were stored before: whoever did may have ended before telling.
+/// Has events looked for that were stored before: the instance that stored them may have ended before telling.
 fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
     for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
         shared.suspects.add(&event.channel, id, false);

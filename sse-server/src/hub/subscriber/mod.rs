@@ -34,7 +34,7 @@ const ANONYMOUS: &str = "anonymous";
 
 /// Reads some channels forward, from the positions it started from.
 ///
-/// Held by whatever writes the stream to a client. It has no queue: as long as nobody asks for more,
+/// Held by whatever writes the stream to a client. It has no queue: as long as it is not asked for more,
 /// it stands still, and costs what its positions cost.
 pub struct Subscriber {
     shared: Arc<Shared>,
@@ -392,7 +392,7 @@ impl Subscriber {
 }
 
 impl Position {
-    /// The position to resume from in a log; if there is none, the end.
+    /// The position to resume from in a log; the end, if none is given.
     pub(super) fn new(log: Arc<Log>, resume: Option<u64>) -> Self {
         // Both in one look: if the log begins anew after it, the position is one of before.
         let (head, generation) = log.end();

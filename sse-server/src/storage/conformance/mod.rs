@@ -1,6 +1,6 @@
 //! What any storage has to do, as checks that any implementation can be put to.
 //!
-//! A check panics with what is wrong, like an assertion. All of them use channels that nobody else
+//! A check panics with what is wrong, like an assertion. All of them use channels that no other test
 //! does, so that the storage need not be empty; but what they trim, they trim for all.
 //!
 //! ```
@@ -345,7 +345,7 @@ pub async fn users_who_do_not_get_an_event_come_back_with_it(subject: &dyn Subje
     assert_eq!(read, lists);
 }
 
-/// A name that nobody else uses, and that ends like this.
+/// A name that no other test uses, and that ends like this.
 fn channel(end: &str) -> Arc<str> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

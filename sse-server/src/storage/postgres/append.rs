@@ -13,7 +13,7 @@ use super::{failed, in_time};
 ///
 /// Raising the counters locks their rows until the commit: others who append to the same channels
 /// wait, so ids have no holes and become visible in their order. Everyone takes the locks in the order
-/// of the names, so nobody waits in a circle.
+/// of the names, so there is no deadlock.
 ///
 /// The placeholder with the id 0 is what django-eventstream finds a reader from the beginning by.
 const APPEND: &str = "
@@ -38,7 +38,7 @@ const APPEND: &str = "
     )
     SELECT name, value FROM heads";
 
-/// Takes the keys, in their order. Whoever else has taken one and has not committed is waited for.
+/// Takes the keys, in their order. Another transaction that has taken one and has not committed is waited for.
 const TAKE_KEYS: &str = "
     INSERT INTO sse_server_request (key, fingerprint, ids, created)
     SELECT key, fingerprint, '', now() FROM unnest($1::text[], $2::bytea[]) AS new (key, fingerprint)
@@ -111,7 +111,7 @@ pub(super) async fn append_once(
     }
 }
 
-/// What came of an attempt. `None`: it is to be tried again.
+/// The result of an attempt. `None`: try again.
 fn again<T>(
     pool: &Pool,
     attempt: Result<T, Failure>,
@@ -142,7 +142,7 @@ fn is_read_only(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "25006")
 }
 
-/// Appends what nobody stands in the way of. Channels that others have locked are seen beforehand; a key, or a
+/// Appends what is not locked. Channels that others have locked are seen beforehand; a key, or a
 /// channel that is just being made, only by running into it, and then each batch is tried alone.
 pub(super) async fn append_free(
     pool: &Pool,

@@ -86,7 +86,7 @@ impl PostgresStorage {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
         // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
         let options = options.extra_float_digits(None).disable_statement_logging();
-        // The pool would try for a while; whoever has mistyped the address wants to know now.
+        // The pool would try for a while; a mistyped address should be reported now.
         in_time("connect", async {
             let first = options.connect().await.map_err(failed("connect"))?;
             first.close().await.map_err(failed("connect"))

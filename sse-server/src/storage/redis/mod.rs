@@ -367,7 +367,7 @@ impl Storage for RedisStorage {
             pipe.query_async(&mut self.connection.get()).await;
         let ((mark, floor), head, values) = read.map_err(self.failed("read events"))?;
         if mark.as_ref() != Some(&*self.mark()) {
-            // What was read may be of another log, which whoever asks would not notice.
+            // What was read may be of another log, which the caller would not notice.
             self.ask_heads(&[]).await?;
             return Ok(Vec::new());
         }
@@ -388,7 +388,7 @@ impl Storage for RedisStorage {
         Ok(present.filter_map(event).collect())
     }
 
-    /// Redis does it. But now and then it is to be seen whether it is still the one that takes writes, for an
+    /// Redis does it. But now and then it is checked whether it still takes writes, for an
     /// instance that only reads.
     async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, StorageError> {
         self.check_writing().await?;

@@ -40,7 +40,7 @@ pub(super) struct Writer {
 ///
 /// It has taken the connection out of the [`Writer`], and [`commit`](Self::commit) gives it back. In every other
 /// case, an error or a task that is cut short, the connection is closed, which rolls back: SQLite may have done
-/// so already (a disk that is full, an error of the disk), and nobody has to know in which state it is.
+/// so already (a disk that is full, an error of the disk), and its state need not be known.
 pub(super) struct Writing<'a> {
     slot: sync::MutexGuard<'a, Option<SqliteConnection>>,
     pub(super) connection: SqliteConnection,
@@ -60,7 +60,7 @@ impl Writer {
             None => self.connect().await?,
         };
         let start = Instant::now();
-        // Since when nobody has done anything, as far as can be seen.
+        // Since when nothing has happened, as far as can be seen.
         let (mut since, mut version) = (start, None);
         if self.seen().is_some_and(|seen| seen.elapsed() < CONTENDED) {
             sleep(PAUSE).await;
