@@ -1,5 +1,7 @@
 //! `sse-server check-config`: what the settings mean, or the first mistake in them.
 
+use testkit::access::SECRET;
+
 use crate::{command, run};
 
 #[tokio::test]
