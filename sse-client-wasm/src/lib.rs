@@ -1,14 +1,14 @@
-//! The browser's client, as far as it is not JavaScript: [`Source`], a [`Session`](sse_proto::Session)
-//! that speaks to its driver in numbers and in stretches of text, because that is what crosses the
-//! border between WebAssembly and JavaScript cheaply.
+//! The part of the browser's client that is not JavaScript: [`Source`] drives one event source, and
+//! speaks in numbers and rows of bytes, because these cross the border between WebAssembly and
+//! JavaScript cheaply.
 //!
-//! One instance of the module drives one event source. What is decided, is decided by the session;
-//! what needs a browser (requests, timers, listeners) is done by `js/`. Strings cross once for each
-//! chunk, not for each event: the text of all its events is one piece, and a table says where in it
-//! each of them is.
+//! - `source` joins a [`Session`](sse_proto::Session), which decides when to connect and when to stop,
+//!   and `rows`. It is safe code and tested as any other.
+//! - `rows` reads a stream. It makes one text of all events of a chunk, with a CR after each part, so
+//!   that a string crosses the border once for each chunk and not for each event.
+//! - `abi` is what JavaScript calls, and exists only in WebAssembly.
 //!
-//! `source` is safe code and tested as any other. `abi` is what JavaScript calls, and exists only in
-//! WebAssembly.
+//! What needs a browser (requests, timers, listeners) is done by `js/`.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![deny(missing_docs)]
@@ -18,6 +18,7 @@ extern crate alloc;
 // Elsewhere clippy alone looks at it.
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod abi;
+mod rows;
 mod source;
 
 pub use source::{Settings, Source, flag, happening, reason, state, step};

@@ -1,8 +1,13 @@
 //! One event source: a session, and what its driver in JavaScript tells and asks it.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use sse_proto::{Failure, Policy, RowClosed, RowConfig, RowSession, RowStep};
+use sse_proto::{
+    Backoff, Closed, Failure, Nanos, Policy, ResponseHead, Session, SessionConfig, Step,
+};
+
+use crate::rows::Rows;
 
 /// What [`Source::step`] returns: what to do next, in the lowest byte, and flags above it.
 pub mod step {
@@ -108,7 +113,8 @@ pub struct Settings {
 /// One event source. Its driver in JavaScript owns the clock (in milliseconds) and the connection.
 #[derive(Debug)]
 pub struct Source {
-    session: RowSession,
+    session: Session,
+    rows: Rows,
 }
 
 impl Source {
@@ -116,39 +122,36 @@ impl Source {
     /// An event with the data `terminator` completes the stream, unless that is empty.
     pub fn new(settings: &Settings, id: &[u8], terminator: &[u8]) -> Self {
         let flags = settings.flags;
-        let config = RowConfig {
-            policy: match flags & flag::POLICY {
+        let is = |flag| flags & flag != 0;
+        let config = SessionConfig::default()
+            .policy(match flags & flag::POLICY {
                 0 => Policy::Resilient,
                 1 => Policy::Strict,
                 2 => Policy::Once,
                 _ => Policy::Resume,
-            },
-            fresh_credentials: flags & flag::FRESH_CREDENTIALS != 0,
-            max_delay: nanos(settings.max_retry),
-            connect_timeout: nanos(settings.connect_timeout),
-            idle_timeout: match nanos(settings.idle_timeout) {
-                0 => u64::MAX,
-                timeout => timeout,
-            },
-            control_events: flags & flag::CONTROL_EVENTS != 0,
-            terminator: owned(terminator),
-            must_complete: flags & flag::MUST_COMPLETE != 0,
-            max_event_len: settings.max_event_len,
-            max_line_len: settings.max_line_len,
-            last_event_id: owned(id),
-        };
-        Self { session: RowSession::new(config, settings.seed.to_bits()) }
+            })
+            .fresh_credentials(is(flag::FRESH_CREDENTIALS))
+            .backoff(Backoff::up_to(time(settings.max_retry)))
+            .connect_timeout(time(settings.connect_timeout))
+            .idle_timeout((settings.idle_timeout != 0.0).then(|| time(settings.idle_timeout)))
+            .control_events(is(flag::CONTROL_EVENTS))
+            .must_complete(is(flag::MUST_COMPLETE));
+        let mut session = Session::new(config, settings.seed.to_bits());
+        session.set_last_event_id(id);
+        let limits = [settings.max_event_len, settings.max_line_len];
+        Self { session, rows: Rows::new(limits, owned(id), owned(terminator)) }
     }
 
     /// What to do now; see [`step`].
     pub fn step(&mut self, now: f64) -> u32 {
         match self.session.poll(nanos(now)) {
-            RowStep::Connect { sends_id, by_get } => {
-                step::CONNECT | u32::from(sends_id) << 8 | u32::from(by_get) << 9
+            Step::Connect(request) => {
+                self.rows.end_of_stream();
+                step::CONNECT | u32::from(request.sends_id) << 8 | u32::from(request.by_get) << 9
             }
-            RowStep::Read => step::READ,
-            RowStep::Sleep => step::SLEEP,
-            RowStep::Stop => step::STOP,
+            Step::Read => step::READ,
+            Step::Sleep => step::SLEEP,
+            Step::Stop(_) => step::STOP,
         }
     }
 
@@ -163,14 +166,24 @@ impl Source {
     /// its content type.
     pub fn response(&mut self, now: f64, status: u32, retry_after: f64, content_type: &[u8]) {
         let status = u16::try_from(status).unwrap_or_default();
-        let retry_after = nanos(retry_after);
-        self.session.handle_response(nanos(now), status, Some(content_type), retry_after);
+        let retry_after = Some(nanos(retry_after));
+        let head = ResponseHead { status, content_type: Some(content_type), retry_after };
+        self.session.handle_response(nanos(now), &head);
     }
 
-    /// Bytes of the body have arrived. Of what they complete there is a row each:
-    /// [`RowSession::handle_bytes`] says what is in it.
+    /// Bytes of the body have arrived. Of what they complete there is a row each: the data, the type
+    /// (empty: `message`) and the last event ID, with a CR after each of the three, which none of them
+    /// can have.
+    ///
+    /// A row whose type is an LF is no event. Without data, it tells that the last event ID is another
+    /// one; with data, that an event was dropped because it was longer than the limits.
     pub fn push(&mut self, now: f64, chunk: &[u8]) -> &[u8] {
-        self.session.handle_bytes(nanos(now), chunk)
+        if !chunk.is_empty() {
+            self.session.handle_arrival(nanos(now));
+        }
+        self.rows.read(&mut self.session, chunk);
+        self.session.set_last_event_id(self.rows.last_event_id());
+        self.rows.complete()
     }
 
     /// Something has happened; see [`happening`].
@@ -188,9 +201,11 @@ impl Source {
     /// See [`state`]; in the bits above it is the [`reason`].
     pub fn state(&self) -> u32 {
         let (state, reason) = match self.session.closed() {
-            Some(RowClosed::Failed(failure)) => (state::CLOSED, of_failure(failure)),
-            Some(RowClosed::Complete) => (state::CLOSED, reason::COMPLETE),
-            Some(RowClosed::StreamError) => (state::CLOSED, reason::STREAM_ERROR),
+            Some(Closed::Failed(failure) | Closed::GaveUp(failure)) => {
+                (state::CLOSED, of_failure(failure))
+            }
+            Some(Closed::Complete) => (state::CLOSED, reason::COMPLETE),
+            Some(Closed::StreamError) => (state::CLOSED, reason::STREAM_ERROR),
             Some(_) => (state::CLOSED, reason::BY_CALLER),
             None => {
                 let reason = self.session.failure().map_or(reason::NONE, of_failure);
@@ -227,17 +242,21 @@ fn of_failure(failure: Failure) -> u32 {
     reason | status << 6
 }
 
-/// The session takes these for its own. Not `into`, which would be code for this alone.
+/// The rows take these for their own. Not `into`, which would be code for this alone.
 fn owned(bytes: &[u8]) -> Vec<u8> {
     let mut owned = Vec::new();
     owned.extend_from_slice(bytes);
     owned
 }
 
-/// Of milliseconds; what is no time is none.
+/// Milliseconds; what is no time is none.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
-const fn nanos(milliseconds: f64) -> u64 {
-    (milliseconds * 1e6) as u64
+const fn nanos(milliseconds: f64) -> Nanos {
+    (milliseconds * 1e6) as Nanos
+}
+
+const fn time(milliseconds: f64) -> Duration {
+    Duration::from_nanos(nanos(milliseconds))
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ impl Builder {
     ///
     /// A redirect by 303 turns it into a `GET` without a body, as do 301 and 302 after a `POST`; any
     /// other redirect repeats method and body. To another origin (scheme, host or port) the body is not
-    /// sent: the stream is then [closed](sse_proto::Closed::Status) with the status of the redirect,
+    /// sent: the stream is then [closed](crate::Closed::Status) with the status of the redirect,
     /// and the error says where it led to.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use reqwest::Url;
-use sse_proto::{Closed, DecodeError, Event};
+use sse_proto::{DecodeError, Event};
+
+use crate::state::Closed;
 
 /// What the transport says.
 pub(crate) type Cause = Box<dyn StdError + Send + Sync>;

@@ -6,8 +6,10 @@ use std::task::Context;
 use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
-use sse_proto::{Closed, Failure};
+use sse_proto::Failure;
 use tokio::sync::watch;
+
+use crate::state::Closed;
 
 /// Where an event source stands, for whoever shows it to people.
 #[derive(Clone, Debug, PartialEq, Eq)]

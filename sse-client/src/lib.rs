@@ -86,6 +86,7 @@ mod item;
 #[cfg(feature = "json")]
 mod json;
 mod source;
+mod state;
 mod transport;
 
 pub use builder::{BuildError, Builder};
@@ -98,6 +99,7 @@ pub use json::{Json, JsonError};
 pub use reqwest;
 pub use source::EventSource;
 pub use sse_proto::{
-    Backoff, Closed, Decision, DecodeError, DecoderConfig, Event, Failure, Outcome, Policy,
-    SessionConfig, Stage, State, StreamError, Terminator,
+    Backoff, Decision, DecodeError, DecoderConfig, Event, Failure, Outcome, Policy, SessionConfig,
+    Stage, StreamError, Terminator,
 };
+pub use state::{Closed, State};

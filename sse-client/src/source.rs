@@ -15,7 +15,7 @@ use futures_core::stream::FusedStream;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Body, Method, Url};
 use self_cell::self_cell;
-use sse_proto::{Chunk, Event, Session, SessionConfig, State};
+use sse_proto::{Chunk, Event, Nanos, Reader, SessionConfig};
 use tokio::time::{Instant, Sleep};
 
 use self::queue::Queue;
@@ -24,6 +24,7 @@ use crate::error::{Cause, Error, Refusal, place};
 use crate::events::Events;
 use crate::handle::{Controls, Handle};
 use crate::item::Item;
+use crate::state::State;
 use crate::transport::{self, Answer, Target, TryError};
 
 /// How many steps are made in a row before others may run; a chunk that completes no item takes two.
@@ -34,7 +35,7 @@ const STEPS_PER_POLL: usize = 32;
 /// See the [crate's documentation](crate) for an example and for what it does. Nothing happens unless
 /// it is polled, and dropping it aborts the request.
 pub struct EventSource {
-    session: Session,
+    reader: Reader,
     target: Target,
     /// Of the last response, after redirects.
     url: Url,
@@ -45,11 +46,11 @@ pub struct EventSource {
     wire: Wire,
     timer: Option<Pin<Box<Sleep>>>,
     /// When the session wants to be asked again; `None`: not before something has happened.
-    until: Option<Duration>,
+    until: Option<Nanos>,
     /// How many looks beyond `until` have been arranged, when that has passed in the middle of a try.
     looks: u8,
     /// When the last of them is due.
-    next_look: Duration,
+    next_look: Nanos,
     /// What has arrived and has not been read to its end yet.
     arrived: Option<Arrived>,
     /// What is to be delivered before anything of that.
@@ -132,19 +133,19 @@ impl EventSource {
         last_event_id: Option<String>,
         max_error_body: usize,
     ) -> Self {
-        let mut session = Session::new(config, fastrand::u64(..));
-        session.set_last_event_id(last_event_id);
+        let mut reader = Reader::new(config, fastrand::u64(..));
+        reader.set_last_event_id(last_event_id);
         Self {
-            session,
+            reader,
             url: transport::shown(&target.url),
             headers: HeaderMap::new(),
             target,
             start: Instant::now(),
             wire: Wire::Idle,
             timer: None,
-            until: Some(Duration::ZERO),
+            until: Some(0),
             looks: 0,
-            next_look: Duration::ZERO,
+            next_look: 0,
             arrived: None,
             items: Queue::default(),
             sent_id: None,
@@ -189,7 +190,7 @@ impl EventSource {
     /// Store it after what was delivered has been dealt with, or that may be missing after a crash.
     /// The `id` of a `stream-error` does not count, since nothing can be resumed from it.
     pub fn last_event_id(&self) -> Option<&str> {
-        self.items.last_event_id(&self.session)
+        self.items.last_event_id(&self.reader)
     }
 
     /// The URL of the last response, after redirects; at first that of the request. Without user
@@ -207,12 +208,19 @@ impl EventSource {
     /// Where the connection stands. It can be ahead of what has been delivered, and changes only when
     /// the stream is polled.
     pub fn state(&self) -> State {
-        self.session.state()
+        match self.reader.session().state() {
+            sse_proto::State::Open => State::Open,
+            sse_proto::State::Waiting { until, failure } => {
+                State::Waiting { until: Duration::from_nanos(until), failure }
+            }
+            sse_proto::State::Closed(closed) => State::Closed(self.why(closed)),
+            _ => State::Connecting,
+        }
     }
 
     /// When the next try is due, while waiting for it.
     pub fn next_try(&self) -> Option<std::time::Instant> {
-        match self.session.state() {
+        match self.state() {
             State::Waiting { until, .. } => self.start.into_std().checked_add(until),
             _ => None,
         }
@@ -232,7 +240,7 @@ impl EventSource {
     /// Aborts the request and ends the stream. Nothing is delivered after this, not even what has
     /// arrived already.
     pub fn close(&mut self) {
-        self.session.close();
+        self.reader.session_mut().close();
         self.items.clear();
         self.end();
         self.publish();
@@ -241,13 +249,14 @@ impl EventSource {
     /// Connects anew, without the delay that is due: for when the network has changed, or someone has
     /// pressed a button. What has arrived is still delivered. Tries stay as far apart as
     /// [`Backoff::min`](sse_proto::Backoff::min) says; see
-    /// [`Session::reconnect`] for when this does nothing.
+    /// [`Session::reconnect`](sse_proto::Session::reconnect) for when this does nothing.
     pub fn reconnect(&mut self) {
-        if self.is_over || matches!(self.session.state(), State::Closed(_)) {
+        if self.is_over || self.reader.session().closed().is_some() {
             return;
         }
         self.read_all();
-        self.session.reconnect(self.now());
+        let now = self.now();
+        self.reader.session_mut().reconnect(now);
         self.step();
     }
 }

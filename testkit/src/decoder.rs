@@ -1,11 +1,7 @@
 //! The decoder under test, with its answer in the words of the vectors.
 
-use std::time::Duration;
-
-use sse_proto::{
-    DecodeError, Decoder, DecoderConfig, Frame, ResponseHead, RowConfig, RowSession, Session,
-    SessionConfig,
-};
+use sse_client_wasm::{Settings, Source, flag};
+use sse_proto::{DecodeError, Decoder, DecoderConfig, Frame, Reader, ResponseHead, SessionConfig};
 
 use crate::additions::{Delivery, Wanted};
 use crate::oracle::Item;
@@ -52,15 +48,15 @@ pub fn interrupted(stream: &[u8], seed: &str, wanted: Wanted) -> (Vec<Delivery>,
 /// The same by way of a session, which has no item for a reconnection time.
 pub fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let config = SessionConfig::default().control_events(true).decoder(config(wanted));
-    let mut session = Session::new(config, 0);
-    session.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
-    let now = Duration::ZERO;
-    session.poll(now);
-    let content_type = Some("text/event-stream");
-    session.handle_response(now, &ResponseHead { status: 200, content_type, retry_after: None });
+    let mut reader = Reader::new(config, 0);
+    reader.set_last_event_id((!seed.is_empty()).then(|| seed.to_owned()));
+    let session = reader.session_mut();
+    session.poll(0);
+    let content_type = Some(&b"text/event-stream"[..]);
+    session.handle_response(0, &ResponseHead { status: 200, content_type, retry_after: None });
     let mut delivered = Vec::new();
     for chunk in chunks {
-        let mut items = session.handle_bytes(now, chunk);
+        let mut items = reader.handle_bytes(0, chunk);
         while let Some(item) = items.next_item() {
             delivered.push(delivery(item.map(|item| match item {
                 sse_proto::Item::Event(event) => Frame::Event(event),
@@ -69,28 +65,29 @@ pub fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery
             })));
         }
     }
-    (delivered, session.last_event_id().unwrap_or_default().to_owned())
+    (delivered, reader.last_event_id().unwrap_or_default().to_owned())
 }
 
-/// The same by way of a row session: the last reconnection time comes last, there are no comments,
+/// The same by way of the browser's client: the last reconnection time comes last, there are no comments,
 /// and either limit is one of lines.
 pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let [max_event_len, max_line_len] = limits(wanted);
-    let last_event_id = seed.into();
-    let config = RowConfig {
-        control_events: true,
+    let settings = Settings {
+        seed: 0.0,
+        flags: flag::CONTROL_EVENTS,
+        max_retry: 0.0,
+        idle_timeout: 0.0,
+        connect_timeout: 1.0,
         max_event_len,
         max_line_len,
-        last_event_id,
-        ..RowConfig::default()
     };
-    let mut session = RowSession::new(config, 0);
-    session.poll(0);
-    session.handle_response(0, 200, Some(b"text/event-stream"), 0);
+    let mut source = Source::new(&settings, seed.as_bytes(), b"");
+    source.step(0.0);
+    source.response(0.0, 200, f64::NAN, b"text/event-stream");
     let mut delivered = Vec::new();
     let mut last_event_id = seed.to_owned();
     for chunk in chunks {
-        let text = String::from_utf8_lossy(session.handle_bytes(0, chunk)).into_owned();
+        let text = String::from_utf8_lossy(source.push(0.0, chunk)).into_owned();
         let parts: Vec<_> = text.split('\r').collect();
         for row in parts.chunks_exact(3) {
             let &[data, event, id] = row else { unreachable!("three at a time") };
@@ -106,10 +103,22 @@ pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, 
             });
         }
     }
-    if let Some(time) = session.reconnection_time() {
-        delivered.push(Delivery::Item(Item::Retry(time)));
+    let time = source.reconnection_time();
+    if !time.is_nan() {
+        delivered.push(Delivery::Item(Item::Retry(whole(time))));
     }
     (delivered, last_event_id)
+}
+
+/// As JavaScript has it.
+#[expect(clippy::cast_precision_loss, reason = "JavaScript has no other numbers")]
+fn number(time: u64) -> f64 {
+    time as f64
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 /// What [`by_rows`] delivers of these deliveries.
@@ -119,7 +128,9 @@ pub fn as_by_rows(deliveries: Vec<Delivery>) -> Vec<Delivery> {
         match delivery {
             Delivery::Comment(_) => {}
             Delivery::EventTooLarge => others.push(Delivery::LineTooLarge),
-            Delivery::Item(Item::Retry(time)) => retry = Some(Delivery::Item(Item::Retry(time))),
+            Delivery::Item(Item::Retry(time)) => {
+                retry = Some(Delivery::Item(Item::Retry(whole(number(time)))));
+            }
             other => others.push(other),
         }
     }

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
-use reqwest::header::{HeaderName, HeaderValue};
-use sse_proto::{Closed, Event, Failure, ResponseHead, State, Step};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use sse_proto::{Event, Failure, Nanos, ResponseHead, Step, nanos};
 
 use super::{Arrived, EventSource, Wire};
 use crate::error::{self, Cause, ClosedError, Error, Refusal, place};
 use crate::handle::{Command, Status};
 use crate::item::{self, Item};
+use crate::state::{Closed, State};
 use crate::transport::{self, Answer, TryError};
 
 /// How often the socket is looked at again when a time limit has passed. If the program stood still,
@@ -26,7 +27,7 @@ use crate::transport::{self, Answer, TryError};
 const LOOKS: u8 = 3;
 
 /// How long to wait for each of these looks.
-const LOOK_AFTER: Duration = Duration::from_millis(10);
+const LOOK_AFTER: Nanos = 10_000_000;
 
 /// What a Mercure hub continues from, after the request's `Last-Event-ID`.
 const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
@@ -53,10 +54,10 @@ impl EventSource {
     #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
     #[inline(always)]
     pub(super) fn read_event(&mut self) -> Option<Event<'static>> {
-        let Self { session, arrived, items, .. } = self;
+        let Self { reader, arrived, items, .. } = self;
         arrived.as_mut()?.with_dependent_mut(|_, chunk| {
             loop {
-                match session.next_item(chunk)? {
+                match reader.next_item(chunk)? {
                     Ok(sse_proto::Item::Event(event)) => return Some(event.into_owned()),
                     item => {
                         if let Some(item) = item::owned(item) {
@@ -72,7 +73,8 @@ impl EventSource {
     /// What has arrived has been read to its end.
     pub(super) fn finish_chunk(&mut self) {
         self.arrived = None;
-        self.session.handle_arrival(self.now());
+        let now = self.now();
+        self.reader.session_mut().handle_arrival(now);
         self.step();
     }
 
@@ -81,12 +83,12 @@ impl EventSource {
         let Some(mut arrived) = self.arrived.take() else {
             return;
         };
-        let Self { session, items, .. } = self;
-        items.keep_last_event_id(session.last_event_id());
+        let Self { reader, items, .. } = self;
+        items.keep_last_event_id(reader.last_event_id());
         arrived.with_dependent_mut(|_, chunk| {
-            while let Some(item) = session.next_item(chunk) {
+            while let Some(item) = reader.next_item(chunk) {
                 if let Some(item) = item::owned(item) {
-                    items.push_ahead(item, session.last_event_id());
+                    items.push_ahead(item, reader.last_event_id());
                 }
             }
         });
@@ -106,7 +108,8 @@ impl EventSource {
                 Some(Ok(frame)) => self.begin(frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => self.handle_error(TryError::Broken(error)),
                 None => {
-                    self.session.handle_end(self.now());
+                    let now = self.now();
+                    self.reader.session_mut().handle_end(now);
                     self.step();
                 }
             },
@@ -126,13 +129,14 @@ impl EventSource {
         let content_type = answer.content_type();
         let head = ResponseHead {
             status: answer.status,
-            content_type: content_type.as_deref(),
-            retry_after: answer.retry_after(),
+            content_type: content_type.as_deref().map(str::as_bytes),
+            retry_after: answer.retry_after().map(nanos),
         };
-        self.session.handle_response(self.now(), &head);
+        let now = self.now();
+        self.reader.session_mut().handle_response(now, &head);
         self.url = answer.url;
         self.headers = answer.headers;
-        if self.session.state() != State::Open {
+        if !self.reader.session().is_open() {
             self.cause = answer.refusal.map(Cause::from);
             self.refusal = Some(Refusal { status: answer.status, body: String::new() });
             self.until = None;
@@ -141,7 +145,7 @@ impl EventSource {
         }
         tracing::debug!("{} is open", place(&self.url));
         if self.id_withheld {
-            let id = self.session.last_event_id().unwrap_or_default().to_owned();
+            let id = self.reader.last_event_id().unwrap_or_default().to_owned();
             self.items.push(Err(Error::IdWithheld { id }));
         }
         self.items.push(Ok(Item::Open));
@@ -167,15 +171,15 @@ impl EventSource {
         match error {
             TryError::Headers(cause) => {
                 self.cause = Some(cause);
-                self.session.handle_unsent(now, Failure::Headers);
+                self.reader.session_mut().handle_unsent(now, Failure::Headers);
             }
             TryError::Unsent(error) => {
                 self.note_cause(error);
-                self.session.handle_unsent(now, Failure::Network);
+                self.reader.session_mut().handle_unsent(now, Failure::Network);
             }
             TryError::Broken(error) => {
                 self.note_cause(error);
-                self.session.handle_error(now);
+                self.reader.session_mut().handle_error(now);
             }
         }
         self.step();
@@ -189,17 +193,17 @@ impl EventSource {
     /// Bytes of the body have arrived. They are read as events are asked for.
     fn begin(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
-            self.arrived = Some(Arrived::new(bytes, |bytes| self.session.begin(bytes)));
+            self.arrived = Some(Arrived::new(bytes, |bytes| self.reader.begin(bytes)));
         }
     }
 
     /// Does what the session says.
     pub(super) fn step(&mut self) {
         let now = self.now();
-        match self.session.poll(now) {
+        match self.reader.session_mut().poll(now) {
             Step::Connect(request) => {
                 // The session has seen to it that a header can carry it.
-                let id = request.last_event_id;
+                let id = self.reader.last_event_id().filter(|_| request.sends_id);
                 let id = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
                 self.id_withheld = request.id_withheld;
                 let by_get = request.by_get;
@@ -211,21 +215,22 @@ impl EventSource {
                 self.publish();
                 self.step();
             }
-            Step::Read { until } => self.until = until,
-            Step::Sleep { until } => {
+            Step::Read => {
+                let until = self.reader.session().until();
+                self.until = (until != Nanos::MAX).then_some(until);
+            }
+            Step::Sleep => {
+                let until = self.reader.session().until();
                 self.until = Some(until);
                 self.wire = Wire::Idle;
-                self.note_failure(until.saturating_sub(now));
+                self.note_failure(Duration::from_nanos(until.saturating_sub(now)));
             }
-            Step::Stop(closed) => {
-                let reason = closed.clone();
-                self.stop(reason);
-            }
+            Step::Stop(closed) => self.stop(self.why(closed)),
         }
     }
 
     fn note_failure(&mut self, delay: Duration) {
-        let State::Waiting { failure, .. } = self.session.state() else {
+        let Some(failure) = self.reader.session().failure() else {
             return;
         };
         let text = self.describe(&failure);
@@ -284,7 +289,7 @@ impl EventSource {
             return Poll::Ready(());
         }
         // What the clock cannot count to does not come.
-        let Some(until) = self.start.checked_add(until) else {
+        let Some(until) = self.start.checked_add(Duration::from_nanos(until)) else {
             return Poll::Pending;
         };
         // Made here because only here there is a runtime for certain.
@@ -297,7 +302,7 @@ impl EventSource {
 
     /// Tells the handles where the session stands.
     pub(super) fn publish(&self) {
-        self.controls.publish(match self.session.state() {
+        self.controls.publish(match self.state() {
             State::Connecting => Status::Connecting,
             State::Open => Status::Open,
             State::Waiting { until, failure } => {
@@ -307,8 +312,16 @@ impl EventSource {
                 Status::Waiting { until, failure, why }
             }
             State::Closed(reason) => Status::Closed(reason),
-            _ => return,
         });
+    }
+
+    /// Why it is over, with what only the last response tells.
+    pub(super) fn why(&self, closed: sse_proto::Closed) -> Closed {
+        let content_type = || {
+            let value = self.headers.get(CONTENT_TYPE)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Closed::of(closed, content_type, self.reader.stream_error())
     }
 
     pub(super) fn end(&mut self) {
@@ -319,7 +332,7 @@ impl EventSource {
         self.is_over = true;
     }
 
-    pub(super) fn now(&self) -> Duration {
-        self.start.elapsed()
+    pub(super) fn now(&self) -> Nanos {
+        nanos(self.start.elapsed())
     }
 }

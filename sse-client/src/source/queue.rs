@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sse_proto::Session;
+use sse_proto::Reader;
 
 use crate::error::Error;
 use crate::item::Item;
@@ -14,16 +14,16 @@ type Id = Option<String>;
 pub(super) struct Queue {
     /// With the last event ID as of the item, if that has been read ahead.
     entries: VecDeque<(Result<Item, Error>, Option<Id>)>,
-    /// The last event ID as of what has been delivered, if the session is ahead of that.
+    /// The last event ID as of what has been delivered, if the reader is ahead of that.
     delivered: Option<Id>,
 }
 
 impl Queue {
     /// As of what has been delivered.
-    pub(super) fn last_event_id<'a>(&'a self, session: &'a Session) -> Option<&'a str> {
+    pub(super) fn last_event_id<'a>(&'a self, reader: &'a Reader) -> Option<&'a str> {
         match &self.delivered {
             Some(id) => id.as_deref(),
-            None => session.last_event_id(),
+            None => reader.last_event_id(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Queue {
         self.entries.push_back((item, None));
     }
 
-    /// From now on the session is ahead, and this is the last event ID as of what has been delivered.
+    /// From now on the reader is ahead, and this is the last event ID as of what has been delivered.
     pub(super) fn keep_last_event_id(&mut self, id: Option<&str>) {
         self.delivered.get_or_insert_with(|| id.map(str::to_owned));
     }
@@ -54,7 +54,7 @@ impl Queue {
         Some(item)
     }
 
-    /// When nothing is left, the application has seen as much as the session.
+    /// When nothing is left, the application has seen as much as the reader.
     pub(super) fn catch_up(&mut self) {
         if self.entries.is_empty() {
             self.delivered = None;

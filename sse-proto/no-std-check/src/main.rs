@@ -14,8 +14,8 @@ use core::panic::PanicInfo;
 use core::time::Duration;
 
 use sse_proto::{
-    Closed, Cursor, Decoder, Event, Failure, Frame, Item, ResponseHead, Session, SessionConfig,
-    State, Step,
+    Closed, Cursor, Decoder, Event, Failure, Frame, Item, Reader, ResponseHead, SessionConfig, State,
+    Step,
 };
 
 // Without std nothing asks the linker for the C library, whose start-up code calls `main`.
@@ -97,44 +97,41 @@ fn reads_cursors() -> bool {
 }
 
 const OK: ResponseHead<'_> =
-    ResponseHead { status: 200, content_type: Some("text/event-stream"), retry_after: None };
+    ResponseHead { status: 200, content_type: Some(b"text/event-stream"), retry_after: None };
 
 fn resumes() -> bool {
-    let mut now = Duration::ZERO;
-    let mut session = Session::new(SessionConfig::default(), 1);
-    let Step::Connect(request) = session.poll(now) else {
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    let Step::Connect(request) = reader.session_mut().poll(0) else {
         return false;
     };
-    if request.last_event_id.is_some() {
+    if request.sends_id {
         return false;
     }
-    session.handle_response(now, &OK);
-    let mut items = session.handle_bytes(now, b"id: test:1\ndata: a\n\n");
+    reader.session_mut().handle_response(0, &OK);
+    let mut items = reader.handle_bytes(0, b"id: test:1\ndata: a\n\n");
     if !matches!(items.next_item(), Some(Ok(Item::Event(event))) if event.data() == "a")
         || items.next_item().is_some()
     {
         return false;
     }
-    session.handle_end(now);
-    let State::Waiting { until, failure } = session.state() else {
+    reader.session_mut().handle_end(0);
+    let State::Waiting { until, failure } = reader.session().state() else {
         return false;
     };
-    now = until;
     failure == Failure::Ended
-        && matches!(session.poll(now), Step::Connect(request) if request.last_event_id == Some("test:1"))
+        && matches!(reader.session_mut().poll(until), Step::Connect(request) if request.sends_id)
+        && reader.last_event_id() == Some("test:1")
 }
 
 fn obeys_stream_error() -> bool {
-    let now = Duration::ZERO;
-    let mut session = Session::new(SessionConfig::default(), 1);
-    if !matches!(session.poll(now), Step::Connect(_)) {
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    if !matches!(reader.session_mut().poll(0), Step::Connect(_)) {
         return false;
     }
-    session.handle_response(now, &OK);
+    reader.session_mut().handle_response(0, &OK);
     let error = b"event: stream-error\nid: error\ndata: {\"condition\": \"forbidden\", \"text\": \"no\"}\n\n";
-    let ended = session.handle_bytes(now, error).next_item().is_none();
-    let Step::Stop(Closed::StreamError(error)) = session.poll(now) else {
-        return false;
-    };
-    ended && error.condition == "forbidden"
+    let ended = reader.handle_bytes(0, error).next_item().is_none();
+    ended
+        && reader.session_mut().poll(0) == Step::Stop(Closed::StreamError)
+        && reader.stream_error().is_some_and(|error| error.condition == "forbidden")
 }

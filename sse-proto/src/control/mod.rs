@@ -40,7 +40,40 @@ pub const KEEP_ALIVE: &[u8; 25] = b"event: keep-alive\ndata:\n\n";
 /// a browser's `EventSource`.
 pub const ERROR_ID: &str = "error";
 
-/// A control event, recognised.
+/// Which control event an event type names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlKind {
+    /// `stream-open`.
+    Open,
+    /// `keep-alive`.
+    KeepAlive,
+    /// `stream-reset`.
+    Reset,
+    /// `stream-error`.
+    Error,
+}
+
+impl ControlKind {
+    /// The control event of this type, if it is one.
+    #[inline]
+    pub fn of(event_type: &[u8]) -> Option<Self> {
+        // Not patterns: these are compared byte by byte, in much code.
+        let is = |name: &[u8]| event_type == name;
+        if is(b"stream-open") {
+            Some(Self::Open)
+        } else if is(b"keep-alive") {
+            Some(Self::KeepAlive)
+        } else if is(b"stream-reset") {
+            Some(Self::Reset)
+        } else if is(b"stream-error") {
+            Some(Self::Error)
+        } else {
+            None
+        }
+    }
+}
+
+/// A control event, recognised, with what it says.
 ///
 /// ```
 /// use sse_proto::{Control, Event};
@@ -73,16 +106,14 @@ impl Control {
     /// Data that cannot be read (JSON is expected, a Python `repr` is accepted) leave the lists and
     /// texts empty: the type alone already says what matters.
     pub fn of(event: &Event<'_>) -> Option<Self> {
-        match event.event_type() {
-            "stream-open" => Some(Self::Open),
-            "keep-alive" => Some(Self::KeepAlive),
-            "stream-reset" => {
-                let error = StreamError::from_data(event.data());
-                Some(Self::Reset { channels: error.channels })
+        Some(match ControlKind::of(event.event_type().as_bytes())? {
+            ControlKind::Open => Self::Open,
+            ControlKind::KeepAlive => Self::KeepAlive,
+            ControlKind::Reset => {
+                Self::Reset { channels: StreamError::from_data(event.data()).channels }
             }
-            "stream-error" => Some(Self::Error(StreamError::from_data(event.data()))),
-            _ => None,
-        }
+            ControlKind::Error => Self::Error(StreamError::from_data(event.data())),
+        })
     }
 }
 

@@ -1,10 +1,6 @@
-//! From chunk to lines to frames.
-//!
-//! There is one way that reads everything, `find`, and on it three shortcuts, each for what
-//! nearly all input is made of: lines within a stretch that is known to be text, and whose line ends
-//! are listed, need neither a check nor a search of their own; an event with one line of data is read in
-//! one step, and if that is all there is of it, in a shorter one; and a small chunk from the middle of a
-//! line is only put aside. None of them decides anything that the long way would decide otherwise.
+//! The way from a chunk to a frame: lines are split off, and each is interpreted, until one completes
+//! something. It reads everything; [`shortcuts`](super::shortcuts) are quicker for what nearly all
+//! input is made of, and are tried on the way.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -38,8 +34,8 @@ impl Decoder {
         if chunk.at == chunk.bytes.len() {
             return None;
         }
-        if let Some(data) = self.next_data_event(chunk) {
-            return Some(Ok(Frame::Event(self.data_event(data))));
+        if let Some(data) = self.data_event(chunk) {
+            return Some(Ok(Frame::Event(Event::decoded("", self.last_event_id(), data))));
         }
         Some(Ok(match self.find(chunk)? {
             Ok(Found::Event(fields)) => Frame::Event(self.event(chunk, &fields)),
@@ -49,8 +45,8 @@ impl Decoder {
         }))
     }
 
-    /// Reads up to the next frame, without looking at its text. Apart, so that what calls it stays small
-    /// enough to be put in place.
+    /// Reads up to the next frame, without looking at its text. Not inlined, so that its callers stay
+    /// small enough to be.
     #[inline(never)]
     pub(crate) fn find<'c>(
         &mut self,

@@ -14,7 +14,6 @@
 
 use super::buffers::Whole;
 use super::{Chunk, Decoder, Fields, Mode, Step};
-use crate::event::Event;
 use crate::grammar::{self, Name};
 use crate::interpret::{Effect, dispatch, process_field};
 use crate::scan::{Plain, SHORT, has_low_byte};
@@ -46,11 +45,25 @@ impl Decoder {
         is_inside
     }
 
-    /// The data of the next event, if an event begins here in a listed stretch, and has nothing but one
-    /// line of data.
+    /// The next event, if it is known that one begins here, in a stretch that has been looked at, and
+    /// it lies whole in it, with one line of data.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
-    pub(crate) fn next_data_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c str> {
+    pub(crate) fn whole_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
+        if let Some(data) = self.data_event(chunk) {
+            return Some(Fields { data: Some(data.as_bytes()), ..Fields::default() });
+        }
+        if !chunk.is_fresh || chunk.turn != self.turn {
+            return None;
+        }
+        self.read_event(chunk)
+    }
+
+    /// The data of the next event, if it has nothing but these. If it is anything else, nothing has
+    /// happened.
+    #[expect(clippy::inline_always, reason = "see above")]
+    #[inline(always)]
+    pub(super) fn data_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c str> {
         if !chunk.is_fresh || chunk.turn != self.turn {
             return None;
         }
@@ -67,31 +80,6 @@ impl Decoder {
         self.line_ends.pass(listed.len() - end - rest.len());
         chunk.at = chunk.listed_end - rest.len();
         Some(data)
-    }
-
-    /// The next event, if it begins here and lies whole in a listed stretch.
-    #[expect(clippy::inline_always, reason = "see above")]
-    #[inline(always)]
-    pub(crate) fn next_whole_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
-        if !chunk.is_fresh || chunk.turn != self.turn {
-            return None;
-        }
-        self.read_event(chunk)
-    }
-
-    /// The event that these fields make. All of them lie in the listed stretch.
-    #[inline]
-    pub(crate) fn whole_event<'a>(&'a self, chunk: &Chunk<'a>, fields: &Fields<'a>) -> Event<'a> {
-        let text = |bytes| chunk.plain.text(bytes);
-        let event_type = fields.event_type.and_then(text).unwrap_or_default();
-        let data = fields.data.and_then(text).unwrap_or_default();
-        Event::decoded(event_type, self.last_event_id(), data)
-    }
-
-    /// The event that these data make.
-    #[inline]
-    pub(crate) fn data_event<'a>(&'a self, data: &'a str) -> Event<'a> {
-        Event::decoded("", self.last_event_id(), data)
     }
 
     /// Reads the next event, if it lies in the listed stretch, with one line of data. No limit is below

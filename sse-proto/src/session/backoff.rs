@@ -2,27 +2,29 @@
 
 use core::time::Duration;
 
-/// Later than any time that [`nanos`] gives.
-pub(super) const NEVER: u64 = u64::MAX;
+/// A moment, as nanoseconds since any other that stays the same (such as the session's start), or a
+/// length of time in nanoseconds. They last for 584 years.
+///
+/// Arithmetic with them is a fifth of the code that it is with [`Duration`], and crosses the border to
+/// JavaScript as a number.
+pub type Nanos = u64;
 
-const PER_SECOND: u64 = 1_000_000_000;
+/// Later than any moment.
+pub(super) const NEVER: Nanos = Nanos::MAX;
 
-/// Nanoseconds; what is longer than 584 years is as long as that.
-pub(super) const fn nanos(time: Duration) -> u64 {
-    if time.as_secs() >= NEVER / PER_SECOND {
+const SECOND: Nanos = 1_000_000_000;
+
+/// A length of time in nanoseconds. What is longer than 584 years is as long as that.
+pub const fn nanos(time: Duration) -> Nanos {
+    if time.as_secs() >= NEVER / SECOND {
         return NEVER - 1;
     }
-    time.as_secs() * PER_SECOND + time.subsec_nanos() as u64
+    time.as_secs() * SECOND + time.subsec_nanos() as Nanos
 }
 
-/// The time, unless it is [`NEVER`].
-pub(super) fn limit(time: u64) -> Option<Duration> {
-    (time != NEVER).then(|| Duration::from_nanos(time))
-}
-
-/// The longest that a server can make a client wait, by `retry` or `Retry-After`, in nanoseconds: an
+/// The longest that a server can make a client wait, by `retry` or `Retry-After`: an
 /// hour. A number beyond it is more often a mistake or malice than a wish.
-const MAX_ASKED_FOR: u64 = 3_600_000_000_000;
+const MAX_ASKED_FOR: Nanos = 3600 * SECOND;
 
 /// Delays that grow with each failure in a row: a floor that is always waited, and on top of it a
 /// random part ("full jitter") out of a range that doubles up to a cap.
@@ -34,16 +36,15 @@ const MAX_ASKED_FOR: u64 = 3_600_000_000_000;
 #[non_exhaustive]
 #[must_use]
 pub struct Backoff {
-    /// In nanoseconds, as the next two.
-    initial: u64,
-    max: u64,
-    min: u64,
+    initial: Nanos,
+    max: Nanos,
+    min: Nanos,
     jitter: u8,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self::up_to(30_000_000_000)
+        Self::up_to(Duration::from_secs(30))
     }
 }
 
@@ -77,12 +78,14 @@ impl Backoff {
         self
     }
 
-    /// The default, save that the range grows to so many nanoseconds, and begins no higher.
-    pub(crate) fn up_to(max: u64) -> Self {
-        Self { initial: max.min(1_000_000_000), max, min: 250_000_000, jitter: 100 }
+    /// The default, but the range grows to `max`, and begins no higher.
+    pub const fn up_to(max: Duration) -> Self {
+        let max = nanos(max);
+        let initial = if max < SECOND { max } else { SECOND };
+        Self { initial, max, min: SECOND / 4, jitter: 100 }
     }
 
-    pub(crate) const fn floor(&self) -> u64 {
+    pub(super) const fn floor(&self) -> Nanos {
         self.min
     }
 
@@ -94,7 +97,7 @@ impl Backoff {
         Duration::from_nanos(self.delay_nanos(failures, asked_for, random))
     }
 
-    pub(crate) fn delay_nanos(&self, failures: u32, asked_for: u64, random: u64) -> u64 {
+    pub(super) fn delay_nanos(&self, failures: u32, asked_for: Nanos, random: u64) -> Nanos {
         let doublings = failures.saturating_sub(1).min(31);
         let is_at_cap = self.initial > self.max >> doublings;
         let range = if is_at_cap { self.max } else { self.initial << doublings };

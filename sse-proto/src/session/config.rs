@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::backoff::{Backoff, NEVER, nanos};
+use super::backoff::{Backoff, NEVER, Nanos, nanos};
 use super::outcome::{Decision, Outcome};
 use crate::decoder::DecoderConfig;
 
@@ -65,32 +65,40 @@ impl From<String> for Terminator {
 pub struct SessionConfig {
     policy: Option<Policy>,
     default_policy: Policy,
-    decide: Option<Decide>,
     terms: Terms,
-    pub(super) control_events: bool,
-    pub(super) error_events: Vec<String>,
-    pub(super) terminator: Option<Terminator>,
-    pub(super) decoder: DecoderConfig,
+    pub(crate) error_events: Vec<String>,
+    pub(crate) terminator: Option<Terminator>,
+    pub(crate) decoder: DecoderConfig,
 }
 
-/// What of it is for [`Rules`](super::rules::Rules). Times are in nanoseconds.
+/// What of it is for the session itself; the rest is for a [`Reader`](crate::Reader).
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
     pub(super) policy: Policy,
+    decide: Option<Decide>,
     pub(super) fresh_credentials: bool,
     pub(super) backoff: Backoff,
     pub(super) max_failures: Option<u32>,
-    pub(super) give_up_after: u64,
-    pub(super) connect_timeout: u64,
-    pub(super) idle_timeout: u64,
+    pub(super) give_up_after: Nanos,
+    pub(super) connect_timeout: Nanos,
+    pub(super) idle_timeout: Nanos,
     /// The end of the stream without the terminator is a failure.
     pub(super) must_complete: bool,
+    pub(super) control_events: bool,
+}
+
+impl Terms {
+    /// The last word on a failure.
+    pub(super) fn judge(&self, outcome: &Outcome) -> Decision {
+        self.decide.as_ref().map_or(outcome.decision, |decide| (decide.0)(outcome))
+    }
 }
 
 impl Default for Terms {
     fn default() -> Self {
         Self {
             policy: Policy::Resilient,
+            decide: None,
             fresh_credentials: false,
             backoff: Backoff::default(),
             max_failures: None,
@@ -98,6 +106,7 @@ impl Default for Terms {
             connect_timeout: 30 * 1_000_000_000,
             idle_timeout: 45 * 1_000_000_000,
             must_complete: false,
+            control_events: false,
         }
     }
 }
@@ -143,7 +152,7 @@ impl SessionConfig {
     /// });
     /// ```
     pub fn decide(mut self, decide: impl Fn(&Outcome) -> Decision + Send + Sync + 'static) -> Self {
-        self.decide = Some(Decide(Arc::new(decide)));
+        self.terms.decide = Some(Decide(Arc::new(decide)));
         self
     }
 
@@ -194,12 +203,12 @@ impl SessionConfig {
 
     /// Whether `stream-open` and `keep-alive` are delivered like other events. Default: no.
     pub const fn control_events(mut self, delivered: bool) -> Self {
-        self.control_events = delivered;
+        self.terms.control_events = delivered;
         self
     }
 
     /// Event types with which the server reports errors, such as `error`. Their events come as
-    /// [`Item::Error`](super::Item::Error) and are no progress, so a server that sends nothing else is
+    /// [`Item::Error`](crate::Item::Error) and are no progress, so a server that sends nothing else is
     /// asked less and less often. Default: none.
     pub fn error_events<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.error_events = types.into_iter().map(Into::into).collect();
@@ -218,9 +227,14 @@ impl SessionConfig {
 
     /// As [`until`](Self::until), and a stream that ends without it has
     /// [failed](super::Failure::Incomplete): half an answer is not taken for a whole one.
-    pub fn must_end_with(mut self, terminator: impl Into<Terminator>) -> Self {
-        self.terminator = Some(terminator.into());
-        self.terms.must_complete = true;
+    pub fn must_end_with(self, terminator: impl Into<Terminator>) -> Self {
+        self.until(terminator).must_complete(true)
+    }
+
+    /// Whether a stream that ends before it is complete has [failed](super::Failure::Incomplete).
+    /// Default: no.
+    pub const fn must_complete(mut self, must: bool) -> Self {
+        self.terms.must_complete = must;
         self
     }
 
@@ -249,17 +263,12 @@ impl SessionConfig {
         self
     }
 
-    pub(super) fn terms(&self) -> Terms {
-        Terms { policy: self.policy.unwrap_or(self.default_policy), ..self.terms.clone() }
-    }
-
-    /// The last word on a failure.
-    pub(super) fn judge(&self, outcome: &Outcome) -> Decision {
-        self.decide.as_ref().map_or(outcome.decision, |decide| (decide.0)(outcome))
+    pub(super) fn into_terms(self) -> Terms {
+        Terms { policy: self.policy.unwrap_or(self.default_policy), ..self.terms }
     }
 }
 
-const fn nanos_or_never(time: Option<Duration>) -> u64 {
+const fn nanos_or_never(time: Option<Duration>) -> Nanos {
     match time {
         Some(time) => nanos(time),
         None => NEVER,

@@ -1,71 +1,60 @@
-//! One client connection without its I/O: when to connect and with what, what to deliver, when to
+//! One client connection without its I/O and without its bytes: when to connect and with what, when to
 //! wait and when to stop (WHATWG HTML, sections 9.2.2 to 9.2.4, and what practice adds to them).
 //!
 //! A driver owns a socket and a clock and does what the session says:
 //!
 //! 1. [`Session::poll`] tells the next [`Step`]: connect, read, sleep, or stop.
 //! 2. What happens is told back: [`handle_response`](Session::handle_response),
-//!    [`handle_bytes`](Session::handle_bytes), [`handle_end`](Session::handle_end),
-//!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent). A driver that
-//!    delivers an item when it is asked for one calls [`begin`](Session::begin) in place of `handle_bytes`.
+//!    [`handle_arrival`](Session::handle_arrival), [`handle_end`](Session::handle_end),
+//!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent).
 //! 3. Again from 1, also when the time that a step names has come.
+//!
+//! The bytes of the body are for a [`Reader`](crate::Reader), which has a session within and tells it
+//! what the stream says: events, the last event ID, the reconnection time. The client for browsers
+//! has a reader of its own, and the same session. So these rules are written, and proven, once.
 //!
 //! What has arrived is to be told before the time is: a program that was busy, or asleep, must not
 //! take its own silence for the server's.
 //!
-//! Time is a [`Duration`] since any moment that stays the same, such as the session's start. The
-//! native client and the WASM client are two such drivers, so these rules are written, and proven,
-//! once.
+//! Time is a number of [nanoseconds](Nanos) since any moment that stays the same, such as the session's
+//! start.
 
 mod backoff;
 mod config;
-mod items;
 mod outcome;
-mod rows;
-mod rules;
+mod response;
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::time::Duration;
-
-pub use self::backoff::Backoff;
-use self::backoff::{limit, nanos};
+pub use self::backoff::{Backoff, Nanos, nanos};
+use self::backoff::{Jitter, NEVER};
+use self::config::Terms;
 pub use self::config::{Policy, SessionConfig, Terminator};
-pub use self::items::Items;
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
-pub use self::rows::{RowClosed, RowConfig, RowSession, RowStep};
-use self::rules::{Phase, Reader, Rules};
-use crate::decoder::Decoder;
-use crate::event::Event;
+use self::response::{is_event_stream, is_sendable, may_pass};
+use crate::control::ControlKind;
 
 /// What the driver shall do next. A driver must know every step, so there will be no new one without
 /// a new major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step<'a> {
+pub enum Step {
     /// Drop any earlier response and send this request, now. Given once for each try.
-    Connect(Request<'a>),
-    /// Go on with the request or the response; poll again at the time given, if nothing has happened
-    /// before.
-    Read {
-        /// When to poll again; `None`: there is no time limit.
-        until: Option<Duration>,
-    },
-    /// Drop any response, and poll again at this time.
-    Sleep {
-        /// When to poll again.
-        until: Duration,
-    },
+    Connect(Request),
+    /// Go on with the request or the response; poll again [in time](Session::until), if nothing has
+    /// happened before.
+    Read,
+    /// Drop any response, and poll again [in time](Session::until).
+    Sleep,
     /// Drop any response. It is over.
-    Stop(&'a Closed),
+    Stop(Closed),
 }
 
 /// What to send besides what the caller asked for, `Accept: text/event-stream` and `Cache-Control:
 /// no-cache`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Request<'a> {
-    /// The value of the `Last-Event-ID` header, in UTF-8. Without one the header is left out.
-    pub last_event_id: Option<&'a str>,
+pub struct Request {
+    /// The last event ID is to be sent as the `Last-Event-ID` header, in UTF-8. Otherwise the header
+    /// is left out.
+    pub sends_id: bool,
     /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character, or
     /// white space at an end. The stream starts anew, so events may be missing.
     pub id_withheld: bool,
@@ -80,32 +69,13 @@ pub struct ResponseHead<'a> {
     /// The status code.
     pub status: u16,
     /// The value of `Content-Type`.
-    pub content_type: Option<&'a str>,
+    pub content_type: Option<&'a [u8]>,
     /// How long `Retry-After` asks to wait.
-    pub retry_after: Option<Duration>,
-}
-
-/// Something for the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Item<'a> {
-    /// An event.
-    Event(Event<'a>),
-    /// The server cannot continue from the last event ID (`stream-reset`): events are missing. State
-    /// that was built from these channels must be read anew. Events go on from here.
-    Reset {
-        /// The channels, or none if the server's list was unreadable: then all of them.
-        channels: Vec<String>,
-    },
-    /// An event of one of the [types](SessionConfig::error_events) that report errors. The session goes
-    /// on.
-    Error(Event<'a>),
-    /// A comment, if they were [asked](SessionConfig::comments) for.
-    Comment(&'a str),
+    pub retry_after: Option<Nanos>,
 }
 
 /// Where a session stands; `readyState` with its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
     /// A request is to be sent, or on its way.
@@ -115,7 +85,7 @@ pub enum State {
     /// Between two tries.
     Waiting {
         /// When the next try is due.
-        until: Duration,
+        until: Nanos,
         /// What ended the last one.
         failure: Failure,
     },
@@ -125,149 +95,313 @@ pub enum State {
 
 /// The state machine of one client connection. See [`Step`] for how to drive it.
 #[derive(Debug)]
-pub struct Session(Rules<Text>);
-
-/// Events as text, with all that can be asked of a stream.
-#[derive(Debug)]
-struct Text {
-    decoder: Decoder,
-    config: SessionConfig,
-    /// Whether nothing depends on the type of an event that names none.
-    reads_by_data: bool,
-    /// Whether every event is delivered that is no control event, and none ends the stream.
-    delivers_all: bool,
+pub struct Session {
+    terms: Terms,
+    phase: Phase,
+    /// When the phase ends by itself: a time limit, or the end of a delay.
+    until: Nanos,
+    /// Failures since the last progress.
+    failures: u32,
+    /// When the first of the failures happened.
+    failing_since: Nanos,
+    /// When the next try may be made at the earliest, whoever asks for it.
+    earliest: Nanos,
+    /// The last 401 has not been followed by an open stream.
+    was_unauthorized: bool,
+    /// The reconnection time in milliseconds, if a `retry` field has set one.
+    reconnection_time: Option<u64>,
+    last_event_id: LastEventId,
+    /// How many streams have been opened.
+    streams: u32,
+    jitter: Jitter,
 }
 
-impl Reader for Text {
-    type Closed = Closed;
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Due,
+    Connecting,
+    Open,
+    Waiting(Failure),
+    Closed(Closed),
+}
 
-    fn end_of_stream(&mut self) {
-        self.decoder.end_of_stream();
-    }
-
-    fn last_event_id(&self) -> Option<&[u8]> {
-        self.decoder.last_event_id().map(str::as_bytes)
-    }
-
-    fn judge(&self, outcome: &Outcome) -> Decision {
-        self.config.judge(outcome)
-    }
+/// What a session has to know of the last event ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastEventId {
+    /// There is none, or it is empty: "If the EventSource object's last event ID string is not the empty
+    /// string", it is sent.
+    Empty,
+    Sendable,
+    /// HTTP cannot carry it.
+    Withheld,
 }
 
 impl Session {
     /// A session that has not connected yet. `seed` makes its jitter differ from that of others; any
     /// random number will do.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
-        let decoder = Decoder::with_config(config.decoder.clone());
-        let ends_by_type = matches!(config.terminator, Some(Terminator::EventType(_)));
-        let reads_by_data = config.error_events.is_empty() && !ends_by_type;
-        let delivers_all = config.error_events.is_empty() && config.terminator.is_none();
-        let terms = config.terms();
-        Self(Rules::new(terms, Text { decoder, config, reads_by_data, delivers_all }, seed))
-    }
-
-    /// Continues from an id that was stored when the program last ran. To be called before the first
-    /// [`poll`](Self::poll).
-    pub fn set_last_event_id(&mut self, id: Option<String>) {
-        self.0.reader.decoder.set_last_event_id(id);
-    }
-
-    /// The last event ID that the stream has committed. The id of a `stream-error` does not count:
-    /// who resumed from it would be refused for ever.
-    pub fn last_event_id(&self) -> Option<&str> {
-        self.0.reader.decoder.last_event_id()
-    }
-
-    /// Where the session stands.
-    pub fn state(&self) -> State {
-        match &self.0.phase {
-            Phase::Due | Phase::Connecting => State::Connecting,
-            Phase::Open => State::Open,
-            &Phase::Waiting(failure) => {
-                State::Waiting { until: Duration::from_nanos(self.0.until), failure }
-            }
-            Phase::Closed(closed) => State::Closed(closed.clone()),
+        Self {
+            terms: config.into_terms(),
+            phase: Phase::Due,
+            until: NEVER,
+            failures: 0,
+            failing_since: 0,
+            earliest: 0,
+            was_unauthorized: false,
+            reconnection_time: None,
+            last_event_id: LastEventId::Empty,
+            streams: 0,
+            jitter: Jitter(seed),
         }
     }
 
-    /// The reconnection time that the server has set by a `retry` field, if it has.
-    pub fn reconnection_time(&self) -> Option<Duration> {
-        self.0.reconnection_time.map(Duration::from_millis)
+    /// Where the session stands.
+    pub const fn state(&self) -> State {
+        match self.phase {
+            Phase::Due | Phase::Connecting => State::Connecting,
+            Phase::Open => State::Open,
+            Phase::Waiting(failure) => State::Waiting { until: self.until, failure },
+            Phase::Closed(closed) => State::Closed(closed),
+        }
     }
 
     /// Whether the stream is open: [`State::Open`].
+    #[inline]
     pub const fn is_open(&self) -> bool {
-        self.0.is_open()
+        matches!(self.phase, Phase::Open)
     }
 
     /// Between two tries, what ended the last one: [`State::Waiting`].
     pub const fn failure(&self) -> Option<Failure> {
-        self.0.failure()
+        match self.phase {
+            Phase::Waiting(failure) => Some(failure),
+            _ => None,
+        }
     }
 
     /// Why it is over, if it is: [`State::Closed`].
-    pub const fn closed(&self) -> Option<&Closed> {
-        self.0.closed()
+    pub const fn closed(&self) -> Option<Closed> {
+        match self.phase {
+            Phase::Closed(closed) => Some(closed),
+            _ => None,
+        }
+    }
+
+    /// The reconnection time that the server has set by a `retry` field, if it has, in milliseconds.
+    pub const fn reconnection_time(&self) -> Option<u64> {
+        self.reconnection_time
+    }
+
+    /// How many streams have been opened so far: another number means another stream.
+    pub const fn streams(&self) -> u32 {
+        self.streams
+    }
+
+    /// When to poll again, as the last [`Step`] has told; [`Nanos::MAX`] if there is no time limit.
+    pub const fn until(&self) -> Nanos {
+        self.until
     }
 
     /// What to do now.
-    pub fn poll(&mut self, now: Duration) -> Step<'_> {
-        if self.0.poll(nanos(now)) {
-            return Step::Connect(self.request());
+    pub fn poll(&mut self, now: Nanos) -> Step {
+        if now >= self.until {
+            match self.phase {
+                Phase::Connecting => self.fail(now, Failure::ConnectTimeout, Stage::Sent, 0),
+                Phase::Open => self.fail(now, Failure::IdleTimeout, Stage::Open, 0),
+                Phase::Waiting(_) => self.phase = Phase::Due,
+                _ => {}
+            }
         }
-        match &self.0.phase {
+        match self.phase {
+            Phase::Due => {
+                self.phase = Phase::Connecting;
+                self.until = now.saturating_add(self.terms.connect_timeout);
+                self.earliest = now.saturating_add(self.terms.backoff.floor());
+                Step::Connect(self.request())
+            }
+            Phase::Connecting | Phase::Open => Step::Read,
+            Phase::Waiting(_) => Step::Sleep,
             Phase::Closed(closed) => Step::Stop(closed),
-            Phase::Waiting(_) => Step::Sleep { until: Duration::from_nanos(self.0.until) },
-            _ => Step::Read { until: limit(self.0.until) },
         }
     }
 
-    fn request(&self) -> Request<'_> {
-        let resume = self.0.resume();
+    fn request(&self) -> Request {
         Request {
-            last_event_id: self.last_event_id().filter(|_| resume.has_id),
-            id_withheld: resume.is_withheld,
-            by_get: resume.by_get,
+            sends_id: self.last_event_id == LastEventId::Sendable,
+            id_withheld: self.last_event_id == LastEventId::Withheld,
+            by_get: self.terms.policy == Policy::Resume && self.is_repeatable(),
+        }
+    }
+
+    /// Whether the policy lets the request be made again at all.
+    fn is_repeatable(&self) -> bool {
+        match self.terms.policy {
+            Policy::Resilient | Policy::Strict => true,
+            Policy::Once => false,
+            Policy::Resume => self.last_event_id == LastEventId::Sendable,
         }
     }
 
     /// The head of the response has arrived. Afterwards the session is open, waits, or is closed.
-    pub fn handle_response(&mut self, now: Duration, head: &ResponseHead<'_>) {
-        let content_type = head.content_type.map(str::as_bytes);
-        let retry_after = nanos(head.retry_after.unwrap_or_default());
-        self.0.handle_response(nanos(now), head.status, content_type, retry_after);
+    pub fn handle_response(&mut self, now: Nanos, head: &ResponseHead<'_>) {
+        if !matches!(self.phase, Phase::Connecting) {
+            return;
+        }
+        let failure = match head.status {
+            // "If res's status is 200 and res's `Content-Type` is text/event-stream": "announce the
+            // connection".
+            200 if head.content_type.is_some_and(is_event_stream) => {
+                self.was_unauthorized = false;
+                self.streams = self.streams.wrapping_add(1);
+
+                self.phase = Phase::Open;
+                self.handle_arrival(now);
+                return;
+            }
+            200 => Failure::ContentType,
+            status => Failure::Status(status),
+        };
+        let retry_after = head.retry_after.unwrap_or(0);
+        self.fail(now, failure, Stage::Sent, retry_after);
+    }
+
+    /// Something of the body has arrived: from now on silence counts. A driver that lets a chunk wait
+    /// tells this when it has read the chunk, or its own slowness would count as the server's silence.
+    pub fn handle_arrival(&mut self, now: Nanos) {
+        if self.is_open() {
+            self.until = now.saturating_add(self.terms.idle_timeout);
+        }
     }
 
     /// The body has ended.
-    pub fn handle_end(&mut self, now: Duration) {
-        self.0.handle_end(nanos(now));
+    pub fn handle_end(&mut self, now: Nanos) {
+        if self.is_open() {
+            let is_early = self.terms.must_complete;
+            let failure = if is_early { Failure::Incomplete } else { Failure::Ended };
+            self.fail(now, failure, Stage::Open, 0);
+        }
     }
 
     /// The request has failed, or the body has broken off. If it is certain that the server has seen
     /// nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
-    pub fn handle_error(&mut self, now: Duration) {
-        self.0.handle_error(nanos(now));
+    pub fn handle_error(&mut self, now: Nanos) {
+        let stage = match self.phase {
+            Phase::Connecting => Stage::Sent,
+            Phase::Open => Stage::Open,
+            _ => return,
+        };
+        self.fail(now, Failure::Network, stage, 0);
     }
 
     /// The request could not be sent, for this reason: [`Failure::Network`] if there is no connection,
     /// [`Failure::Headers`] if the caller had nothing to send on it.
-    pub fn handle_unsent(&mut self, now: Duration, failure: Failure) {
-        self.0.handle_unsent(nanos(now), failure);
+    pub fn handle_unsent(&mut self, now: Nanos, failure: Failure) {
+        if matches!(self.phase, Phase::Connecting) {
+            self.fail(now, failure, Stage::Unsent, 0);
+        }
     }
 
     /// Connects anew, without the delay that is due, for when the program knows more than the session:
     /// the network has changed, or someone pressed a button. Tries stay as far apart as
-    /// [`Backoff::min`](crate::Backoff::min) says.
+    /// [`Backoff::min`] says.
     ///
     /// An open stream is dropped for it and resumed from the last event ID, unless the policy allows
     /// no other request ([`Policy::Once`]): then this does nothing. Nor does it while a request is on
     /// its way, or when the session is closed.
-    pub fn reconnect(&mut self, now: Duration) {
-        self.0.reconnect(nanos(now));
+    pub fn reconnect(&mut self, now: Nanos) {
+        let failure = match self.phase {
+            Phase::Waiting(failure) => failure,
+            Phase::Open if self.is_repeatable() => Failure::ByCaller,
+            _ => return,
+        };
+        self.until = self.earliest;
+        self.phase = if now < self.earliest { Phase::Waiting(failure) } else { Phase::Due };
     }
 
     /// Ends the session. Nothing is delivered after this.
     pub fn close(&mut self) {
-        self.0.close();
+        if !matches!(self.phase, Phase::Closed(_)) {
+            self.phase = Phase::Closed(Closed::ByCaller);
+        }
+    }
+
+    /// The stream has set the last event ID, or it was stored when the program last ran. Only whether
+    /// it can be sent is kept: whoever reads the stream has the ID.
+    pub fn set_last_event_id(&mut self, id: &[u8]) {
+        self.last_event_id = match id {
+            [] => LastEventId::Empty,
+            id if is_sendable(id) => LastEventId::Sendable,
+            _ => LastEventId::Withheld,
+        };
+    }
+
+    /// The stream has set the reconnection time, in milliseconds.
+    pub const fn set_reconnection_time(&mut self, milliseconds: u64) {
+        self.reconnection_time = Some(milliseconds);
+    }
+
+    /// The stream has delivered an event: a control event, or one for the application. Returns whether
+    /// the application gets it. If it `is_last`, it completes the stream, unless it is a control event.
+    #[inline]
+    pub const fn handle_event(&mut self, control: Option<ControlKind>, is_last: bool) -> bool {
+        // After a stream-open the server is there, but has not helped anyone yet.
+        if !matches!(control, Some(ControlKind::Open)) {
+            self.failures = 0;
+        }
+        match control {
+            Some(ControlKind::Open | ControlKind::KeepAlive) => self.terms.control_events,
+            Some(ControlKind::Reset) => true,
+            Some(ControlKind::Error) => {
+                self.phase = Phase::Closed(Closed::StreamError);
+                true
+            }
+            None => {
+                if is_last {
+                    self.phase = Phase::Closed(Closed::Complete);
+                }
+                !is_last
+            }
+        }
+    }
+
+    /// A try has failed. `asked_for` is how long the response asks to wait.
+    fn fail(&mut self, now: Nanos, failure: Failure, stage: Stage, asked_for: Nanos) {
+        if self.failures == 0 {
+            self.failing_since = now;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let decision = if self.may_try_again(failure) { Decision::Retry } else { Decision::Stop };
+        if failure == Failure::Status(401) {
+            self.was_unauthorized = true;
+        }
+        let outcome = Outcome { failure, stage, failures: self.failures, decision };
+        if self.terms.judge(&outcome) == Decision::Stop {
+            self.phase = Phase::Closed(Closed::Failed(failure));
+            return;
+        }
+        // Longer than anyone waits, and short enough to be multiplied.
+        let reconnection_time = self.reconnection_time.unwrap_or(0).min(u64::from(u32::MAX));
+        let asked_for = asked_for.max(reconnection_time * 1_000_000);
+        let delay = self.terms.backoff.delay_nanos(self.failures, asked_for, self.jitter.next());
+        self.until = now.saturating_add(delay);
+        let is_too_late = self.until.saturating_sub(self.failing_since) > self.terms.give_up_after;
+        self.phase =
+            if is_too_late || self.terms.max_failures.is_some_and(|max| self.failures >= max) {
+                Phase::Closed(Closed::GaveUp(failure))
+            } else {
+                Phase::Waiting(failure)
+            };
+    }
+
+    /// What the policy says of a failure.
+    fn may_try_again(&self, failure: Failure) -> bool {
+        match failure {
+            Failure::Status(401) if self.terms.fresh_credentials => !self.was_unauthorized,
+            Failure::Status(status) => {
+                self.terms.policy != Policy::Strict && may_pass(status) && self.is_repeatable()
+            }
+            Failure::ContentType => false,
+            _ => self.is_repeatable(),
+        }
     }
 }

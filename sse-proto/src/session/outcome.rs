@@ -1,10 +1,6 @@
 //! How tries and sessions end.
 
-use alloc::string::String;
 use core::fmt;
-
-use super::rules::End;
-use crate::control::StreamError;
 
 /// Why a try did not last. It is followed by another one, unless that is too many or of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,27 +79,21 @@ pub enum Decision {
     Stop,
 }
 
-/// Why a session is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a session is over. What is known besides, the driver has in hand: the head of the response, and
+/// the reader's [`stream_error`](crate::Reader::stream_error).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
     /// [`Session::close`](super::Session::close) was called.
     ByCaller,
     /// The event came that [completes](super::SessionConfig::until) the stream.
     Complete,
-    /// The server ended the stream, and there is to be no other request: its normal end under
-    /// [`Policy::Once`](super::Policy::Once).
-    Ended,
-    /// Status 204: the server wants no more requests (section 9.2.1).
-    NoContent,
-    /// A status that trying again will not mend.
-    Status(u16),
-    /// The response is no event stream but has this type, or none.
-    ContentType(Option<String>),
     /// The server said so in the stream (`stream-error`).
-    StreamError(StreamError),
-    /// After this failure there may be no other try: as many in a row, or for as long, as
-    /// [`SessionConfig`](super::SessionConfig) allows, or the policy allows none.
+    StreamError,
+    /// The policy, or the caller's [say](super::SessionConfig::decide), makes this failure final.
+    Failed(Failure),
+    /// After this failure there may be no other try: there have been as many in a row, or for as long,
+    /// as [`SessionConfig`](super::SessionConfig) allows.
     GaveUp(Failure),
 }
 
@@ -111,23 +101,7 @@ impl Closed {
     /// Whether all is well: the stream is complete, or has ended where it may, or the caller wanted
     /// no more.
     pub const fn is_normal(&self) -> bool {
-        matches!(self, Self::ByCaller | Self::Complete | Self::Ended)
-    }
-}
-
-/// What a failure becomes when it is final.
-impl From<End<'_>> for Closed {
-    fn from(end: End<'_>) -> Self {
-        match end {
-            End::ByCaller => Self::ByCaller,
-            End::After(Failure::Ended, _) => Self::Ended,
-            End::After(Failure::Status(204), _) => Self::NoContent,
-            End::After(Failure::Status(status), _) => Self::Status(status),
-            End::After(Failure::ContentType, found) => {
-                Self::ContentType(found.map(|found| String::from_utf8_lossy(found).into_owned()))
-            }
-            End::After(failure, _) | End::GaveUp(failure) => Self::GaveUp(failure),
-        }
+        matches!(self, Self::ByCaller | Self::Complete | Self::Failed(Failure::Ended))
     }
 }
 
@@ -136,16 +110,8 @@ impl fmt::Display for Closed {
         match self {
             Self::ByCaller => f.write_str("closed by the caller"),
             Self::Complete => f.write_str("the stream is complete"),
-            Self::Ended => f.write_str("the server ended the stream"),
-            Self::NoContent => f.write_str("the server wants no more requests (status 204)"),
-            Self::Status(status) => write!(f, "the server refused with status {status}"),
-            Self::ContentType(Some(found)) => {
-                write!(f, "the response is {found:?}, not text/event-stream")
-            }
-            Self::ContentType(None) => {
-                f.write_str("the response has no Content-Type, text/event-stream is needed")
-            }
-            Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
+            Self::StreamError => f.write_str("the server ended the stream with a stream-error"),
+            Self::Failed(failure) => failure.fmt(f),
             Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
         }
     }

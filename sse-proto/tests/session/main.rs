@@ -6,25 +6,23 @@ mod ending;
 mod resuming;
 mod trying;
 
-use std::time::Duration;
+use sse_proto::{Closed, Item, Nanos, Policy, Reader, ResponseHead, SessionConfig, State, Step};
 
-use sse_proto::{Closed, Item, Policy, ResponseHead, Session, SessionConfig, State, Step};
-
-const SECOND: Duration = Duration::from_secs(1);
+const SECOND: Nanos = 1_000_000_000;
 
 /// A block that makes progress.
 const EVENT: &str = "id: 1\ndata: a\n\n";
 
 const OK: ResponseHead<'_> =
-    ResponseHead { status: 200, content_type: Some("text/event-stream"), retry_after: None };
+    ResponseHead { status: 200, content_type: Some(b"text/event-stream"), retry_after: None };
 
 fn status(status: u16) -> ResponseHead<'static> {
     ResponseHead { status, ..OK }
 }
 
 /// What the driver would deliver, as text: an event's data, or `reset a,b`.
-fn feed(session: &mut Session, now: Duration, bytes: &str) -> Vec<String> {
-    let mut items = session.handle_bytes(now, bytes.as_bytes());
+fn feed(reader: &mut Reader, now: Nanos, bytes: &str) -> Vec<String> {
+    let mut items = reader.handle_bytes(now, bytes.as_bytes());
     let mut delivered = Vec::new();
     while let Some(item) = items.next_item() {
         delivered.push(match item.expect("within the limits") {
@@ -37,32 +35,34 @@ fn feed(session: &mut Session, now: Duration, bytes: &str) -> Vec<String> {
     delivered
 }
 
-fn connect(session: &mut Session, now: Duration) -> Option<String> {
-    match session.poll(now) {
-        Step::Connect(request) => request.last_event_id.map(str::to_owned),
+fn connect(reader: &mut Reader, now: Nanos) -> Option<String> {
+    match reader.session_mut().poll(now) {
+        Step::Connect(request) => {
+            reader.last_event_id().filter(|_| request.sends_id).map(str::to_owned)
+        }
         step => panic!("expected to connect, got {step:?}"),
     }
 }
 
-fn open(config: SessionConfig) -> Session {
-    let mut session = Session::new(config, 1);
-    assert_eq!(connect(&mut session, Duration::ZERO), None);
-    session.handle_response(Duration::ZERO, &OK);
-    assert_eq!(session.state(), State::Open);
-    session
+fn open(config: SessionConfig) -> Reader {
+    let mut reader = Reader::new(config, 1);
+    assert_eq!(connect(&mut reader, 0), None);
+    reader.session_mut().handle_response(0, &OK);
+    assert_eq!(reader.session().state(), State::Open);
+    reader
 }
 
 /// When the next try is due; the session must be waiting.
-fn due(session: &mut Session, now: Duration) -> Duration {
-    match session.poll(now) {
-        Step::Sleep { until } => until,
+fn due(reader: &mut Reader, now: Nanos) -> Nanos {
+    match reader.session_mut().poll(now) {
+        Step::Sleep => reader.session().until(),
         step => panic!("expected to sleep, got {step:?}"),
     }
 }
 
-fn closed(session: &mut Session, now: Duration) -> Closed {
-    match session.poll(now) {
-        Step::Stop(closed) => closed.clone(),
+fn closed(reader: &mut Reader, now: Nanos) -> Closed {
+    match reader.session_mut().poll(now) {
+        Step::Stop(closed) => closed,
         step => panic!("expected to stop, got {step:?}"),
     }
 }

@@ -1,55 +1,55 @@
 //! What is delivered, and where the next request goes on.
 
-use std::time::Duration;
-
-use sse_proto::{Closed, Event, Failure, Item, Session, SessionConfig, State, Step};
+use sse_proto::{Closed, Event, Failure, Item, Reader, SessionConfig, State, Step};
 
 use super::{OK, SECOND, connect, due, feed, open};
 
 #[test]
 fn the_end_of_the_stream_leads_to_a_request_that_resumes_it() {
-    let mut session = open(SessionConfig::default());
-    assert_eq!(feed(&mut session, SECOND, "id: 7\ndata: a\n\nid: 8\ndata: unfinished"), ["a"]);
-    session.handle_end(SECOND);
-    let until = due(&mut session, SECOND);
+    let mut reader = open(SessionConfig::default());
+    assert_eq!(feed(&mut reader, SECOND, "id: 7\ndata: a\n\nid: 8\ndata: unfinished"), ["a"]);
+    reader.session_mut().handle_end(SECOND);
+    let until = due(&mut reader, SECOND);
     assert!(until > SECOND);
-    assert_eq!(session.state(), State::Waiting { until, failure: Failure::Ended });
-    assert_eq!(due(&mut session, until - Duration::from_nanos(1)), until);
-    assert_eq!(connect(&mut session, until).as_deref(), Some("7"), "8 was never committed");
-    session.handle_response(until, &OK);
-    assert_eq!(feed(&mut session, until, "\ndata: b\n\n"), ["b"], "nothing is left of before");
-    assert_eq!(session.last_event_id(), Some("7"), "a stream without ids does not lose it");
+    assert_eq!(reader.session().state(), State::Waiting { until, failure: Failure::Ended });
+    assert_eq!(due(&mut reader, until - 1), until);
+    assert_eq!(connect(&mut reader, until).as_deref(), Some("7"), "8 was never committed");
+    reader.session_mut().handle_response(until, &OK);
+    assert_eq!(feed(&mut reader, until, "\ndata: b\n\n"), ["b"], "nothing is left of before");
+    assert_eq!(reader.last_event_id(), Some("7"), "a stream without ids does not lose it");
 }
 
 #[test]
 fn an_empty_id_is_never_sent_and_a_stored_one_is() {
-    let mut session = open(SessionConfig::default());
-    feed(&mut session, SECOND, "id: 1\ndata\n\nid\ndata\n\n");
-    session.handle_error(SECOND);
-    let until = due(&mut session, SECOND);
-    assert_eq!(connect(&mut session, until), None);
+    let mut reader = open(SessionConfig::default());
+    feed(&mut reader, SECOND, "id: 1\ndata\n\nid\ndata\n\n");
+    reader.session_mut().handle_error(SECOND);
+    let until = due(&mut reader, SECOND);
+    assert_eq!(connect(&mut reader, until), None);
 
-    let mut session = Session::new(SessionConfig::default(), 1);
-    session.set_last_event_id(Some("é:5".to_owned()));
-    assert_eq!(connect(&mut session, SECOND).as_deref(), Some("é:5"));
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    reader.set_last_event_id(Some("é:5".to_owned()));
+    assert_eq!(connect(&mut reader, SECOND).as_deref(), Some("é:5"));
 }
 
 #[test]
 fn an_id_that_http_cannot_carry_is_withheld_and_reported() {
     for id in ["a\u{1}b", "a\nb", "\u{7f}", "a\tb", " a", "a "] {
-        let mut session = Session::new(SessionConfig::default(), 1);
-        session.set_last_event_id(Some(id.to_owned()));
-        let Step::Connect(request) = session.poll(SECOND) else { panic!("expected to connect") };
-        assert_eq!((request.last_event_id, request.id_withheld), (None, true), "{id:?}");
+        let mut reader = Reader::new(SessionConfig::default(), 1);
+        reader.set_last_event_id(Some(id.to_owned()));
+        let Step::Connect(request) = reader.session_mut().poll(SECOND) else {
+            panic!("expected to connect")
+        };
+        assert_eq!((request.sends_id, request.id_withheld), (false, true), "{id:?}");
     }
 }
 
 #[test]
 fn a_reset_is_an_item_of_its_own_and_moves_the_position() {
-    let mut session = open(SessionConfig::default());
+    let mut reader = open(SessionConfig::default());
     let reset = "event: stream-reset\nid: a:3,b:0\ndata: {\"channels\": [\"a\"]}\n\ndata: x\n\n";
-    assert_eq!(feed(&mut session, SECOND, reset), ["reset a", "x"]);
-    assert_eq!(session.last_event_id(), Some("a:3,b:0"));
+    assert_eq!(feed(&mut reader, SECOND, reset), ["reset a", "x"]);
+    assert_eq!(reader.last_event_id(), Some("a:3,b:0"));
 }
 
 #[test]
@@ -63,34 +63,40 @@ fn control_events_are_swallowed_unless_asked_for() {
 #[test]
 fn the_id_of_a_stream_error_is_no_place_to_resume_from() {
     for before in ["id: 5\ndata: x\n\n", "id: 4\ndata: x\n\nid: 5\n\n"] {
-        let mut session = open(SessionConfig::default());
+        let mut reader = open(SessionConfig::default());
         let body = format!("{before}event: stream-error\nid: error\ndata: {{}}\n\n");
-        feed(&mut session, SECOND, &body);
-        assert_eq!(session.last_event_id(), Some("5"));
+        feed(&mut reader, SECOND, &body);
+        assert_eq!(reader.last_event_id(), Some("5"));
     }
-    let mut session = open(SessionConfig::default());
-    feed(&mut session, SECOND, "id: 5\ndata: x\n\nevent: stream-error\ndata: {}\n\n");
-    assert_eq!(session.last_event_id(), Some("5"), "one without an id changes none");
+    let mut reader = open(SessionConfig::default());
+    feed(&mut reader, SECOND, "id: 5\ndata: x\n\nevent: stream-error\ndata: {}\n\n");
+    assert_eq!(reader.last_event_id(), Some("5"), "one without an id changes none");
 }
 
 #[test]
 fn what_a_session_knows_can_be_asked_for_by_itself() {
-    let mut session = open(SessionConfig::default());
-    assert!(session.is_open());
-    assert_eq!((session.reconnection_time(), session.failure()), (None, None));
-    feed(&mut session, SECOND, "retry: 1500\n\n");
-    assert_eq!(session.reconnection_time(), Some(Duration::from_millis(1500)));
-    session.handle_end(SECOND);
-    assert!(!session.is_open());
-    assert_eq!((session.failure(), session.closed()), (Some(Failure::Ended), None));
-    session.close();
-    assert_eq!((session.failure(), session.closed()), (None, Some(&Closed::ByCaller)));
+    let mut reader = open(SessionConfig::default());
+    assert!(reader.session().is_open());
+    assert_eq!((reader.session().reconnection_time(), reader.session().failure()), (None, None));
+    feed(&mut reader, SECOND, "retry: 1500\n\n");
+    assert_eq!(reader.session().reconnection_time(), Some(1500));
+    reader.session_mut().handle_end(SECOND);
+    assert!(!reader.session().is_open());
+    assert_eq!(
+        (reader.session().failure(), reader.session().closed()),
+        (Some(Failure::Ended), None)
+    );
+    reader.session_mut().close();
+    assert_eq!(
+        (reader.session().failure(), reader.session().closed()),
+        (None, Some(Closed::ByCaller))
+    );
 }
 
 #[test]
 fn an_item_can_be_kept() {
-    let mut session = open(SessionConfig::default());
-    let mut items = session.handle_bytes(SECOND, b"data: x\n\n");
+    let mut reader = open(SessionConfig::default());
+    let mut items = reader.handle_bytes(SECOND, b"data: x\n\n");
     let kept: Event<'static> = match items.next_item() {
         Some(Ok(Item::Event(event))) => event.into_owned(),
         other => panic!("unexpected {other:?}"),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sse_proto::{
-    Backoff, Closed, Decision, Failure, Outcome, Policy, ResponseHead, Session, SessionConfig,
-    Stage, State, Step,
+    Backoff, Closed, Decision, Failure, Nanos, Outcome, Policy, Reader, ResponseHead,
+    SessionConfig, Stage, State, Step,
 };
 
 use super::{EVENT, OK, SECOND, closed, connect, due, feed, open, status};
@@ -12,10 +12,10 @@ use super::{EVENT, OK, SECOND, closed, connect, due, feed, open, status};
 #[test]
 fn what_may_pass_is_tried_again_and_the_rest_is_final() {
     let after = |policy, head: &ResponseHead<'_>| {
-        let mut session = Session::new(SessionConfig::default().policy(policy), 1);
-        connect(&mut session, SECOND);
-        session.handle_response(SECOND, head);
-        session.state()
+        let mut reader = Reader::new(SessionConfig::default().policy(policy), 1);
+        connect(&mut reader, SECOND);
+        reader.session_mut().handle_response(SECOND, head);
+        reader.session().state()
     };
     for code in [408, 425, 429, 500, 502, 503, 504, 599] {
         let state = after(Policy::Resilient, &status(code));
@@ -23,99 +23,126 @@ fn what_may_pass_is_tried_again_and_the_rest_is_final() {
             matches!(state, State::Waiting { failure, .. } if failure == Failure::Status(code)),
             "{code}: {state:?}"
         );
-        assert_eq!(after(Policy::Strict, &status(code)), State::Closed(Closed::Status(code)));
+        assert_eq!(
+            after(Policy::Strict, &status(code)),
+            State::Closed(Closed::Failed(Failure::Status(code)))
+        );
     }
     for code in [100, 201, 206, 301, 304, 400, 401, 403, 404, 405, 410, 451] {
-        assert_eq!(after(Policy::Resilient, &status(code)), State::Closed(Closed::Status(code)));
+        assert_eq!(
+            after(Policy::Resilient, &status(code)),
+            State::Closed(Closed::Failed(Failure::Status(code)))
+        );
     }
-    assert_eq!(after(Policy::Resilient, &status(204)), State::Closed(Closed::NoContent));
+    assert_eq!(
+        after(Policy::Resilient, &status(204)),
+        State::Closed(Closed::Failed(Failure::Status(204)))
+    );
     for good in ["text/event-stream", "Text/Event-Stream;charset=latin1", " text/event-stream ; x"]
     {
-        let head = ResponseHead { content_type: Some(good), ..OK };
+        let head = ResponseHead { content_type: Some(good.as_bytes()), ..OK };
         assert_eq!(after(Policy::Strict, &head), State::Open, "{good}");
     }
     for wrong in [None, Some("text/html"), Some("text/event-stream2"), Some("")] {
-        let head = ResponseHead { content_type: wrong, ..OK };
-        let expected = Closed::ContentType(wrong.map(str::to_owned));
+        let head = ResponseHead { content_type: wrong.map(str::as_bytes), ..OK };
+        let expected = Closed::Failed(Failure::ContentType);
         assert_eq!(after(Policy::Resilient, &head), State::Closed(expected));
     }
 }
 
 #[test]
 fn retry_and_retry_after_are_floors_and_retry_zero_has_one() {
-    let mut session = open(SessionConfig::default());
-    feed(&mut session, SECOND, "retry: 20000\n");
-    session.handle_end(SECOND);
-    let until = due(&mut session, SECOND);
+    let mut reader = open(SessionConfig::default());
+    feed(&mut reader, SECOND, "retry: 20000\n");
+    reader.session_mut().handle_end(SECOND);
+    let until = due(&mut reader, SECOND);
     assert!(until >= 21 * SECOND, "{until:?}");
-    connect(&mut session, until);
-    session.handle_response(until, &ResponseHead { retry_after: Some(60 * SECOND), ..status(503) });
-    assert!(due(&mut session, until) >= until + 60 * SECOND);
+    connect(&mut reader, until);
+    reader
+        .session_mut()
+        .handle_response(until, &ResponseHead { retry_after: Some(60 * SECOND), ..status(503) });
+    assert!(due(&mut reader, until) >= until + 60 * SECOND);
 
-    let mut session = open(SessionConfig::default());
-    feed(&mut session, SECOND, "retry: 0\n");
-    session.handle_end(SECOND);
-    assert!(due(&mut session, SECOND) >= SECOND + Duration::from_millis(250));
+    let mut reader = open(SessionConfig::default());
+    feed(&mut reader, SECOND, "retry: 0\n");
+    reader.session_mut().handle_end(SECOND);
+    assert!(due(&mut reader, SECOND) >= SECOND + SECOND / 4);
 }
 
 #[test]
 fn delays_grow_until_there_is_progress() {
-    let growing = Backoff::default().initial(SECOND).max(1024 * SECOND);
-    let mut session = open(SessionConfig::default().backoff(growing));
-    let mut now = Duration::ZERO;
-    let fail_after = |session: &mut Session, now: &mut Duration, body: &str| {
-        feed(session, *now, body);
-        session.handle_end(*now);
-        let until = due(session, *now);
+    let growing = Backoff::default().initial(Duration::from_secs(1)).max(Duration::from_secs(1024));
+    let mut reader = open(SessionConfig::default().backoff(growing));
+    let mut now = 0;
+    let fail_after = |reader: &mut Reader, now: &mut Nanos, body: &str| {
+        feed(reader, *now, body);
+        reader.session_mut().handle_end(*now);
+        let until = due(reader, *now);
         let delay = until - *now;
         *now = until;
-        connect(session, *now);
-        session.handle_response(*now, &OK);
+        connect(reader, *now);
+        reader.session_mut().handle_response(*now, &OK);
         delay
     };
     let opening = "event: stream-open\ndata:\n\n";
-    let longest = (0..9).map(|_| fail_after(&mut session, &mut now, opening)).max();
+    let longest = (0..9).map(|_| fail_after(&mut reader, &mut now, opening)).max();
     assert!(longest > Some(20 * SECOND), "a 200 and a stream-open are no progress: {longest:?}");
-    let delay = fail_after(&mut session, &mut now, "event: keep-alive\ndata:\n\n");
+    let delay = fail_after(&mut reader, &mut now, "event: keep-alive\ndata:\n\n");
     assert!(delay < 2 * SECOND, "{delay:?}");
+}
+
+/// How long the session reads on, if nothing happens.
+fn reading(reader: &mut Reader, now: Nanos) -> Nanos {
+    assert_eq!(reader.session_mut().poll(now), Step::Read);
+    reader.session().until()
 }
 
 #[test]
 fn silence_and_a_missing_answer_are_noticed() {
-    let mut session = open(SessionConfig::default());
-    assert_eq!(session.poll(SECOND), Step::Read { until: Some(45 * SECOND) });
-    feed(&mut session, 40 * SECOND, ":");
-    assert_eq!(session.poll(45 * SECOND), Step::Read { until: Some(85 * SECOND) });
-    let until = due(&mut session, 85 * SECOND);
-    assert_eq!(session.state(), State::Waiting { until, failure: Failure::IdleTimeout });
-    assert!(feed(&mut session, 85 * SECOND, "data: late\n\n").is_empty());
-    connect(&mut session, until);
-    assert_eq!(session.poll(until), Step::Read { until: Some(until + 30 * SECOND) });
-    due(&mut session, until + 30 * SECOND);
-    assert!(matches!(session.state(), State::Waiting { failure: Failure::ConnectTimeout, .. }));
+    let mut reader = open(SessionConfig::default());
+    assert_eq!(reading(&mut reader, SECOND), 45 * SECOND);
+    feed(&mut reader, 40 * SECOND, ":");
+    assert_eq!(reading(&mut reader, 45 * SECOND), 85 * SECOND);
+    let until = due(&mut reader, 85 * SECOND);
+    assert_eq!(reader.session().state(), State::Waiting { until, failure: Failure::IdleTimeout });
+    assert!(feed(&mut reader, 85 * SECOND, "data: late\n\n").is_empty());
+    connect(&mut reader, until);
+    assert_eq!(reading(&mut reader, until), until + 30 * SECOND);
+    due(&mut reader, until + 30 * SECOND);
+    assert!(matches!(
+        reader.session().state(),
+        State::Waiting { failure: Failure::ConnectTimeout, .. }
+    ));
 }
 
 #[test]
 fn what_must_not_be_repeated_is_resumed_by_get_once_there_is_an_id() {
     let config = SessionConfig::default().policy(Policy::Resume);
-    let mut session = open(config.clone());
-    session.handle_end(SECOND);
-    assert_eq!(closed(&mut session, SECOND), Closed::Ended, "nothing to resume from");
+    let mut reader = open(config.clone());
+    reader.session_mut().handle_end(SECOND);
+    assert_eq!(
+        closed(&mut reader, SECOND),
+        Closed::Failed(Failure::Ended),
+        "nothing to resume from"
+    );
 
-    let mut session = open(config);
-    assert_eq!(feed(&mut session, SECOND, "id: e1\nretry: 5000\ndata: \n\n"), [""]);
-    session.handle_end(SECOND);
-    let until = due(&mut session, SECOND);
+    let mut reader = open(config);
+    assert_eq!(feed(&mut reader, SECOND, "id: e1\nretry: 5000\ndata: \n\n"), [""]);
+    reader.session_mut().handle_end(SECOND);
+    let until = due(&mut reader, SECOND);
     assert!(until >= 6 * SECOND, "{until:?}");
-    let Step::Connect(request) = session.poll(until) else { panic!("expected to connect") };
-    assert_eq!((request.last_event_id, request.by_get), (Some("e1"), true));
-    session.handle_response(until, &OK);
-    session.handle_end(until);
-    let again = due(&mut session, until);
+    let Step::Connect(request) = reader.session_mut().poll(until) else {
+        panic!("expected to connect")
+    };
+    assert_eq!((request.sends_id, request.by_get), (true, true));
+    assert_eq!(reader.last_event_id(), Some("e1"));
+    reader.session_mut().handle_response(until, &OK);
+    reader.session_mut().handle_end(until);
+    let again = due(&mut reader, until);
     assert!(again >= until + 5 * SECOND, "the end of the stream means: poll again");
-    connect(&mut session, again);
-    session.handle_response(again, &status(404));
-    assert_eq!(closed(&mut session, again), Closed::Status(404));
+    connect(&mut reader, again);
+    reader.session_mut().handle_response(again, &status(404));
+    assert_eq!(closed(&mut reader, again), Closed::Failed(Failure::Status(404)));
 }
 
 #[test]
@@ -129,77 +156,81 @@ fn the_caller_has_the_last_word_on_each_failure() {
     };
     let config = SessionConfig::default().decide(decide);
     let after = |head: &ResponseHead<'_>| {
-        let mut session = Session::new(config.clone(), 1);
-        connect(&mut session, SECOND);
-        session.handle_response(SECOND, head);
-        session.state()
+        let mut reader = Reader::new(config.clone(), 1);
+        connect(&mut reader, SECOND);
+        reader.session_mut().handle_response(SECOND, head);
+        reader.session().state()
     };
-    let html = ResponseHead { content_type: Some("text/html"), ..OK };
+    let html = ResponseHead { content_type: Some(b"text/html"), ..OK };
     for head in [status(404), status(204), html, status(503)] {
         assert!(matches!(after(&head), State::Waiting { .. }), "{head:?}");
     }
-    assert_eq!(after(&status(403)), State::Closed(Closed::Status(403)));
+    assert_eq!(after(&status(403)), State::Closed(Closed::Failed(Failure::Status(403))));
 
-    let mut session = open(config.clone());
-    session.handle_end(SECOND);
-    assert_eq!(closed(&mut session, SECOND), Closed::Ended);
+    let mut reader = open(config.clone());
+    reader.session_mut().handle_end(SECOND);
+    assert_eq!(closed(&mut reader, SECOND), Closed::Failed(Failure::Ended));
 
-    let mut session = Session::new(config.policy(Policy::Once).max_failures(Some(3)), 1);
+    let mut reader = Reader::new(config.policy(Policy::Once).max_failures(Some(3)), 1);
     let mut now = SECOND;
     for _ in 0..2 {
-        connect(&mut session, now);
-        session.handle_unsent(now, Failure::Network);
-        now = due(&mut session, now);
+        connect(&mut reader, now);
+        reader.session_mut().handle_unsent(now, Failure::Network);
+        now = due(&mut reader, now);
     }
-    connect(&mut session, now);
-    session.handle_unsent(now, Failure::Network);
-    assert_eq!(closed(&mut session, now), Closed::GaveUp(Failure::Network), "limits hold");
+    connect(&mut reader, now);
+    reader.session_mut().handle_unsent(now, Failure::Network);
+    assert_eq!(closed(&mut reader, now), Closed::GaveUp(Failure::Network), "limits hold");
 }
 
 #[test]
 fn with_fresh_credentials_a_401_is_answered_with_one_more_request() {
     for policy in [Policy::Resilient, Policy::Strict, Policy::Once] {
         let config = SessionConfig::default().policy(policy).fresh_credentials(true);
-        let mut session = Session::new(config, 1);
-        connect(&mut session, SECOND);
-        session.handle_response(SECOND, &status(401));
-        let until = due(&mut session, SECOND);
-        connect(&mut session, until);
-        session.handle_response(until, &status(401));
-        assert_eq!(closed(&mut session, until), Closed::Status(401));
+        let mut reader = Reader::new(config, 1);
+        connect(&mut reader, SECOND);
+        reader.session_mut().handle_response(SECOND, &status(401));
+        let until = due(&mut reader, SECOND);
+        connect(&mut reader, until);
+        reader.session_mut().handle_response(until, &status(401));
+        assert_eq!(closed(&mut reader, until), Closed::Failed(Failure::Status(401)));
     }
-    let mut session = Session::new(SessionConfig::default().fresh_credentials(true), 1);
+    let mut reader = Reader::new(SessionConfig::default().fresh_credentials(true), 1);
     let mut now = SECOND;
     for _ in 0..3 {
-        connect(&mut session, now);
-        session.handle_response(now, &status(401));
-        now = due(&mut session, now);
-        connect(&mut session, now);
-        session.handle_response(now, &OK);
-        session.handle_end(now);
-        now = due(&mut session, now);
+        connect(&mut reader, now);
+        reader.session_mut().handle_response(now, &status(401));
+        now = due(&mut reader, now);
+        connect(&mut reader, now);
+        reader.session_mut().handle_response(now, &OK);
+        reader.session_mut().handle_end(now);
+        now = due(&mut reader, now);
     }
 }
 
 #[test]
 fn the_caller_can_cut_a_delay_short_but_not_make_a_tight_loop() {
-    let mut session = Session::new(SessionConfig::default(), 1);
-    connect(&mut session, SECOND);
-    session
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    connect(&mut reader, SECOND);
+    reader
+        .session_mut()
         .handle_response(SECOND, &ResponseHead { retry_after: Some(60 * SECOND), ..status(503) });
-    assert!(due(&mut session, SECOND) >= 61 * SECOND);
-    session.reconnect(SECOND);
-    let floor = SECOND + Duration::from_millis(250);
-    assert_eq!(due(&mut session, SECOND), floor, "since the last try");
-    connect(&mut session, floor);
-    session.handle_response(floor, &OK);
-    feed(&mut session, floor, EVENT);
+    assert!(due(&mut reader, SECOND) >= 61 * SECOND);
+    reader.session_mut().reconnect(SECOND);
+    let floor = SECOND + SECOND / 4;
+    assert_eq!(due(&mut reader, SECOND), floor, "since the last try");
+    connect(&mut reader, floor);
+    reader.session_mut().handle_response(floor, &OK);
+    feed(&mut reader, floor, EVENT);
 
-    session.reconnect(10 * SECOND);
-    assert_eq!(connect(&mut session, 10 * SECOND).as_deref(), Some("1"), "at once, and resumed");
-    session.reconnect(11 * SECOND);
-    assert!(matches!(session.poll(11 * SECOND), Step::Read { .. }), "it is on its way already");
-    session.close();
-    session.reconnect(20 * SECOND);
-    assert_eq!(closed(&mut session, 20 * SECOND), Closed::ByCaller);
+    reader.session_mut().reconnect(10 * SECOND);
+    assert_eq!(connect(&mut reader, 10 * SECOND).as_deref(), Some("1"), "at once, and resumed");
+    reader.session_mut().reconnect(11 * SECOND);
+    assert!(
+        matches!(reader.session_mut().poll(11 * SECOND), Step::Read),
+        "it is on its way already"
+    );
+    reader.session_mut().close();
+    reader.session_mut().reconnect(20 * SECOND);
+    assert_eq!(closed(&mut reader, 20 * SECOND), Closed::ByCaller);
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use sse_proto::{
-    Backoff, Failure, Item, Policy, Request, ResponseHead, Session, SessionConfig, Step, Terminator,
+    Backoff, Failure, Item, Policy, Reader, Request, ResponseHead, SessionConfig, Step, Terminator,
+    nanos,
 };
 
 use crate::oracle;
@@ -53,7 +54,7 @@ enum Happening<'a> {
 /// What is known of the session from outside.
 struct Model<'a> {
     input: &'a Input<'a>,
-    session: Session,
+    reader: Reader,
     now: Duration,
     due: Option<Duration>,
     last_connect: Option<Duration>,
@@ -97,12 +98,12 @@ impl<'a> Model<'a> {
             3 => config.must_end_with(Terminator::EventType("done".to_owned())),
             _ => config,
         };
-        let mut session = Session::new(config, input.seed);
-        session.set_last_event_id(input.id.map(str::to_owned));
+        let mut reader = Reader::new(config, input.seed);
+        reader.set_last_event_id(input.id.map(str::to_owned));
         let id = input.id.unwrap_or_default().to_owned();
         Self {
             input,
-            session,
+            reader,
             now: Duration::ZERO,
             due: None,
             last_connect: None,
@@ -117,18 +118,20 @@ impl<'a> Model<'a> {
     }
 
     fn happen(&mut self, happening: &Happening<'_>) {
-        let was_closed = self.session.closed().cloned();
-        let (was_open, now) = (self.session.is_open(), self.now);
+        let was_closed = self.reader.session().closed();
+        let (was_open, now) = (self.reader.session().is_open(), self.now);
+        let session = self.reader.session_mut();
         match *happening {
             Happening::Time(time) => self.now += Duration::from_millis(time.into()),
             Happening::Due => self.now = self.due.unwrap_or(now).max(now),
             Happening::Answer { status, is_stream, retry_after } => {
                 let status = [200, 200, 200, 204, 401, 404, 429, 500, 503][usize::from(status % 9)];
-                let content_type = Some(if is_stream { "text/event-stream" } else { "text/html" });
-                let retry_after = retry_after.map(|time| Duration::from_secs(time.into()));
+                let content_type = if is_stream { "text/event-stream" } else { "text/html" };
+                let content_type = Some(content_type.as_bytes());
+                let retry_after = retry_after.map(|time| nanos(Duration::from_secs(time.into())));
                 let head = ResponseHead { status, content_type, retry_after };
-                self.session.handle_response(now, &head);
-                if self.session.is_open() && !was_open {
+                session.handle_response(nanos(now), &head);
+                if session.is_open() && !was_open {
                     self.id_before.clone_from(&self.id);
                     self.stream.clear();
                     self.delivered.clear();
@@ -153,19 +156,19 @@ impl<'a> Model<'a> {
                 let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
                 self.read(format!("{id}{kind}\n\n").as_bytes());
             }
-            Happening::End => self.session.handle_end(now),
-            Happening::Error => self.session.handle_error(now),
-            Happening::Unsent => self.session.handle_unsent(now, Failure::Network),
+            Happening::End => session.handle_end(nanos(now)),
+            Happening::Error => session.handle_error(nanos(now)),
+            Happening::Unsent => session.handle_unsent(nanos(now), Failure::Network),
             Happening::Reconnect => {
                 self.was_told_to_reconnect = true;
-                self.session.reconnect(now);
+                session.reconnect(nanos(now));
             }
-            Happening::Close => self.session.close(),
+            Happening::Close => session.close(),
         }
         if was_closed.is_some() {
             assert_eq!(
-                self.session.closed(),
-                was_closed.as_ref(),
+                self.reader.session().closed(),
+                was_closed,
                 "closed for good, and for one reason"
             );
         }
@@ -173,8 +176,8 @@ impl<'a> Model<'a> {
 
     /// Bytes arrive, if there is a stream for them to arrive on; if not, nothing comes of them.
     fn read(&mut self, bytes: &[u8]) {
-        let was_open = self.session.is_open();
-        let mut items = self.session.handle_bytes(self.now, bytes);
+        let was_open = self.reader.session().is_open();
+        let mut items = self.reader.handle_bytes(nanos(self.now), bytes);
         let mut new = Vec::new();
         while let Some(item) = items.next_item() {
             match item.expect("nothing here is near a limit") {
@@ -197,9 +200,9 @@ impl<'a> Model<'a> {
         self.stream.extend(bytes);
         let (items, id) = oracle::parse(&self.stream, &self.id_before);
         let expected: Vec<_> = items.into_iter().filter_map(delivered_as).collect();
-        if self.session.is_open() {
+        if self.reader.session().is_open() {
             assert_eq!(self.delivered, expected, "of {:?}", self.stream.escape_ascii().to_string());
-            assert_eq!(self.session.last_event_id().unwrap_or_default(), id, "an id was lost");
+            assert_eq!(self.reader.last_event_id().unwrap_or_default(), id, "an id was lost");
             self.id = id;
         } else {
             assert!(expected.starts_with(&self.delivered), "closed, but {:?}", self.delivered);
@@ -212,11 +215,12 @@ impl<'a> Model<'a> {
 
     /// Does what a driver does, and sees that it has something to wait for.
     fn poll(&mut self) {
-        let closed = self.session.closed().cloned();
+        let closed = self.reader.session().closed();
         let now = self.now;
-        match self.session.poll(now) {
+        match self.reader.session_mut().poll(nanos(now)) {
             Step::Connect(request) => {
                 check(request, &self.id, self.input);
+                assert_eq!(self.reader.last_event_id().unwrap_or_default(), self.id);
                 let floor = Duration::from_millis(u64::from(self.input.floor_ms) + 1);
                 let earliest = self.last_connect.map_or(Duration::ZERO, |last| last + floor);
                 assert!(now >= earliest, "a request at {now:?}, before {earliest:?}");
@@ -231,23 +235,31 @@ impl<'a> Model<'a> {
                 }
                 let is_once = self.input.policy % 4 == 2 && !self.input.fresh_credentials;
                 assert!(!is_once || self.requests == 1, "a request that may be made once");
-                let Step::Read { until } = self.session.poll(now) else {
-                    panic!("one request, then its answer is to be read")
-                };
-                self.due = until;
+                let next = self.reader.session_mut().poll(nanos(now));
+                assert_eq!(next, Step::Read, "one request, then its answer is to be read");
+                self.due = self.until();
             }
-            Step::Read { until } => self.due = until,
-            Step::Sleep { until } => {
+            Step::Read => self.due = self.until(),
+            Step::Sleep => {
+                let until = self.until().expect("a time to wake up");
                 assert!(until <= now + LONGEST, "to sleep until {until:?} at {now:?}");
                 self.due = Some(until);
             }
             Step::Stop(reason) => {
-                assert!(closed.is_none_or(|closed| closed == *reason));
+                assert!(closed.is_none_or(|closed| closed == reason));
                 self.due = None;
                 return;
             }
         }
         assert!(self.due.is_none_or(|due| due > now), "a tight loop: {:?} at {now:?}", self.due);
+    }
+}
+
+impl Model<'_> {
+    /// When the session wants to be polled.
+    fn until(&self) -> Option<Duration> {
+        let until = self.reader.session().until();
+        (until != u64::MAX).then(|| Duration::from_nanos(until))
     }
 }
 
@@ -262,10 +274,10 @@ fn delivered_as(item: oracle::Item) -> Option<(String, String, String)> {
 }
 
 /// A request resumes from the last id that was committed, or says that it cannot.
-fn check(request: Request<'_>, id: &str, input: &Input<'_>) {
+fn check(request: Request, id: &str, input: &Input<'_>) {
     let is_sendable = !id.chars().any(char::is_control) && id.trim_ascii() == id;
     let expected = (!id.is_empty() && is_sendable).then_some(id);
-    assert_eq!(request.last_event_id, expected, "an id was lost");
+    assert_eq!(request.sends_id, expected.is_some(), "an id was lost");
     assert_eq!(request.id_withheld, !is_sendable);
     assert_eq!(request.by_get, input.policy % 4 == 3 && expected.is_some());
 }

@@ -1,0 +1,100 @@
+//! Where an event source stands, and why it is over.
+
+use std::fmt;
+use std::time::Duration;
+
+use sse_proto::{Failure, StreamError};
+
+/// Where a connection stands; `readyState` with its reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// A request is to be sent, or on its way.
+    Connecting,
+    /// The stream is open.
+    Open,
+    /// Between two tries.
+    Waiting {
+        /// When the next try is due, since the source was made.
+        until: Duration,
+        /// What ended the last one.
+        failure: Failure,
+    },
+    /// It is over.
+    Closed(Closed),
+}
+
+/// Why a stream is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Closed {
+    /// [`EventSource::close`](crate::EventSource::close) was called.
+    ByCaller,
+    /// The event came that [completes](crate::Builder::until) the stream.
+    Complete,
+    /// The server ended the stream, and there is to be no other request: its normal end under
+    /// [`Policy::Once`](crate::Policy::Once).
+    Ended,
+    /// Status 204: the server wants no more requests (WHATWG HTML, section 9.2.1).
+    NoContent,
+    /// A status that trying again will not mend.
+    Status(u16),
+    /// The response is no event stream but has this type, or none.
+    ContentType(Option<String>),
+    /// The server said so in the stream (`stream-error`).
+    StreamError(StreamError),
+    /// After this failure there may be no other try: as many in a row, or for as long, as
+    /// [`SessionConfig`](crate::SessionConfig) allows, or the policy allows none.
+    GaveUp(Failure),
+}
+
+impl Closed {
+    /// Whether all is well: the stream is complete, or has ended where it may, or the caller wanted
+    /// no more.
+    pub const fn is_normal(&self) -> bool {
+        matches!(self, Self::ByCaller | Self::Complete | Self::Ended)
+    }
+
+    /// What the session says, with what only the head of the response and the last event tell.
+    pub(crate) fn of(
+        closed: sse_proto::Closed,
+        content_type: impl FnOnce() -> Option<String>,
+        error: Option<&StreamError>,
+    ) -> Self {
+        match closed {
+            sse_proto::Closed::Complete => Self::Complete,
+            sse_proto::Closed::StreamError => Self::StreamError(error.cloned().unwrap_or_default()),
+            sse_proto::Closed::Failed(failure) => match failure {
+                Failure::Ended => Self::Ended,
+                Failure::Status(204) => Self::NoContent,
+                Failure::Status(status) => Self::Status(status),
+                Failure::ContentType => Self::ContentType(content_type()),
+                failure => Self::GaveUp(failure),
+            },
+            sse_proto::Closed::GaveUp(failure) => Self::GaveUp(failure),
+            _ => Self::ByCaller,
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByCaller => f.write_str("closed by the caller"),
+            Self::Complete => f.write_str("the stream is complete"),
+            Self::Ended => f.write_str("the server ended the stream"),
+            Self::NoContent => f.write_str("the server wants no more requests (status 204)"),
+            Self::Status(status) => write!(f, "the server refused with status {status}"),
+            Self::ContentType(Some(found)) => {
+                write!(f, "the response is {found:?}, not text/event-stream")
+            }
+            Self::ContentType(None) => {
+                f.write_str("the response has no Content-Type, text/event-stream is needed")
+            }
+            Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
+            Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
+        }
+    }
+}
+
+impl std::error::Error for Closed {}
