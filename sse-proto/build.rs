@@ -1,5 +1,5 @@
 //! Finds out whether the compiler can do what `src/scan/` needs: functions for AVX-512 and safe
-//! functions for vectors, both of which Rust has since 1.89. The crate itself needs 1.85.
+//! functions for vectors. Rust has both since 1.89. The crate itself needs 1.85.
 
 use std::env;
 use std::process::Command;
@@ -12,7 +12,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(line_ends_by_vectors)");
     let has_std = env::var_os("CARGO_FEATURE_STD").is_some();
     let is_x86_64 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|name| name == "x86_64");
-    // Of a compiler that says something else nothing is asked.
+    // A compiler that does not say its version does without.
     if has_std && is_x86_64 && minor_version().is_some_and(|minor| minor >= NEEDED) {
         println!("cargo::rustc-cfg=line_ends_by_vectors");
     }

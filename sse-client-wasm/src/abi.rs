@@ -1,9 +1,9 @@
 //! What JavaScript calls: [`Source`] as functions of numbers, and the memory that both read.
 //!
-//! The only unsafe code of the crate. WebAssembly without threads has one thread, and no function here
-//! calls JavaScript, so none runs while another does: the one source is never borrowed twice. What
-//! JavaScript gets are addresses; it reads and writes them through views of the module's memory, and
-//! makes these views anew after each call, since any call may grow the memory.
+//! The only unsafe code of the crate. WebAssembly without threads has one thread, and no function
+//! here calls JavaScript, so none runs while another does: the one source is never borrowed twice.
+//! What JavaScript gets are addresses; it reads and writes them through views of the module's
+//! memory, and makes new views after each call, since any call may grow the memory.
 
 #![expect(unsafe_code, reason = "functions that are called from outside, and what they share")]
 
@@ -12,31 +12,31 @@ use core::mem;
 
 use crate::source::{Settings, Source};
 
-/// Nothing is given back: all there is are the buffers of one session, and one that has grown leaves
-/// behind less than it has. The memory of a module could not shrink anyway.
+/// Frees nothing: there are only the buffers of one source, and a buffer that has grown leaves less
+/// behind than it has. The memory of a module cannot shrink anyway.
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
 // SAFETY: there is one thread.
 static ALLOCATOR: lol_alloc::AssumeSingleThreaded<lol_alloc::LeakingAllocator> =
     unsafe { lol_alloc::AssumeSingleThreaded::new(lol_alloc::LeakingAllocator::new()) };
 
-/// Formatting what has gone wrong would be most of the module.
+/// To format what has gone wrong would be most of the module.
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]
 fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// How many bytes JavaScript can hand over at once.
+/// How many bytes JavaScript can pass in one call.
 const INPUT: usize = 1 << 16;
 
-/// What is shared with JavaScript.
+/// What JavaScript and this module share.
 struct Shared {
     /// Lives as long as the instance does: JavaScript drops both together.
     source: Option<Source>,
     /// Where the rows of the last chunk are.
     rows: *const u8,
-    /// What JavaScript writes for the next call.
+    /// What JavaScript has written for the next call.
     input: [u8; INPUT],
 }
 
@@ -53,7 +53,7 @@ fn shared() -> &'static mut Shared {
     unsafe { &mut *SHARED.0.get() }
 }
 
-/// The source. Before [`start`] there is none, and asking for it is a trap.
+/// The source. Before [`start`] there is none, and asking for it traps.
 fn source() -> &'static mut Source {
     shared().source.as_mut().expect("the source has been started")
 }
@@ -95,7 +95,7 @@ extern "C" fn start(
         max_line_len,
     };
     let terminator = rest.get(..terminator).unwrap_or_default();
-    // There was none, and dropping it would be code.
+    // There was none before, and code to drop it would be too much.
     mem::forget(source.replace(Source::new(&settings, id, terminator)));
 }
 

@@ -2,10 +2,10 @@
 //! speaks in numbers and rows of bytes, because these cross the border between WebAssembly and
 //! JavaScript cheaply.
 //!
-//! - `source` joins a [`Session`](sse_proto::Session), which decides when to connect and when to stop,
-//!   and `rows`. It is safe code and tested as any other.
-//! - `rows` reads a stream. It makes one text of all events of a chunk, with a CR after each part, so
-//!   that a string crosses the border once for each chunk and not for each event.
+//! - `source` joins a [`Session`](sse_proto::Session), which decides when to connect and when to
+//!   stop, and `rows`. It is safe code and tested as any other.
+//! - `rows` reads a stream. It makes one text of all events of a chunk, with a CR after each part,
+//!   so that a string crosses the border once for each chunk and not for each event.
 //! - `abi` is what JavaScript calls, and exists only in WebAssembly.
 //!
 //! What needs a browser (requests, timers, listeners) is done by `js/`.

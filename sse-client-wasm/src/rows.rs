@@ -1,8 +1,8 @@
 //! Reads a stream into rows of bytes, which JavaScript knows how to decode.
 //!
-//! In place of the [`Decoder`](sse_proto::Decoder), which is quick and large, this is small. Every byte
-//! is copied once, and nothing is checked to be text: the browser does that for all events of a chunk
-//! at once, quicker and in no code of ours. What a line means is decided by
+//! In place of the [`Decoder`](sse_proto::Decoder), which is quick and large, this is small. Every
+//! byte is copied once, and nothing is checked to be text: the browser does that for all events of
+//! a chunk at once, quicker and in no code of ours. What a line means is decided by
 //! [`interpret`](sse_proto::interpret), as everywhere.
 
 use alloc::vec::Vec;
@@ -13,8 +13,8 @@ use sse_proto::grammar::BOM;
 use sse_proto::interpret::{Buffers, Effect, process};
 use sse_proto::{ControlKind, ERROR_ID, Session};
 
-/// The stream, as far as it has been read. Memory that a large event has needed is kept for the next
-/// one.
+/// The stream, as far as it has been read. Memory that a large event has needed is kept for the
+/// next one.
 #[derive(Debug)]
 pub(crate) struct Rows {
     max_event_len: usize,
@@ -32,7 +32,8 @@ pub(crate) struct Rows {
     event_type: Vec<u8>,
     /// The event's; while it has none, the one before the last.
     id: Vec<u8>,
-    /// The line that the end of a chunk has cut. While lines are dropped, not more than its first byte.
+    /// The line that the end of a chunk has cut. While lines are dropped, not more than its first
+    /// byte.
     line: Vec<u8>,
     /// A limit was passed: lines are dropped until a blank one.
     is_dropping: bool,
@@ -43,8 +44,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Reads a stream that continues from this last event ID, with the greatest lengths of an event and of
-    /// a line in bytes.
+    /// Reads a stream that continues from this last event ID, with the greatest lengths of an event
+    /// and of a line in bytes.
     pub(crate) const fn new(
         [max_event_len, max_line_len]: [usize; 2],
         last_event_id: Vec<u8>,
@@ -82,12 +83,12 @@ impl Rows {
         self.forget_event();
     }
 
-    /// Bytes of the body have arrived. Of what they complete there is a row each: the data, the type
-    /// (empty: `message`) and the last event ID, with a CR after each of the three, which none of them
-    /// can have.
+    /// Bytes of the body have arrived. Of what they complete there is a row each: the data, the
+    /// type (empty: `message`) and the last event ID, with a CR after each of the three, which
+    /// none of them can have.
     ///
-    /// A row whose type is an LF is no event. Without data, it tells that the last event ID is another
-    /// one; with data, that an event was dropped because it was longer than the limits.
+    /// A row whose type is an LF is no event. Without data, it tells that the last event ID is
+    /// another one; with data, that an event was dropped because it was longer than the limits.
     pub(crate) fn read(&mut self, session: &mut Session, chunk: &[u8]) {
         self.text.copy_within(self.complete.., 0);
         self.text.truncate(self.text.len() - self.complete);
@@ -167,7 +168,7 @@ impl Rows {
         let is_last =
             !self.terminator.is_empty() && self.text[self.complete..] == self.terminator[..];
         if control == Some(ControlKind::Error) && self.last_event_id == ERROR_ID.as_bytes() {
-            // It is none to resume from.
+            // A request that resumed from it would be refused.
             mem::swap(&mut self.last_event_id, &mut self.id);
         }
         if session.handle_event(control, is_last) { self.end_row() } else { self.note(&[]) }
@@ -207,7 +208,7 @@ impl Rows {
 }
 
 impl Buffers<'_> for Rows {
-    /// Limits are looked at once for each line, in [`Rows::read_line`].
+    /// None: [`Rows::read_line`] checks the limits, once for each line.
     type Refusal = Infallible;
 
     fn set_event_type(&mut self, value: &[u8]) -> Result<(), Infallible> {
@@ -240,7 +241,7 @@ impl Buffers<'_> for Rows {
         self.has_data
     }
 
-    /// What is left to tell of an event without data is its id.
+    /// An event without data has only its id to tell.
     fn clear(&mut self) {
         if self.has_id { self.note(&[]) } else { self.forget_event() }
     }

@@ -1,4 +1,4 @@
-//! One event source: a session, and what its driver in JavaScript tells and asks it.
+//! One event source: a session and the rows of its stream, as numbers for its driver in JavaScript.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -19,8 +19,8 @@ pub mod step {
     pub const SLEEP: u32 = 2;
     /// It is over.
     pub const STOP: u32 = 3;
-    /// With [`CONNECT`]: send the last event ID, which JavaScript has from the last row. If there is one
-    /// and it is not to be sent, HTTP cannot carry it.
+    /// With [`CONNECT`]: send the last event ID, which JavaScript has from the last row. Without
+    /// this flag HTTP cannot carry it, if there is one.
     pub const SEND_ID: u32 = 1 << 8;
     /// With [`CONNECT`]: send a `GET` without a body.
     pub const BY_GET: u32 = 1 << 9;
@@ -50,8 +50,8 @@ pub mod state {
     pub const CLOSED: u32 = 2;
 }
 
-/// What [`Source::state`] returns above the [`state`]: why the last try, or the source, has ended; of a
-/// status with the status above six bits.
+/// What [`Source::state`] returns above the [`state`]: why the last try, or the source, has ended.
+/// Six bits above a [`STATUS`](reason::STATUS) is the status itself.
 pub mod reason {
     /// Nothing has ended.
     pub const NONE: u32 = 0;
@@ -100,7 +100,7 @@ pub struct Settings {
     pub flags: u32,
     /// What the random part of the delay between tries grows to.
     pub max_retry: f64,
-    /// How long a stream may be silent; 0: for ever.
+    /// How long a stream may be silent; 0 means for ever.
     pub idle_timeout: f64,
     /// How long a response may take.
     pub connect_timeout: f64,
@@ -118,8 +118,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source that has not connected yet, and continues from this last event ID, if it is not empty.
-    /// An event with the data `terminator` completes the stream, unless that is empty.
+    /// A source that has not connected yet, and continues from this last event ID, if it is not
+    /// empty. An event with the data `terminator` completes the stream, unless that is empty.
     pub fn new(settings: &Settings, id: &[u8], terminator: &[u8]) -> Self {
         let flags = settings.flags;
         let is = |flag| flags & flag != 0;
@@ -162,8 +162,8 @@ impl Source {
         self.session.until() as f64 / 1e6
     }
 
-    /// The head of a response: its status, how long it asks to wait (not a number: it does not), and
-    /// its content type.
+    /// The head of a response: its status, how long it asks to wait (not a number: it does not),
+    /// and its content type.
     pub fn response(&mut self, now: f64, status: u32, retry_after: f64, content_type: &[u8]) {
         let status = u16::try_from(status).unwrap_or_default();
         let retry_after = Some(nanos(retry_after));
@@ -171,12 +171,12 @@ impl Source {
         self.session.handle_response(nanos(now), &head);
     }
 
-    /// Bytes of the body have arrived. Of what they complete there is a row each: the data, the type
-    /// (empty: `message`) and the last event ID, with a CR after each of the three, which none of them
-    /// can have.
+    /// Bytes of the body have arrived. Of what they complete there is a row each: the data, the
+    /// type (empty: `message`) and the last event ID, with a CR after each of the three, which
+    /// none of them can have.
     ///
-    /// A row whose type is an LF is no event. Without data, it tells that the last event ID is another
-    /// one; with data, that an event was dropped because it was longer than the limits.
+    /// A row whose type is an LF is no event. Without data, it tells that the last event ID is
+    /// another one; with data, that an event was dropped because it was longer than the limits.
     pub fn push(&mut self, now: f64, chunk: &[u8]) -> &[u8] {
         if !chunk.is_empty() {
             self.session.handle_arrival(nanos(now));
@@ -216,7 +216,7 @@ impl Source {
     }
 
     /// The reconnection time that the server has set; not a number: it has not.
-    #[expect(clippy::cast_precision_loss, reason = "so much time is none")]
+    #[expect(clippy::cast_precision_loss, reason = "nobody waits that long")]
     pub fn reconnection_time(&self) -> f64 {
         self.session.reconnection_time().map_or(f64::NAN, |time| time as f64)
     }
@@ -227,7 +227,7 @@ fn of_failure(failure: Failure) -> u32 {
         Failure::Status(status) => u32::from(status),
         _ => 0,
     };
-    // In an order that makes it one addition.
+    // In this order the compiler makes one addition of it.
     let reason = match failure {
         Failure::Ended => reason::ENDED,
         Failure::Incomplete => reason::INCOMPLETE,
@@ -249,7 +249,7 @@ fn owned(bytes: &[u8]) -> Vec<u8> {
     owned
 }
 
-/// Milliseconds; what is no time is none.
+/// Milliseconds as nanoseconds. Not a number is 0.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
 const fn nanos(milliseconds: f64) -> Nanos {
     (milliseconds * 1e6) as Nanos

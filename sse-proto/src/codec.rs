@@ -1,4 +1,5 @@
-//! Event streams for [`tokio_util::codec`]: a `FramedRead` yields events, a `FramedWrite` sends them.
+//! Event streams for [`tokio_util::codec`]: a `FramedRead` yields events, a `FramedWrite` sends
+//! them.
 //!
 //! ```
 //! use futures::{SinkExt, StreamExt};
@@ -36,9 +37,9 @@ use crate::{DecodeError, DecoderConfig, Event};
 
 /// Reads and writes event streams for [`tokio_util::codec`]; see the [module](self) for an example.
 ///
-/// What it reads is a `Result`: an event, or the [`DecodeError`] that tells of a passed limit. A
-/// `FramedRead` ends with the first error of its decoder, but a passed limit costs one event and not
-/// the stream, so it is an item and not that error. To stop there nevertheless, use `item??`.
+/// What it reads is a `Result`: an event, or a [`DecodeError`] if a limit was passed. A
+/// `FramedRead` ends with the first error of its decoder, but a passed limit costs one event and
+/// not the stream, so it is an item and not that error. To stop there nevertheless, use `item??`.
 ///
 /// The one error that it does give is the reader's own [`io::Error`]. Writing cannot fail.
 ///
@@ -60,8 +61,8 @@ impl EventCodec {
         Self(OwnedEvents::with_config(config))
     }
 
-    /// The last event ID as of the last item; `None` until the first one is set. To resume, send it as
-    /// the header `Last-Event-ID`.
+    /// The last event ID as of the last item; `None` until the first one is set. To resume, send it
+    /// as the header `Last-Event-ID`.
     pub fn last_event_id(&self) -> Option<&str> {
         self.0.last_event_id()
     }
@@ -71,7 +72,8 @@ impl EventCodec {
         self.0.set_last_event_id(id);
     }
 
-    /// The reconnection time that the server has set last, as of the last item. `None` if it has not.
+    /// The reconnection time that the server has set last, as of the last item. `None` if it has
+    /// not.
     pub const fn reconnection_time(&self) -> Option<Duration> {
         self.0.reconnection_time()
     }

@@ -1,7 +1,8 @@
 //! The `Last-Event-ID` of a stream of many channels: `a:3,b%20c:0`.
 //!
-//! django-eventstream's format. Each entry is a channel, percent-encoded, and the position in it: the
-//! id of the last event that the reader has, 0 for "before the first". Entries come in any order.
+//! django-eventstream's format. Each entry is a channel, percent-encoded, and the position in it:
+//! the id of the last event that the reader has, 0 for "before the first". Entries come in any
+//! order.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -48,10 +49,10 @@ impl<'a> Cursor<'a> {
 
     /// Reads a cursor, borrowing the names that need no decoding.
     ///
-    /// As lenient as django-eventstream: any percent-encoding of a name, spaces around a number and a
-    /// sign before it. A number that no log can reach, because it is negative or beyond `u64`,
-    /// becomes `u64::MAX`: the server finds the position beyond the end of its log and answers with
-    /// a stream-reset.
+    /// As lenient as django-eventstream: any percent-encoding of a name, spaces around a number and
+    /// a sign before it. A number that no log can reach, because it is negative or beyond
+    /// `u64`, becomes `u64::MAX`: the server finds the position beyond the end of its log and
+    /// answers with a stream-reset.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Events to bytes.
 //!
-//! The order and spacing are those of django-eventstream, which every parser accepts: `event`, `id`,
-//! `data`, each with one space after the colon, LF as the line end.
+//! The order and spacing are those of django-eventstream, which every parser accepts: `event`,
+//! `id`, `data`, each with one space after the colon, LF as the line end.
 
 use bytes::{BufMut, Bytes};
 use core::fmt;
@@ -13,19 +13,19 @@ use alloc::vec::Vec;
 use crate::event::Event;
 use crate::scan::{LineEnds, find_rare_line_end};
 
-/// How much of the data is searched for line ends at once: little enough to be still in the processor's
-/// nearest cache when the lines are copied.
+/// How much of the data to search for line ends together: so little that it is still in the
+/// processor's nearest cache when the lines are copied.
 const STRETCH: usize = 16 << 10;
 
-/// Below this, to list line ends costs more than it saves.
+/// Below this length, listing line ends costs more than it saves.
 const MIN_LISTED: usize = 1024;
 
 impl Event<'_> {
     /// Appends the event, as it goes over the wire, to `out`.
     ///
-    /// Exactly one event for whoever reads it, whatever the fields hold: each line of the data (CR,
-    /// LF and CRLF all end one) gets a `data` field of its own, and the type and the id have been
-    /// checked by the builder.
+    /// Every reader takes it for exactly one event, whatever the fields hold: each line of the data
+    /// (CR, LF and CRLF all end one) gets a `data` field of its own, and the type and the id
+    /// have been checked by the builder.
     ///
     /// # Panics
     ///
@@ -90,8 +90,8 @@ fn encode_tail(data: &str, out: &mut impl BufMut) {
     out.put_slice(b"\n\n");
 }
 
-/// Appends the lines of data that end somewhere, the first of them here, and tells where the last one
-/// begins.
+/// Appends the lines of data that have an end; the first of them ends at `end`. Returns where the
+/// last line begins.
 #[inline(never)]
 fn encode_lines(data: &[u8], first_end: usize, out: &mut impl BufMut) -> usize {
     let mut lines = Lines { data, start: 0 };
@@ -114,7 +114,7 @@ fn encode_lines(data: &[u8], first_end: usize, out: &mut impl BufMut) -> usize {
 
 struct Lines<'a> {
     data: &'a [u8],
-    /// Where the line begins whose end comes next.
+    /// Where the line begins that ends next.
     start: usize,
 }
 
@@ -142,8 +142,8 @@ pub fn encode_comment(text: &str, out: &mut impl BufMut) {
     }
 }
 
-/// Appends a `retry` field to `out`: the reconnection time that the reader shall use from now on, in
-/// whole milliseconds, the rest cut off.
+/// Appends a `retry` field to `out`: the reconnection time that the reader shall use from now on,
+/// in whole milliseconds, the rest cut off.
 pub fn encode_retry(reconnection_time: Duration, out: &mut impl BufMut) {
     let mut digits = [0u8; 39]; // as many as u128::MAX has
     let mut start = digits.len();

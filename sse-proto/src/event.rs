@@ -124,7 +124,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// An event that owns its text. Apart, so that the most common one is made where it is wanted.
+/// An event that owns its text. Not inlined, so that the most common case can be.
 #[inline(never)]
 fn joined(event_type: &str, id: Option<&str>, data: &str) -> Event<'static> {
     let text = [event_type, id.unwrap_or_default(), data].concat();

@@ -1,8 +1,8 @@
 //! The grammar of an event stream: where a line ends, and what one complete line is.
 //!
 //! WHATWG HTML, section 9.2.5, "Parsing an event stream", gives this ABNF. Each production that has
-//! work to do stands again above the parser that does it, and nothing else in the project parses a
-//! line; the others are here so that nothing is left out.
+//! work to do stands again above the only code that does it; the others are here so that nothing is
+//! left out.
 //!
 //! ```abnf
 //! stream        = [ bom ] *event
@@ -26,7 +26,8 @@
 //! sequence is ASCII, so splitting before decoding finds the same lines, names and values as the
 //! standard's decoding before splitting.
 //!
-//! Nothing here knows what a field means or remembers anything: that is [`interpret`](crate::interpret).
+//! Nothing here knows what a field means or remembers anything: that is
+//! [`interpret`](crate::interpret).
 
 use crate::scan::find_line_end;
 
@@ -63,8 +64,8 @@ pub enum Name {
     Retry,
 }
 
-/// Takes the first line off `input`, and returns it without its end, and the rest. `None` if no line
-/// ends in `input`.
+/// Takes the first line off `input`, and returns it without its end, and the rest. `None` if no
+/// line ends in `input`.
 ///
 /// A CR at the very end of `input` ends its line: whether an LF follows is not waited for, so the
 /// caller must drop an LF that comes first in the next input.
@@ -134,7 +135,8 @@ fn name(input: &[u8]) -> Option<(Name, &[u8])> {
 /// ```
 ///
 /// "If value starts with a U+0020 SPACE character, remove it from value." Without a colon, "process
-/// the field using [...] the whole line as the field name, and the empty string as the field value".
+/// the field using [...] the whole line as the field name, and the empty string as the field
+/// value".
 #[inline]
 fn field_value(input: &[u8]) -> Option<&[u8]> {
     match input {

@@ -18,15 +18,16 @@
 //!  session                 sections 9.2.2 to 9.2.4: connect, read, sleep, or stop; sees no bytes
 //! ```
 //!
-//! To learn how Server-Sent Events work, read [`grammar`] and [`interpret`]: the standard's words stand
-//! beside the lines that do what they say, and no other code of this project does it.
+//! To learn how Server-Sent Events work, read [`grammar`] and [`interpret`]: the standard's words
+//! stand beside the lines that do what they say. The decoder here and the client for browsers read
+//! every line by them.
 //!
 //! - [`Decoder`] turns the bytes of a stream, in whatever chunks they come, into [`Event`]s that
 //!   borrow from the chunk.
 //! - [`Event`] encodes itself; [`Rendered`] is an event encoded once for many streams.
 //! - [`Session`] decides everything about one client connection that can be decided without a
-//!   socket or a clock: when to connect, with which headers, when to give up. [`Reader`] is a session
-//!   and a decoder together, for clients.
+//!   socket or a clock: when to connect, with which headers, when to give up. [`Reader`] is a
+//!   session and a decoder together, for clients.
 //! - [`Cursor`] is the last event ID of a stream of many channels; [`Control`] knows the control
 //!   events. Both are django-eventstream's.
 //!
@@ -50,8 +51,8 @@
 //! # Install
 //!
 //! `cargo add ssekit-proto`, once 0.1 is published; until then
-//! `cargo add ssekit-proto --git https://github.com/ssekit/ssekit`. The crate is `no_std`, and needs an
-//! allocator and Rust 1.85.
+//! `cargo add ssekit-proto --git https://github.com/ssekit/ssekit`. The crate is `no_std`, and needs
+//! an allocator and Rust 1.85.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! Events that own their text, for whoever hands them out one by one: `codec` and `stream`.
+//! Events that own their text, for `codec` and `stream`, which deliver them one by one.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -9,20 +9,20 @@ use crate::{DecodeError, Decoder, DecoderConfig, Event, Frame};
 /// An event, or the limit that it has passed.
 pub(crate) type Item = Result<Event<'static>, DecodeError>;
 
-/// How many items there is room for between chunks. One large chunk does not hold its memory for as
-/// long as the connection lives.
+/// How many items there is room for between chunks, so that one large chunk does not hold memory
+/// for as long as the connection lives.
 const KEPT_CAPACITY: usize = 1024;
 
-/// A decoder, and what it has read of a chunk but nobody has taken yet.
+/// A decoder, and what it has read of a chunk but not delivered yet.
 ///
-/// A chunk is read as a whole. To stop at each event and decode the [rest](crate::Frames::rest) for the
-/// next one would be right too, but a decoder looks ahead in its chunk, and would do so for each event
-/// anew.
+/// A chunk is read as a whole. To stop at each event and decode the [rest](crate::Frames::rest)
+/// later would be correct too, but a decoder looks ahead in its chunk, and would look ahead again
+/// for each event.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedEvents {
     decoder: Decoder,
     read: VecDeque<Read>,
-    /// As of the item that was taken last, while there are others: the decoder's is ahead of it.
+    /// As of the item that was taken last, while others wait: the decoder's own is ahead of it.
     last_event_id: Option<String>,
     reconnection_time: Option<Duration>,
 }
@@ -38,8 +38,8 @@ impl OwnedEvents {
         Self { decoder: Decoder::with_config(config), ..Self::default() }
     }
 
-    /// Reads a chunk; for when all items of the one before have been taken. Most small chunks complete
-    /// nothing, so what is done beside decoding is done for items only.
+    /// Reads a chunk, once all items of the one before have been taken. Most small chunks complete
+    /// nothing, so everything but decoding is done for items only.
     #[inline]
     pub(crate) fn read(&mut self, chunk: &[u8]) {
         let mut frames = self.decoder.decode(chunk);
@@ -112,7 +112,7 @@ fn owned(frame: Result<Frame<'_>, DecodeError>) -> Option<Read> {
     }
 }
 
-/// Without a new allocation if there is one that suffices.
+/// Sets `place` to this id. Allocates only if the old text has too little room.
 fn put(id: Option<&str>, place: &mut Option<String>) {
     let Some(id) = id else {
         *place = None;

@@ -18,21 +18,21 @@ use crate::session::{Nanos, Session, SessionConfig, Terminator};
 pub enum Item<'a> {
     /// An event.
     Event(Event<'a>),
-    /// The server cannot continue from the last event ID (`stream-reset`): events are missing. State
-    /// that was built from these channels must be read anew. Events go on from here.
+    /// The server cannot continue from the last event ID (`stream-reset`): events are missing.
+    /// State that was built from these channels must be read anew. Events go on from here.
     Reset {
         /// The channels, or none if the server's list was unreadable: then all of them.
         channels: Vec<String>,
     },
-    /// An event of one of the [types](SessionConfig::error_events) that report errors. The session goes
-    /// on.
+    /// An event of one of the [types](SessionConfig::error_events) that report errors. The session
+    /// goes on.
     Error(Event<'a>),
     /// A comment, if they were [asked](SessionConfig::comments) for.
     Comment(&'a str),
 }
 
-/// Reads the bodies of one client's responses, one after the other, and tells the [`Session`] within
-/// what they say.
+/// Reads the bodies of one client's responses, one after the other, and tells the [`Session`]
+/// within what they say.
 ///
 /// ```
 /// use sse_proto::{Item, Reader, ResponseHead, SessionConfig, Step};
@@ -72,8 +72,8 @@ enum Fate {
 }
 
 impl Reader {
-    /// A reader with a session that has not connected yet. `seed` makes its jitter differ from that of
-    /// others; any random number will do.
+    /// A reader with a session that has not connected yet. `seed` makes its jitter differ from that
+    /// of others; any random number will do.
     pub fn new(mut config: SessionConfig, seed: u64) -> Self {
         Self {
             decoder: Decoder::with_config(config.decoder.clone()),
@@ -90,11 +90,11 @@ impl Reader {
         &self.session
     }
 
-    /// The session, to ask what to do and to tell what has happened. It knows the last event ID as of
-    /// what has been read.
+    /// The session, to ask what to do and to tell what has happened. It knows the last event ID as
+    /// of what has been read.
     ///
-    /// Before anything is told to it, and before it is polled, a [chunk](Self::begin) is to be read to
-    /// its end or dropped.
+    /// Read a [chunk](Self::begin) to its end, or drop it, before you tell the session anything or
+    /// poll it.
     pub fn session_mut(&mut self) -> &mut Session {
         if !self.session.is_open() {
             // So that an unfinished event takes no memory while there is no stream.
@@ -111,8 +111,8 @@ impl Reader {
         self.decoder.last_event_id()
     }
 
-    /// Continues from an id that was stored when the program last ran. To be called before the session
-    /// is first polled.
+    /// Continues from an id that was stored when the program last ran. To be called before the
+    /// session is first polled.
     pub fn set_last_event_id(&mut self, id: Option<String>) {
         self.decoder.set_last_event_id(id);
     }
@@ -124,7 +124,7 @@ impl Reader {
     }
 
     /// Bytes of the body have arrived. The items that they complete are read as they are asked for;
-    /// ask until there is none.
+    /// ask until there is none left.
     pub fn handle_bytes<'r, 'c>(&'r mut self, now: Nanos, chunk: &'c [u8]) -> Items<'r, 'c> {
         if !chunk.is_empty() {
             self.session.handle_arrival(now);
@@ -133,10 +133,10 @@ impl Reader {
         Items { reader: self, chunk }
     }
 
-    /// Begins to read bytes of the body, for a driver that keeps them and delivers each item when it is
-    /// asked for: with [`next_item`](Self::next_item) until there is none. The same as
-    /// [`handle_bytes`](Self::handle_bytes), but nothing is borrowed between one item and the next,
-    /// and [`Session::handle_arrival`] is the driver's to call.
+    /// Begins to read bytes of the body, for a driver that keeps them and delivers each item when
+    /// it is asked for: by [`next_item`](Self::next_item), until there is none left. The same
+    /// as [`handle_bytes`](Self::handle_bytes), but nothing is borrowed between one item and
+    /// the next, and [`Session::handle_arrival`] is the driver's to call.
     #[inline]
     pub fn begin<'c>(&mut self, chunk: &'c [u8]) -> Chunk<'c> {
         if self.stream != self.session.streams() {
@@ -146,12 +146,13 @@ impl Reader {
         self.decoder.begin(if self.session.is_open() { chunk } else { &[] })
     }
 
-    /// The next item of a chunk that this reader has [begun](Self::begin); `None` when it has been read
-    /// to its end, or an event in it has closed the session.
+    /// The next item of a chunk that this reader has [begun](Self::begin); `None` when it has been
+    /// read to its end, or an event in it has closed the session.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
+    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after
+    /// it.
     #[expect(clippy::inline_always, reason = "see `decoder/shortcuts.rs`")]
     #[inline(always)]
     pub fn next_item<'a, 'c: 'a>(
@@ -203,8 +204,8 @@ impl Reader {
         }
     }
 
-    /// Tells the session of an event. Control events are known by their type alone, so that an event for
-    /// the application is looked at only once, when it is delivered.
+    /// Tells the session of an event. Control events are known by their type alone, so that an
+    /// event for the application is looked at only once, when it is delivered.
     #[inline]
     fn judge(&mut self, chunk: &Chunk<'_>, fields: &Fields<'_>) -> Fate {
         let control = ControlKind::of(self.decoder.event_type(fields));
@@ -275,12 +276,13 @@ pub struct Items<'r, 'c> {
 }
 
 impl Items<'_, '_> {
-    /// The next item; `None` when the chunk has been read to its end, or an event in it has closed the
-    /// session.
+    /// The next item; `None` when the chunk has been read to its end, or an event in it has closed
+    /// the session.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
+    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after
+    /// it.
     #[expect(clippy::inline_always, reason = "see `decoder/shortcuts.rs`")]
     #[inline(always)]
     pub fn next_item(&mut self) -> Option<Result<Item<'_>, DecodeError>> {

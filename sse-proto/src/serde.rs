@@ -22,13 +22,14 @@ impl Serialize for Event<'_> {
     }
 }
 
-/// From a struct of `event` (`message` if it is left out), `data`, and `id` (left out or null if there
-/// is none). Other fields are ignored. With the feature `serde`.
+/// From a struct of `event` (`message` if it is left out), `data`, and `id` (left out or null if
+/// there is none). Other fields are ignored. With the feature `serde`.
 ///
-/// Fails where the format does, and where the [builder](crate::EventBuilder::build) does, in its words.
+/// Fails where the format does, and where the [builder](crate::EventBuilder::build) does, in its
+/// words.
 ///
-/// The event borrows its text if the format can lend all of it, and owns it otherwise: a JSON string
-/// with an escape cannot be lent. For an event that outlives the input, there is
+/// The event borrows its text if the format can lend all of it, and owns it otherwise: a JSON
+/// string with an escape cannot be lent. For an event that outlives the input, there is
 /// [`deserialize_owned`](Event::deserialize_owned).
 impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -42,7 +43,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
 }
 
 impl Event<'static> {
-    /// Deserializes an event that owns its text, for example from a reader. With the feature `serde`.
+    /// Deserializes an event that owns its text, for example from a reader. With the feature
+    /// `serde`.
     ///
     /// ```
     /// use sse_proto::Event;
@@ -63,7 +65,8 @@ impl Event<'static> {
     ///
     /// # Errors
     ///
-    /// Those of the format, and what the [builder](crate::EventBuilder::build) refuses, in its words.
+    /// Those of the format, and what the [builder](crate::EventBuilder::build) refuses, in its
+    /// words.
     pub fn deserialize_owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let fields = Fields::deserialize(deserializer)?;
         fields.build().map(Event::into_owned).map_err(D::Error::custom)

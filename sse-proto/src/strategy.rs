@@ -1,7 +1,7 @@
 //! Strategies for [`proptest`](mod@proptest): event streams, to test any parser with.
 //!
-//! - [`stream`] makes hostile streams, rich in CR, LF, CRLF, colons, NUL, numbers too large, pieces of
-//!   byte order marks and ill-formed UTF-8.
+//! - [`stream`] makes hostile streams, rich in CR, LF, CRLF, colons, NUL, numbers too large, pieces
+//!   of byte order marks and ill-formed UTF-8.
 //! - [`well_formed_stream`] makes streams as a server would send them.
 //! - [`chunking`] cuts a stream into chunks, within line ends and characters too.
 //! - [`event`] makes events that can be sent, [`event_type`] and [`id`] valid fields of them, and
@@ -136,8 +136,8 @@ pub(crate) const BROKEN: &[&[u8]] = &[
     b"\xFF",
 ];
 
-/// Any stream at all, up to a few hundred bytes; more than half of them are well-formed UTF-8. Every
-/// sequence of bytes is an event stream, so there is one right reading of each.
+/// Any stream at all, up to a few hundred bytes; more than half of them are well-formed UTF-8.
+/// Every sequence of bytes is an event stream, so there is one right reading of each.
 pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     let whole = prop_oneof![3 => select(LINES), 1 => select(PIECES)];
     let any = prop_oneof![4 => select(LINES), 4 => select(PIECES), 1 => select(BROKEN)];
@@ -145,8 +145,8 @@ pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     (byte_order_mark(), pieces).prop_map(|(start, pieces)| [start, &pieces.concat()].concat())
 }
 
-/// A stream of events, comments and reconnection times, with line ends of every kind, that is UTF-8 and
-/// ends with a blank line.
+/// A stream of events, comments and reconnection times, with line ends of every kind, that is UTF-8
+/// and ends with a blank line.
 pub fn well_formed_stream() -> impl Strategy<Value = Vec<u8>> {
     let comment = text().prop_map(|text| encoded(|out| crate::encode_comment(&text, out)));
     let retry = any::<u32>().prop_map(|milliseconds| format!("retry: {milliseconds}\n"));
@@ -192,7 +192,8 @@ pub fn id() -> impl Strategy<Value = String> {
     text().prop_map(|text| text.replace(['\r', '\n', '\0'], ""))
 }
 
-/// Any text, rich in what would mean something in a stream. Only data and comments may hold all of it.
+/// Any text, rich in what would mean something in a stream. Only data and comments may hold all of
+/// it.
 pub fn text() -> impl Strategy<Value = String> {
     let special = ["\r", "\n", "\r\n", "\n\n", "\0", "\u{FEFF}", "\u{2028}"];
     let injected = ["data: x", "\nid: 5", "\nevent: e", "\rretry: 1", "\n: c"];
@@ -240,8 +241,8 @@ impl Chunking {
 
 /// The events of a whole stream.
 ///
-/// This runs the crate's own [`Decoder`], without limits: it is a measure for other parsers, and none
-/// for that one.
+/// This runs the crate's own [`Decoder`], without limits: it is a measure for other parsers, and
+/// none for that one.
 pub fn expected(stream: &[u8]) -> Vec<Event<'static>> {
     let no_limits = DecoderConfig::default().max_event_len(usize::MAX).max_line_len(usize::MAX);
     let mut decoder = Decoder::with_config(no_limits);

@@ -16,11 +16,13 @@
 //! # }).unwrap();
 //! ```
 //!
-//! It reads one body and no more; a client that reconnects is made with [`Session`](crate::Session).
+//! It reads one body and no more; a client that reconnects is made with
+//! [`Reader`](crate::Reader).
 //!
 //! # Coming from `eventsource-stream`
 //!
-//! The names are the same, so the import is the first thing to change, and the compiler finds the rest:
+//! The names are the same, so the import is the first thing to change, and the compiler finds the
+//! rest:
 //!
 //! | `eventsource_stream` | `sse_proto::stream` |
 //! |---|---|
@@ -67,12 +69,12 @@ impl<S: TryStream<Ok: AsRef<[u8]>>> Eventsource for S {
 pin_project! {
     /// The events of a stream of bytes; see the [module](self) for an example.
     ///
-    /// `S` is any stream of `Result<B, E>` whose `B` can be seen as bytes: `Bytes`, `Vec<u8>`, `&str`.
-    /// One `B` at a time is read, and its events are held until they are asked for.
+    /// `S` is any stream of `Result<B, E>` whose `B` can be seen as bytes: `Bytes`, `Vec<u8>`,
+    /// `&str`. One `B` at a time is read, and its events are held until they are asked for.
     ///
-    /// Goes on after a passed [limit](EventStreamError::Limit). Ends with the stream of bytes, or after
-    /// an error of it; an event that is unfinished then is discarded, as the standard says (section
-    /// 9.2.6).
+    /// Goes on after a passed [limit](EventStreamError::Limit). Ends with the stream of bytes, or
+    /// after an error of it; an event that is unfinished then is discarded, as the standard says
+    /// (section 9.2.6).
     #[must_use = "streams do nothing unless polled"]
     pub struct EventStream<S: TryStream> {
         // `None` once it has ended.
@@ -95,18 +97,20 @@ impl<S: TryStream<Ok: AsRef<[u8]>>> EventStream<S> {
 }
 
 impl<S: TryStream> EventStream<S> {
-    /// The last event ID as of the last item; `None` until the first one is set. To resume, send it as
-    /// the header `Last-Event-ID`.
+    /// The last event ID as of the last item; `None` until the first one is set. To resume, send it
+    /// as the header `Last-Event-ID`.
     pub fn last_event_id(&self) -> Option<&str> {
         self.events.last_event_id()
     }
 
-    /// Sets the last event ID that the stream is resumed from: that of its events until it sets one.
+    /// Sets the last event ID that the stream is resumed from: that of its events until it sets
+    /// one.
     pub fn set_last_event_id(&mut self, id: Option<String>) {
         self.events.set_last_event_id(id);
     }
 
-    /// The reconnection time that the server has set last, as of the last item. `None` if it has not.
+    /// The reconnection time that the server has set last, as of the last item. `None` if it has
+    /// not.
     pub const fn reconnection_time(&self) -> Option<Duration> {
         self.events.reconnection_time()
     }

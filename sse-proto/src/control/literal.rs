@@ -1,9 +1,10 @@
-//! Reads the data of control events: JSON, or the Python `repr` that some servers send in its place.
+//! Reads the data of control events: JSON, or the Python `repr` that some servers send in its
+//! place.
 //!
 //! django-eventstream 4.4.1 to 4.5.0 sent `{'channels': ['a']}` where JSON was meant, and its GRIP
-//! kicks still do. Of both, this reads the little that control events hold, an object of strings and
-//! lists of strings, and skips over values of other kinds. No JSON library does the second, and none
-//! is in this crate's dependencies.
+//! kicks still do. From both, this reads the little that control events hold, an object of strings
+//! and lists of strings, and skips values of other kinds. No JSON library reads a `repr`, and this
+//! crate depends on none.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -57,7 +57,7 @@ impl ControlKind {
     /// The control event of this type, if it is one.
     #[inline]
     pub fn of(event_type: &[u8]) -> Option<Self> {
-        // Not patterns: these are compared byte by byte, in much code.
+        // Patterns would be compared byte by byte, in much code.
         let is = |name: &[u8]| event_type == name;
         if is(b"stream-open") {
             Some(Self::Open)
@@ -90,13 +90,14 @@ pub enum Control {
     Open,
     /// `keep-alive`: nothing has happened, and the connection is alive.
     KeepAlive,
-    /// `stream-reset`: events of these channels are missing and cannot be had any more. Delivery
-    /// goes on from now; what was derived from the events must be read anew.
+    /// `stream-reset`: events of these channels are missing and cannot be read any more. Delivery
+    /// goes on from now; what was derived from the events must be read again.
     Reset {
         /// The channels, decoded. Empty if the server's data could not be read: then all of them.
         channels: Vec<String>,
     },
-    /// `stream-error`: the server has ended the stream for a reason that trying again will not mend.
+    /// `stream-error`: the server has ended the stream for a reason that trying again will not
+    /// mend.
     Error(StreamError),
 }
 

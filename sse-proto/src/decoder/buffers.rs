@@ -1,6 +1,6 @@
 //! The event that is being read: the standard's event type, last event ID and data buffers (WHATWG
-//! HTML, section 9.2.6), in two layers. What the current chunk has filled is borrowed from it
-//! ([`Fields`]); what earlier chunks have filled, and data of several lines, are held ([`Block`]).
+//! HTML, section 9.2.6), in two layers. [`Fields`] borrow what the current chunk has filled;
+//! [`Block`] holds what earlier chunks have filled, and data of several lines.
 
 use alloc::string::String;
 use core::mem;
@@ -9,8 +9,8 @@ use super::data::Data;
 use crate::interpret::Buffers;
 use crate::scan::{Plain, decode};
 
-/// Capacity that a buffer keeps between events. One large event does not hold its memory for as long
-/// as the connection lives.
+/// The capacity that a buffer keeps between events, so that one large event does not hold memory
+/// for as long as the connection lives.
 pub(super) const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// The standard's buffers, as far as this chunk has filled them. Each takes precedence over the one
@@ -22,7 +22,7 @@ pub(crate) struct Fields<'l> {
     pub(super) data: Option<&'l [u8]>,
 }
 
-/// The standard's buffers, as far as they are held.
+/// The standard's buffers, as far as earlier chunks have filled them.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) event_type: Buffer,
@@ -34,7 +34,7 @@ pub(super) struct Block {
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     text: String,
-    /// The length of what came over the wire: the text is longer where its UTF-8 had to be mended.
+    /// The length on the wire: the text is longer where its UTF-8 had to be mended.
     len: usize,
     is_set: bool,
 }
@@ -65,7 +65,7 @@ impl Block {
             + len(fields.data, self.data.len())
     }
 
-    /// Takes in what the chunk has of the event, before the chunk goes.
+    /// Copies what the chunk has of the event, before the chunk goes.
     #[inline]
     pub(super) fn hold(&mut self, plain: Plain<'_>, fields: &mut Fields<'_>) {
         if fields.event_type.is_some() || fields.id.is_some() || fields.data.is_some() {
@@ -96,7 +96,7 @@ impl Block {
 pub(super) struct LastEventId {
     /// What a blank line has committed.
     pub(super) committed: Option<String>,
-    /// The one before it, whose memory the next one gets.
+    /// The one before it. Its memory is used for the next one.
     earlier: Option<String>,
 }
 
@@ -120,7 +120,7 @@ impl LastEventId {
         }
     }
 
-    /// Undoes what the last `id` field has done.
+    /// Undoes the last commit.
     pub(super) fn take_back(&mut self) {
         self.committed = self.earlier.take();
     }
@@ -198,7 +198,7 @@ impl<'l> Buffers<'l> for Layers<'_, 'l> {
     }
 }
 
-/// It takes more than one layer, or more than one line of data.
+/// The event has more than one line of data: it is for both layers.
 pub(super) struct Declined;
 
 /// The upper layer alone, for an event that lies whole in a stretch of the chunk.
@@ -257,7 +257,7 @@ impl Buffer {
 
     pub(super) fn set(&mut self, plain: Plain<'_>, value: &[u8]) {
         self.text.clear();
-        // A value is whole, so decoding it by itself is decoding it within the stream.
+        // A value is whole, so decoding it alone gives the same as decoding it within the stream.
         match plain.text(value) {
             Some(text) => self.text.push_str(text),
             None => decode(value, &mut self.text),

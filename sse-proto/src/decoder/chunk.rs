@@ -1,30 +1,31 @@
-//! A chunk: how far it has been read, what is known about the rest of it, and the frames that it completes.
+//! A chunk: how far it has been read, what is known about the rest of it, and the frames that it
+//! completes.
 
 use super::{DecodeError, Decoder, Frame};
 use crate::scan::Plain;
 
 /// A chunk of a stream, and how far a decoder has read it; made by [`Decoder::begin`].
 ///
-/// What has not been read when this is dropped is lost to the decoder. To stop early and go on in another
-/// way, keep [`rest`](Self::rest) and decode it first.
+/// The decoder loses what has not been read when this is dropped. To stop early and go on in
+/// another way, keep [`rest`](Self::rest) and decode it first.
 #[derive(Debug)]
 #[must_use = "what is not read of a chunk is lost"]
 pub struct Chunk<'c> {
     pub(super) bytes: &'c [u8],
     /// How many of them have been read.
     pub(super) at: usize,
-    /// A stretch of them that was looked at in advance, and is text.
+    /// A stretch of the chunk that has been validated in advance.
     pub(super) plain: Plain<'c>,
-    /// Where it begins.
+    /// Where the stretch begins.
     pub(super) plain_start: usize,
-    /// Up to where its line ends are listed; not beyond `at` if there is no such list.
+    /// Up to where its line ends are listed. Not beyond `at` if there is no list.
     pub(super) listed_end: usize,
-    /// Whether an event begins at `at`, of which the decoder holds nothing yet.
+    /// Whether an event begins at `at`, and the decoder holds nothing of it yet.
     pub(super) is_fresh: bool,
-    /// Whether to look at the next stretch too. Not after one that was not text to its end: the rest of
-    /// the chunk is most likely of its kind.
+    /// Whether to look at the next stretch too. Not after one that was not text to its end, since
+    /// the rest of the chunk is most likely like it.
     pub(super) looks_ahead: bool,
-    /// What the decoder has noted is about this chunk as long as it counts the same turn.
+    /// What the decoder has noted is about this chunk as long as both have the same number.
     pub(super) turn: u64,
 }
 
@@ -49,7 +50,7 @@ impl<'c> Chunk<'c> {
         self.bytes.split_at(self.at).1
     }
 
-    /// What of the rest is text whose line ends are listed.
+    /// The part of the rest that is text and has its line ends listed.
     #[inline]
     pub(super) fn listed(&self) -> &'c [u8] {
         self.bytes.get(self.at..self.listed_end).unwrap_or_default()
@@ -68,7 +69,7 @@ impl<'c> Chunk<'c> {
 ///
 /// Not an `Iterator`, because each frame borrows from the decoder until the next is asked for.
 ///
-/// Ask until there is none: what has not been read when this is dropped is lost to the decoder. To
+/// Ask until there is none left: the decoder loses what has not been read when this is dropped. To
 /// stop early and go on later, keep [`rest`](Self::rest) and decode it first, or keep a [`Chunk`].
 #[derive(Debug)]
 #[must_use = "frames are read as they are asked for"]
@@ -91,7 +92,8 @@ impl<'d, 'c> Frames<'d, 'c> {
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
+    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after
+    /// it.
     #[expect(
         clippy::inline_always,
         reason = "returned through memory, an event costs a fifth more"

@@ -7,19 +7,19 @@ use core::mem;
 use super::buffers::KEPT_CAPACITY;
 use crate::scan::{Plain, checked, decode};
 
-/// As many bytes are looked at at once, whether they are UTF-8, when nobody has done so before. For each
-/// line of a hundred bytes by itself it takes several times as long.
+/// How many bytes to validate together, where no stretch has been looked at in advance. To validate
+/// each line of a hundred bytes by itself takes several times as long.
 const LOOK_AT: usize = 4096;
 
 /// The values of the `data` fields so far, with an LF between each two.
 #[derive(Debug, Default)]
 pub(super) struct Data {
     text: String,
-    /// What comes after `text`, of which it is not known whether it is UTF-8.
+    /// What comes after `text`, and has not been validated yet.
     bytes: Vec<u8>,
-    /// Where in `bytes` that begins. Before it stands the name of a field.
+    /// Where in `bytes` that begins. Before it is the name of the field.
     start: usize,
-    /// The length of what came over the wire: the text is longer where its UTF-8 had to be mended.
+    /// The length on the wire: the text is longer where its UTF-8 had to be mended.
     len: usize,
     is_set: bool,
 }
@@ -37,7 +37,8 @@ impl Data {
     }
 
     /// "Append the field value to the data buffer, then append a single U+000A LINE FEED (LF)
-    /// character" — here before the next value instead, so that there is no last one to strip.
+    /// character". Here it is put before the next value instead, so that there is no last one to
+    /// remove.
     pub(super) fn push(&mut self, plain: Plain<'_>, value: &[u8]) {
         let Some(text) = plain.text(value) else {
             return self.push_bytes(value);
@@ -67,8 +68,8 @@ impl Data {
         }
     }
 
-    /// Makes the end of a line, from `start` on, the first value, and leaves other memory in its place:
-    /// nothing is copied.
+    /// Makes the end of a line, from `start` on, the first value, by swapping buffers: nothing is
+    /// copied.
     pub(super) fn swap_in(&mut self, line: &mut Vec<u8>, start: usize) {
         debug_assert!(!self.is_set, "there is a value before it");
         mem::swap(&mut self.bytes, line);
@@ -77,7 +78,7 @@ impl Data {
         self.is_set = true;
     }
 
-    /// The data, if there are any. Text that has to be mended is put into `lent`.
+    /// The data, if there are any. Ill-formed text is mended in `lent`.
     #[inline]
     pub(super) fn get<'a>(&'a mut self, lent: &'a mut String) -> &'a str {
         if self.has_bytes() { self.get_with_bytes(lent) } else { &self.text }
@@ -114,7 +115,8 @@ impl Data {
         self.bytes.len() > self.start
     }
 
-    /// The values are whole, so decoding them by themselves is decoding them within the stream.
+    /// Validates `bytes`. Values are whole, so decoding them alone gives the same as decoding them
+    /// within the stream.
     fn look_at_bytes(&mut self) {
         decode(&self.bytes[self.start..], &mut self.text);
         self.bytes.clear();

@@ -1,6 +1,6 @@
-//! The way from a chunk to a frame: lines are split off, and each is interpreted, until one completes
-//! something. It reads everything; [`shortcuts`](super::shortcuts) are quicker for what nearly all
-//! input is made of, and are tried on the way.
+//! The way from a chunk to a frame: lines are split off, and each is interpreted, until one
+//! completes something. It reads everything; [`shortcuts`](super::shortcuts) are quicker for what
+//! nearly all input is made of, and are tried on the way.
 
 use alloc::string::String;
 use core::time::Duration;
@@ -19,12 +19,13 @@ pub(crate) enum Found<'c> {
 }
 
 impl Decoder {
-    /// The next frame of a chunk that this decoder has begun; `None` when it has been read to its end.
-    /// Chunks are to be read one after the other, in the order of the stream.
+    /// The next frame of a chunk that this decoder has begun; `None` when it has been read to its
+    /// end. Read one chunk after the other, in the order of the stream.
     ///
     /// # Errors
     ///
-    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after it.
+    /// A [`DecodeError`] when a limit is passed. It costs one event; the next call goes on after
+    /// it.
     #[expect(clippy::inline_always, reason = "see `shortcuts`")]
     #[inline(always)]
     pub fn next_frame<'a, 'c: 'a>(
@@ -45,8 +46,8 @@ impl Decoder {
         }))
     }
 
-    /// Reads up to the next frame, without looking at its text. Not inlined, so that its callers stay
-    /// small enough to be.
+    /// Reads up to the next frame, without looking at its text. Not inlined, so that its callers
+    /// stay small enough to be.
     #[inline(never)]
     pub(crate) fn find<'c>(
         &mut self,
@@ -82,7 +83,7 @@ impl Decoder {
         Some(self.conclude(chunk, &step, fields))
     }
 
-    /// Another chunk has been begun since, so what is noted is about that one.
+    /// Forgets what is known about the chunk: another one has been begun since.
     #[cold]
     fn take_up(&mut self, chunk: &mut Chunk<'_>) {
         self.turn = self.turn.wrapping_add(1);
@@ -90,8 +91,8 @@ impl Decoder {
         chunk.listed_end = 0;
     }
 
-    /// Goes on where the last chunk has ended, or the last error has left off, up to the start of a
-    /// line. `None` if the chunk ends before it.
+    /// Goes on from the end of the last chunk, or from the last error, up to the start of a line.
+    /// `None` if the chunk ends before it.
     #[inline]
     fn resume(&mut self, chunk: &mut Chunk<'_>) -> Option<Step> {
         if self.after_cr && !chunk.rest().is_empty() {
@@ -107,7 +108,7 @@ impl Decoder {
         if self.line.is_empty() {
             return Some(Step::Continue);
         }
-        // Not if a character is cut: the stretch would not be text from its start.
+        // If a character was cut, the stretch would not be text from its start.
         if chunk.rest().first().is_some_and(|byte| !matches!(byte, 0x80..0xC0)) {
             self.look_ahead(chunk);
         }
@@ -120,8 +121,8 @@ impl Decoder {
         end.map(|_| self.interpret_held())
     }
 
-    /// Reads a line that lies in the chunk. If it does not end there, its beginning is kept for the
-    /// next chunk, with what there is of the event, and there is `None`.
+    /// Reads the next line. If it does not end in this chunk, keeps its beginning for the next one,
+    /// with what there is of the event, and returns `None`.
     #[inline]
     fn read_line<'c>(&mut self, chunk: &mut Chunk<'c>, fields: &mut Fields<'c>) -> Option<Step> {
         let line = self.split_line(chunk);
@@ -137,7 +138,7 @@ impl Decoder {
         Some(self.interpret(piece, chunk.plain, fields))
     }
 
-    /// Makes of a step what is found.
+    /// What a step has found.
     #[inline]
     fn conclude<'c>(
         &mut self,
@@ -201,8 +202,8 @@ impl Decoder {
         &self.lent[1]
     }
 
-    /// "If a leading U+FEFF BYTE ORDER MARK character is found, ignore it" (section 9.2.5; the
-    /// decoding that comes before it does so). `None` if the chunk ends before that is clear.
+    /// "The UTF-8 decode algorithm strips one leading UTF-8 Byte Order Mark (BOM), if any" (section
+    /// 9.2.5). `None` if the chunk ends before it is clear whether there is one.
     fn skip_byte_order_mark(&mut self, chunk: &mut Chunk<'_>) -> Option<()> {
         let missing = &BOM[self.line.len()..];
         if chunk.rest().starts_with(missing) {
@@ -230,7 +231,7 @@ impl Decoder {
         None
     }
 
-    /// Splits the bytes up to the next line end off the rest.
+    /// Splits the next line off the rest. `None` if it does not end in this chunk.
     #[inline]
     fn split_line<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c [u8]> {
         let mut known = 0;
@@ -252,7 +253,7 @@ impl Decoder {
     }
 }
 
-/// Bytes of the chunk as text. Only text that has to be mended is copied.
+/// Bytes of the chunk as text. Only ill-formed text is copied, to be mended.
 #[inline]
 fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str {
     match plain.text(bytes) {
@@ -261,7 +262,7 @@ fn text<'a>(plain: Plain<'a>, bytes: &'a [u8], lent: &'a mut String) -> &'a str 
     }
 }
 
-/// The same for bytes of which nothing is known.
+/// The same for bytes that nothing is known about.
 #[inline(never)]
 fn checked_text<'a>(bytes: &'a [u8], lent: &'a mut String) -> &'a str {
     if let Some(text) = checked(bytes) {

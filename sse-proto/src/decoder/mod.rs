@@ -56,8 +56,8 @@ impl DecoderConfig {
         self
     }
 
-    /// The greatest length of a line in bytes, without its end. Default: 16 MiB. A line that is cut by
-    /// the end of a chunk is held until its end has come, so this bounds memory as
+    /// The greatest length of a line in bytes, without its end. Default: 16 MiB. A line that is cut
+    /// by the end of a chunk is held until its end has come, so this bounds memory as
     /// [`max_event_len`](Self::max_event_len) does.
     pub const fn max_line_len(mut self, bytes: usize) -> Self {
         self.max_line_len = bytes;
@@ -126,19 +126,21 @@ pub struct Decoder {
     mode: Mode,
     /// The last byte was a CR, so an LF that comes first in the next chunk belongs to it.
     after_cr: bool,
-    /// The event in `block` has been handed out and is to be forgotten.
+    /// The event in `block` has been delivered, and must be forgotten before the next line.
     dispatched: bool,
-    /// Those of the stretch of a [`Chunk`] that was looked at in advance.
+    /// The line ends of the stretch of a [`Chunk`] that has been looked at in advance.
     line_ends: LineEnds,
-    /// Of the chunk that they are about: each has another one.
+    /// The number of the chunk that they are about.
     turn: u64,
-    /// Text that had to be copied, lent to the frame that is handed out: a type and data.
+    /// Text that had to be copied, and that the current frame borrows: a type, and data or a
+    /// comment.
     lent: [String; 2],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mode {
-    /// At the start of the stream, where a byte order mark may stand; `line` has what there is of it.
+    /// At the start of the stream, where a byte order mark may stand; `line` has what there is of
+    /// it.
     #[default]
     Start,
     Lines,
@@ -179,7 +181,7 @@ impl Decoder {
         Frames::new(self, chunk)
     }
 
-    /// Begins to read the next bytes of the stream, for who keeps them: the same as
+    /// Begins to read the next bytes of the stream, for a caller that keeps them: the same as
     /// [`decode`](Self::decode), but nothing is borrowed between one frame and the next.
     ///
     /// ```
@@ -187,7 +189,8 @@ impl Decoder {
     ///
     /// let mut decoder = Decoder::new();
     /// let mut chunk = decoder.begin(b"data: a\n\ndata: b\n\n");
-    /// let Some(Ok(Frame::Event(event))) = decoder.next_frame(&mut chunk) else { panic!("an event") };
+    /// let frame = decoder.next_frame(&mut chunk);
+    /// let Some(Ok(Frame::Event(event))) = frame else { panic!("an event") };
     /// assert_eq!(event.data(), "a");
     /// assert_eq!(chunk.rest(), b"data: b\n\n");
     /// ```
@@ -201,8 +204,8 @@ impl Decoder {
     /// The stream has ended; the next bytes are the first of another one.
     ///
     /// An unfinished event is discarded, with its id ("Once the end of the file is reached, any
-    /// pending data must be discarded", section 9.2.6). The last event ID stays, for the request that
-    /// resumes the stream and for the events of a stream that sets none.
+    /// pending data must be discarded", section 9.2.6). The last event ID stays, for the request
+    /// that resumes the stream and for the events of a stream that sets none.
     pub fn end_of_stream(&mut self) {
         self.forget_line();
         self.block.clear();
@@ -222,10 +225,10 @@ impl Decoder {
         self.last_event_id.committed = id;
     }
 
-    /// How many bytes are held of an event whose end has not come yet. Never more than the two limits
-    /// of [`DecoderConfig`] together.
+    /// How many bytes are held of an event whose end has not come yet. Never more than the two
+    /// limits of [`DecoderConfig`] together.
     pub fn buffered_len(&self) -> usize {
-        // At the start the line has but pieces of a byte order mark.
+        // At the start the line has only pieces of a byte order mark.
         let line = if self.mode == Mode::Start { 0 } else { self.line.len() };
         let block = if self.dispatched { 0 } else { self.block.len() };
         line + block
@@ -248,7 +251,7 @@ impl Decoder {
         }
     }
 
-    /// Interprets the line that the chunks before this one have begun.
+    /// Interprets the line that earlier chunks have begun.
     fn interpret_held(&mut self) -> Step {
         let mut line = mem::take(&mut self.line);
         let mut fields = Fields::default();
@@ -272,8 +275,8 @@ impl Decoder {
         }
     }
 
-    /// Interprets one complete line. In one place only: inlined in three, it is so much code that nothing
-    /// in it would be.
+    /// Interprets one complete line. Not inlined: it has three callers, and is so much code that
+    /// the compiler would then inline nothing in it.
     #[inline(never)]
     fn interpret<'l>(&mut self, line: &'l [u8], plain: Plain<'_>, fields: &mut Fields<'l>) -> Step {
         let Self { config, last_event_id, block, lent, .. } = self;
@@ -306,8 +309,8 @@ mod tests {
     use super::*;
     use alloc::vec;
 
-    /// Each byte is copied once into the line, which moves each time it has grown twice as long, and once
-    /// more at most. So the work is linear, however small the chunks are.
+    /// Each byte is copied once into the line, and the line moves each time it has doubled. So the
+    /// work is linear, however small the chunks are.
     #[test]
     fn a_long_line_in_tiny_chunks_is_moved_only_when_it_has_doubled() {
         const LEN: usize = 4 << 20;

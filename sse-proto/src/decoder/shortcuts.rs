@@ -1,16 +1,16 @@
-//! Shortcuts: quicker ways to what [`frames`](super::frames) finds, each for what nearly all input is
-//! made of. Each may decline, and none may differ: they see the same lines and hand them to the same
-//! interpretation, with buffers that refuse what is not for them.
+//! Shortcuts: quicker ways to what [`frames`](super::frames) finds, each for what nearly all input
+//! is made of. Each may decline, and none may differ: they see the same lines and hand them to the
+//! same interpretation, with buffers that refuse what is not for them.
 //!
 //! - A small chunk from the middle of a line is only put aside.
-//! - A stretch of the chunk is looked at in advance: how far it is text, and where its line ends are.
-//!   Its lines then need neither a check nor a search of their own.
-//! - An event that lies whole in such a stretch, with one line of data, is read in one step, and if it
-//!   has nothing but these data, in a shorter one.
+//! - A stretch of the chunk is looked at in advance: how far it is text, and where its line ends
+//!   are. Its lines then need neither a check nor a search of their own.
+//! - An event that lies whole in such a stretch, with one line of data, is read in one step, and if
+//!   it has nothing but these data, in a shorter one.
 //!
 //! What is `inline(always)` here, and in `frames` and `reader`, has been measured: an event is six
-//! words, too many to be returned in registers, and written to memory and read again it costs a fifth
-//! more. The compiler alone does not inline that much.
+//! words, too many to be returned in registers, and written to memory and read again it costs a
+//! fifth more. The compiler alone does not inline that much.
 
 use super::buffers::Whole;
 use super::{Chunk, Decoder, Fields, Mode, Step};
@@ -18,19 +18,20 @@ use crate::grammar::{self, Name};
 use crate::interpret::{Effect, dispatch, process_field};
 use crate::scan::{Plain, SHORT, has_low_byte};
 
-/// How far is looked ahead: little enough to be still in the processor's nearest cache when the lines
-/// are split.
+/// How many bytes to look ahead: so few that they are still in the processor's nearest cache when
+/// their lines are split.
 const STRETCH: usize = 16 << 10;
 
 /// Below this looking ahead costs more than it saves.
 const MIN_STRETCH: usize = 256;
 
-/// How much of a stretch is looked at a second time, at most, to see the event whole that its end has cut.
+/// How many bytes at the end of a stretch to look at a second time, at most, to see an event whole
+/// that the end has cut.
 const MAX_SEEN_TWICE: usize = 2 << 10;
 
 impl Decoder {
-    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in small
-    /// chunks, that is nearly all of them.
+    /// Takes in a small chunk that neither begins nor ends a line: in a stream of long lines in
+    /// small chunks, that is nearly all of them.
     #[inline]
     pub(super) fn is_inside_line(&mut self, chunk: &[u8]) -> bool {
         let Self { line, config, mode, .. } = self;
@@ -45,8 +46,8 @@ impl Decoder {
         is_inside
     }
 
-    /// The next event, if it is known that one begins here, in a stretch that has been looked at, and
-    /// it lies whole in it, with one line of data.
+    /// The next event, if it is known that one begins here, in a stretch that has been looked at,
+    /// and it lies whole in it, with one line of data.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
     pub(crate) fn whole_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
@@ -82,8 +83,8 @@ impl Decoder {
         Some(data)
     }
 
-    /// Reads the next event, if it lies in the listed stretch, with one line of data. No limit is below
-    /// the length of the stretch. If it is anything else, nothing has happened.
+    /// Reads the next event, if it lies in the listed stretch, with one line of data. No limit is
+    /// below the length of the stretch. If it is anything else, nothing has happened.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
     pub(super) fn read_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
@@ -152,14 +153,14 @@ impl Decoder {
         listed.get(..end)
     }
 
-    /// Looks at the next stretch of the chunk, and tells whether any of it is text.
+    /// Looks at the next stretch of the chunk. Returns whether any of it is text.
     #[inline]
     pub(super) fn look_ahead(&mut self, chunk: &mut Chunk<'_>) -> bool {
         chunk.looks_ahead && chunk.rest().len() >= MIN_STRETCH && self.look_at_stretch(chunk)
     }
 
-    /// Looks ahead from the start of an event that the end of the stretch has cut, if that is near. Once:
-    /// then the stretch begins with the event.
+    /// Looks ahead from the start of an event that the end of the stretch has cut, if the end is
+    /// near. Only once for each event: then the stretch begins with it.
     #[inline]
     pub(super) fn look_again(&mut self, chunk: &mut Chunk<'_>) -> bool {
         chunk.plain_start < chunk.at
@@ -181,8 +182,8 @@ impl Decoder {
     }
 }
 
-/// Where the line begins that follows the line end at `end`. `None` if that is a CR and nothing follows:
-/// whether an LF belongs to it is not clear yet.
+/// Where the line begins that follows the line end at `end`. `None` if that is a CR and nothing
+/// follows: whether an LF belongs to it is not clear yet.
 #[inline]
 fn next_line(bytes: &[u8], end: usize) -> Option<usize> {
     match bytes.get(end..)? {

@@ -1,9 +1,9 @@
-//! Half of the `unsafe` of this crate: a call of a function that is compiled for AVX2.
+//! Half of the `unsafe` of this crate: a call to a function that is compiled for AVX2.
 //!
-//! What it buys, of decoding as a whole, in chunks of 64 KiB: 1.3 times the speed for events of a line
-//! of 200 bytes, and 1.3 times for data in lines of 100 bytes, against a search by `memchr2` for each
-//! line (`cargo xtask bench codec`). The same in SSE2, which could do without `unsafe` by way of a crate
-//! for portable vectors, is worth 1.1 times, and for lines of 700 bytes it is slower than `memchr2`.
+//! In chunks of 64 KiB it makes decoding as a whole 1.3 times as fast as a search by `memchr2` for
+//! each line, for events of a line of 200 bytes and for data in lines of 100 bytes (`cargo xtask
+//! bench codec`). SSE2, which a crate for portable vectors would offer without `unsafe`, makes it
+//! 1.1 times as fast, and slower than `memchr2` for lines of 700 bytes.
 
 #![expect(unsafe_code, reason = "see above")]
 
@@ -14,13 +14,13 @@ use core::arch::x86_64::{
 
 use super::line_ends::{BLOCK, Listed, ROOM, by_blocks};
 
-/// As [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
+/// Does what [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
 ///
 /// Only for processors that have AVX2, BMI1 and POPCNT.
 pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     debug_assert!(std::arch::is_x86_feature_detected!("avx2"));
-    // SAFETY: the caller has found out that the processor has these instructions, and that is all that
-    // is unsafe about a call of `list_blocks`.
+    // SAFETY: the caller has checked that the processor has these instructions. Nothing else is
+    // unsafe about a call to `list_blocks`.
     unsafe { list_blocks(stretch, places) }
 }
 
@@ -39,8 +39,8 @@ fn list_block(block: &[u8; BLOCK], places: &mut [u16; BLOCK], start: u16) -> usi
         places[index] = start.wrapping_add(ends.trailing_zeros() as u16);
         ends &= ends.wrapping_sub(1);
     };
-    // Two places are written whether or not there are so many: most blocks have fewer, and which ones
-    // is nothing that a branch could be predicted by.
+    // Always writes two places: most blocks have fewer line ends, but a branch on how many could
+    // not be predicted.
     put(0);
     put(1);
     (2..count).for_each(put);

@@ -1,10 +1,10 @@
-//! The other half of the `unsafe` of this crate: a call of a function that is compiled for AVX-512, and
-//! vectors seen as numbers.
+//! The other half of the `unsafe` of this crate: a call to a function that is compiled for AVX-512,
+//! and the conversion between arrays and vectors.
 //!
-//! With AVX-512 a comparison gives a number with a bit for each byte, and one instruction (of VBMI2) makes
-//! of the bits their places. What it buys against AVX2, of decoding as a whole: for events of 790 bytes in
-//! three lines, 1.2 times the speed in chunks of 64 KiB and 1.15 times in chunks of 1,500 bytes; for those
-//! of a line of 200 bytes a few hundredths (`cargo xtask bench codec`).
+//! With AVX-512 a comparison gives a number with a bit for each byte, and one instruction (of
+//! VBMI2) turns the bits into their places. Against AVX2 it makes decoding as a whole faster: for
+//! events of 790 bytes in three lines 1.2 times in chunks of 64 KiB, and 1.15 times in chunks of
+//! 1,500 bytes; for events of a line of 200 bytes by a few hundredths (`cargo xtask bench codec`).
 
 #![expect(unsafe_code, reason = "see above")]
 
@@ -31,13 +31,13 @@ const NUMBERS: [u8; BLOCK] = {
     numbers
 };
 
-/// As [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
+/// Does what [`one_by_one`](super::line_ends::one_by_one) does, 64 bytes at a time.
 ///
 /// Only for processors that have AVX-512 with F, BW and VBMI2, and POPCNT.
 pub(super) fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     debug_assert!(std::arch::is_x86_feature_detected!("avx512vbmi2"));
-    // SAFETY: the caller has found out that the processor has these instructions, and that is all that
-    // is unsafe about a call of `list_blocks`.
+    // SAFETY: the caller has checked that the processor has these instructions. Nothing else is
+    // unsafe about a call to `list_blocks`.
     unsafe { list_blocks(stretch, places) }
 }
 
@@ -55,7 +55,7 @@ fn list_block(block: &[u8; BLOCK], places: &mut [u16; BLOCK], start: u16) -> usi
     let count = ends.count_ones() as usize;
     let found = _mm512_maskz_compress_epi8(ends, vector(&NUMBERS));
     let (lanes, _) = places.as_chunks_mut();
-    // Sixteen places are written whether or not there are so many: hardly any block has more.
+    // Always writes sixteen places: very few blocks have more line ends.
     lanes[0] = lane(_mm512_extracti32x4_epi32::<0>(found), start);
     if count > LANE {
         lanes[1] = lane(_mm512_extracti32x4_epi32::<1>(found), start);
@@ -67,16 +67,16 @@ fn list_block(block: &[u8; BLOCK], places: &mut [u16; BLOCK], start: u16) -> usi
 
 #[inline]
 const fn vector(block: &[u8; BLOCK]) -> __m512i {
-    // SAFETY: both are 64 bytes, and a vector is whatever they are.
+    // SAFETY: both are 64 bytes, and any bytes are a valid vector.
     unsafe { mem::transmute::<[u8; BLOCK], __m512i>(*block) }
 }
 
-/// Places in a block as places in the stretch.
+/// Turns places in a block into places in the stretch.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn lane(found: __m128i, start: u16) -> [u16; LANE] {
     let start = _mm256_set1_epi16(start.cast_signed());
     let places = _mm256_add_epi16(_mm256_cvtepu8_epi16(found), start);
-    // SAFETY: both are 32 bytes, and whatever they are, they are numbers.
+    // SAFETY: both are 32 bytes, and any bytes are valid numbers.
     unsafe { mem::transmute::<__m256i, [u16; LANE]>(places) }
 }

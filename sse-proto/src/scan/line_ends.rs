@@ -1,12 +1,13 @@
-//! Where the line ends of a stretch are, written down before anyone asks.
+//! Lists where the line ends of a stretch are, before any of its lines is read.
 //!
-//! A search that begins anew for each line pays for its beginning (choosing instructions, loading what
-//! to look for) and for its end, which no processor foresees. Where AVX2 is to be had, a block of 64
-//! bytes becomes a number with a bit for each CR and LF, and the places of the bits become a list,
-//! nearly without a decision that depends on where they are.
+//! A search for each line pays for its start (choosing instructions, loading what to look for) and
+//! for its end, which the processor cannot predict. With AVX2, a block of 64 bytes becomes a number
+//! with a bit for each CR and LF, and the places of the bits become a list, with hardly a branch
+//! that depends on where they are.
 //!
-//! `line_ends_by_vectors` is set by `build.rs`: on x86-64, with std to ask the processor, and with Rust 1.89,
-//! the first that knows AVX-512 and safe functions for vectors. With an older one it is `memchr`.
+//! `build.rs` sets `line_ends_by_vectors` on x86-64, with std to ask the processor, and with Rust
+//! 1.89, the first that has AVX-512 and safe functions for vectors. Otherwise `memchr` does the
+//! work.
 
 use alloc::boxed::Box;
 
@@ -16,7 +17,7 @@ use super::{avx2, avx512};
 /// How many line ends are listed at most: enough for 16 KiB in lines of 16 bytes.
 pub(super) const ROOM: usize = 1024;
 
-/// A list of line ends, in memory that stays, and how many of them have been passed.
+/// A list of line ends, in memory that is kept, and how many of them have been passed.
 #[derive(Debug, Default)]
 pub(crate) struct LineEnds {
     places: Option<Box<[u16; ROOM]>>,
@@ -29,13 +30,13 @@ pub(crate) struct LineEnds {
 pub(super) struct Listed {
     /// How many line ends.
     len: usize,
-    /// Of how many bytes.
+    /// In how many bytes.
     bytes: usize,
 }
 
 impl LineEnds {
-    /// Lists the line ends of a stretch of at most 64 KiB, and tells of how many of its bytes: all, but
-    /// for what is left when the list is full.
+    /// Lists the line ends of a stretch of at most 64 KiB. Returns how many of its bytes have been
+    /// searched: all of them, unless the list is full before.
     pub(crate) fn list(&mut self, stretch: &[u8]) -> usize {
         let places = self.places.get_or_insert_with(|| Box::new([0; ROOM]));
         let listed = list(stretch, places);
@@ -66,7 +67,7 @@ impl LineEnds {
             .unwrap_or_default()
     }
 
-    /// Passes so many line ends.
+    /// Passes this many line ends.
     #[inline]
     pub(crate) const fn pass(&mut self, count: usize) {
         self.passed += count;
@@ -96,12 +97,12 @@ fn list(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
     one_by_one(stretch, places)
 }
 
-/// How many bytes are looked at at once.
+/// How many bytes are searched together.
 #[cfg(line_ends_by_vectors)]
 pub(super) const BLOCK: usize = 64;
 
-/// Lists the line ends of one block after the other. `list_block` is given a block, room for its line ends
-/// and where it begins, and tells how many it has written.
+/// Lists the line ends of one block after the other. `list_block` gets a block, room for its line
+/// ends and where it begins, and returns how many it has written.
 #[cfg(line_ends_by_vectors)]
 #[clippy::msrv = "1.89"]
 #[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
@@ -133,7 +134,7 @@ pub(super) fn by_blocks(
     listed
 }
 
-/// Room for the line ends of a block after so many others.
+/// Room for the line ends of one more block after `len` others.
 #[cfg(line_ends_by_vectors)]
 #[inline]
 fn room(places: &mut [u16; ROOM], len: usize) -> Option<&mut [u16; BLOCK]> {
@@ -143,7 +144,7 @@ fn room(places: &mut [u16; ROOM], len: usize) -> Option<&mut [u16; BLOCK]> {
     places[len..].first_chunk_mut()
 }
 
-/// For all processors, as quick as a search for each line.
+/// For all processors; as fast as a search for each line.
 #[cfg_attr(line_ends_by_vectors, cold)]
 #[expect(clippy::cast_possible_truncation, reason = "a stretch has at most 64 KiB")]
 fn one_by_one(stretch: &[u8], places: &mut [u16; ROOM]) -> Listed {
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_way_lists_all_line_ends_of_the_bytes_that_it_tells() {
-        // Not the one that is chosen where there is AVX-512.
+        // `list` does not choose it where there is AVX-512.
         #[cfg(line_ends_by_vectors)]
         let avx2 = std::arch::is_x86_feature_detected!("avx2").then_some(avx2::list as Way);
         #[cfg(not(line_ends_by_vectors))]

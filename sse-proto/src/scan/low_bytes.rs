@@ -1,7 +1,7 @@
-//! Is there any byte up to CR? Printable text has none but line breaks and tabs, so the answer is
-//! nearly always no, and then there is no line end either.
+//! Whether there is any byte up to CR. Printable text has only line breaks and tabs there, so the
+//! answer is nearly always no, and then there is no line end either.
 //!
-//! The compiler makes of it, for all processors, one instruction for each 16 bytes or more.
+//! The compiler turns the loop into one instruction for 16 bytes or more, on all processors.
 
 use super::{everywhere, words};
 
@@ -29,8 +29,8 @@ pub(crate) fn has_low_byte(bytes: &[u8]) -> bool {
     }
 }
 
-/// To subtract 14 from each byte borrows from its highest bit exactly if the byte is less. The borrow goes
-/// on into the next byte, which is wrong only where the answer is known already.
+/// Subtracting 14 from each byte borrows from its highest bit exactly if the byte is less. The
+/// borrow goes on into the next byte, which is wrong only where the answer is known already.
 #[inline]
 const fn word_has_low_byte(word: [u8; WORD]) -> bool {
     let word = u64::from_le_bytes(word);

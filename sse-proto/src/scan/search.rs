@@ -1,13 +1,14 @@
-//! Where the first line end is: once for bytes in which it is near, once for text that hardly ever has
-//! one.
+//! Where the first line end is: one search for bytes that have one soon, and one for text that
+//! nearly never has one.
 
 use super::{everywhere, has_low_byte, words};
 
-/// Up to this many bytes are searched by ourselves, eight at a time: before `memchr2` has found out
-/// which instructions it may use, that is done. In chunks of 16 bytes it is a quarter of the speed.
+/// Up to this many bytes are searched here, eight at a time: this is done before `memchr2` has
+/// chosen its instructions. In chunks of 16 bytes it is a quarter of the speed of decoding.
 pub(crate) const SHORT: usize = 32;
 
-/// As much is asked about at once, so that text with many lines is not read whole before the first one.
+/// How many bytes to test together, so that text with many lines is not read whole before its first
+/// one.
 const STRETCH: usize = 1024;
 
 /// Where the first CR or LF is, in bytes that most likely have one soon.
@@ -32,8 +33,8 @@ pub(crate) fn find_line_end(bytes: &[u8]) -> Option<usize> {
 
 /// Where the first CR or LF is, in text that is about to be sent and nearly always has none.
 ///
-/// The first question is a simpler one: is there any byte up to CR? Printable text has none but line
-/// breaks and tabs. Only if there is one, it is looked for what and where it is.
+/// First tests whether there is any byte up to CR. Printable text has only line breaks and tabs
+/// there. Only if there is one does it search for what it is and where.
 #[inline]
 pub(crate) fn find_rare_line_end(text: &[u8]) -> Option<usize> {
     let mut start = 0;

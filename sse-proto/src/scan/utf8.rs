@@ -1,13 +1,14 @@
-//! Bytes to text: UTF-8, each maximal invalid sequence as U+FFFD (Encoding Standard, "UTF-8 decode").
+//! Bytes to text: UTF-8, each maximal invalid sequence as U+FFFD (Encoding Standard, "UTF-8
+//! decode").
 //!
-//! Checking is half of the work of decoding an event stream, so it is done once for many lines where
-//! that is possible, and remembered without `unsafe`.
+//! Validation is half of the work of decoding an event stream. So it is done for many lines
+//! together where that is possible, and the result is remembered without `unsafe`.
 
 use alloc::string::String;
 use core::str::from_utf8 as by_core;
 
-/// Bytes as text if they are UTF-8; else how far they are, and whether they only lack their end. That
-/// is what `compat` tells and simdutf8's `basic` does not.
+/// Bytes as text if they are UTF-8; else how far they are, and whether only their end is
+/// missing. simdutf8's `compat` tells this, and its `basic` does not.
 #[cfg(not(feature = "simdutf8"))]
 use core::str::from_utf8;
 #[cfg(feature = "simdutf8")]
@@ -20,8 +21,8 @@ pub(crate) struct Plain<'c>(&'c str);
 impl<'c> Plain<'c> {
     pub(crate) const NOTHING: Self = Self("");
 
-    /// The stretch, as far as it is UTF-8; and whether it is so to its end, but for a character that
-    /// the end cuts.
+    /// The stretch, as far as it is UTF-8; and whether it is UTF-8 to its end, not counting a
+    /// character that the end cuts.
     pub(crate) fn new(stretch: &'c [u8]) -> (Self, bool) {
         match from_utf8(stretch) {
             Ok(text) => (Self(text), true),
@@ -42,8 +43,8 @@ impl<'c> Plain<'c> {
 
     /// Bytes as text, if they lie in the stretch; if they do not, nothing is known about them.
     ///
-    /// Where they lie is seen from their address. Slices that are not of the stretch cannot have an
-    /// address within it, and were it so all the same, the text would still be text.
+    /// Their address tells where they lie. No other slice can have an address within the stretch,
+    /// and even if one had, the result would be text.
     #[inline]
     pub(crate) fn text(self, bytes: &[u8]) -> Option<&'c str> {
         let start = bytes.as_ptr().addr().wrapping_sub(self.0.as_ptr().addr());
@@ -51,7 +52,7 @@ impl<'c> Plain<'c> {
     }
 }
 
-/// Bytes as text, if they are UTF-8. For a short line, core is quicker than setting up vectors.
+/// Bytes as text, if they are UTF-8. For a short line, core is faster than setting up vectors.
 #[inline]
 pub(crate) fn checked(bytes: &[u8]) -> Option<&str> {
     if bytes.len() < 128 { by_core(bytes).ok() } else { from_utf8(bytes).ok() }
@@ -92,8 +93,8 @@ mod tests {
         values.chain(limits.split(' ').map(|text| text.as_bytes().to_vec())).collect()
     }
 
-    /// simdutf8 works on blocks of 64 bytes and hands short input to core, so each sequence is put at
-    /// every place around the ends of the first two blocks.
+    /// simdutf8 works on blocks of 64 bytes and hands short input to core, so each sequence is put
+    /// at every place around the ends of the first two blocks.
     #[test]
     fn every_sequence_is_judged_as_core_does_wherever_it_stands() {
         let mut ill_formed = 0;

@@ -5,8 +5,8 @@ use core::time::Duration;
 /// A moment, as nanoseconds since any other that stays the same (such as the session's start), or a
 /// length of time in nanoseconds. They last for 584 years.
 ///
-/// Arithmetic with them is a fifth of the code that it is with [`Duration`], and crosses the border to
-/// JavaScript as a number.
+/// Arithmetic with them is a fifth of the code that it is with [`Duration`], and crosses the border
+/// to JavaScript as a number.
 pub type Nanos = u64;
 
 /// Later than any moment.
@@ -29,9 +29,9 @@ const MAX_ASKED_FOR: Nanos = 3600 * SECOND;
 /// Delays that grow with each failure in a row: a floor that is always waited, and on top of it a
 /// random part ("full jitter") out of a range that doubles up to a cap.
 ///
-/// The random part is what keeps ten thousand clients from coming back in the same millisecond after
-/// a server has restarted; the floor is what keeps one client from trying in a tight loop, whatever
-/// the server says.
+/// The random part is what keeps ten thousand clients from coming back in the same millisecond
+/// after a server has restarted; the floor is what keeps one client from trying in a tight loop,
+/// whatever the server says.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use]
@@ -63,16 +63,16 @@ impl Backoff {
         self
     }
 
-    /// The floor: the least to wait, also if the server sends `retry: 0`. Default: 250 ms. Do not set
-    /// it to zero unless the server is yours.
+    /// The floor: the least to wait, also if the server sends `retry: 0`. Default: 250 ms. Do not
+    /// set it to zero unless the server is yours.
     pub const fn min(mut self, delay: Duration) -> Self {
         self.min = nanos(delay);
         self
     }
 
-    /// How much of the range is left to chance, in percent, up to 100. Default: 100, which spreads many
-    /// clients best. With 0 the whole range is always waited: delays are as long as can be, and the
-    /// same for everyone.
+    /// How much of the range is left to chance, in percent, up to 100. Default: 100, which spreads
+    /// many clients best. With 0 the whole range is always waited: delays are as long as
+    /// possible, and the same for everyone.
     pub const fn jitter(mut self, percent: u8) -> Self {
         self.jitter = if percent > 100 { 100 } else { percent };
         self
@@ -89,9 +89,9 @@ impl Backoff {
         self.min
     }
 
-    /// The delay after `failures` failures in a row (the first is 1). `asked_for` is the time that the
-    /// server asks to be left alone, if it does; it raises the floor, up to an hour. `random` is any
-    /// number, every time another.
+    /// The delay after `failures` failures in a row (the first is 1). `asked_for` is the time that
+    /// the server asks to be left alone, if it does; it raises the floor, up to an hour.
+    /// `random` is any number, every time another.
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
         let asked_for = nanos(asked_for.unwrap_or_default());
         Duration::from_nanos(self.delay_nanos(failures, asked_for, random))

@@ -14,18 +14,19 @@ use crate::decoder::DecoderConfig;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Policy {
-    /// Tries again after whatever may pass: network errors, the end of the stream, 408, 425, 429 and
-    /// 5xx. Everything else is final.
+    /// Tries again after whatever may pass: network errors, the end of the stream, 408, 425, 429
+    /// and 5xx. Everything else is final.
     #[default]
     Resilient,
     /// Tries again after network errors and the end of the stream only, as the standard's
     /// `EventSource` does. Any status but 200 is final.
     Strict,
-    /// Asks once, whatever comes of it: for requests that cost or change something, such as a `POST`
-    /// to a language model. The end of the stream is its [normal end](super::Closed::Ended); every
-    /// other failure is final. Not even a status such as 429 leads to a second request, because
-    /// whoever answers it need not be whoever has done the work. [`SessionConfig::decide`] can allow
-    /// what a certain server is known to do.
+    /// Asks once, whatever comes of it: for requests that cost or change something, such as a
+    /// `POST` to a language model. The end of the stream is its [normal
+    /// end](super::Closed::is_normal); every other failure is final. Not even a status such as
+    /// 429 leads to a second request, because the server that answers may not be the one that
+    /// has done the work. [`SessionConfig::decide`] can allow what a certain server is known to
+    /// do.
     Once,
     /// As [`Once`](Self::Once) until the stream has set a last event ID; from then on as
     /// [`Resilient`](Self::Resilient), with [requests](super::Request::by_get) that only resume and
@@ -128,18 +129,18 @@ impl SessionConfig {
         self
     }
 
-    /// What the policy is if [`policy`](Self::policy) is not called. For drivers, which know what kind
-    /// of request is made.
+    /// What the policy is if [`policy`](Self::policy) is not called. For drivers, which know what
+    /// kind of request is made.
     pub const fn default_policy(mut self, policy: Policy) -> Self {
         self.default_policy = policy;
         self
     }
 
-    /// Asks the caller, too, whether a failure is final. The function gets each failure with what the
-    /// policy says of it, and has the last word, save that the limits
-    /// ([`max_failures`](Self::max_failures), [`give_up_after`](Self::give_up_after)) and the delays
-    /// hold all the same. A `stream-error`, and an event that [completes](Self::until) the stream,
-    /// are no failures.
+    /// Asks the caller, too, whether a failure is final. The function gets each failure with what
+    /// the policy says of it, and has the last word. Only the limits
+    /// ([`max_failures`](Self::max_failures), [`give_up_after`](Self::give_up_after)) and the
+    /// delays hold all the same. A `stream-error`, and an event that [completes](Self::until)
+    /// the stream, are no failures.
     ///
     /// ```
     /// use sse_proto::{Decision, Failure, Policy, SessionConfig, Stage};
@@ -156,9 +157,9 @@ impl SessionConfig {
         self
     }
 
-    /// Whether each request carries credentials that are made for it. Then a 401 is answered with one
-    /// more request, whatever the policy; a second 401, without an open stream between them, is final.
-    /// Default: no, the same credentials would be refused again.
+    /// Whether each request carries credentials that are made for it. Then a 401 is answered with
+    /// one more request, whatever the policy; a second 401, without an open stream between
+    /// them, is final. Default: no, the same credentials would be refused again.
     pub const fn fresh_credentials(mut self, fresh: bool) -> Self {
         self.terms.fresh_credentials = fresh;
         self
@@ -170,24 +171,25 @@ impl SessionConfig {
         self
     }
 
-    /// How many failures in a row are final, whatever they are; 1 means to try once. Default: `None`,
-    /// never give up. Only an event (or a keep-alive) ends the row: a server that accepts every
-    /// connection and says nothing has not helped anyone.
+    /// How many failures in a row are final, whatever they are; 1 means to try once. Default:
+    /// `None`, never give up. Only an event (or a keep-alive) ends the row: a server that
+    /// accepts every connection and says nothing has not helped anyone.
     pub const fn max_failures(mut self, failures: Option<u32>) -> Self {
         self.terms.max_failures = failures;
         self
     }
 
-    /// How long failures in a row may go on: a try that would come later than this after the first of
-    /// them is not made. Default: `None`, never give up. It suits a program that has someone to tell;
-    /// [`max_failures`](Self::max_failures) suits a test. A try that is under way is not cut short.
+    /// How long failures in a row may go on: a try that would come later than this after the first
+    /// of them is not made. Default: `None`, never give up. It suits a program that has someone
+    /// to tell; [`max_failures`](Self::max_failures) suits a test. A try that is under way is
+    /// not cut short.
     pub const fn give_up_after(mut self, time: Option<Duration>) -> Self {
         self.terms.give_up_after = nanos_or_never(time);
         self
     }
 
-    /// How long a try may take until the response's head has arrived. Default: 30 s. Shorter notices
-    /// a dead server sooner; a model that thinks before it answers may need longer.
+    /// How long a try may take until the response's head has arrived. Default: 30 s. Shorter
+    /// notices a dead server sooner; a model that thinks before it answers may need longer.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.terms.connect_timeout = nanos(timeout);
         self
@@ -208,17 +210,17 @@ impl SessionConfig {
     }
 
     /// Event types with which the server reports errors, such as `error`. Their events come as
-    /// [`Item::Error`](crate::Item::Error) and are no progress, so a server that sends nothing else is
-    /// asked less and less often. Default: none.
+    /// [`Item::Error`](crate::Item::Error) and are no progress, so a server that sends nothing else
+    /// is asked less and less often. Default: none.
     pub fn error_events<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.error_events = types.into_iter().map(Into::into).collect();
         self
     }
 
     /// The event that completes the stream: after it the session is
-    /// [closed](super::Closed::Complete), and does not connect again. A stream that ends without it is
-    /// treated like any other; use [`must_end_with`](Self::must_end_with) if that is a loss. Default:
-    /// none.
+    /// [closed](super::Closed::Complete), and does not connect again. A stream that ends without it
+    /// is treated like any other; use [`must_end_with`](Self::must_end_with) if that is a loss.
+    /// Default: none.
     pub fn until(mut self, terminator: impl Into<Terminator>) -> Self {
         self.terminator = Some(terminator.into());
         self.terms.must_complete = false;
@@ -238,8 +240,8 @@ impl SessionConfig {
         self
     }
 
-    /// The limits of the decoder, and whether it delivers comments. It replaces what the methods below
-    /// have set.
+    /// The limits of the decoder, and whether it delivers comments. It replaces what the methods
+    /// below have set.
     pub const fn decoder(mut self, config: DecoderConfig) -> Self {
         self.decoder = config;
         self

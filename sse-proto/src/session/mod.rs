@@ -1,5 +1,5 @@
-//! One client connection without its I/O and without its bytes: when to connect and with what, when to
-//! wait and when to stop (WHATWG HTML, sections 9.2.2 to 9.2.4, and what practice adds to them).
+//! One client connection without its I/O and without its bytes: when to connect and with what, when
+//! to wait and when to stop (WHATWG HTML, sections 9.2.2 to 9.2.4, and what practice adds to them).
 //!
 //! A driver owns a socket and a clock and does what the session says:
 //!
@@ -9,15 +9,16 @@
 //!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent).
 //! 3. Again from 1, also when the time that a step names has come.
 //!
-//! The bytes of the body are for a [`Reader`](crate::Reader), which has a session within and tells it
-//! what the stream says: events, the last event ID, the reconnection time. The client for browsers
-//! has a reader of its own, and the same session. So these rules are written, and proven, once.
+//! The bytes of the body are for a [`Reader`](crate::Reader), which has a session within and tells
+//! it what the stream says: events, the last event ID, the reconnection time. The client for
+//! browsers has a reader of its own, and the same session. So these rules are written, and proven,
+//! once.
 //!
-//! What has arrived is to be told before the time is: a program that was busy, or asleep, must not
-//! take its own silence for the server's.
+//! A driver tells what has arrived before it tells the time: a program that was busy, or asleep,
+//! must not take its own silence for the server's.
 //!
-//! Time is a number of [nanoseconds](Nanos) since any moment that stays the same, such as the session's
-//! start.
+//! Time is a number of [nanoseconds](Nanos) since any moment that stays the same, such as the
+//! session's start.
 
 mod backoff;
 mod config;
@@ -32,8 +33,8 @@ pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 use self::response::{is_event_stream, is_sendable, may_pass};
 use crate::control::ControlKind;
 
-/// What the driver shall do next. A driver must know every step, so there will be no new one without
-/// a new major version.
+/// What the driver shall do next. A driver must know every step, so there will be no new one
+/// without a new major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Drop any earlier response and send this request, now. Given once for each try.
@@ -52,14 +53,14 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Request {
-    /// The last event ID is to be sent as the `Last-Event-ID` header, in UTF-8. Otherwise the header
-    /// is left out.
+    /// Send the last event ID as the `Last-Event-ID` header, in UTF-8. Otherwise leave the header
+    /// out.
     pub sends_id: bool,
-    /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character, or
-    /// white space at an end. The stream starts anew, so events may be missing.
+    /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character,
+    /// or white space at an end. The stream starts anew, so events may be missing.
     pub id_withheld: bool,
-    /// The request is to be a `GET` without a body, whatever the caller asked for: it resumes a stream
-    /// and must not repeat what began it ([`Policy::Resume`]).
+    /// Send a `GET` without a body, whatever the caller asked for: it resumes a stream and must
+    /// not repeat what began it ([`Policy::Resume`]).
     pub by_get: bool,
 }
 
@@ -78,7 +79,7 @@ pub struct ResponseHead<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// A request is to be sent, or on its way.
+    /// A request is due, or on its way.
     Connecting,
     /// The stream is open.
     Open,
@@ -104,7 +105,7 @@ pub struct Session {
     failures: u32,
     /// When the first of the failures happened.
     failing_since: Nanos,
-    /// When the next try may be made at the earliest, whoever asks for it.
+    /// The earliest time of the next try, even if the caller asks for it.
     earliest: Nanos,
     /// The last 401 has not been followed by an open stream.
     was_unauthorized: bool,
@@ -128,8 +129,8 @@ enum Phase {
 /// What a session has to know of the last event ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LastEventId {
-    /// There is none, or it is empty: "If the EventSource object's last event ID string is not the empty
-    /// string", it is sent.
+    /// "If the EventSource object's last event ID string is not the empty string", it is sent: this
+    /// one is not.
     Empty,
     Sendable,
     /// HTTP cannot carry it.
@@ -137,8 +138,8 @@ enum LastEventId {
 }
 
 impl Session {
-    /// A session that has not connected yet. `seed` makes its jitter differ from that of others; any
-    /// random number will do.
+    /// A session that has not connected yet. `seed` makes its jitter differ from that of others;
+    /// any random number will do.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
         Self {
             terms: config.into_terms(),
@@ -187,7 +188,8 @@ impl Session {
         }
     }
 
-    /// The reconnection time that the server has set by a `retry` field, if it has, in milliseconds.
+    /// The reconnection time that the server has set by a `retry` field, if it has, in
+    /// milliseconds.
     pub const fn reconnection_time(&self) -> Option<u64> {
         self.reconnection_time
     }
@@ -265,8 +267,9 @@ impl Session {
         self.fail(now, failure, Stage::Sent, retry_after);
     }
 
-    /// Something of the body has arrived: from now on silence counts. A driver that lets a chunk wait
-    /// tells this when it has read the chunk, or its own slowness would count as the server's silence.
+    /// Something of the body has arrived: from now on silence counts. A driver that lets a chunk
+    /// wait tells this when it has read the chunk, or its own slowness would count as the
+    /// server's silence.
     pub fn handle_arrival(&mut self, now: Nanos) {
         if self.is_open() {
             self.until = now.saturating_add(self.terms.idle_timeout);
@@ -282,8 +285,8 @@ impl Session {
         }
     }
 
-    /// The request has failed, or the body has broken off. If it is certain that the server has seen
-    /// nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
+    /// The request has failed, or the body has broken off. If it is certain that the server has
+    /// seen nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
     pub fn handle_error(&mut self, now: Nanos) {
         let stage = match self.phase {
             Phase::Connecting => Stage::Sent,
@@ -293,21 +296,21 @@ impl Session {
         self.fail(now, Failure::Network, stage, 0);
     }
 
-    /// The request could not be sent, for this reason: [`Failure::Network`] if there is no connection,
-    /// [`Failure::Headers`] if the caller had nothing to send on it.
+    /// The request could not be sent, for this reason: [`Failure::Network`] if there is no
+    /// connection, [`Failure::Headers`] if the caller had nothing to send on it.
     pub fn handle_unsent(&mut self, now: Nanos, failure: Failure) {
         if matches!(self.phase, Phase::Connecting) {
             self.fail(now, failure, Stage::Unsent, 0);
         }
     }
 
-    /// Connects anew, without the delay that is due, for when the program knows more than the session:
-    /// the network has changed, or someone pressed a button. Tries stay as far apart as
-    /// [`Backoff::min`] says.
+    /// Connects anew, without the delay that is due, for when the program knows more than the
+    /// session: the network has changed, or someone pressed a button. Tries stay as far apart
+    /// as [`Backoff::min`] says.
     ///
-    /// An open stream is dropped for it and resumed from the last event ID, unless the policy allows
-    /// no other request ([`Policy::Once`]): then this does nothing. Nor does it while a request is on
-    /// its way, or when the session is closed.
+    /// An open stream is dropped for it and resumed from the last event ID, unless the policy
+    /// allows no other request ([`Policy::Once`]): then this does nothing. Nor does it while a
+    /// request is on its way, or when the session is closed.
     pub fn reconnect(&mut self, now: Nanos) {
         let failure = match self.phase {
             Phase::Waiting(failure) => failure,
@@ -325,8 +328,8 @@ impl Session {
         }
     }
 
-    /// The stream has set the last event ID, or it was stored when the program last ran. Only whether
-    /// it can be sent is kept: whoever reads the stream has the ID.
+    /// The stream has set the last event ID, or it was stored when the program last ran. The
+    /// session keeps only whether it can be sent; the reader of the stream has the ID.
     pub fn set_last_event_id(&mut self, id: &[u8]) {
         self.last_event_id = match id {
             [] => LastEventId::Empty,
@@ -340,8 +343,9 @@ impl Session {
         self.reconnection_time = Some(milliseconds);
     }
 
-    /// The stream has delivered an event: a control event, or one for the application. Returns whether
-    /// the application gets it. If it `is_last`, it completes the stream, unless it is a control event.
+    /// The stream has delivered an event: a control event, or one for the application. Returns
+    /// whether the application gets it. If it `is_last`, it completes the stream, unless it is
+    /// a control event.
     #[inline]
     pub const fn handle_event(&mut self, control: Option<ControlKind>, is_last: bool) -> bool {
         // After a stream-open the server is there, but has not helped anyone yet.

@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-/// Why a try did not last. It is followed by another one, unless that is too many or of no use.
+/// Why a try did not last. Another one follows, unless there have been too many or it would be of
+/// no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
@@ -17,7 +18,8 @@ pub enum Failure {
     Status(u16),
     /// The response is no event stream.
     ContentType,
-    /// No response within [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout).
+    /// No response within
+    /// [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout).
     ConnectTimeout,
     /// Silence for longer than [`SessionConfig::idle_timeout`](super::SessionConfig::idle_timeout).
     IdleTimeout,
@@ -79,8 +81,8 @@ pub enum Decision {
     Stop,
 }
 
-/// Why a session is over. What is known besides, the driver has in hand: the head of the response, and
-/// the reader's [`stream_error`](crate::Reader::stream_error).
+/// Why a session is over. What is known besides, the driver has in hand: the head of the response,
+/// and the reader's [`stream_error`](crate::Reader::stream_error).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
@@ -92,8 +94,8 @@ pub enum Closed {
     StreamError,
     /// The policy, or the caller's [say](super::SessionConfig::decide), makes this failure final.
     Failed(Failure),
-    /// After this failure there may be no other try: there have been as many in a row, or for as long,
-    /// as [`SessionConfig`](super::SessionConfig) allows.
+    /// After this failure there may be no other try: there have been as many in a row, or for as
+    /// long, as [`SessionConfig`](super::SessionConfig) allows.
     GaveUp(Failure),
 }
 

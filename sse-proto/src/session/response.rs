@@ -1,7 +1,7 @@
 //! What of HTTP a session judges by.
 
-/// Whether HTTP can carry an ID unchanged: no control character, no white space at an end. Those of C1
-/// are two bytes, of which the first begins no other character that may stand there.
+/// Whether HTTP can carry an ID unchanged: no control character, no white space at an end. The
+/// control characters of C1 are two bytes each: 0xC2 and one below 0xA0.
 pub(super) fn is_sendable(id: &[u8]) -> bool {
     let mut last = 0;
     for &byte in id {
