@@ -5,8 +5,8 @@
 //! - A small chunk from the middle of a line is only put aside.
 //! - A stretch of the chunk is looked at in advance: how far it is text, and where its line ends
 //!   are. Its lines then need neither a check nor a search of their own.
-//! - An event that lies whole in such a stretch, with one line of data, is read in one step, and if
-//!   it has nothing but these data, in a shorter one.
+//! - An event that lies whole in such a stretch, with one line of data, is read in one step. If it
+//!   has nothing but this line, the value is all there is to interpret, and the step is shorter.
 //!
 //! What is `inline(always)` here, and in `frames` and `reader`, has been measured: an event is six
 //! words, too many to be returned in registers, and written to memory and read again it costs a
