@@ -1,4 +1,4 @@
-//! What the commands share that talk to others: a runtime, how they end, and arguments that they all have.
+//! What the commands share: a runtime, how they end, and arguments that several have.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -13,7 +13,8 @@ use crate::wire::tls::{Trust, TrustError};
 /// How long tasks may take to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// Does a command's work on a runtime of its own. An error is wrong usage, and told on standard error.
+/// Does a command's work on a runtime of its own. An error is wrong usage, and goes to standard
+/// error.
 pub(crate) fn run<E: Error + 'static>(
     work: impl Future<Output = Result<ExitCode, E>>,
 ) -> io::Result<ExitCode> {
@@ -26,8 +27,8 @@ pub(crate) fn run<E: Error + 'static>(
             ExitCode::from(2)
         }
     };
-    // What the tasks have begun, such as clients, ends with them. A name that is still being looked up is not
-    // waited for any longer.
+    // What the tasks have started, such as clients, ends with them. This does not wait for names
+    // that are still being looked up.
     runtime.shutdown_timeout(ENDING);
     Ok(code)
 }
@@ -38,8 +39,8 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// What the names on the command line mean: an id means itself, a section all of its ids, no name everything.
-/// The error is a name that means nothing.
+/// What the names on the command line mean: an id means itself, a section all of its ids, no name
+/// everything. The error is a name that means nothing.
 pub(crate) fn chosen<T>(
     all: Vec<T>,
     names: &[String],
@@ -65,14 +66,14 @@ pub(crate) fn list<'a>(rows: impl IntoIterator<Item = (&'a str, &'a str)>) -> io
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whose certificates are believed.
+/// Whose certificates are trusted.
 #[derive(Args, Debug)]
 pub(crate) struct Believed {
-    /// Believes the certificates in this PEM file, and those that they have signed, in place of the
+    /// Trusts the certificates in this PEM file, and those that they have signed, instead of the
     /// system's
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca: Option<PathBuf>,
-    /// Believes any certificate, for servers that have signed their own
+    /// Trusts any certificate, for servers that have signed their own
     #[arg(long)]
     insecure: bool,
 }

@@ -17,7 +17,8 @@ const READ_LEN: usize = 64 * 1024;
 /// for an event that is longer than the limit of 16 MiB. Comments are not printed.
 #[derive(Args)]
 pub(crate) struct Decode {
-    /// Hand the input to the decoder in chunks of N bytes (at most 65536); the output stays the same
+    /// Hand the input to the decoder in chunks of N bytes (at most 65536); the output stays the
+    /// same
     #[arg(long, value_name = "N")]
     chunk: Option<NonZeroUsize>,
 }
@@ -33,7 +34,7 @@ enum Line<'a> {
 impl Decode {
     pub(crate) fn run(&self) -> io::Result<()> {
         match self.decode(io::stdin().lock(), io::stdout().lock()) {
-            // Whoever reads the output (`head -1`) has seen enough.
+            // The reader of the output (`head -1`) has seen enough.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             result => result,
         }

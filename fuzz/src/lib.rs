@@ -1,9 +1,9 @@
-//! What the command `sse-fuzz` is made of, as far as others' tests can use it: [`hostile`], a server
-//! that misbehaves on purpose, [`probe`], which tests servers, and [`campaign`], which sends them odd
-//! requests for as long as one likes.
+//! The parts of the command `sse-fuzz` that tests of others can use: [`hostile`], a server that
+//! misbehaves on purpose, [`probe`], which tests servers, and [`campaign`], which sends them odd
+//! requests for as long as you like.
 //!
-//! `cargo install ssekit-fuzz` installs the command, and `cargo add ssekit-fuzz` adds the library, once 0.1 is
-//! published; until then with `--git https://github.com/ssekit/ssekit`.
+//! `cargo install ssekit-fuzz` installs the command, and `cargo add ssekit-fuzz` adds the library,
+//! once 0.1 is published; until then with `--git https://github.com/ssekit/ssekit`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

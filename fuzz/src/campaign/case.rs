@@ -171,7 +171,7 @@ impl Case {
         parts
     }
 
-    /// Whether whoever answers must answer this: it is whole, and HTTP without doubt.
+    /// Whether a server must answer this: it is whole, and HTTP without doubt.
     pub(super) fn is_plain_http(bytes: &[u8]) -> bool {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);

@@ -16,14 +16,14 @@ use crate::probe::{Hook, HookError, Target, TargetError, TrustError};
 use crate::report_file;
 use crate::wire::shown::shown;
 
-/// Sends a server odd requests, and sees whether it bears them
+/// Sends a server odd requests, and sees whether it survives them
 ///
-/// After each one the server has to answer the plain request still, and a reader who does nothing wrong has
-/// to get events or keep-alives as before. What goes wrong is played again, made small, and written to a
-/// file for `sse-fuzz replay`.
+/// After each one the server must still answer the plain request, and a reader that does nothing
+/// wrong must get events or keep-alives as before. A failure is played again, made as small as
+/// possible, and written to a file for `sse-fuzz replay`.
 ///
-/// It exits with 0 if nothing was found, 1 if something was, 2 for wrong usage, 3 if the server cannot be
-/// reached or sends no event stream.
+/// It exits with 0 if nothing was found, 1 if something was, 2 for wrong usage, 3 if the server
+/// cannot be reached or sends no event stream.
 #[derive(Args, Debug)]
 pub struct Command {
     /// The URL of a stream
@@ -33,14 +33,14 @@ pub struct Command {
     header: Vec<(String, String)>,
     #[command(flatten)]
     believed: Believed,
-    /// What the cases are drawn from: the same seed makes the same ones
+    /// The seed: the same seed makes the same cases
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How many cases there are at most; each is followed by a plain request
+    /// How many cases to send at most; a plain request follows each
     #[arg(long, value_name = "N", default_value = "1000",
         value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     cases: u64,
-    /// How long it may take, in seconds; a last finding may take some more
+    /// How long it may take, in seconds; the last finding may take longer
     #[arg(long, value_name = "SECONDS", default_value = "60",
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     time: u64,
@@ -48,20 +48,20 @@ pub struct Command {
     #[arg(long, value_name = "MS", default_value = "3000",
         value_parser = clap::value_parser!(u64).range(50..=60_000))]
     patience: u64,
-    /// Starts the server, and starts it again when it is dead: a command, split as a shell would
+    /// A command that starts the server, and starts it again after a crash; split as a shell would
     #[arg(long, value_name = "COMMAND")]
     start: Option<String>,
-    /// A command that publishes, so that the witness has something to get; {data} and {event} stand for
+    /// A command that publishes, so that the reader gets something; {data} and {event} stand for
     /// the fields
     #[arg(long, value_name = "COMMAND")]
     publish: Option<String>,
-    /// Where the files of the findings go
+    /// The folder for the files of the findings
     #[arg(long, value_name = "FOLDER", default_value = "sse-fuzz-findings")]
     out: PathBuf,
     /// Writes the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// The server is mine, though it is not on loopback
+    /// I own the server: allows one that is not on loopback
     #[arg(long)]
     i_own_target: bool,
 }

@@ -15,15 +15,15 @@ use crate::command::{self, Believed, header};
 use crate::interruption::Interruption;
 use crate::wire::shown::shown;
 
-/// Plays what `sse-fuzz fuzz` has found, or a request that was saved as bytes
+/// Replays a finding of `sse-fuzz fuzz`, or a request that was saved as bytes
 ///
-/// It exits with 1 if the same goes wrong again, with 0 if not, with 2 for wrong usage, and with 3 if the
-/// server cannot be reached or sends no event stream. Of a request as bytes, any fault counts.
+/// It exits with 1 if the same failure happens again, 0 if not, 2 for wrong usage, and 3 if the
+/// server cannot be reached or sends no event stream. For a request as bytes, any failure counts.
 #[derive(Args, Debug)]
 pub struct Replay {
     /// A file of `sse-fuzz fuzz`, or a request as it is on the wire
     file: PathBuf,
-    /// The URL of the stream, if it is not the one in the file; with the secrets that it had in its query
+    /// The URL of the stream, if it is not the one in the file; with the secrets of its query
     url: Option<String>,
     /// A header for each request, `Name: value`; may be given again
     #[arg(long, value_name = "HEADER", value_parser = header)]
@@ -34,7 +34,7 @@ pub struct Replay {
     #[arg(long, value_name = "MS", default_value = "3000",
         value_parser = clap::value_parser!(u64).range(50..=60_000))]
     patience: u64,
-    /// The server is mine, though it is not on loopback
+    /// I own the server: allows one that is not on loopback
     #[arg(long)]
     i_own_target: bool,
 }

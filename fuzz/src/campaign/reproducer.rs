@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::case::{Case, Raw};
 use super::subject::Kind;
 
-/// What leads to a finding. There are no secrets in it: neither headers that were given on the command line,
-/// nor those in the URL's query.
+/// What leads to a finding. There are no secrets in it: neither headers that were given on the
+/// command line, nor those in the URL's query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reproducer {
     /// The server's stream, without secrets.
@@ -58,8 +58,8 @@ impl Reproducer {
         Ok(path)
     }
 
-    /// Reads a file. One that does not look like JSON is a request, as bytes; of it is not known what goes
-    /// wrong.
+    /// Reads a file. One that does not look like JSON is a request, as bytes; of it is not known
+    /// what goes wrong.
     pub(super) fn read(path: &Path) -> Result<(Option<Self>, Vec<Case>), ReadError> {
         let bytes = fs::read(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
         if bytes.trim_ascii_start().starts_with(b"{") {

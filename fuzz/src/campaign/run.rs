@@ -32,8 +32,8 @@ pub struct Settings {
     pub headers: Vec<(String, String)>,
     /// How to publish, so that the witness has something to get. Default: not at all.
     pub publish: Option<Hook>,
-    /// How to start the server, and to start it again when it is dead. Default: it runs, and comes back by
-    /// itself if it does.
+    /// How to start the server, and to start it again when it is dead. Default: it runs, and comes
+    /// back by itself if it does.
     pub start: Option<Vec<String>>,
     /// The same seed makes the same cases. Default: 1.
     pub seed: u64,
@@ -105,8 +105,8 @@ impl Report {
     }
 }
 
-/// Runs a campaign, and tells each new finding and, now and then, how many cases there have been. What there
-/// is so far is in `report` at any time, for whoever ends it early.
+/// Runs a campaign, and tells each new finding and, now and then, how many cases there have been.
+/// What there is so far is in `report` at any time, for whoever ends it early.
 pub async fn run(
     target: Target,
     settings: &Settings,
@@ -134,7 +134,8 @@ pub async fn run(
     subject.learn_silence(&witness);
 
     let mut recent: VecDeque<Case> = VecDeque::new();
-    // What the witness gets may have been on its way already: some of the cases before are among these.
+    // What the witness gets may have been on its way already: some of the cases before are among
+    // these.
     let mut suspected: Vec<Case> = Vec::new();
     let mut heard = (witness.tape().total, Instant::now());
     for number in 0..settings.cases {
@@ -160,7 +161,7 @@ pub async fn run(
         }
         let is_last = number + 1 == settings.cases;
         let Some(fault) = look(&subject, &witness, played, heard, is_last).await else { continue };
-        // Of what only this case can have done, it alone is asked.
+        // Only this case can have done it, so only this case is played again.
         let suspects = match fault.kind {
             Kind::WitnessStarved => std::mem::take(&mut suspected),
             _ => vec![case],
@@ -204,7 +205,8 @@ pub async fn run(
     }
 }
 
-/// What is wrong after a case: with the server, with the witness, or with the answer, the gravest first.
+/// What is wrong after a case: with the server, with the witness, or with the answer, the gravest
+/// first.
 async fn look(
     subject: &Subject,
     witness: &Witness,

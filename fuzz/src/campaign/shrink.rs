@@ -1,10 +1,12 @@
-//! Makes what led to a finding as small as it can be: fewer cases, fewer oddities, shorter and plainer values.
+//! Makes what led to a finding as small as it can be: fewer cases, fewer oddities, shorter and
+//! plainer values.
 
 use super::case::{Case, Raw};
 use super::subject::{Kind, Subject};
 use tokio::time::Instant;
 
-/// The smallest cases that still show it, and whether there was time for all that could be left out.
+/// The smallest cases that still show it, and whether there was time for all that could be left
+/// out.
 pub(super) async fn shrink(
     subject: &mut Subject,
     kind: Kind,
@@ -54,8 +56,8 @@ pub(super) async fn shrink(
     (cases, true)
 }
 
-/// One way to make a case smaller. A request can be long, and there are many ways: none is tried out before it
-/// is its turn.
+/// One way to make a case smaller. A request can be long, and there are many ways: none is tried
+/// out before it is its turn.
 #[derive(Clone, Copy)]
 enum Step {
     Without(fn(&mut Case)),

@@ -185,7 +185,7 @@ impl Subject {
         witness.until(Instant::now() + within, |tape| tape.total > after).await
     }
 
-    /// Sends a case, reads what it is to read, and ends the connection as it is to be ended.
+    /// Sends a case, reads as much as it says, and ends the connection as it says.
     pub(super) async fn play(&self, case: &Case) -> Result<Tape, Fault> {
         let bytes = case.bytes(&self.target, &self.headers);
         let sent = &bytes[..case.cut.unwrap_or(bytes.len()).min(bytes.len())];
@@ -215,7 +215,8 @@ impl Subject {
         }
     }
 
-    /// Waits until a witness gets more than a greeting, so that what others have suffered before is over.
+    /// Waits until a witness gets more than a greeting, so that what others have suffered before is
+    /// over.
     pub(super) async fn is_served(&self, witness: &Witness) -> bool {
         let patience = self.silence.max(RECOVERY);
         let marks = if self.silence < IDLE { 4 } else { 1 };

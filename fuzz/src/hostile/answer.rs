@@ -53,8 +53,8 @@ fn index(record: &Record) -> String {
         format!("\n{} {url}\n  {}\n  {}\n", case.method(), case.title, case.correct)
     });
     let head = format!(
-        "Each of these misbehaves. Add ?run=ANY-WORD to begin anew. {CERTIFICATE} has the authority of those \
-         with https.\n"
+        "Each of these misbehaves. Add ?run=ANY-WORD to start again. {CERTIFICATE} has the \
+         authority for those with https.\n"
     );
     std::iter::once(head).chain(cases).collect()
 }

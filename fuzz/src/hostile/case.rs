@@ -1,4 +1,4 @@
-//! What a case is made of: the server's script and what is to be seen of a correct client.
+//! What a case is made of: the server's script, and what a correct client does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +75,8 @@ pub(super) enum Act {
     Reset,
     /// Says that the connection will be of no more use, and goes on (HTTP/2 only).
     GoAway,
-    /// Says that something is wrong, and drops the connection with all that is on it; without HTTP/2 it
-    /// says nothing.
+    /// Says that something is wrong, and drops the connection with all that is on it; without
+    /// HTTP/2 it says nothing.
     Abandon,
 }
 

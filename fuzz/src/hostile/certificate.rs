@@ -1,5 +1,5 @@
-//! The certificate of the origin that speaks TLS, and the authority that has signed it: made when the server
-//! starts, and gone with it.
+//! The certificate of the origin that speaks TLS, and the authority that has signed it: made when
+//! the server starts, and gone with it.
 
 use std::fmt;
 use std::io;
@@ -38,7 +38,7 @@ impl Certificate {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The key is nobody's business.
+        // The key stays secret.
         f.debug_struct("Certificate").finish_non_exhaustive()
     }
 }

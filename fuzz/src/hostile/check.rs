@@ -79,7 +79,7 @@ impl Client {
         if client.has("{url}") { Ok(client) } else { Err(CommandError::NoUrl) }
     }
 
-    /// What is to be believed, for commands that ask for it.
+    /// Gives commands the authority to trust, if they ask for it.
     pub(super) fn believe(&mut self, authority: &str) -> Result<(), CommandError> {
         self.authority.write_all(authority.as_bytes()).map_err(CommandError::Certificate)
     }
@@ -95,7 +95,7 @@ impl Client {
         } else if case.needs.header.is_some() && !self.has("{header}") {
             Some("the command has no {header}, so there is no secret")
         } else if case.needs.tls && !self.has("{ca}") {
-            Some("the command has no {ca}, so it does not believe the server's certificate")
+            Some("the command has no {ca}, so it does not trust the server's certificate")
         } else {
             None
         }
@@ -303,8 +303,8 @@ impl Running {
     }
 }
 
-/// What clients take of floods. On a machine that is busy with other things that takes long; who still takes
-/// something is no later than the machine.
+/// What clients take of floods. On a machine that is busy with other things that takes long; who
+/// still takes something is no later than the machine.
 #[derive(Debug, Default)]
 struct Flood {
     sent: u64,
@@ -405,7 +405,7 @@ impl Group {
     fn end(&mut self) {
         #[cfg(unix)]
         if let Some(id) = self.id.take() {
-            // An error says that there is none any more.
+            // An error says that the group has ended.
             let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
         }
     }

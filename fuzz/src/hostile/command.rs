@@ -21,7 +21,7 @@ use crate::verdict::Summary;
 /// Misbehaves on purpose, for testing clients
 ///
 /// Without --check it serves the cases, each at a URL of its own, until it is interrupted. Add
-/// ?run=ANY-WORD to a URL to begin the case anew.
+/// ?run=ANY-WORD to a URL to start the case again.
 ///
 /// With --check it runs a client's command for each case and says what the client did wrong. The
 /// command prints each event as a line of JSON, {"event":"message","data":"…","id":"…"}; other
@@ -29,7 +29,7 @@ use crate::verdict::Summary;
 /// and 4 if nothing failed and nothing passed.
 #[derive(Args, Debug)]
 pub struct Command {
-    /// Ids of cases, or of sections such as `parse`; all of them if there is none
+    /// Ids of cases, or sections such as `parse`; by default all cases
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
     /// Prints the cases, and ends
@@ -38,9 +38,9 @@ pub struct Command {
     /// Where to listen; two more ports, for other origins and for TLS, are chosen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// The client's command. {url} stands for the URL, {header} for a header `Name: value`, {method}
-    /// and {body} for what to send, {ca} for a file with a certificate to believe; cases that need what
-    /// the command does not have are skipped
+    /// The client's command. {url} stands for the URL, {header} for a header `Name: value`,
+    /// {method} and {body} for what to send, {ca} for a file with a certificate to trust. Cases
+    /// that need a placeholder that the command lacks are skipped
     #[arg(long, value_name = "COMMAND")]
     check: Option<String>,
     /// How many cases run at once

@@ -1,5 +1,5 @@
-//! A script's bytes as the answer to a request of HTTP/2. A library makes the frames; what the scripts get
-//! wrong is when they come, and what does not come.
+//! A script's bytes as the answer to a request of HTTP/2. A library makes the frames; what the
+//! scripts get wrong is when they come, and what does not come.
 
 use std::future::poll_fn;
 use std::io;
@@ -81,7 +81,7 @@ struct Exchange {
 
 impl Exchange {
     async fn order(&self, order: Order) {
-        // If nobody listens any more, the connection has ended.
+        // If the receiver is gone, the connection has ended.
         drop(self.orders.send(order).await);
     }
 

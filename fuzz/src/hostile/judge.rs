@@ -78,7 +78,7 @@ pub fn judge(case: &Case, seen: &Observation) -> Judgement {
         findings.push((Verdict::Inconclusive, text));
     }
     let verdict = findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Pass);
-    // Of a failure, what made it one; the rest follows from it or is beside the point.
+    // For a failure, only what made it one: the rest follows from it or is beside the point.
     let reasons = findings.into_iter().filter(|finding| finding.0 == verdict);
     let reasons = reasons.map(|finding| finding.1).collect();
     Judgement { verdict, reasons, evidence: evidence(seen) }
@@ -310,7 +310,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A header's value, or that there is none.
+/// A header's value, or its absence in words.
 struct Value<'a>(Option<&'a [u8]>);
 
 impl fmt::Display for Value<'_> {

@@ -1,9 +1,9 @@
 //! A server that misbehaves on purpose, and the judge of the clients that have met it.
 //!
-//! A [`Case`] is one misbehaviour: what the server does on each request, and what must be seen of a
-//! correct client. [`Server`] plays the cases and records the requests; [`judge`] compares the record,
-//! and what the client has printed, with the case. [`Command`] is `sse-fuzz hostile`, which does all
-//! of it for a client in any language.
+//! A [`Case`] is one misbehaviour: what the server does on each request, and what a correct client
+//! does then. [`Server`] plays the cases and records the requests; [`judge`] compares the record,
+//! and what the client has printed, with the case. [`Command`] is `sse-fuzz hostile`, which does
+//! all of it for a client in any language.
 //!
 //! A test in Rust can use the server alone:
 //!

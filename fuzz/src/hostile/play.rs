@@ -1,5 +1,5 @@
-//! Plays a script to the client that has asked. Everything has a bound, so that no client keeps the server busy
-//! for ever.
+//! Plays a script to the client that has asked. Everything has a bound, so that no client keeps the
+//! server busy for ever.
 
 use std::io;
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub(super) enum End {
     Gone,
 }
 
-/// Where a script's bytes go to: an answer of HTTP/1.1 ([`super::http1`]) or HTTP/2 ([`super::http2`]).
+/// Where a script's bytes go to: an answer of HTTP/1.1 ([`super::http1`]) or HTTP/2
+/// ([`super::http2`]).
 pub(super) trait Outlet: Send {
     /// Sends a head; there may be something of the body after it.
     fn head(&mut self, text: &str) -> impl Future<Output = io::Result<()>> + Send;

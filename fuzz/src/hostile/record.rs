@@ -1,4 +1,5 @@
-//! Where the cases are served, and the record of what has been requested: run by run, in order of arrival.
+//! Where the cases are served, and the record of what has been requested: run by run, in order of
+//! arrival.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

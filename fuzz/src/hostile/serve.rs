@@ -33,7 +33,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If no port is free.
     pub async fn start() -> io::Result<Self> {
         Self::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
@@ -70,13 +70,14 @@ impl Server {
         self.stage.record.addresses().main
     }
 
-    /// The authority that has signed the server's certificate, in PEM. It is another one for each server.
+    /// The authority that has signed the server's certificate, in PEM. It is another one for each
+    /// server.
     pub fn authority(&self) -> &str {
         &self.stage.certificate.authority
     }
 
-    /// Where a case is served: by `https` if it needs TLS. Each run counts its own requests; any word of letters and digits
-    /// will do as its name.
+    /// Where a case is served: by `https` if it needs TLS. Each run counts its own requests; its
+    /// name is any word of letters and digits.
     pub fn url(&self, case: &str, run: &str) -> String {
         let record = &self.stage.record;
         record.url(record.origin(case), case, "", run)
@@ -125,7 +126,7 @@ async fn accept(stage: Arc<Stage>, listener: TcpListener, origin: Origin, slots:
 }
 
 async fn serve(stage: Arc<Stage>, stream: TcpStream, origin: Origin) {
-    // Every write is to be a packet of its own, as far as that can be had.
+    // Every write should be a packet of its own.
     if stream.set_nodelay(true).is_err() {
         return;
     }

@@ -4,7 +4,8 @@ use super::settings::{Profile, Settings};
 use crate::wire::connection::USER_AGENT;
 use crate::wire::target::Target;
 
-/// A request that can be changed in any way before it becomes bytes, also into one that is not HTTP.
+/// A request that can be changed in any way before it becomes bytes, also into one that is not
+/// HTTP.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     method: String,

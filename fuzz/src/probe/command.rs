@@ -23,13 +23,12 @@ use crate::wire::tls::TrustError;
 
 /// Tests a server of event streams
 ///
-/// Give the URL of a stream, or of several, and what to look at: ids of checks such as `res.loss`, or
-/// sections such as `res`; all of them if there is none. What a server is not asked is skipped, and what
-/// was not seen is inconclusive: publish events (--publish, --publish-url) to see more of a quiet
-/// stream.
+/// Give the URL of one or more streams, and the checks to run: ids such as `res.loss`, or sections
+/// such as `res`; by default all of them. A check that cannot run is skipped, and one that saw too
+/// little is inconclusive: publish events (--publish, --publish-url) to see more of a quiet stream.
 ///
-/// It exits with 0 if nothing failed, 1 if something did, 2 for wrong usage, 3 if a server cannot be
-/// reached or sends no event stream, and 4 if nothing could be judged.
+/// It exits with 0 if nothing failed, 1 if something did, 2 for wrong usage, 3 if a server cannot
+/// be reached or sends no event stream, and 4 if nothing could be judged.
 #[derive(Args, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "these are switches of a command line")]
 pub struct Command {
@@ -39,7 +38,7 @@ pub struct Command {
     /// Prints the checks, and ends
     #[arg(long)]
     list: bool,
-    /// What reports call the server, beside its URL
+    /// The server's name in reports, beside its URL
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// What kind of server it is; some expectations depend on it
@@ -48,24 +47,24 @@ pub struct Command {
     /// A header for each request, `Name: value`; may be given again. Its value is in no report
     #[arg(long, value_name = "HEADER", value_parser = header)]
     header: Vec<(String, String)>,
-    /// A header with which a second user asks, who may not read the stream, in place of the first one's of that
-    /// name; may be given again
+    /// A header of a second user, who may not read the stream. It replaces the first user's header
+    /// of that name; may be given again
     #[arg(long, value_name = "HEADER", value_parser = header)]
     second_header: Vec<(String, String)>,
     #[command(flatten)]
     believed: Believed,
-    /// Sends this with POST, as JSON, in place of GET
+    /// Sends this as JSON, with POST instead of GET
     #[arg(long, value_name = "TEXT")]
     body: Option<String>,
-    /// A command that publishes. {data}, {event}, {id}, {retry}, {comment} and {topic} stand for the
-    /// fields, {data:json} and so on for the same as JSON; without {data} the data is on its standard
-    /// input
+    /// A command that publishes. {data}, {event}, {id}, {retry}, {comment} and {topic} stand for
+    /// the fields, {data:json} and so on for the same as JSON; without {data} the command gets the
+    /// data on standard input
     #[arg(long, value_name = "COMMAND")]
     publish: Option<String>,
     /// Where to POST `{"channel":…,"event":…,"text":…}` to publish
     #[arg(long, value_name = "URL", conflicts_with = "publish")]
     publish_url: Option<String>,
-    /// For `Authorization: Bearer` there
+    /// The token for --publish-url, sent as `Authorization: Bearer`
     #[arg(
         long,
         value_name = "TOKEN",
@@ -74,10 +73,10 @@ pub struct Command {
         requires = "publish_url"
     )]
     publish_token: Option<String>,
-    /// A header there, `Name: value`; may be given again
+    /// A header for --publish-url, `Name: value`; may be given again
     #[arg(long, value_name = "HEADER", value_parser = header, requires = "publish_url")]
     publish_header: Vec<(String, String)>,
-    /// The channel there; if not given, the one in the stream's URL
+    /// The channel for --publish-url; by default the one in the stream's URL
     #[arg(long, value_name = "NAME", requires = "publish_url")]
     publish_channel: Option<String>,
     /// How long to wait for events, in seconds
@@ -88,30 +87,30 @@ pub struct Command {
     #[arg(long, value_name = "N", default_value = "8",
         value_parser = clap::value_parser!(u64).range(3..=10_000))]
     min_events: u64,
-    /// Chooses where connections are cut
+    /// The seed that decides where connections are cut
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How long a server may be probed in all, in seconds; the default is 120, and more with a longer
+    /// How long probing one server may take, in seconds; by default 120, and more with a longer
     /// --wait
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: Option<u64>,
-    /// Also does what may harm a server; on loopback only
+    /// Also runs checks that may harm a server; on loopback only
     #[arg(long)]
     aggressive: bool,
-    /// The server is mine: --aggressive wherever it is
+    /// I own the server: allows --aggressive wherever it is
     #[arg(long, requires = "aggressive")]
     i_own_target: bool,
-    /// The server's process, to look at its memory and descriptors (Linux)
+    /// The server's process id, to look at its memory and descriptors (Linux)
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// Warnings count as failures
     #[arg(long)]
     strict: bool,
-    /// Ids of checks that are known to fail, one a line: they do not count, and one that does not fail
-    /// any more does
+    /// Ids of checks that are known to fail, one per line. They do not count as failures; one that
+    /// no longer fails does
     #[arg(long, value_name = "FILE")]
     expected_failures: Option<PathBuf>,
-    /// Adds the servers of a report that was written as JSON; may be given again
+    /// Adds the servers of a report that --json has written; may be given again
     #[arg(long, value_name = "FILE")]
     merge: Vec<PathBuf>,
     /// Writes the report as JSON
@@ -226,7 +225,7 @@ impl Command {
         })?;
         report_file::write(self.html.as_deref(), |file| html::html(file, &reports))?;
         let codes = reports.iter().map(|report| report.exit_code(self.strict));
-        // The gravest first: unreachable, failed, clean; nothing to say only if nobody has anything.
+        // The gravest first: unreachable, failed, clean. Inconclusive only if all servers are.
         let codes: Vec<u8> = codes.collect();
         let code = [3, 1, 0, 4].into_iter().find(|code| codes.contains(code)).unwrap_or(4);
         Ok(ExitCode::from(code))

@@ -80,7 +80,7 @@ impl Probe {
 
     /// A new word: letters and digits only. None is a part of another.
     pub(super) fn word(&self) -> String {
-        let mut counter = self.counter.lock().expect("nobody panics while counting");
+        let mut counter = self.counter.lock().expect("no check panics while it holds this");
         *counter += 1;
         format!("z{:x}q{counter}z", self.nonce & 0xffff_ffff)
     }
@@ -107,9 +107,10 @@ impl Probe {
         self.head(&self.ask().with("Last-Event-ID", id)).await
     }
 
-    /// The place for something that one check makes and several look at. Each type has one place a run.
+    /// The place for something that one check makes and several look at. Each type has one place a
+    /// run.
     pub(super) fn shared<T: Send + Sync + 'static>(&self) -> Arc<OnceCell<T>> {
-        let mut shared = self.shared.lock().expect("nobody panics while looking");
+        let mut shared = self.shared.lock().expect("no check panics while it holds this");
         Arc::clone(shared.get_or_insert_with(|| Arc::new(OnceCell::new())))
     }
 
@@ -137,7 +138,7 @@ impl Probe {
 
     /// Keeps a stream's bytes for those who look at bytes.
     pub(super) fn keep(&self, tape: Tape) {
-        let mut tapes = self.tapes.lock().expect("nobody panics while keeping");
+        let mut tapes = self.tapes.lock().expect("no check panics while it holds this");
         // Enough to be sure, and little memory.
         if tapes.len() < 32 && tape.is_stream() {
             tapes.push(tape);
@@ -154,7 +155,7 @@ impl Probe {
         self.settings.publish.as_ref()
     }
 
-    /// Publishes something that nobody will stumble over.
+    /// Publishes something harmless.
     pub(super) async fn publish_pulse(&self) -> Result<String, String> {
         let Some(hook) = self.hook() else { return Err("there is no publish hook".to_owned()) };
         let word = self.word();
@@ -168,7 +169,8 @@ impl Probe {
         }
     }
 
-    /// A way to publish that has never worked says nothing about the server: a token may be missing.
+    /// A way to publish that has never worked says nothing about the server: a token may be
+    /// missing.
     pub(super) async fn hook_works(&self) -> Result<(), Finding> {
         let try_it = async || self.publish_pulse().await.map(drop);
         self.hook_works.get_or_init(try_it).await.clone().map_err(|why| {

@@ -1,5 +1,5 @@
-//! Failures that are known: they pass, and an entry that does not fail any more is a failure itself, so
-//! that the list cannot rot.
+//! Failures that are known: they pass, and an entry that does not fail any more is a failure
+//! itself, so that the list cannot rot.
 
 use super::check::Check;
 use super::outcome::Outcome;
@@ -7,7 +7,7 @@ use crate::verdict::Verdict;
 
 /// A list has a line that names no check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no check {0:?} to be expected to fail; --list shows them")]
+#[error("the list of known failures names {0:?}, which is no check; --list shows them")]
 pub(super) struct NoSuchCheck(String);
 
 /// Reads a list: an id in each line, whatever follows `#` is a comment.
@@ -23,8 +23,8 @@ pub(super) fn read(text: &str, checks: &[Check]) -> Result<Vec<String>, NoSuchCh
     Ok(ids)
 }
 
-/// Marks the known failures. A check that was expected to fail and passed becomes a failure; one that
-/// could not be judged is left alone.
+/// Marks the known failures. A check that was expected to fail and passed becomes a failure; one
+/// that could not be judged is left alone.
 pub(super) fn apply(outcomes: &mut [Outcome], ids: &[String], strict: bool) {
     for outcome in outcomes.iter_mut().filter(|outcome| ids.contains(&outcome.id)) {
         match outcome.verdict {

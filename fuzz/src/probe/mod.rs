@@ -1,13 +1,13 @@
 //! Tests anyone's event stream server, from outside, and says what it found and why it matters.
 //!
-//! A [`Check`] is a value: an id that never changes, the section of the standard that it rests on, what it
-//! needs, and what runs. [`run`] puts a server to the checks over connections of its own, whose bytes and
-//! times it notes; everything is judged by those notes, and they are the evidence in the [`Report`]. What was
-//! not observed is not passed.
+//! A [`Check`] is a value: an id that never changes, the section of the standard that it rests on,
+//! what it needs, and what runs. [`run`] puts a server to the checks over connections of its own,
+//! whose bytes and times it notes; everything is judged by those notes, and they are the evidence
+//! in the [`Report`]. What was not observed is not passed.
 //!
-//! The idea for resumption: a witness stays connected throughout. A second subscriber is cut and resumed
-//! again and again, and whatever the witness got between the first and the last id that both have, the
-//! second must have got, too: once, in the same order, and alike.
+//! The idea for resumption: a witness stays connected throughout. A second subscriber is cut and
+//! resumed again and again, and whatever the witness got between the first and the last id that
+//! both have, the second must have got, too: once, in the same order, and alike.
 //!
 //! Nothing here may know this project's server or clients.
 

@@ -39,12 +39,13 @@ const PULSE: Duration = Duration::from_millis(60);
 pub enum RunError {
     /// A name on the command line.
     #[error(
-        "there is no check or section {0:?}; --list shows them, and a URL begins with http:// or https://"
+        "there is no check or section {0:?}; --list shows them, and a URL begins with http:// or \
+         https://"
     )]
     NoCheck(String),
 }
 
-/// Which checks the names mean; all of them if there is none.
+/// Which checks the names mean; all checks without a name.
 pub(super) fn chosen(names: &[String]) -> Result<Vec<Check>, RunError> {
     command::chosen(checks(), names, Check::id).map_err(RunError::NoCheck)
 }
@@ -160,11 +161,11 @@ fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
             "answers of language models are not resumed"
         }
         _ if check.basis == Basis::Requests && settings.body.is_some() => {
-            "a POST is not repeated more often than need be"
+            "a POST is not repeated without need"
         }
         _ if check.basis != Basis::Answer && !is_stream => "the answer is no event stream",
         _ if check.is_named_only && !settings.checks.iter().any(|name| name == check.id()) => {
-            "it ends the server, so it is done only if it is named"
+            "it ends the server, so it runs only if it is named"
         }
         _ => return None,
     };

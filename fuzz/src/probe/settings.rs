@@ -39,8 +39,8 @@ pub struct Settings {
     pub checks: Vec<String>,
     /// Headers for every request. Default: none.
     pub headers: Vec<(String, String)>,
-    /// Headers in place of those, or beside them, as a second user would send them, who may not read the
-    /// stream. Default: none, and what needs them is skipped.
+    /// Headers in place of those, or beside them, as a second user would send them, who may not
+    /// read the stream. Default: none, and what needs them is skipped.
     pub second_headers: Vec<(String, String)>,
     /// A body: then requests for the stream are `POST`. Default: none.
     pub body: Option<String>,

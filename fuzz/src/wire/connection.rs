@@ -109,7 +109,8 @@ impl Connection {
 
     /// Ends it with a TCP reset.
     pub(crate) fn reset(mut self) -> Tape {
-        // If it cannot be, the connection is closed in order, and the server sees an end all the same.
+        // If it cannot be, the connection is closed in order, and the server sees an end all the
+        // same.
         drop(self.socket.tcp().set_zero_linger());
         self.tape
     }
@@ -132,7 +133,8 @@ impl Connection {
         (self.socket, self.start, self.tape)
     }
 
-    /// Ends it in order, and is seen to: a socket with something unread in it is reset when it is closed.
+    /// Ends it in order, and is seen to: a socket with something unread in it is reset when it is
+    /// closed.
     pub(crate) async fn leave(mut self) -> Tape {
         drop(self.socket.shutdown().await);
         let moment = Instant::now() + Duration::from_millis(20);

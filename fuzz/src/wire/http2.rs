@@ -1,5 +1,5 @@
-//! HTTP/2, where only the answers are looked at: a library makes the requests. What no library would send is
-//! made by hand ([`flood`]).
+//! HTTP/2, where only the answers are looked at: a library makes the requests. What no library
+//! would send is made by hand ([`flood`]).
 
 use std::fmt::Write as _;
 use std::future::poll_fn;
@@ -57,8 +57,8 @@ impl Drop for Http2 {
 }
 
 impl Http2 {
-    /// Connects: by ALPN, or in the clear by prior knowledge. `window` is how many bytes of each answer may come
-    /// before they are asked for.
+    /// Connects: by ALPN, or in the clear by prior knowledge. `window` is how many bytes of each
+    /// answer may come before they are asked for.
     pub(crate) async fn open(target: &Target, window: u32) -> Result<Self, Refused> {
         let start = Instant::now();
         let socket = open(target).await?;
@@ -156,7 +156,8 @@ async fn open(target: &Target) -> Result<Socket, Refused> {
     }
 }
 
-/// Whether a server answers the preface with settings, as it must if it knows it (RFC 9113, section 3.4).
+/// Whether a server answers the preface with settings, as it must if it knows it (RFC 9113, section
+/// 3.4).
 async fn takes_preface(target: &Target) -> io::Result<bool> {
     let mut socket = Socket::open(target, b"h2", None).await?;
     let mut frame = [0; 9];
@@ -206,9 +207,9 @@ fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) 
     bytes.extend_from_slice(payload);
 }
 
-/// A request's headers, as literals that nobody keeps (RFC 7541, section 6.2.2).
+/// A request's headers, as literals without indexing (RFC 7541, section 6.2.2).
 fn header_block(target: &Target, headers: &[(String, Vec<u8>)]) -> Vec<u8> {
-    // Of the table of names and pairs: `:method: GET`, `:scheme`, `:path`, `:authority`.
+    // From the static table: `:method: GET`, `:scheme`, `:path`, `:authority`.
     let mut block = vec![0x82, if target.is_https() { 0x87 } else { 0x86 }, 0x04];
     text(&mut block, target.path().as_bytes());
     block.push(0x01);

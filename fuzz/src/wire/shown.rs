@@ -26,8 +26,8 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
     text
 }
 
-/// Text without control characters, which terminals obey, and without those that change the direction of
-/// writing: escapes stand in their place.
+/// Text without control characters, which terminals obey, and without those that change the
+/// direction of writing: escapes stand in their place.
 pub(crate) fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for char in text.chars() {

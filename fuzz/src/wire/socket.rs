@@ -22,8 +22,8 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Connects; `protocol` is what TLS offers, `buffer` how many bytes are buffered for a reader that does
-    /// not read.
+    /// Connects; `protocol` is what TLS offers, `buffer` how many bytes are buffered for a reader
+    /// that does not read.
     pub(crate) async fn open(
         target: &Target,
         protocol: &[u8],
@@ -87,7 +87,8 @@ async fn connect(target: &Target, buffer: Option<u32>) -> io::Result<TcpStream> 
     Err(last)
 }
 
-/// Whether a failed read is a reset. A TLS connection that ends without a goodbye has ended all the same.
+/// Whether a failed read is a reset. A TLS connection that ends without a goodbye has ended all the
+/// same.
 pub(super) fn is_reset(error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::UnexpectedEof
 }

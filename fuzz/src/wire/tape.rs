@@ -145,7 +145,7 @@ impl Tape {
         }
     }
 
-    /// Of an answer whose head has been read by other means. What is put in is its body.
+    /// For an answer whose head has been read by other means. What is put in is its body.
     pub(crate) fn of_head(request: Vec<u8>, head: Head, at: Duration) -> Self {
         let is_encoded = head.header("content-encoding").is_some_and(|value| value != "identity");
         Self {

@@ -1,4 +1,5 @@
-//! What is probed: a URL, taken apart as far as a request needs it, and what of it must not be shown.
+//! What is probed: a URL, taken apart as far as a request needs it, and what of it must not be
+//! shown.
 
 use std::fmt::Write as _;
 
@@ -98,7 +99,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// If it is none, or neither `http` nor `https`.
+    /// If it is not a URL, or neither `http` nor `https`.
     pub fn new(text: &str) -> Result<Self, TargetError> {
         let url = Url::parse(text).map_err(|error| TargetError::Url(text.to_owned(), error))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -223,8 +224,8 @@ fn redacted_path(text: &str) -> String {
     format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// The head of a message as it may be shown: values of headers that are not known to be harmless are
-/// left out, and those of secrets in the request line.
+/// The head of a message as it may be shown: values of headers that are not known to be harmless
+/// are left out, and those of secrets in the request line.
 pub(crate) fn redacted_head(head: &str) -> String {
     let mut lines = head.split_inclusive('\n');
     let mut shown = String::new();

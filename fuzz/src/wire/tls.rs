@@ -1,4 +1,4 @@
-//! TLS below a connection: which certificates are believed, and the handshake.
+//! TLS below a connection: which certificates are trusted, and the handshake.
 
 use std::fmt;
 use std::io;
@@ -22,8 +22,8 @@ use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-/// Which certificates of servers are believed. The default are those of the system's authorities. A clone is
-/// another handle to the same.
+/// Which certificates of servers are trusted: by default those of the system's authorities. A clone
+/// is another handle to the same.
 #[derive(Clone, Default)]
 pub struct Trust(Arc<Inner>);
 
@@ -51,7 +51,7 @@ pub struct TrustError {
 }
 
 impl Trust {
-    /// Believes the certificates in a PEM file, and those that they have signed; no others.
+    /// Trusts the certificates in a PEM file, and those that they have signed; no others.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ impl Trust {
         Ok(Self::of(Kind::Authority(path.to_owned(), roots)))
     }
 
-    /// Believes any certificate: for servers that have signed their own. Whoever is between may read along.
+    /// Trusts any certificate: for servers that have signed their own. Others on the way can read
+    /// along.
     pub fn anyone() -> Self {
         Self::of(Kind::Anyone)
     }
@@ -151,8 +152,8 @@ fn cause(error: &io::Error) -> Option<&Error> {
 fn explained(error: io::Error) -> io::Error {
     let text = match cause(&error) {
         Some(Error::InvalidCertificate(why)) => format!(
-            "its certificate is not believed ({why:?}); give its authority with --ca, or --insecure \
-             to believe any"
+            "its certificate is not trusted ({why:?}); give its authority with --ca, or --insecure \
+             to trust any"
         ),
         Some(Error::InvalidMessage(_)) => {
             "it does not speak TLS at this port; is its URL one with http?".to_owned()
@@ -165,7 +166,7 @@ fn explained(error: io::Error) -> io::Error {
     io::Error::other(text)
 }
 
-/// Believes who shows a certificate that it has the key for.
+/// Trusts any server that has the key for its certificate.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

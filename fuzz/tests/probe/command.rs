@@ -52,7 +52,7 @@ async fn whose_certificate_is_believed_is_said_on_the_command_line() {
     let output = probe(&[&url, "con.status"]).await;
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("cannot be reached: its certificate is not believed"), "{said}");
+    assert!(said.contains("cannot be reached: its certificate is not trusted"), "{said}");
     assert!(said.contains("--ca") && said.contains("--insecure"), "{said}");
     let foreign = Certified::new();
     let path = foreign.certificate();

@@ -1,5 +1,5 @@
-//! `h2`: connections and streams of HTTP/2 that end before the events do. Each is asked for by TLS, which is
-//! where clients come to HTTP/2; one that asks by HTTP/1.1 all the same sees nothing of it, and is not judged.
+//! `h2`: connections and streams of HTTP/2 that end before the events do. They are served over TLS,
+//! where clients negotiate HTTP/2; a client that speaks HTTP/1.1 there is not judged.
 
 use crate::hostile::case::{Case, Check, Script};
 

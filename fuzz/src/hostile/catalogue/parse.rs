@@ -69,7 +69,7 @@ const ROWS: &[Row] = &[
         &[b"data\ndata\n\n"], &[(M, "\n", "")]),
     ("case-sensitive", "Names in capitals", INTERPRETING, "Ignores these fields.",
         &[b"Data: a\nDATA: b\nEvent: x\nID: 1\ndata: c\n\n"], &[(M, "c", "")]),
-    ("unknown-field", "Fields that nobody knows", INTERPRETING, "Ignores them.",
+    ("unknown-field", "Unknown fields", INTERPRETING, "Ignores them.",
         &[b"foo: a\n{\"bare\": 1}\n data: b\ndata : c\ndata2: d\ndata: e\n\n"], &[(M, "e", "")]),
     ("data-lines", "Data in several lines, some of them empty", INTERPRETING,
         "Joins them with LF and strips one LF at the end.",

@@ -51,8 +51,8 @@ pub(super) async fn headers(probe: &Probe) -> Judged {
     Ok(match stream(probe, &mut http2).await? {
         // A client must not take it, so that what is in it is not known.
         Err(Unanswered::Malformed) => Finding::fault(
-            "the answer's head breaks the rules: it has Connection, Transfer-Encoding, Keep-Alive or \
-             Upgrade, or a name in capitals, and clients drop it",
+            "the answer's head breaks the rules, so that clients drop it: it has Connection, \
+             Transfer-Encoding, Keep-Alive or Upgrade, or a name in capitals",
         ),
         Err(other) => Finding::inconclusive(fault_of(&other)),
         Ok(stream) => probe.show(Finding::pass(), &stream.tape),
@@ -64,7 +64,7 @@ pub(super) async fn events(probe: &Probe) -> Judged {
     let mut stream = match stream(probe, &mut http2).await? {
         // Another check says so.
         Err(Unanswered::Malformed) => {
-            return Ok(Finding::inconclusive("the answer cannot be read (con.h2-headers)"));
+            return Ok(Finding::inconclusive("the answer cannot be read (see con.h2-headers)"));
         }
         Err(other) => return Ok(Finding::fault(fault_of(&other))),
         Ok(stream) => stream,
@@ -119,7 +119,7 @@ fn compared(ours: &[Seen], theirs: &[Seen]) -> Finding {
     Finding::of(fault)
 }
 
-/// Requests that are taken back, then answers that nobody reads.
+/// Requests that are taken back, then answers that are not read.
 pub(super) async fn floods(probe: &Probe) -> Judged {
     let was_open = probe.witness.tape().end.is_none();
     let ask = probe.ask();
@@ -147,15 +147,15 @@ pub(super) async fn floods(probe: &Probe) -> Judged {
             word = Some(new);
         }
     }
-    serves("answers that nobody reads").await?;
+    serves("answers that are not read").await?;
     let fault = if let (Some(word), true) = (word, was_open) {
         let has_it =
             |tape: &Tape| tape.events.iter().any(|event| event.data.contains(word.as_str()));
         let goes_on = probe.witness.until(after(Duration::from_secs(5)), has_it).await;
-        (!goes_on).then(|| "while others do not read, a reader who does gets nothing".to_owned())
+        (!goes_on).then(|| "while others do not read, a client that reads gets nothing".to_owned())
     } else {
         let has_ended = was_open && probe.witness.tape().end.is_some();
-        has_ended.then(|| "with them a stream ended that was nobody's fault".to_owned())
+        has_ended.then(|| "the stream of a client that reads ended, too".to_owned())
     };
     drop(streams);
     Ok(probe.show_witness(Finding::of(fault)))

@@ -238,15 +238,16 @@ async fn last_event_id(probe: &Probe) -> Judged {
     header(probe, "Last-Event-ID", "x").await
 }
 
-/// Sends a word in a header, after a CR: with an LF it would be two headers, and a bare CR is what a server
-/// may overlook.
+/// Sends a word in a header, after a CR: with an LF it would be two headers, and a bare CR is what
+/// a server may overlook.
 async fn header(probe: &Probe, name: &str, before: &str) -> Judged {
     let word = probe.word();
     let ask = probe.ask().with(name, format!("{before}\r{word}"));
     reflected(probe, Finding::pass(), &ask, word).await
 }
 
-/// Sends a word after each kind of line end, in a path that is made of the plain one, the end and the word.
+/// Sends a word after each kind of line end, in a path that is made of the plain one, the end and
+/// the word.
 async fn encoded(probe: &Probe, path: impl Fn(&str, &str, &str) -> String) -> Judged {
     let own = probe.target.path();
     let plain = own.split('?').next().unwrap_or_default();

@@ -56,8 +56,8 @@ pub(super) async fn judge(probe: &Probe, check: &Check) -> Finding {
     }
 }
 
-/// The checks as a table in Markdown, as the documentation has it. Checks that publish are one row a
-/// field: they differ only in the text.
+/// The checks as a table in Markdown, as the documentation has it. Checks that publish are one row
+/// a field: they differ only in the text.
 pub fn table() -> String {
     let mut table =
         "| check | expected | severity | needs | reference |\n|---|---|---|---|---|\n".to_owned();

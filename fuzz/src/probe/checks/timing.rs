@@ -12,8 +12,8 @@ use crate::probe::finding::{Finding, Judged};
 use crate::wire::shown::millis;
 use crate::wire::tape::{End, Tape};
 
-// The first two look at the witness's head. They ask once more only if it is late, and never if that
-// would repeat a POST.
+// The first two look at the witness's head. They ask once more only if it is late, and never if
+// that would repeat a POST.
 pub(super) const CHECKS: &[Check] = &[
     Check::new("tim.headers", Warning, "advice", "The head comes within a second", ask!(headers))
         .at(Turn::Alone)
@@ -35,8 +35,14 @@ pub(super) const CHECKS: &[Check] = &[
         ask!(buffered),
     )
     .at(Turn::Alone),
-    Check::new("tim.compressed", Error, "9.2.7", "So they do when compressed", ask!(compressed))
-        .at(Turn::Alone),
+    Check::new(
+        "tim.compressed",
+        Error,
+        "9.2.7",
+        "Compressed events come when they are due, too",
+        ask!(compressed),
+    )
+    .at(Turn::Alone),
     Check::new(
         "tim.latency",
         Warning,
@@ -54,19 +60,13 @@ pub(super) const CHECKS: &[Check] = &[
         Run::Look(keep_alive),
     )
     .at(Turn::Gathered),
-    Check::new(
-        "tim.age",
-        Warning,
-        "RFC 9112, 8",
-        "A connection that is closed is closed in order",
-        Run::Look(age),
-    )
-    .at(Turn::Gathered),
+    Check::new("tim.age", Warning, "RFC 9112, 8", "A connection is closed cleanly", Run::Look(age))
+        .at(Turn::Gathered),
     Check::new(
         "tim.retry",
         Note,
         "9.2.6",
-        "Before it closes a stream, it sends a reconnection time",
+        "It sends a reconnection time before it closes a stream",
         Run::Look(retry),
     )
     .at(Turn::Gathered),
@@ -111,8 +111,8 @@ fn head_of_witness(probe: &Probe) -> Result<(Duration, bool), Finding> {
     Ok((at, comes_with_event(&tape)))
 }
 
-/// Whether the head of another stream is late too. What is late once may be the doing of a machine that has
-/// much else to do.
+/// Whether the head of another stream is late too. What is late once may be the doing of a machine
+/// that has much else to do.
 async fn is_late_again(probe: &Probe) -> Result<bool, Finding> {
     if probe.settings.body.is_some() {
         // A POST is not repeated.

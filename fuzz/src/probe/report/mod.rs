@@ -69,7 +69,8 @@ impl Report {
         self.checks.iter().filter(move |outcome| is_failure(outcome, strict))
     }
 
-    /// The exit code: 0 clean, 1 failures, 3 unreachable or not a stream, 4 nothing that says anything.
+    /// The exit code: 0 clean, 1 failures, 3 unreachable or not a stream, 4 nothing that says
+    /// anything.
     pub fn exit_code(&self, strict: bool) -> u8 {
         let is_conclusive =
             |outcome: &Outcome| !matches!(outcome.verdict, Verdict::Skip | Verdict::Inconclusive);

@@ -1,6 +1,7 @@
 //! What is printed while it runs, and at the end.
 //!
-//! Texts come from servers, and from reports of others: none of their bytes reaches a terminal as a command.
+//! Texts come from servers, and from reports of others: none of their bytes reaches a terminal as a
+//! command.
 
 use std::io::{self, Write};
 

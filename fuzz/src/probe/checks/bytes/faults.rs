@@ -23,7 +23,7 @@ pub(super) fn bom(stream: &Stream<'_>) -> Option<String> {
 }
 
 pub(super) fn fields(stream: &Stream<'_>) -> Option<String> {
-    line(stream, is_unknown).map(|line| format!("nobody reads {line}"))
+    line(stream, is_unknown).map(|line| format!("clients ignore {line}"))
 }
 
 pub(super) fn space(stream: &Stream<'_>) -> Option<String> {
@@ -31,7 +31,7 @@ pub(super) fn space(stream: &Stream<'_>) -> Option<String> {
 }
 
 pub(super) fn bare_json(stream: &Stream<'_>) -> Option<String> {
-    line(stream, is_json).map(|line| format!("nobody reads {line}, which has no `data:`"))
+    line(stream, is_json).map(|line| format!("clients ignore {line}, which has no `data:`"))
 }
 
 pub(super) fn id_nul(stream: &Stream<'_>) -> Option<String> {
@@ -135,7 +135,7 @@ pub(super) fn no_data(stream: &Stream<'_>) -> Option<String> {
         has(b"event") && !has(b"data")
     })?;
     let text: Vec<_> = block.iter().map(|line| shown(line.text)).collect();
-    Some(format!("no client is told of {:?}, which has no data", text.join("\\n")))
+    Some(format!("clients drop {:?}, which has no data", text.join("\\n")))
 }
 
 pub(super) fn end(stream: &Stream<'_>) -> Option<String> {
@@ -174,7 +174,7 @@ pub(super) fn heartbeat(stream: &Stream<'_>) -> Option<String> {
         )
     };
     let event = tape.events.iter().find(|event| event.event == "message" && is_it(&event.data))?;
-    Some(format!("{:?} is handed to every client as a message", event.data))
+    Some(format!("{:?} comes to every client as a message", event.data))
 }
 
 pub(super) fn id_header(stream: &Stream<'_>) -> Option<String> {

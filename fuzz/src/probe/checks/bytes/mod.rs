@@ -33,7 +33,7 @@ pub(super) const CHECKS: &[Check] = &[
         "fmt.lf-cr",
         Warning,
         "9.2.5",
-        "No LF CR, which is a blank line that nobody meant",
+        "No LF CR, which makes an unintended blank line",
         read!(Bytes, lf_cr),
     ),
     Check::new(
@@ -75,7 +75,7 @@ pub(super) const CHECKS: &[Check] = &[
         "fmt.no-data",
         Warning,
         "9.2.6",
-        "No block names a type without data: it is never seen",
+        "No block has a type without data: clients drop it",
         read!(Event, no_data),
     ),
     Check::new(
@@ -111,7 +111,7 @@ pub(super) const CHECKS: &[Check] = &[
         "fmt.heartbeat",
         Note,
         "9.2.7",
-        "A heartbeat is no event that every client is handed",
+        "A heartbeat is a comment, not an event for every client",
         read!(Event, heartbeat),
     ),
     Check::new(
@@ -126,14 +126,14 @@ pub(super) const CHECKS: &[Check] = &[
         "fmt.reserved-type",
         Warning,
         "9.2.2",
-        "No type is `error` or `open`, as an EventSource's own",
+        "No type is `error` or `open`, which an EventSource fires itself",
         read!(Event, reserved_type),
     ),
     Check::new(
         "fmt.id-header",
         Warning,
         "9.2.4",
-        "Ids fit a header: 128 bytes, no control, no outer space",
+        "Ids fit a header: 128 bytes, no controls, no space at the ends",
         read!(Id, id_header),
     ),
     Check::new(
@@ -161,7 +161,7 @@ pub(super) fn judge(
     if let Some(silence) = all_silent(probe) {
         return silence;
     }
-    let kept = probe.tapes.lock().expect("nobody panics while keeping");
+    let kept = probe.tapes.lock().expect("no check panics while it holds this");
     let witness = probe.witness.tape();
     let tapes: Vec<&Tape> = std::iter::once(&*witness).chain(kept.iter()).collect();
     for tape in &tapes {
@@ -177,7 +177,7 @@ pub(super) fn judge(
 
 /// What is found if no stream had a byte.
 fn all_silent(probe: &Probe) -> Option<Finding> {
-    let kept = probe.tapes.lock().expect("nobody panics while keeping");
+    let kept = probe.tapes.lock().expect("no check panics while it holds this");
     let witness = probe.witness.tape();
     let is_silent = witness.body.is_empty() && kept.iter().all(|tape| tape.body.is_empty());
     let text = "not a byte came; publish something, or wait longer (--wait)";
@@ -226,7 +226,7 @@ fn silence(probe: &Probe) -> Finding {
     } else if longest > Duration::from_secs(15) {
         Finding::info(text)
     } else if watched < Duration::from_secs(16) && probe.settings.wait < Duration::from_secs(16) {
-        let text = "it was watched for less than 16 s; watch longer (--wait 70)";
+        let text = "the stream was watched for less than 16 s; watch longer (--wait 70)";
         Finding::inconclusive(text)
     } else {
         Finding::pass_with(format!("at most {text}"))

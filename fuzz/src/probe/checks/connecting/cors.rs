@@ -63,7 +63,9 @@ pub(super) async fn preflight(probe: &Probe) -> Judged {
         || head.lists("access-control-allow-headers", "*");
     let is_ok = (200..300).contains(&head.status);
     let fault = (!is_allowed || !is_ok).then(|| {
-        format!("the id {id:?} needs leave to be sent from another origin, and there is none")
+        format!(
+            "pages of other origins may not send the id {id:?}: the preflight does not allow it"
+        )
     });
     Ok(probe.show(Finding::of(fault), &connection.tape))
 }

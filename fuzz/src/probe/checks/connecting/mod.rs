@@ -57,7 +57,7 @@ pub(super) const CHECKS: &[Check] = &[
         "con.accept-json",
         Note,
         "RFC 9110, 12.5.1",
-        "Who accepts only JSON is not sent a stream",
+        "A client that accepts only JSON gets no stream",
         ask!(accept_json),
     ),
     Check::new(
@@ -115,10 +115,10 @@ pub(super) const CHECKS: &[Check] = &[
         "con.head",
         Warning,
         "RFC 9110, 9.3.2",
-        "HEAD has the same headers, and ends",
+        "HEAD has the same headers, and no body",
         ask!(head_method),
     ),
-    Check::new("con.options", Note, "RFC 9110, 9.3.7", "OPTIONS ends", ask!(options)),
+    Check::new("con.options", Note, "RFC 9110, 9.3.7", "The answer to OPTIONS ends", ask!(options)),
     Check::new(
         "con.method",
         Warning,
@@ -137,7 +137,7 @@ pub(super) const CHECKS: &[Check] = &[
         "con.preflight",
         Warning,
         "Fetch, 3.3.6",
-        "Where it is needed, last-event-id is let through",
+        "A preflight allows Last-Event-ID where an id needs it",
         ask!(cors::preflight),
     ),
     Check::new(
@@ -166,11 +166,11 @@ pub(super) const CHECKS: &[Check] = &[
         "con.redirect",
         Error,
         "9.2.3",
-        "Redirects say where to, end, and keep https",
+        "Redirects have a Location, end, and keep https",
         head!(head::redirect),
     )
     .on(Basis::Answer),
-    Check::new("con.errors", Note, "RFC 9110, 15.5", "An error's answer ends", ask!(errors)),
+    Check::new("con.errors", Note, "RFC 9110, 15.5", "The answer to an error ends", ask!(errors)),
     Check::new(
         "con.credentials",
         Warning,

@@ -1,8 +1,9 @@
-//! Several publish at the same time: what has been accepted comes to everyone, once, and in an order that
-//! agrees with the order of publishing. Servers go wrong here that nobody faults who publishes alone.
+//! Many publish at the same time: all that is accepted comes to every reader, once, and in an order
+//! that agrees with the order of publishing. Some servers go wrong here that make no mistake
+//! otherwise.
 //!
-//! The truth is not the witness, who may be served as badly as the others, but what was published: each
-//! event has a word of its own, and is accepted at a time that is known.
+//! The truth is not the witness, which may be served as badly as the others, but what was
+//! published: each event has a word of its own, and is accepted at a time that is known.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use crate::wire::connection::Connection;
 use crate::wire::tape::Tape;
 use crate::wire::target::Target;
 
-/// How many publish at the same time, how much in all, and for how long at most. Processes cost more
-/// than connections.
+/// How many publish at the same time, how much in all, and for how long at most. Processes cost
+/// more than connections.
 const LANES: usize = 64;
 const COMMAND_LANES: usize = 16;
 const EVENTS: usize = 512;
@@ -55,7 +56,7 @@ pub(super) async fn judge(probe: &Probe, kind: Kind) -> Judged {
     let shared = probe.shared::<Busy>();
     let busy = shared.get_or_try_init(|| run(probe, hook)).await?;
     if busy.no_ids && kind.is_resuming() {
-        return Ok(Finding::skip("its events have no ids: nobody can resume"));
+        return Ok(Finding::skip("its events have no ids, so clients cannot resume"));
     }
     let Some(fault) = busy.faults.of(kind) else {
         let (accepted, lanes) = (busy.accepted, busy.lanes);

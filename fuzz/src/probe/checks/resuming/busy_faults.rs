@@ -188,8 +188,8 @@ pub(super) fn judge(sent: &[Sent], readers: &Readers) -> Faults {
         let got = words(reader, &places);
         if let Some((count, event, text)) = lost(reader, &got, sent, &names) {
             let text = format!(
-                "{count} of {all} events, published after a reader had got the answer's head, never \
-                 came to it: {text}"
+                "{count} of {all} events, published after a reader had got its head, never came to \
+                 it: {text}"
             );
             note(|faults| &mut faults.connect_loss, index, event, text);
         }
@@ -305,8 +305,8 @@ fn disordered(got: &[(usize, usize, &Seen)], sent: &[Sent]) -> Option<(usize, St
     None
 }
 
-/// Two readers to whom the same events with ids came in different orders: who resumes after one, misses
-/// in one of them what the other gets twice.
+/// Two readers to whom the same events with ids came in different orders: who resumes after one,
+/// misses in one of them what the other gets twice.
 fn differing(steady: &[Reader], places: &BTreeMap<&str, usize>) -> Option<Fault> {
     let firsts = |reader: &Reader| {
         let mut seen = BTreeSet::new();
@@ -396,7 +396,7 @@ mod tests {
             (&["abdcef", "abcdef"], &[], &[Kind::Order]),
             (&["abcdef", "bacdef"], &[], &[Kind::Order]),
             (&["abcdef", "abdef"], &[], &[Kind::Loss]),
-            // Nobody can know what is still on its way.
+            // What is still on its way cannot be known.
             (&["abcde"], &["ab"], &[]),
             (&["abcdecdef"], &[], &[Kind::Duplicate]),
             (&["abcdef"], &["abc ef"], &[Kind::ResumeLoss]),

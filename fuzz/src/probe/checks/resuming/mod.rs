@@ -44,13 +44,19 @@ const fn resuming(
 
 pub(super) const CHECKS: &[Check] = &[
     resuming("res.ids", Note, "9.2.4", "Events have ids, so that clients can resume", ask!(ids)),
-    resuming("res.loss", Error, "9.2.4", "Who resumes misses nothing", with_ids!(recovery::loss))
-        .at(Turn::Alone),
+    resuming(
+        "res.loss",
+        Error,
+        "9.2.4",
+        "A client that resumes misses nothing",
+        with_ids!(recovery::loss),
+    )
+    .at(Turn::Alone),
     resuming(
         "res.duplicate",
         Error,
         "9.2.4",
-        "Who resumes gets nothing twice",
+        "A client that resumes gets nothing twice",
         with_ids!(recovery::duplicate),
     )
     .at(Turn::Alone),
@@ -58,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.order",
         Error,
         "9.2.4",
-        "Who resumes gets events in order",
+        "A client that resumes gets events in order",
         with_ids!(recovery::order),
     )
     .at(Turn::Alone),
@@ -90,7 +96,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-loss",
         Error,
         "advice",
-        "While many publish at once, all that is accepted comes to all readers",
+        "While many publish at once, all readers get all that is accepted",
         ask!(busy::judge, Kind::Loss),
     )
     .with(Publish)
@@ -99,7 +105,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-duplicate",
         Error,
         "advice",
-        "And it comes to each of them once",
+        "While many publish at once, readers get each event once",
         ask!(busy::judge, Kind::Duplicate),
     )
     .with(Publish)
@@ -108,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-order",
         Error,
         "9.2.4",
-        "And in one order, which agrees with that of publishing and of ids",
+        "While many publish at once, all readers get one order, that of publishing and of ids",
         ask!(busy::judge, Kind::Order),
     )
     .with(Publish)
@@ -117,7 +123,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-connect-loss",
         Error,
         "advice",
-        "Nor does a reader miss it who has just come",
+        "While many publish at once, a new reader misses nothing",
         ask!(busy::judge, Kind::ConnectLoss),
     )
     .with(Publish)
@@ -126,7 +132,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-resume-loss",
         Error,
         "9.2.4",
-        "While many publish at once, who resumes misses nothing",
+        "While many publish at once, a client that resumes misses nothing",
         ask!(busy::judge, Kind::ResumeLoss),
     )
     .with(Publish)
@@ -135,7 +141,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.busy-resume-duplicate",
         Error,
         "9.2.4",
-        "Nor gets anything twice",
+        "While many publish at once, a client that resumes gets nothing twice",
         ask!(busy::judge, Kind::ResumeDuplicate),
     )
     .with(Publish)
@@ -152,7 +158,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.garbage",
         Warning,
         "9.2.3",
-        "An id that nobody has sent is survived, better with 200",
+        "An unknown id is survived, better with 200",
         ask!(odd::garbage),
     ),
     resuming(
@@ -166,7 +172,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.malformed-id",
         Error,
         "advice",
-        "An id of its own with something else in place of the number is answered",
+        "An id whose number is replaced by something else is answered",
         with_ids!(odd::malformed_id),
     ),
     resuming("res.utf8-id", Warning, "9.2.4", "An id in UTF-8 is survived", ask!(odd::utf8_id)),
@@ -216,7 +222,7 @@ pub(super) const CHECKS: &[Check] = &[
         "res.other-user",
         Security,
         "advice",
-        "Another one's id opens nothing",
+        "Another user's id opens nothing",
         with_ids!(other_user::judge),
     )
     .with(SecondUser),
@@ -256,7 +262,8 @@ fn no_ids(probe: &Probe) -> Option<Finding> {
     let tape = probe.witness.tape();
     let is_lively = tape.events.iter().filter(|event| is_application(event)).count() >= 2;
     let has_none = tape.events.iter().all(|event| event.id.is_none());
-    (is_lively && has_none).then(|| Finding::skip("its events have no ids: nobody can resume"))
+    (is_lively && has_none)
+        .then(|| Finding::skip("its events have no ids, so clients cannot resume"))
 }
 
 async fn ids(probe: &Probe) -> Judged {
@@ -264,7 +271,7 @@ async fn ids(probe: &Probe) -> Judged {
         Ok(()) => Ok(Finding::pass()),
         Err(quiet) => Ok(match no_ids(probe) {
             Some(_) => probe.show_witness(Finding::fault(
-                "events have no ids: who is cut off misses what comes meanwhile",
+                "events have no ids: a client that is cut off misses what comes meanwhile",
             )),
             None => quiet,
         }),
@@ -276,8 +283,7 @@ async fn first_id(probe: &Probe) -> Judged {
     let tape = probe.witness.tape();
     let first = tape.events.iter().find(|event| is_application(event));
     let fault = first.is_some_and(|event| event.last_id.is_empty()).then(|| {
-        "the first event has no id, those after it have: who is cut off then misses the rest"
-            .to_owned()
+        "the first event has no id: a client that is cut off then misses the rest".to_owned()
     });
     Ok(Finding::of(fault).saw(&probe.target, &tape))
 }

@@ -202,8 +202,8 @@ pub(super) async fn overflow(probe: &Probe) -> Judged {
     survived(probe, &ids).await
 }
 
-/// Ids of its own form that no number can be read from. Whoever takes the number apart late, has begun
-/// to answer when it fails.
+/// Ids of the server's own form, but without a number. A server that parses the number late has
+/// already begun to answer when that fails.
 pub(super) async fn malformed_id(probe: &Probe) -> Judged {
     let id = countable(probe)?;
     let mut ids: Vec<String> =

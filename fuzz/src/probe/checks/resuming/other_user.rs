@@ -31,8 +31,8 @@ pub(super) async fn judge(probe: &Probe) -> Judged {
         own_events(tape).into_iter().find(is_theirs)
     };
     if shared(&plain.tape).is_some() {
-        let text = "the second user may read this stream as well; give the URL of one that is only the \
-                    first one's";
+        let text = "the second user may read this stream as well; give the URL of one that only the \
+                    first may read";
         return Ok(probe.show(Finding::inconclusive(text), &plain.tape));
     }
     let fault = shared(&resumed.tape).map(|event| {

@@ -1,5 +1,5 @@
-//! The witness's oracle: a subscriber is cut and resumed again and again, and must have got what the
-//! witness got.
+//! The witness's oracle: a subscriber is cut and resumed again and again, and must have got what
+//! the witness got.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,7 +90,8 @@ async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
         None => recovery.faultless(),
     };
     if finding.ruling == Ruling::Fault {
-        for tape in probe.tapes.lock().expect("nobody panics while keeping").iter().take(4) {
+        for tape in probe.tapes.lock().expect("no check panics while it holds this").iter().take(4)
+        {
             finding = probe.show(finding, tape);
         }
     }
@@ -176,7 +177,7 @@ async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> 
             Cut::MidEvent => connection.reset(),
             Cut::Between | Cut::AfterId => connection.leave().await,
         });
-        // Something is to be missed meanwhile.
+        // There should be something to miss meanwhile.
         let seen = probe.witness.tape().events.len();
         let missed = random.usize(1..4);
         let pause = probe.settings.wait.min(Duration::from_secs(1));
@@ -218,7 +219,7 @@ fn compare(truth: &[Seen], got: &[Seen], was_told: bool) -> Fault {
         if (&original.event, &original.data) != (&event.event, &event.data) {
             fault.bytes.get_or_insert_with(|| {
                 format!(
-                    "{id:?} was {:?} {:?} for the witness, and {:?} {:?} for who resumed",
+                    "{id:?} was {:?} {:?} for the witness, and {:?} {:?} when resuming",
                     original.event, original.data, event.event, event.data
                 )
             });
@@ -273,7 +274,7 @@ mod tests {
             [loss, duplicate, order, bytes].map(|fault| fault.is_some())
         };
         assert_eq!(kinds(&["2", "3", "4"]), [false; 4]);
-        // What came before or after the time of both, nobody can know.
+        // What came before or after the time of both cannot be known.
         assert_eq!(kinds(&["0", "1", "2", "7"]), [false; 4]);
         assert_eq!(kinds(&["2", "4"]), [true, false, false, false]);
         assert_eq!(kinds(&["2", "2", "3"]), [false, true, false, false]);

@@ -32,7 +32,7 @@ async fn still(probe: &Probe) -> Result<Connection, Finding> {
 /// Publishes more than sockets hold.
 async fn flood(probe: &Probe) -> Result<String, Finding> {
     let Some(hook) = probe.hook() else {
-        let text = "without a way to publish, sockets do not fill in time";
+        let text = "without a way to publish, sockets do not fill up in time";
         return Err(Finding::inconclusive(text));
     };
     let mut last = String::new();
@@ -52,8 +52,8 @@ async fn flood(probe: &Probe) -> Result<String, Finding> {
     Ok(last)
 }
 
-/// Has readers stand still while more is published than their sockets hold. Then looks, knowing whether the
-/// witness got it, while they are still there.
+/// Has readers stand still while more is published than their sockets hold. Then looks, knowing
+/// whether the witness got it, while they are still there.
 async fn standstill<T>(probe: &Probe, look: impl FnOnce(bool) -> T) -> Result<T, Finding> {
     let mut readers = Vec::new();
     for _ in 0..READERS {
@@ -107,7 +107,7 @@ pub(super) async fn zero_window(probe: &Probe) -> Judged {
     let finding = if missing > 0 && !is_told {
         Finding::fault(format!("after a pause {missing} events are missing, and nothing says so"))
     } else if reader.tape.end.is_some() {
-        Finding::pass_with("it cuts the slow reader off, who can resume")
+        Finding::pass_with("it cuts the slow reader off, which can resume")
     } else {
         Finding::pass()
     };
@@ -122,7 +122,7 @@ pub(super) async fn half_close(probe: &Probe) -> Judged {
     }
     let seen = connection.tape.events.len();
     let witnessed = probe.witness.tape().events.len();
-    // By now nobody publishes unasked any more.
+    // By now nothing is published unless it is asked for.
     for _ in 0..if probe.hook().is_some() { 2 } else { 0 } {
         drop(probe.publish_pulse().await);
     }
@@ -181,8 +181,8 @@ pub(super) async fn disconnect(probe: &Probe) -> Judged {
     }
     drop(streams);
     if probe.hook().is_some() {
-        // A server that looks only when it writes gets something to write, twice: the first write after
-        // the end succeeds.
+        // A server that looks only when it writes gets something to write, twice: the first write
+        // after the end succeeds.
         for _ in 0..2 {
             drop(probe.publish_pulse().await);
         }

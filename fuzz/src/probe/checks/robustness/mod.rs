@@ -1,5 +1,5 @@
-//! `rob`: what may harm a server, and how it bears it. Each check but the last of the server's life ends
-//! with the question whether it still serves.
+//! `rob`: what may harm a server, and whether it survives. Each check ends with the question
+//! whether it still serves, unless the check has ended the server.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ mod process;
 mod request;
 mod tls;
 
-/// What a server has to bear.
-macro_rules! bears {
+/// What a server has to survive.
+macro_rules! survives {
     ($function:path) => {
-        Run::Ask(|probe| Box::pin(borne(probe, $function(probe))))
+        Run::Ask(|probe| Box::pin(survived(probe, $function(probe))))
     };
 }
 
@@ -38,44 +38,44 @@ pub(super) const CHECKS: &[Check] = &[
         "rob.slow-reader",
         Error,
         "CVE-2026-25224",
-        "A reader that stands still holds up nobody",
-        bears!(load::slow_readers),
+        "A reader that stands still holds up no others",
+        survives!(load::slow_readers),
     ),
     aggressive(
         "rob.slow-reader-memory",
         Error,
         "CVE-2026-25224",
-        "Nor does it cost more than 64 MiB",
-        bears!(load::slow_readers_memory),
+        "Readers that stand still cost at most 64 MiB",
+        survives!(load::slow_readers_memory),
     )
     .with(Process),
     aggressive(
         "rob.zero-window",
         Warning,
         "advice",
-        "A reader that goes on after a pause misses nothing unsaid",
-        bears!(load::zero_window),
+        "A reader that pauses misses nothing, or is told",
+        survives!(load::zero_window),
     ),
     aggressive(
         "rob.half-close",
         Note,
         "RFC 9112, 9.6",
         "A client that closes its half is still served",
-        bears!(load::half_close),
+        survives!(load::half_close),
     ),
     aggressive(
         "rob.resets",
         Error,
         "advice",
         "After many resets it still serves",
-        bears!(load::resets),
+        survives!(load::resets),
     ),
     aggressive(
         "rob.resets-descriptors",
         Error,
         "advice",
-        "And has let go of their descriptors",
-        bears!(load::resets_descriptors),
+        "After many resets it has closed their descriptors",
+        survives!(load::resets_descriptors),
     )
     .with(Process),
     aggressive(
@@ -83,15 +83,15 @@ pub(super) const CHECKS: &[Check] = &[
         Error,
         "advice",
         "A thousand short connections leave nothing behind",
-        bears!(load::churn),
+        survives!(load::churn),
     )
     .with(Process),
     aggressive(
         "rob.disconnect",
         Warning,
         "advice",
-        "That a client has gone is noticed with the next events",
-        bears!(load::disconnect),
+        "A disconnect is noticed with the next events",
+        survives!(load::disconnect),
     )
     .with(Process),
     aggressive(
@@ -99,64 +99,64 @@ pub(super) const CHECKS: &[Check] = &[
         Error,
         "advice",
         "64 streams are served at once",
-        bears!(load::streams),
+        survives!(load::streams),
     ),
     aggressive(
         "rob.pipelined",
         Error,
         "RFC 9112, 9.3.2",
         "A pipelined request does not mix into the stream",
-        bears!(request::pipelined),
+        survives!(request::pipelined),
     ),
     aggressive(
         "rob.body",
         Warning,
         "RFC 9110, 9.3.1",
         "A GET with a body and Expect is answered",
-        bears!(request::body),
+        survives!(request::body),
     ),
     aggressive(
         "rob.headers",
         Warning,
         "RFC 6585, 5",
-        "Masses of headers are refused",
-        bears!(request::headers),
+        "A thousand headers are refused",
+        survives!(request::headers),
     ),
     aggressive(
         "rob.slowloris",
         Warning,
         "RFC 9110, 15.5.9",
         "A request that does not end is cut off",
-        bears!(request::slowloris),
+        survives!(request::slowloris),
     ),
     aggressive(
         "rob.framing",
         Security,
         "RFC 9112, 6.1",
         "Ambiguous lengths and bad chunks are refused",
-        bears!(request::framing),
+        survives!(request::framing),
     ),
     aggressive(
         "rob.paths",
         Error,
         "RFC 9110, 15.6",
         "Odd paths and queries are no server errors",
-        bears!(request::paths),
+        survives!(request::paths),
     ),
     aggressive(
         "rob.h2",
         Error,
         "CVE-2023-44487",
         "Floods of resets and empty windows are survived",
-        bears!(http2::floods),
+        survives!(http2::floods),
     )
     .with(Http2),
     aggressive(
         "rob.tls-cut",
         Error,
         "RFC 8446, 6.1",
-        "A TLS connection without a goodbye is survived",
-        bears!(tls::cut),
+        "A TLS connection that is cut without a goodbye is survived",
+        survives!(tls::cut),
     )
     .with(Tls),
     aggressive(
@@ -172,12 +172,12 @@ pub(super) const CHECKS: &[Check] = &[
         "rob.upgrade",
         Warning,
         "RFC 9110, 7.8",
-        "An upgrade to what it does not speak is ignored",
-        bears!(request::upgrade),
+        "An upgrade to an unknown protocol is ignored",
+        survives!(request::upgrade),
     ),
 ];
 
-async fn borne(probe: &Probe, work: impl Future<Output = Judged>) -> Judged {
+async fn survived(probe: &Probe, work: impl Future<Output = Judged>) -> Judged {
     let finding = work.await?;
     if finding.ruling == Ruling::Is(Verdict::Skip) {
         return Ok(finding);

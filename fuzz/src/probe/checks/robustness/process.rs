@@ -58,7 +58,7 @@ pub(super) async fn terminate(probe: &Probe) -> Judged {
     }
     let is_clean = matches!(tape.end, Some((_, End::Complete | End::Closed)));
     let lines = lines(&tape.body);
-    // Of a long stream, the end is not kept.
+    // The end of a long stream is not kept.
     let is_kept = tape.total <= tape.body.len() as u64;
     let is_whole = !is_kept || lines.last().is_none_or(Line::is_blank);
     let fault = (!is_clean || !is_whole).then(|| "the stream was broken off".to_owned());

@@ -17,7 +17,7 @@ pub(super) async fn pipelined(probe: &Probe) -> Judged {
     let text = connection.tape.text();
     let is_mixed = text.contains("HTTP/1.1 ") || text.contains(&word);
     let finding = if connection.tape.head.is_none() {
-        Finding::pass_with("it refuses to be asked twice")
+        Finding::pass_with("it refuses a pipelined request")
     } else {
         Finding::of(is_mixed.then(|| "the second answer stands in the stream".to_owned()))
     };
@@ -40,7 +40,7 @@ pub(super) async fn headers(probe: &Probe) -> Judged {
     for number in 0..1000 {
         ask = ask.add(&format!("X-Probe-{number}"), "x".repeat(1000));
     }
-    // Whoever hangs up while it is written to, has refused.
+    // A server that hangs up while it is written to has refused.
     let Ok(connection) = probe.head(&ask).await else { return Ok(Finding::pass()) };
     let fault = match connection.tape.status() {
         Some(200) => Some("a request with 1 MiB of headers is served".to_owned()),

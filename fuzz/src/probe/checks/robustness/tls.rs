@@ -33,6 +33,6 @@ pub(super) async fn cut(probe: &Probe) -> Judged {
     let has_ended =
         probe.witness.until(after(Duration::from_millis(500)), |tape| tape.end.is_some()).await;
     let fault = (was_open && has_ended)
-        .then(|| "when others' connections were cut, a stream ended that was not".to_owned());
+        .then(|| "when others' connections were cut, a stream ended that was not cut".to_owned());
     Ok(probe.show_witness(Finding::of(fault)))
 }
