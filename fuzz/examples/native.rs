@@ -53,7 +53,7 @@ pub(crate) async fn run(
         builder = builder.client(client.tls_certs_only([authority]).build()?);
     }
     if let Some(idle) = idle {
-        builder = builder.connect_timeout(idle).idle_timeout(Some(idle));
+        builder = builder.session(|config| config.connect_timeout(idle).idle_timeout(Some(idle)));
     }
     let mut source = builder.build()?;
     while let Some(item) = source.next().await {

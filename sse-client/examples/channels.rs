@@ -1,4 +1,5 @@
-//! Prints the events of many channels that one connection carries. Enter reconnects, `q` and Enter ends.
+//! Prints the events of many channels that one connection carries. Enter reconnects, `q` and Enter
+//! ends.
 //!
 //! `cargo run --example channels -- http://127.0.0.1:8080/events/ news test`
 
@@ -11,7 +12,8 @@ use sse_client::{EventSource, Item};
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().ok_or("give a URL")?;
-    let mut source = EventSource::channels(url, arguments).comments(true).build()?;
+    let mut source =
+        EventSource::channels(url, arguments).session(|config| config.comments(true)).build()?;
 
     let handle = source.handle();
     std::thread::spawn(move || {

@@ -44,8 +44,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         // Without it, the answer is not whole.
         .must_end_with("[DONE]")
         // It may think for long before it says the first word, and between two.
-        .connect_timeout(Duration::from_secs(600))
-        .idle_timeout(Some(Duration::from_secs(300)));
+        .session(|config| {
+            let config = config.connect_timeout(Duration::from_secs(600));
+            config.idle_timeout(Some(Duration::from_secs(300)))
+        });
     if let Ok(key) = std::env::var("API_KEY") {
         builder = builder.bearer_token(key);
     }

@@ -22,8 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Item::Reset { .. } => println!("(too long ago: some are missing)"),
             _ => continue,
         }
-        // After the event has been dealt with: a crash in between repeats it and loses none. The file
-        // is replaced, not rewritten, so that a crash does not leave half an id.
+        // After the event has been dealt with: a crash in between repeats it and loses none. The
+        // file is replaced, not rewritten, so that a crash does not leave half an id.
         if let Some(id) = source.last_event_id() {
             let draft = format!("{path}.new");
             fs::write(&draft, id)?;

@@ -1,7 +1,5 @@
 //! How an event source is set up. Everything that can be wrong about it is found here.
 
-mod session;
-
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -10,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url, redirect};
-use sse_proto::{Policy, SessionConfig};
+use sse_proto::{Policy, SessionConfig, Terminator};
 
-use crate::error::{describe, place};
+use crate::error::{BuildError, describe, place};
 use crate::source::EventSource;
 use crate::transport::{LAST_EVENT_ID, Provider, Target};
 
@@ -29,7 +27,7 @@ const MAX_ERROR_BODY: usize = 4096;
 ///     .bearer_token("secret")
 ///     .header("Accept-Language", "de")
 ///     .last_event_id("news:17")
-///     .idle_timeout(Some(Duration::from_secs(90)))
+///     .session(|config| config.idle_timeout(Some(Duration::from_secs(90))))
 ///     .build()?;
 /// assert_eq!(source.last_event_id(), Some("news:17"));
 /// # Ok::<(), sse_client::BuildError>(())
@@ -50,61 +48,48 @@ pub struct Builder {
     error: Option<BuildError>,
 }
 
-/// Why an event source cannot be set up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The URL cannot be read.
-    #[error("bad URL: {reason}")]
-    Url {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The URL is none of `http` or `https`.
-    #[error("the scheme of the URL is {scheme:?}; http or https is needed")]
-    Scheme {
-        /// What it is instead.
-        scheme: String,
-    },
-    /// The URL is `https`, but this crate was built without TLS. Enable the feature `rustls` or
-    /// `native-tls`, or give a [client](Builder::client) that has it.
-    #[error("https needs the feature rustls or native-tls of sse-client")]
-    NoTls,
-    /// A header's name has a character that no name can have.
-    #[error("{name:?} cannot be the name of a header")]
-    HeaderName {
-        /// The name.
-        name: String,
-    },
-    /// A header's value has a control character.
-    #[error("the value of header {name} has a control character at byte {position}")]
-    HeaderValue {
-        /// The name of the header.
-        name: String,
-        /// Where in the value, as an offset in bytes.
-        position: usize,
-    },
-    /// `Last-Event-ID` was set as a header, where it would never change. Use
-    /// [`Builder::last_event_id`].
-    #[error("the header Last-Event-ID is set with last_event_id")]
-    LastEventIdHeader,
-    /// The body cannot be written as JSON.
-    #[cfg(feature = "json")]
-    #[error("the body cannot be written as JSON: {reason}")]
-    Json {
-        /// What serde says.
-        reason: String,
-    },
-    /// The default HTTP client cannot be made, for example for lack of certificates.
-    #[error("no HTTP client: {reason}")]
-    Client {
-        /// What reqwest says.
-        reason: String,
-    },
+/// How to get one.
+impl EventSource {
+    /// An event source for this URL, with the default configuration.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is neither `http` nor `https`, or the HTTP client cannot be made.
+    pub fn get(url: impl AsRef<str>) -> Result<Self, BuildError> {
+        Self::builder(url).build()
+    }
+
+    /// Sets up an event source for this URL.
+    pub fn builder(url: impl AsRef<str>) -> Builder {
+        Builder::new(url.as_ref())
+    }
+
+    /// Sets up a `POST`, to be made once: see [`Builder::method`]. For a language model, say; its
+    /// body is set with [`Builder::body`] or, with the feature `json`, `Builder::json`.
+    pub fn post(url: impl AsRef<str>) -> Builder {
+        Self::builder(url).method(Method::POST)
+    }
+
+    /// Sets up an event source for these channels of a server that speaks the protocol of
+    /// django-eventstream, as `sse-server` does: one `channel` parameter in the query for each.
+    ///
+    /// ```
+    /// # use sse_client::EventSource;
+    /// let source = EventSource::channels("https://example.com/events/", ["news", "für alle"]).build()?;
+    /// let url = "https://example.com/events/?channel=news&channel=f%C3%BCr+alle";
+    /// assert_eq!(source.url().as_str(), url);
+    /// # Ok::<(), sse_client::BuildError>(())
+    /// ```
+    pub fn channels<C: AsRef<str>>(
+        url: impl AsRef<str>,
+        channels: impl IntoIterator<Item = C>,
+    ) -> Builder {
+        Self::builder(url).query(channels.into_iter().map(|channel| ("channel", channel)))
+    }
 }
 
 impl Builder {
-    pub(crate) fn new(url: &str) -> Self {
+    fn new(url: &str) -> Self {
         Self {
             url: parse(url),
             client: None,
@@ -132,27 +117,27 @@ impl Builder {
     /// The method of the request. Default: `GET`.
     ///
     /// With any other the default policy is [`Policy::Once`]: such a request may cost or change
-    /// something, and is made again only if [`policy`](Self::policy) or [`decide`](Self::decide) says
-    /// so.
+    /// something, and is made again only if [`policy`](Self::policy) or
+    /// [`SessionConfig::decide`] says so.
     ///
-    /// A redirect by 303 turns it into a `GET` without a body, as do 301 and 302 after a `POST`; any
-    /// other redirect repeats method and body. To another origin (scheme, host or port) the body is not
-    /// sent: the stream is then [closed](crate::Closed::Status) with the status of the redirect,
-    /// and the error says where it led to.
+    /// A redirect by 303 turns it into a `GET` without a body, as do 301 and 302 after a `POST`;
+    /// any other redirect repeats method and body. To another origin (scheme, host or port) the
+    /// body is not sent: the stream is then [closed](crate::Closed::Status) with the status of
+    /// the redirect, and the error says where it led to.
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// The body of the request; `Content-Type` is to be set with [`header`](Self::header). It is not
-    /// copied for a try, and held for as long as the source lives.
+    /// The body of the request; set `Content-Type` with [`header`](Self::header). It is not copied
+    /// for a try, and kept for as long as the source lives.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
         self
     }
 
-    /// The body of the request, as JSON, and `Content-Type: application/json`, unless another one was
-    /// set.
+    /// The body of the request, as JSON, and `Content-Type: application/json`, unless another one
+    /// was set.
     #[cfg(feature = "json")]
     pub fn json(mut self, body: &impl serde::Serialize) -> Self {
         match serde_json::to_vec(body) {
@@ -183,7 +168,8 @@ impl Builder {
         self
     }
 
-    /// Adds a header to every request. A redirect to another origin (scheme, host or port) drops it.
+    /// Adds a header to every request. A redirect to another origin (scheme, host or port) drops
+    /// it.
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<[u8]>) -> Self {
         match checked(name.as_ref(), value.as_ref()) {
             Ok((name, value)) => {
@@ -206,13 +192,14 @@ impl Builder {
         self
     }
 
-    /// Asks this function for headers before every try: for tokens that expire. They replace those of
-    /// the same names, and a redirect to another origin drops them, too.
+    /// Asks this function for headers before every try: for tokens that expire. They replace those
+    /// of the same names, and a redirect to another origin drops them, too.
     ///
-    /// A try in which it fails has [failed](sse_proto::Failure::Headers), and is followed by another
-    /// one if the policy allows it. It counts towards the [connect
-    /// timeout](Self::connect_timeout). With such a function a status 401 is answered with one more
-    /// request, whatever the policy; a second 401, without an open stream between them, is final.
+    /// A try in which it fails has [failed](sse_proto::Failure::Headers), and is followed by
+    /// another one if the policy allows it. It counts towards the [connect
+    /// timeout](SessionConfig::connect_timeout). With such a function a status 401 is answered with
+    /// one more request, whatever the policy; a second 401, without an open stream between them, is
+    /// final.
     ///
     /// ```
     /// use sse_client::EventSource;
@@ -243,17 +230,53 @@ impl Builder {
 
     /// How much is kept of the body of a response that is no event stream, in bytes; see
     /// [`EventSource::last_refusal`] and [`ClosedError::body`](crate::ClosedError::body). Default:
-    /// 4 KiB. It is waited for at most two seconds, and read only if it is to be kept.
+    /// 4 KiB, for which it waits at most two seconds; with 0 it reads nothing of the body.
     pub fn max_error_body(mut self, bytes: usize) -> Self {
         self.max_error_body = bytes;
         self
+    }
+
+    /// Changes the part of the set-up that the session decides by: when to reconnect, when to give
+    /// up, and what to deliver. [`SessionConfig`] says what each setting means, and its default.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sse_client::{Backoff, EventSource};
+    /// let builder = EventSource::builder("http://localhost:8080/events/?channel=news")
+    ///     .session(|config| config.idle_timeout(Some(Duration::from_secs(90))).comments(true));
+    /// # builder.build()?;
+    /// # Ok::<(), sse_client::BuildError>(())
+    /// ```
+    pub fn session(mut self, set: impl FnOnce(SessionConfig) -> SessionConfig) -> Self {
+        self.config = set(self.config);
+        self
+    }
+
+    /// Which failures are final. Default: [`Policy::Resilient`] for `GET`, [`Policy::Once`] for
+    /// every other method. Short for [`session`](Self::session) with [`SessionConfig::policy`].
+    pub fn policy(self, policy: Policy) -> Self {
+        self.session(|config| config.policy(policy))
+    }
+
+    /// The event that completes the stream, such as `[DONE]`. Then the request is aborted, and the
+    /// stream ends without an error. Short for [`session`](Self::session) with
+    /// [`SessionConfig::until`].
+    pub fn until(self, terminator: impl Into<Terminator>) -> Self {
+        self.session(|config| config.until(terminator))
+    }
+
+    /// As [`until`](Self::until), and it is a failure if the stream ends without it. Short for
+    /// [`session`](Self::session) with [`SessionConfig::must_end_with`].
+    pub fn must_end_with(self, terminator: impl Into<Terminator>) -> Self {
+        self.session(|config| config.must_end_with(terminator))
     }
 
     /// The event source. It connects when it is first polled.
     ///
     /// # Errors
     ///
-    /// A [`BuildError`] for the first thing that is wrong: the URL, a header, or the default client.
+    /// A [`BuildError`] for the first thing that is wrong: the URL, a header, or the default
+    /// client.
     pub fn build(self) -> Result<EventSource, BuildError> {
         let url = self.url?;
         if let Some(error) = self.error {

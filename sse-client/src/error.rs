@@ -14,7 +14,60 @@ pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 /// How much of what a server said a message quotes, in characters.
 const QUOTED: usize = 200;
 
-/// An item that is bad news. Failures that pass are none: see
+/// Why an event source cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The URL cannot be read.
+    #[error("bad URL: {reason}")]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The URL is neither `http` nor `https`.
+    #[error("the scheme of the URL is {scheme:?}; http or https is needed")]
+    Scheme {
+        /// What it is instead.
+        scheme: String,
+    },
+    /// The URL is `https`, but this crate was built without TLS. Enable the feature `rustls` or
+    /// `native-tls`, or give a [client](crate::Builder::client) that has it.
+    #[error("https needs the feature rustls or native-tls of sse-client")]
+    NoTls,
+    /// A header's name has a character that no name can have.
+    #[error("{name:?} cannot be the name of a header")]
+    HeaderName {
+        /// The name.
+        name: String,
+    },
+    /// A header's value has a control character.
+    #[error("the value of header {name} has a control character at byte {position}")]
+    HeaderValue {
+        /// The name of the header.
+        name: String,
+        /// Where in the value, as an offset in bytes.
+        position: usize,
+    },
+    /// `Last-Event-ID` was set as a header, where it would never change. Use
+    /// [`Builder::last_event_id`](crate::Builder::last_event_id).
+    #[error("the header Last-Event-ID is set with last_event_id")]
+    LastEventIdHeader,
+    /// The body cannot be written as JSON.
+    #[cfg(feature = "json")]
+    #[error("the body cannot be written as JSON: {reason}")]
+    Json {
+        /// What serde says.
+        reason: String,
+    },
+    /// The default HTTP client cannot be made, for example for lack of certificates.
+    #[error("no HTTP client: {reason}")]
+    Client {
+        /// What reqwest says.
+        reason: String,
+    },
+}
+
+/// An item that is bad news. Failures that pass are not items: see
 /// [`last_failure`](crate::EventSource::last_failure).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,19 +86,43 @@ pub enum Error {
         id: String,
     },
     /// The server has sent an event of a type that [reports
-    /// errors](crate::Builder::error_events). The stream goes on, if the server does not end it.
+    /// errors](sse_proto::SessionConfig::error_events). The stream goes on, if the server does not
+    /// end it.
     #[error("the server sent an event {:?}{}", .0.event_type(), Quoted(.0.data()))]
     Event(Event<'static>),
-    /// An event is not the JSON that [`json`](crate::EventSource::json) expects. The stream goes on.
+    /// An event is not the JSON that [`json`](crate::EventSource::json) expects. The stream goes
+    /// on.
     #[cfg(feature = "json")]
     #[error(transparent)]
-    Json(Box<crate::JsonError>),
+    Json(Box<JsonError>),
 }
 
 impl Error {
     /// Whether the stream has ended with this.
     pub const fn is_final(&self) -> bool {
         matches!(self, Self::Closed(_))
+    }
+}
+
+/// An event whose data are not the JSON that was expected.
+#[cfg(feature = "json")]
+#[derive(Debug, thiserror::Error)]
+#[error("event {:?} with id {:?} is not the JSON expected", .event.event_type(), .event.last_event_id())]
+pub struct JsonError {
+    pub(crate) event: Event<'static>,
+    pub(crate) source: serde_json::Error,
+}
+
+#[cfg(feature = "json")]
+impl JsonError {
+    /// The event as it came.
+    pub const fn event(&self) -> &Event<'static> {
+        &self.event
+    }
+
+    /// What is wrong with its data, and where.
+    pub const fn json_error(&self) -> &serde_json::Error {
+        &self.source
     }
 }
 
@@ -93,8 +170,8 @@ impl ClosedError {
     }
 
     /// The beginning of the body of the response that was refused, as UTF-8 text, up to
-    /// [`Builder::max_error_body`](crate::Builder::max_error_body); empty if it had none or there was
-    /// no response.
+    /// [`Builder::max_error_body`](crate::Builder::max_error_body); empty if it had none or there
+    /// was no response.
     pub fn body(&self) -> &str {
         &self.body
     }

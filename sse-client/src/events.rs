@@ -24,25 +24,23 @@ pub struct Events {
     types: Option<Vec<String>>,
 }
 
-impl Events {
-    pub(crate) const fn new(source: EventSource) -> Self {
-        Self { source, types: None }
+impl EventSource {
+    /// The events and nothing else: for callers that need not know when a connection opens, or that
+    /// a [`Reset`](Item::Reset) has left a gap. Errors are delivered as they are here.
+    pub const fn events(self) -> Events {
+        Events { source: self, types: None }
     }
+}
 
+impl Events {
     /// Passes over events of other types than these. An event that names no type is a `message`.
     pub fn only<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.types = Some(types.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The data of each event, read as JSON.
-    #[cfg(feature = "json")]
-    pub const fn json<T: serde::de::DeserializeOwned>(self) -> crate::json::Json<T> {
-        crate::json::Json::new(self)
-    }
-
-    /// The next event; `None` when the stream is over. Nothing is lost if the future is dropped before
-    /// it is done.
+    /// The next event; `None` when the stream is over. Nothing is lost if the future is dropped
+    /// before it is done.
     pub async fn next(&mut self) -> Option<Result<Event<'static>, Error>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }

@@ -11,11 +11,11 @@ use tokio::sync::watch;
 
 use crate::state::Closed;
 
-/// Where an event source stands, for whoever shows it to people.
+/// Where an event source stands, for programs that show it to people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Status {
-    /// A request is to be sent, or on its way.
+    /// A request is about to be sent, or on its way.
     Connecting,
     /// The stream is open.
     Open,
@@ -64,9 +64,10 @@ impl Handle {
         self.status.borrow().clone()
     }
 
-    /// Waits until the status has changed since this was last called, or since the handle was made, and
-    /// returns the newest one; those in between are left out. `None` after
-    /// [`Closed`](Status::Closed), which is the last; a source that is dropped is closed by the caller.
+    /// Waits until the status has changed since this was last called, or since the handle was made,
+    /// and returns the newest one; those in between are left out. `None` after
+    /// [`Closed`](Status::Closed), which is the last; a source that is dropped is closed by the
+    /// caller.
     ///
     /// No change is lost if the future is dropped before it is done.
     pub async fn changed(&mut self) -> Option<Status> {
@@ -84,8 +85,8 @@ impl Handle {
         self.shared.command(RECONNECT);
     }
 
-    /// As [`EventSource::close`](crate::EventSource::close): the source delivers nothing after this.
-    /// Its task is woken, and the request is aborted when the source is polled, or dropped.
+    /// As [`EventSource::close`](crate::EventSource::close): the source delivers nothing after
+    /// this. Its task is woken, and the request is aborted when the source is polled, or dropped.
     pub fn close(&self) {
         self.shared.command(CLOSE);
         self.shared.publish(Status::Closed(Closed::ByCaller));

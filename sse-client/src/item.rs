@@ -20,11 +20,11 @@ pub enum Item {
     /// `Mercure-Last-Event-ID` other than the one that was sent): events are missing. State
     /// that was built from these channels must be read anew. Events go on from here.
     Reset {
-        /// The channels, or none if the server's list was unreadable, or it has no channels: then all
-        /// of them.
+        /// The channels, or none if the server's list was unreadable, or it has no channels: then
+        /// all of them.
         channels: Vec<String>,
     },
-    /// A comment, if they were [asked for](crate::Builder::comments).
+    /// A comment, if they were [asked for](sse_proto::SessionConfig::comments).
     Comment(String),
 }
 

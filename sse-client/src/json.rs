@@ -9,9 +9,8 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use serde::de::DeserializeOwned;
-use sse_proto::Event;
 
-use crate::error::Error;
+use crate::error::{Error, JsonError};
 use crate::events::Events;
 use crate::source::EventSource;
 
@@ -25,13 +24,23 @@ pub struct Json<T> {
     makes: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned> Json<T> {
-    pub(crate) const fn new(events: Events) -> Self {
-        Self { events, makes: PhantomData }
+impl EventSource {
+    /// The data of the events, read as JSON. To pass over some of them, use [`Events::only`] first.
+    pub const fn json<T: DeserializeOwned>(self) -> Json<T> {
+        self.events().json()
     }
+}
 
-    /// The next value; `None` when the stream is over. Nothing is lost if the future is dropped before
-    /// it is done.
+impl Events {
+    /// The data of each event, read as JSON.
+    pub const fn json<T: DeserializeOwned>(self) -> Json<T> {
+        Json { events: self, makes: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Json<T> {
+    /// The next value; `None` when the stream is over. Nothing is lost if the future is dropped
+    /// before it is done.
     pub async fn next(&mut self) -> Option<Result<T, Error>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -69,25 +78,5 @@ impl<T: DeserializeOwned> FusedStream for Json<T> {
 impl<T> fmt::Debug for Json<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Json").field(&self.events).finish()
-    }
-}
-
-/// An event whose data are not the JSON that was expected.
-#[derive(Debug, thiserror::Error)]
-#[error("event {:?} with id {:?} is not the JSON expected", .event.event_type(), .event.last_event_id())]
-pub struct JsonError {
-    event: Event<'static>,
-    source: serde_json::Error,
-}
-
-impl JsonError {
-    /// The event as it came.
-    pub const fn event(&self) -> &Event<'static> {
-        &self.event
-    }
-
-    /// What is wrong with its data, and where.
-    pub const fn json_error(&self) -> &serde_json::Error {
-        &self.source
     }
 }

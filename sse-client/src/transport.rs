@@ -13,8 +13,7 @@ use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Body, Client, Method, Response, StatusCode, Url};
 use tokio::time::{Instant, timeout_at};
 
-use crate::builder::BuildError;
-use crate::error::{Cause, place};
+use crate::error::{BuildError, Cause, place};
 
 /// As many as browsers and curl are content with, roughly.
 const MAX_REDIRECTS: usize = 10;
@@ -62,7 +61,7 @@ pub(crate) struct Answer {
 pub(crate) enum TryError {
     /// The caller had no headers to send.
     Headers(Cause),
-    /// There is no connection, so nobody has seen the request.
+    /// There is no connection, so no server has seen the request.
     Unsent(reqwest::Error),
     Broken(reqwest::Error),
 }
@@ -144,8 +143,8 @@ impl Target {
         headers
     }
 
-    /// Follows a redirect. Whatever the caller has set is meant for the origin they named; any of it
-    /// may be a secret.
+    /// Follows a redirect. Whatever the caller has set is meant for the origin they named; any of
+    /// it may be a secret.
     fn move_to(&mut self, status: StatusCode, mut next: Url) -> Result<(), RedirectRefused> {
         let is_post = self.method == Method::POST;
         // As browsers do it (WHATWG Fetch, "HTTP-redirect fetch").
@@ -233,8 +232,8 @@ pub(crate) fn shown(url: &Url) -> Url {
     url
 }
 
-/// `Retry-After = HTTP-date / delay-seconds` (RFC 9110, section 10.2.3). A date that has passed asks
-/// for nothing.
+/// `Retry-After = HTTP-date / delay-seconds` (RFC 9110, section 10.2.3). A date that has passed
+/// asks for nothing.
 fn delay(value: &HeaderValue) -> Option<Duration> {
     let value = value.to_str().ok()?.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -4,7 +4,7 @@ mod server;
 
 use std::time::Duration;
 
-use server::{Server, config, data, end, nobody, run};
+use server::{Server, data, end, nobody, run};
 use sse_client::{Closed, EventSource, Failure, Item, State};
 
 async fn closed_by(answer: &str) -> (Closed, String) {
@@ -94,7 +94,8 @@ fn status_503_is_tried_again_when_the_server_says() {
 fn a_head_that_never_comes_is_not_waited_for() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.builder().connect_timeout(Duration::from_secs(1));
+        let builder =
+            server.builder().session(|config| config.connect_timeout(Duration::from_secs(1)));
         let mut source = builder.build().expect("a valid set-up");
         let mut mute = server.answer(&mut source, "").await;
         let _connection = server.open(&mut source, "data: a\n\n").await;
@@ -109,7 +110,7 @@ fn a_refused_connection_is_named_with_its_cause() {
         let (_nobody, port) = nobody();
         let url = format!("http://u:secret@127.0.0.1:{port}/events?t=secret");
         let mut source = EventSource::builder(url)
-            .config(config().max_failures(Some(2)))
+            .session(|config| config.max_failures(Some(2)))
             .build()
             .expect("a valid set-up");
         let closed = end(&mut source).await;

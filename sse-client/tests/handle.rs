@@ -5,7 +5,7 @@ mod server;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use server::{Server, config, data, end, item, refusal, run, silent_end, while_polled};
+use server::{Server, data, end, item, refusal, run, silent_end, while_polled};
 use sse_client::{Backoff, Closed, Error, EventSource, Failure, Item, Status};
 
 #[test]
@@ -95,7 +95,7 @@ fn a_handle_cuts_the_wait_short() {
         let mut server = Server::start().await;
         let hour = Duration::from_secs(3600);
         let backoff = Backoff::default().min(Duration::ZERO).initial(hour).max(hour).jitter(0);
-        let builder = server.builder().config(config().backoff(backoff));
+        let builder = server.builder().session(|config| config.backoff(backoff));
         let mut source = builder.build().expect("a valid set-up");
         drop(server.open(&mut source, "id: 1\ndata: a\n\n").await);
         assert_eq!(data(&mut source).await, "a");

@@ -47,7 +47,7 @@ fn half_an_answer_is_not_taken_for_a_whole_one() {
 fn an_error_event_in_a_200_is_an_error() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.post("x").error_events(["error"]);
+        let builder = server.post("x").session(|config| config.error_events(["error"]));
         let mut source = builder.build().expect("a valid set-up");
         let body = "event: error\ndata: {\"type\":\"overloaded_error\"}\n\n";
         drop(server.open(&mut source, body).await);
@@ -143,7 +143,7 @@ fn firebase_redirects_to_another_host_with_the_token_in_the_query() {
         let (mut server, mut other) = (Server::start().await, Server::start().await);
         let url = server.url("/events.json?auth=token");
         let mut source = EventSource::builder(url)
-            .error_events(["cancel", "auth_revoked"])
+            .session(|config| config.error_events(["cancel", "auth_revoked"]))
             .build()
             .expect("a valid set-up");
         let location = other.url("/events.json?auth=token&ns=x");
@@ -179,7 +179,12 @@ fn an_id_survives_a_reconnection_whose_events_have_none() {
 fn events_alone_can_be_had() {
     run(async {
         let mut server = Server::start().await;
-        let events = server.builder().comments(true).build().expect("a valid set-up").events();
+        let events = server
+            .builder()
+            .session(|config| config.comments(true))
+            .build()
+            .expect("a valid set-up")
+            .events();
         let mut events = events.only(["a", "message"]);
         let body = ": c\n\nevent: stream-reset\ndata: {}\n\nevent: a\ndata: 1\n\n\
                     event: b\ndata: 2\n\ndata: 3\n\nevent: A\ndata: 4\n\n";

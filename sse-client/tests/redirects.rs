@@ -34,7 +34,7 @@ fn no_header_of_the_caller_goes_to_another_origin() {
         let (mut server, mut other) = (Server::start().await, Server::start().await);
         let url = server.url("/events").replace("http://", "http://user:password@");
         let mut source = sse_client::EventSource::builder(url)
-            .config(server::config())
+            .session(|_| server::config())
             .header("X-Key", "secret")
             .header("Accept", "text/event-stream;secret")
             .last_event_id("7")

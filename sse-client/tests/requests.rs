@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use server::{Server, config, data, end, item, nobody, refusal, run, silent_end, while_polled};
 use sse_client::reqwest::Method;
 use sse_client::reqwest::header::{AUTHORIZATION, HeaderMap};
-use sse_client::{
-    BuildError, Closed, Decision, EventSource, Failure, Item, Policy, SessionConfig, Stage, State,
-};
+use sse_client::{BuildError, Closed, Decision, EventSource, Failure, Item, Policy, Stage, State};
 
 #[test]
 fn a_post_has_its_body_and_the_headers_of_a_stream() {
@@ -104,9 +102,11 @@ fn a_post_is_repeated_if_the_caller_wants_it_so() {
 fn the_caller_can_allow_what_a_server_is_known_to_do() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.post("x").decide(|outcome| match outcome.failure {
-            Failure::Status(429) if outcome.stage == Stage::Sent => Decision::Retry,
-            _ => outcome.decision,
+        let builder = server.post("x").session(|config| {
+            config.decide(|outcome| match outcome.failure {
+                Failure::Status(429) if outcome.stage == Stage::Sent => Decision::Retry,
+                _ => outcome.decision,
+            })
         });
         let mut source = builder.build().expect("a valid set-up");
         drop(server.answer(&mut source, refusal(429, "")).await);
@@ -121,9 +121,11 @@ fn a_request_that_found_no_server_counts_as_unsent() {
         let (_nobody, port) = nobody();
         let (sender, mut stages) = tokio::sync::mpsc::unbounded_channel();
         let mut source = EventSource::post(format!("http://127.0.0.1:{port}/events"))
-            .decide(move |outcome| {
-                sender.send((outcome.stage, outcome.failure)).expect("the test listens");
-                outcome.decision
+            .session(|config| {
+                config.decide(move |outcome| {
+                    sender.send((outcome.stage, outcome.failure)).expect("the test listens");
+                    outcome.decision
+                })
             })
             .build()
             .expect("a valid set-up");
@@ -193,11 +195,9 @@ fn headers_that_cannot_be_had_are_a_failure_that_passes() {
 #[test]
 fn headers_that_never_come_are_not_waited_for() {
     run(async {
-        let builder = EventSource::builder("http://127.0.0.1:9/").config(
-            SessionConfig::default()
-                .connect_timeout(std::time::Duration::from_millis(50))
-                .max_failures(Some(1)),
-        );
+        let builder = EventSource::builder("http://127.0.0.1:9/").session(|config| {
+            config.connect_timeout(std::time::Duration::from_millis(50)).max_failures(Some(1))
+        });
         let builder = builder.headers_with(std::future::pending);
         let mut source = builder.build().expect("a valid set-up");
         assert_eq!(*end(&mut source).await.reason(), Closed::GaveUp(Failure::ConnectTimeout));
@@ -208,9 +208,10 @@ fn headers_that_never_come_are_not_waited_for() {
 fn a_provider_does_not_set_the_last_event_id() {
     run(async {
         let builder = EventSource::builder("http://127.0.0.1:9/");
-        let builder = builder.config(config().max_failures(Some(1))).headers_with(async || {
-            Ok(HeaderMap::from_iter([("last-event-id".parse()?, "7".parse()?)]))
-        });
+        let builder =
+            builder.session(|_| config().max_failures(Some(1))).headers_with(async || {
+                Ok(HeaderMap::from_iter([("last-event-id".parse()?, "7".parse()?)]))
+            });
         let mut source = builder.build().expect("a valid set-up");
         let closed = end(&mut source).await;
         assert_eq!(*closed.reason(), Closed::GaveUp(Failure::Headers));

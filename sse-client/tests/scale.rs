@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use server::{OPEN, run};
 use sse_client::reqwest::Client;
-use sse_client::{Backoff, EventSource, Item, SessionConfig};
+use sse_client::{Backoff, EventSource, Item};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -148,7 +148,8 @@ fn ten_thousand_reconnects_leave_nothing_behind() {
         let (address, mut connections) = serve().await;
         tokio::spawn(async move {
             while let Some(mut stream) = connections.recv().await {
-                // Every other connection is used twice: a stream that has ended leaves it as it was.
+                // Every other connection is used twice: a stream that has ended leaves it as it
+                // was.
                 let body = "retry: 0\nid: 7\ndata: x\n\n";
                 let chunked = format!(
                     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
@@ -165,7 +166,7 @@ fn ten_thousand_reconnects_leave_nothing_behind() {
         });
         let backoff = Backoff::default().min(Duration::ZERO).initial(Duration::ZERO);
         let builder = EventSource::builder(format!("http://{address}/events"));
-        let builder = builder.config(SessionConfig::default().backoff(backoff));
+        let builder = builder.session(|config| config.backoff(backoff));
         let mut source = builder.build().expect("a valid set-up");
         let mut warm = None;
         for round in 0..RECONNECTS {

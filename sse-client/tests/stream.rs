@@ -184,7 +184,7 @@ fn comments_are_delivered_if_asked_for() {
     run(async {
         let mut server = Server::start().await;
         let config = config().decoder(DecoderConfig::default().comments(true));
-        let builder = server.builder().config(config);
+        let builder = server.builder().session(|_| config);
         let mut source = builder.build().expect("a valid set-up");
         let _connection = server.open(&mut source, ": hello\n").await;
         assert_eq!(item(&mut source).await, Item::Comment("hello".to_owned()));
@@ -214,7 +214,7 @@ fn an_event_that_is_too_long_costs_only_itself() {
     run(async {
         let mut server = Server::start().await;
         let config = config().decoder(DecoderConfig::default().max_event_len(10));
-        let builder = server.builder().config(config);
+        let builder = server.builder().session(|_| config);
         let mut source = builder.build().expect("a valid set-up");
         let body = "data: 12345678901\n\ndata: 1234567890\n\n";
         let _connection = server.open(&mut source, body).await;
@@ -233,7 +233,7 @@ fn errors_in_the_stream_keep_their_place_among_the_events() {
     run(async {
         let mut server = Server::start().await;
         let config = config().error_events(["error"]);
-        let mut source = server.builder().config(config).build().expect("a valid set-up");
+        let mut source = server.builder().session(|_| config).build().expect("a valid set-up");
         let body = "data: a\n\nevent: error\ndata: x\n\ndata: b\n\nevent: stream-reset\ndata: {}\n\n\
                     data: c\n\n";
         let _connection = server.open(&mut source, body).await;
@@ -313,7 +313,7 @@ fn an_application_that_is_slow_within_a_chunk_does_not_blame_the_server() {
     run(async {
         let idle_timeout = Duration::from_secs(1);
         let mut server = Server::start().await;
-        let source = server.builder().config(config().idle_timeout(Some(idle_timeout)));
+        let source = server.builder().session(|config| config.idle_timeout(Some(idle_timeout)));
         let mut source = source.build().expect("a valid set-up");
         let mut connection = server.open(&mut source, "data: a\n\ndata: b\n\n").await;
         assert_eq!(data(&mut source).await, "a");
@@ -354,7 +354,7 @@ fn a_program_that_stood_still_does_not_blame_the_server() {
     run(async {
         let idle_timeout = Duration::from_secs(1);
         let mut source = EventSource::builder(url)
-            .config(config().idle_timeout(Some(idle_timeout)))
+            .session(|config| config.idle_timeout(Some(idle_timeout)))
             .build()
             .expect("a valid set-up");
         assert_eq!(item(&mut source).await, Item::Open);
@@ -392,7 +392,9 @@ fn it_is_a_stream_for_the_usual_combinators() {
 fn silence_leads_to_a_new_connection() {
     run(async {
         let mut server = Server::start().await;
-        let builder = server.builder().idle_timeout(Some(Duration::from_millis(500)));
+        let builder = server
+            .builder()
+            .session(|config| config.idle_timeout(Some(Duration::from_millis(500))));
         let mut source = builder.build().expect("a valid set-up");
         let mut silent = server.open(&mut source, "id: 1\ndata: a\n\n").await;
         assert_eq!(data(&mut source).await, "a");

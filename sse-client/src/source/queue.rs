@@ -1,4 +1,4 @@
-//! What is to be delivered besides what is read on demand: nearly always nothing.
+//! Items that wait to be delivered besides what is read on demand: nearly always none.
 
 use std::collections::VecDeque;
 
@@ -35,7 +35,8 @@ impl Queue {
         self.entries.push_back((item, None));
     }
 
-    /// From now on the reader is ahead, and this is the last event ID as of what has been delivered.
+    /// From now on the reader is ahead, and this is the last event ID as of what has been
+    /// delivered.
     pub(super) fn keep_last_event_id(&mut self, id: Option<&str>) {
         self.delivered.get_or_insert_with(|| id.map(str::to_owned));
     }

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 pub(crate) const OPEN: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
 
-/// How long a test may take, also on a machine that has much else to do. None waits for it unless it fails.
+/// How long a test may take, also on a machine that has much else to do. None waits for it unless
+/// it fails.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs a test, within the deadline.
@@ -68,11 +69,11 @@ impl Server {
     }
 
     pub(crate) fn builder(&self) -> Builder {
-        EventSource::builder(self.url("/events")).config(config())
+        EventSource::builder(self.url("/events")).session(|_| config())
     }
 
     pub(crate) fn post(&self, body: &'static str) -> Builder {
-        EventSource::post(self.url("/events")).config(config()).body(body)
+        EventSource::post(self.url("/events")).session(|_| config()).body(body)
     }
 
     pub(crate) fn source(&self) -> EventSource {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use sse_client::{Backoff, EventSource, Item, SessionConfig, reqwest};
+use sse_client::{Backoff, EventSource, Item, reqwest};
 use sse_proto::Cursor;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -95,7 +95,7 @@ pub fn source(address: &str, channels: &[&str], last_event_id: Option<String>) -
         .max(Duration::from_millis(300))
         .min(Duration::from_millis(10));
     let builder = EventSource::channels(format!("http://{address}/events/"), channels)
-        .config(SessionConfig::default().backoff(quick));
+        .session(|config| config.backoff(quick));
     match last_event_id {
         Some(id) => builder.last_event_id(id),
         None => builder,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use sse_client::reqwest::Method;
-use sse_client::{Builder, EventSource, Policy};
+use sse_client::{Builder, EventSource, Policy, SessionConfig};
 
 /// Prints an event stream (Server-Sent Events), and goes on with it when the connection is lost
 ///
@@ -20,8 +20,8 @@ pub(crate) struct Args {
     /// Where the stream is: http://… or https://…
     pub(crate) url: String,
 
-    /// Print one JSON object a line: {"event":"…","data":"…","id":"…"}; {"reset":["CHANNEL",…]} where
-    /// events are missing; {"error":"…"} for one that cannot be had
+    /// Print one JSON object a line: {"event":"…","data":"…","id":"…"}; {"reset":["CHANNEL",…]}
+    /// where events are missing; {"error":"…"} for one that cannot be had
     #[arg(long, conflicts_with_all = ["data", "pretty"], help_heading = "Output")]
     pub(crate) json: bool,
 
@@ -118,7 +118,7 @@ pub(crate) struct Args {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    ended as asked: --until, --max-events, a stream that is complete, or nobody reads the output
+  0    ended as asked: --until, --max-events, a stream that is complete, or a closed output
   1    the server refused, or has closed the stream for good
   2    the command line is wrong, or a file that it names cannot be read
   3    gave up: --max-failures, or a failure that the policy does not retry
@@ -165,8 +165,7 @@ impl Args {
     pub(crate) fn source(&self, stored_id: Option<&str>) -> Result<EventSource, String> {
         let mut builder = EventSource::builder(&self.url)
             .query(self.channel.iter().map(|channel| ("channel", channel)))
-            .comments(self.comments)
-            .max_failures(self.max_failures);
+            .session(|config| self.session(config));
         for (name, value) in &self.header {
             builder = builder.header(name, value);
         }
@@ -176,11 +175,17 @@ impl Args {
         if let Some(id) = stored_id.or(self.last_event_id.as_deref()) {
             builder = builder.last_event_id(id);
         }
+        let builder = self.with_body(builder)?;
+        builder.build().map_err(|error| format!("{error}; see ssecat --help"))
+    }
+
+    fn session(&self, config: SessionConfig) -> SessionConfig {
+        let mut config = config.comments(self.comments).max_failures(self.max_failures);
         if let Some(text) = &self.until {
-            builder = builder.until(text.as_str());
+            config = config.until(text.as_str());
         }
         if let Some(policy) = self.policy {
-            builder = builder.policy(match policy {
+            config = config.policy(match policy {
                 PolicyName::Resilient => Policy::Resilient,
                 PolicyName::Strict => Policy::Strict,
                 PolicyName::Once => Policy::Once,
@@ -188,13 +193,12 @@ impl Args {
             });
         }
         if let Some(Limit(timeout)) = self.idle_timeout {
-            builder = builder.idle_timeout(timeout);
+            config = config.idle_timeout(timeout);
         }
         if let Some(timeout) = self.connect_timeout {
-            builder = builder.connect_timeout(timeout);
+            config = config.connect_timeout(timeout);
         }
-        let builder = self.with_body(builder)?;
-        builder.build().map_err(|error| format!("{error}; see ssecat --help"))
+        config
     }
 
     fn with_body(&self, mut builder: Builder) -> Result<Builder, String> {

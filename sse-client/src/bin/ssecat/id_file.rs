@@ -14,7 +14,7 @@ pub(crate) struct IdFile {
 }
 
 impl IdFile {
-    /// Reads the file. That there is none yet is the same as an empty one.
+    /// Reads the file. A missing one is the same as an empty one.
     pub(crate) fn open(path: PathBuf) -> Result<Self, String> {
         let failed = |error| {
             format!("--id-file: cannot read {}: {error}; name a file to be written", path.display())
@@ -32,8 +32,8 @@ impl IdFile {
         self.id.as_deref()
     }
 
-    /// Stores this id, unless it is there already. The file is replaced, not rewritten, so that there is
-    /// never half an id in it.
+    /// Stores this id, unless it is there already. The file is replaced, not rewritten, so that
+    /// there is never half an id in it.
     pub(crate) fn save(&mut self, id: Option<&str>) -> Result<(), String> {
         if self.id.as_deref() == id {
             return Ok(());

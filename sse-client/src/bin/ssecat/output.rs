@@ -141,8 +141,8 @@ fn put(line: &mut String, text: impl Display) {
     write!(line, "{text}").expect("a string takes all text");
 }
 
-/// Text of a server's, as people are shown it: control characters would be commands to a terminal, so
-/// they are written out. Tabs are let through.
+/// Text of a server's, as people are shown it: control characters would be commands to a terminal,
+/// so they are written out. Tabs are let through.
 struct Visible<'a>(&'a str);
 
 impl Display for Visible<'_> {
@@ -179,14 +179,14 @@ impl Messages {
         self.say(Verbosity::Normal, text);
     }
 
-    /// What is of interest to whoever looks for a fault.
+    /// What helps to find a fault.
     pub(crate) fn detail(self, text: &str) {
         self.say(Verbosity::Verbose, text);
     }
 
     fn say(self, from: Verbosity, text: &str) {
         if self.0 >= from {
-            // Nobody can be told that there is nobody to tell.
+            // If standard error is gone, there is nowhere to report that.
             drop(writeln!(io::stderr(), "ssecat: {}", Visible(text)));
         }
     }

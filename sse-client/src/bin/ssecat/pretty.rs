@@ -1,5 +1,5 @@
-//! Lays out JSON. Only the white space between its parts changes: numbers stay as long, and names in
-//! such an order, as the server has sent them.
+//! Lays out JSON. Only the white space between its parts changes: numbers stay as long, and names
+//! in such an order, as the server has sent them.
 
 use std::iter::repeat_n;
 use std::str::Chars;

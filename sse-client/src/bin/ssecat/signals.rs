@@ -1,6 +1,6 @@
 //! Notices that the program is to end: Ctrl-C, and on Unix SIGTERM.
 //!
-//! On a thread of its own, because the main one may be held up by whoever reads the output.
+//! On a thread of its own, because a slow reader of the output may hold up the main one.
 
 use std::process;
 use std::thread;
@@ -18,8 +18,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 #[cfg(unix)]
 pub(crate) const TERMINATED: u8 = 143;
 
-/// Starts to listen. The receiver gets the exit code; who does not act on it soon, or is interrupted
-/// once more, is ended.
+/// Starts to listen. The receiver gets the exit code; who does not act on it soon, or is
+/// interrupted once more, is ended.
 pub(crate) fn listen() -> Result<oneshot::Receiver<u8>, String> {
     let failed = |error| format!("cannot listen for signals: {error}");
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -21,7 +21,7 @@ use crate::signals;
 pub(crate) enum End {
     /// As asked: the events wanted have come, or the stream is complete.
     Done,
-    /// Nobody reads the output any more.
+    /// The output was closed.
     Unread,
     /// The server refused, or has closed the stream for good.
     Refused(String),
@@ -59,7 +59,7 @@ impl End {
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Whoever reads the output (`head -1`) has seen enough.
+            // The reader of the output (`head -1`) has seen enough.
             ErrorKind::BrokenPipe => Self::Unread,
             _ => Self::Failed(format!("cannot write the output: {error}; make room for it")),
         }
@@ -106,7 +106,8 @@ impl Tail {
         })
     }
 
-    /// Returns either way when it is over; as an error when that happens in the middle of something.
+    /// Returns either way when it is over; as an error when that happens in the middle of
+    /// something.
     pub(crate) async fn run(mut self) -> Result<End, End> {
         if let Some(id) = self.source.last_event_id() {
             self.messages.detail(&format!("continuing after {id}"));

@@ -13,15 +13,13 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Body, Method, Url};
+use reqwest::{Body, Url};
 use self_cell::self_cell;
 use sse_proto::{Chunk, Event, Nanos, Reader, SessionConfig};
 use tokio::time::{Instant, Sleep};
 
 use self::queue::Queue;
-use crate::builder::{BuildError, Builder};
 use crate::error::{Cause, Error, Refusal, place};
-use crate::events::Events;
 use crate::handle::{Controls, Handle};
 use crate::item::Item;
 use crate::state::State;
@@ -53,7 +51,7 @@ pub struct EventSource {
     next_look: Nanos,
     /// What has arrived and has not been read to its end yet.
     arrived: Option<Arrived>,
-    /// What is to be delivered before anything of that.
+    /// What is delivered before anything of that.
     items: Queue,
     /// The last event ID of the request that is on its way.
     sent_id: Option<HeaderValue>,
@@ -90,43 +88,6 @@ enum Wire {
 }
 
 impl EventSource {
-    /// An event source for this URL, with the default configuration.
-    ///
-    /// # Errors
-    ///
-    /// If the URL is none of `http` or `https`, or the HTTP client cannot be made.
-    pub fn get(url: impl AsRef<str>) -> Result<Self, BuildError> {
-        Self::builder(url).build()
-    }
-
-    /// Sets up an event source for this URL.
-    pub fn builder(url: impl AsRef<str>) -> Builder {
-        Builder::new(url.as_ref())
-    }
-
-    /// Sets up a `POST`, to be made once: see [`Builder::method`]. For a language model, say; its body
-    /// is set with [`Builder::body`] or, with the feature `json`, `Builder::json`.
-    pub fn post(url: impl AsRef<str>) -> Builder {
-        Self::builder(url).method(Method::POST)
-    }
-
-    /// Sets up an event source for these channels of a server that speaks the protocol of
-    /// django-eventstream, as `sse-server` does: one `channel` parameter in the query for each.
-    ///
-    /// ```
-    /// # use sse_client::EventSource;
-    /// let source = EventSource::channels("https://example.com/events/", ["news", "für alle"]).build()?;
-    /// let url = "https://example.com/events/?channel=news&channel=f%C3%BCr+alle";
-    /// assert_eq!(source.url().as_str(), url);
-    /// # Ok::<(), sse_client::BuildError>(())
-    /// ```
-    pub fn channels<C: AsRef<str>>(
-        url: impl AsRef<str>,
-        channels: impl IntoIterator<Item = C>,
-    ) -> Builder {
-        Self::builder(url).query(channels.into_iter().map(|channel| ("channel", channel)))
-    }
-
     pub(crate) fn new(
         target: Target,
         config: SessionConfig,
@@ -165,18 +126,6 @@ impl EventSource {
     /// Nothing is lost if the future is dropped before it is done.
     pub async fn next(&mut self) -> Option<Result<Item, Error>> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
-    }
-
-    /// The events and nothing else: for whoever does not have to know when a connection opens, or that
-    /// a [`Reset`](Item::Reset) has left a gap. Errors are delivered as they are here.
-    pub const fn events(self) -> Events {
-        Events::new(self)
-    }
-
-    /// The data of the events, read as JSON. To pass over some of them, use [`Events::only`] first.
-    #[cfg(feature = "json")]
-    pub const fn json<T: serde::de::DeserializeOwned>(self) -> crate::Json<T> {
-        self.events().json()
     }
 
     /// Watches and steers this source from other tasks.
