@@ -1,4 +1,5 @@
-//! A server of event streams with one fault that some request brings out. It is raw, as others' are.
+//! A server of event streams with one fault that some request brings out. It is raw, as others'
+//! are.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl Server {
     pub(crate) fn start(fault: Fault) -> Self {
         let held = bind(([127, 0, 0, 1], 0).into());
         let address = held.local_addr().expect("an address");
-        // On Linux nobody else gets it while the process is away; elsewhere it could not have it itself.
+        // On Linux nobody else gets it while the process is away; elsewhere it could not have it
+        // itself.
         let held = Some(held).filter(|_| cfg!(target_os = "linux"));
         let requests = Arc::<AtomicU64>::default();
         let state = State {

@@ -1,5 +1,5 @@
-//! `sse-fuzz fuzz`: each fault of a server is found, made small and can be played again; in a server without
-//! fault nothing is found.
+//! `sse-fuzz fuzz`: each fault of a server is found, made small and can be played again; in a
+//! server without fault nothing is found.
 
 mod command;
 mod faulty;

@@ -1,5 +1,5 @@
-//! `sse-fuzz hostile`, seen from outside: it passes clients that are right, and fails each that does
-//! one thing wrong for exactly that.
+//! `sse-fuzz hostile`, seen from outside: it passes clients that are right, and fails each that
+//! does one thing wrong for exactly that.
 //!
 //! The clients are processes, since their memory is looked at: this test binary, started again.
 
@@ -11,6 +11,7 @@ mod native;
 use std::collections::BTreeSet;
 use std::env;
 use std::process::{Command, Output};
+use std::thread;
 use std::time::Duration;
 
 use client::{Fault, Task};
@@ -61,18 +62,43 @@ fn hostile(args: &[&str]) -> Output {
     command.arg("hostile").args(args).output().expect("cargo has built it")
 }
 
-/// Runs a client through cases: the exit code, and the ids by verdict.
-fn check(fault: &str, cases: &[&str]) -> (Option<i32>, Vec<(String, String)>) {
+/// How many cases run at once where clients wait most of the time, and where the server floods them.
+const WAITING: &str = "16";
+const FLOODED: &str = "4";
+
+/// What came of it: the exit code, and the ids by verdict.
+type Checked = (Option<i32>, Vec<(String, String)>);
+
+/// Runs a client through cases, those with floods beside the others.
+fn check(fault: &str, cases: &[&str]) -> Checked {
+    if !cases.is_empty() {
+        let is_flooded = cases.iter().any(|case| case.starts_with("limit"));
+        return check_these(fault, cases, if is_flooded { FLOODED } else { WAITING });
+    }
+    let all = sse_fuzz::hostile::cases();
+    let ids = all.iter().map(sse_fuzz::hostile::Case::id);
+    let (floods, others): (Vec<_>, Vec<_>) = ids.partition(|id| id.starts_with("limit."));
+    let (floods, others) = thread::scope(|scope| {
+        let floods = scope.spawn(|| check_these(fault, &floods, FLOODED));
+        let others = check_these(fault, &others, WAITING);
+        (floods.join().expect("a report"), others)
+    });
+    // The codes are 0 where all is well.
+    (floods.0.max(others.0), [floods.1, others.1].concat())
+}
+
+fn check_these(fault: &str, cases: &[&str], jobs: &str) -> Checked {
     let me = env::current_exe().expect("it runs");
     let command = format!(
         "env HOSTILE_FAULT={fault} HOSTILE_URL={{url}} 'HOSTILE_HEADER={{header}}' \
-         HOSTILE_CA={{ca}} HOSTILE_METHOD={{method}} 'HOSTILE_BODY={{body}}' '{}' a_client --exact --ignored --nocapture",
+         HOSTILE_CA={{ca}} HOSTILE_METHOD={{method}} 'HOSTILE_BODY={{body}}' '{}' a_client --exact \
+         --ignored --nocapture",
         me.display()
     );
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("report.json");
     let file = json.to_str().expect("UTF-8");
-    let output = hostile(&[&["--check", &command, "--json", file, "--jobs", "8"], cases].concat());
+    let output = hostile(&[&["--check", &command, "--json", file, "--jobs", jobs], cases].concat());
     let report = std::fs::read(&json).unwrap_or_else(|_| panic!("a report: {output:?}"));
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let cases = report["cases"].as_array().expect("a list").iter().map(|case| {

@@ -1,5 +1,5 @@
-//! The same by TLS and HTTP/2, as far as the cases need it that are about these: it asks with GET, follows no
-//! redirect, and takes every end for one that passes.
+//! The same by TLS and HTTP/2, as far as the cases need it that are about these: it asks with GET,
+//! follows no redirect, and takes every end for one that passes.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,4 +1,5 @@
-//! The server by HTTP/2, raw as the rest: a library would forbid the faults. Any request gets the stream.
+//! The server by HTTP/2, raw as the rest: a library would forbid the faults. Any request gets the
+//! stream.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -109,7 +110,8 @@ pub(super) async fn serve(state: &State, socket: TcpStream) {
     };
 }
 
-/// An answer's headers: status 200 of the table that both have, the rest in full (RFC 7541, section 6.2.2).
+/// An answer's headers: status 200 of the table that both have, the rest in full (RFC 7541, section
+/// 6.2.2).
 fn block(state: &State) -> Vec<u8> {
     let mut block = vec![0x88];
     let mut headers = vec![("content-type", "text/event-stream"), ("cache-control", "no-cache")];

@@ -42,7 +42,7 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     let _replay = Count::of((is_resumed && at < 60).then_some(&state.replays));
     let is_zipped = is_zipped(request);
     let holds = match fault {
-        "tim.buffered" => 40,
+        "tim.buffered" => 30,
         "tim.compressed" if is_zipped => 25,
         _ => 1,
     };
@@ -52,6 +52,10 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     } else {
         drop(socket.write_all(written.as_bytes()).await);
         written.clear();
+        if fault == "tim.headers" {
+            // An event that came with the head by chance would be another fault.
+            sleep(Duration::from_millis(100)).await;
+        }
     }
     if fault == "fmt.first-byte" && is_first {
         sleep(Duration::from_millis(1500)).await;

@@ -1,7 +1,7 @@
 //! An event stream server with one fault, or none: the probe's checks are tried on it.
 //!
-//! It is raw on purpose: a library would forbid most of the faults. Without a fault it does what each
-//! check wants, so that a check that complains of it is wrong.
+//! It is raw on purpose: a library would forbid most of the faults. Without a fault it does what
+//! each check wants, so that a check that complains of it is wrong.
 
 mod bytes;
 mod head;
@@ -99,7 +99,8 @@ impl Server {
         for _ in 0..20 {
             state.append("message", "from before");
         }
-        // With this fault, an event that comes between a client's last read and its end would count.
+        // With this fault, an event that comes between a client's last read and its end would
+        // count.
         let pace = if fault == "res.cut-after-id" { PACE * 3 } else { PACE };
         let ticking = Arc::clone(&state);
         let is_quiet = matches!(fault, "fmt.silence" | "tim.keep-alive");

@@ -1,5 +1,6 @@
 //! A small client of our own that does everything right, except for the one thing it is told to do
-//! wrong. Blocking, on plain sockets (or TLS on them), so that nothing in between makes good what it does wrong.
+//! wrong. Blocking, on plain sockets (or TLS on them), so that nothing in between makes good what
+//! it does wrong.
 
 use std::io::{self, ErrorKind};
 use std::process::exit;
