@@ -6,9 +6,9 @@
 //! | `additions` | `decoding` | what this project adds to the standard: limits and comments |
 //! | `vectors` | `decoding` | reads `sse-proto/vectors/*.json` |
 //! | `decoder` | `decoding` | the decoder under test, in the words of the vectors |
-//! | `peers` | `decoding` | other crates' decoders, and every difference from the oracle explained |
+//! | `peers` | `decoding` | other decoders, and each difference from the oracle explained |
 //! | `browser` | `browser` | a real browser without a window |
-//! | `server` | `server` | a server process on a port of its own, and a client that shows raw bytes |
+//! | `server` | `server` | a server process on its own port, and a client that shows raw bytes |
 //! | `access` | `server` | servers with rules for who may read what, and tokens for them |
 //! | `instances` | `server` | several servers in the test's own process |
 //! | `traffic` | `server` | publishers and readers, and the record of what they have seen |

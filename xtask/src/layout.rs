@@ -1,5 +1,5 @@
-//! What the tree looks like: files of code with at most 500 lines, comments that fit beside the code, and
-//! no module that is taken from another crate's folder.
+//! What the tree looks like: files of code with at most 500 lines, comments that fit beside the
+//! code, and no module that is taken from another crate's folder.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

@@ -2,7 +2,7 @@
 
 export const tests = [];
 
-/** A test, by the behaviour that it is named for. Without a window, those of windows are left out. */
+/** A test, named for the behaviour. Tests of windows are left out where there is no window. */
 export const test = (name, run) => tests.push([name, run]);
 export const windowTest = (name, run) => globalThis.document && test(name, run);
 
