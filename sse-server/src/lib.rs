@@ -1,11 +1,12 @@
 //! A server for Server-Sent Events: channels with durable ids, replay, and a publish API.
 //!
-//! `cargo install ssekit-server` installs the program `sse-server`, and `cargo add ssekit-server` adds the
-//! library, once 0.1 is published; until then with `--git https://github.com/ssekit/ssekit`.
+//! `cargo install ssekit-server` installs the program `sse-server`, and `cargo add ssekit-server`
+//! adds the library, once 0.1 is published; until then with
+//! `--git https://github.com/ssekit/ssekit`.
 //!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
-//! clients and this crate's work with either server. Mostly it is used as a program; as a library it
-//! is six parts, each usable without the next:
+//! clients and this crate's work with either server. Mostly it is used as a program; as a library
+//! it is six parts, each usable without the next:
 //!
 //! - [`storage`] keeps events and gives them ids.
 //! - [`relay`] lets several instances know of each other's events.
@@ -38,5 +39,8 @@ pub mod hub;
 pub mod metrics;
 pub mod relay;
 mod seldom;
+mod service_error;
 pub mod storage;
 mod values;
+
+pub use service_error::ServiceError;

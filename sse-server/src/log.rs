@@ -26,7 +26,8 @@ const WAITING: usize = 10_000;
 /// How often it is looked whether lines were lost.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Starts the log. Dropping what is returned writes the lines that wait, if that takes no longer than a second.
+/// Starts the log. Dropping what is returned writes the lines that wait, if that takes no longer
+/// than a second.
 pub(crate) fn start(directives: &str, format: LogFormat) -> Result<WorkerGuard, Error> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| format!("--log: {directives:?} is no log filter: {error}"))?
@@ -55,7 +56,8 @@ fn text_fields() -> impl for<'writer> FormatFields<'writer> + 'static {
     debug_fn(|out, field, value| write_field(out, field.name(), value)).delimited(" ")
 }
 
-/// Writes a field, or the message. Whatever others have put into it, it stays on its line and commands no terminal.
+/// Writes a field, or the message. Whatever others have put into it, it stays on its line and
+/// commands no terminal.
 fn write_field(out: &mut Writer<'_>, name: &str, value: &dyn fmt::Debug) -> fmt::Result {
     match name {
         "message" => {}

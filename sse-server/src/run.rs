@@ -1,5 +1,5 @@
-//! What the program does with its settings: puts the parts together, serves, reads the settings again when
-//! asked to, and ends in good order.
+//! What the program does with its settings: puts the parts together, serves, reads the settings
+//! again when asked to, and ends in good order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::Error;
 use crate::log::TOLD;
 use crate::signals::Signals;
 
-/// Runs a server with this configuration, which these flags and variables stand for, until a signal ends it.
+/// Runs a server with this configuration, which these flags and variables stand for, until a signal
+/// ends it.
 pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> {
     // Before anything that takes time, so that a signal during the start ends it cleanly too.
     let signals = Signals::new()?;

@@ -1,11 +1,12 @@
-//! What signals ask for: to end, to end at once, to read the settings again; and those that ask for nothing here.
+//! What signals ask for: to end, to end at once, to read the settings again; and those that ask for
+//! nothing here.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-/// Hears SIGINT, SIGTERM, SIGQUIT (which containers made for nginx send) and SIGHUP. SIGUSR1 and SIGUSR2, with which
-/// scripts have other servers open their log anew, change nothing.
+/// Hears SIGINT, SIGTERM, SIGQUIT (which containers made for nginx send) and SIGHUP. SIGUSR1 and
+/// SIGUSR2, with which scripts have other servers open their log anew, change nothing.
 pub(crate) struct Signals {
     /// How often it was asked to end.
     ends: watch::Receiver<u8>,
@@ -13,7 +14,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Must be called in a Tokio runtime. From then on, none of these signals ends the process by itself.
+    /// Must be called in a Tokio runtime. From then on, none of these signals ends the process by
+    /// itself.
     pub(crate) fn new() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;

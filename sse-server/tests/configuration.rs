@@ -1,5 +1,6 @@
-//! `docs/configuration.md` says what the program says. `SSE_UPDATE=1 cargo test -p ssekit-server --test
-//! configuration` writes it after a change to the settings.
+//! `docs/configuration.md` says what the program says.
+//! `SSE_UPDATE=1 cargo test -p ssekit-server --test configuration` writes it after a change to the
+//! settings.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What `docs/deploy.md` and `packaging/` say, against the server and the programs that they are for.
+//! What `docs/deploy.md` and `packaging/` say, against the server and the programs that they are
+//! for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -88,7 +89,8 @@ async fn the_settings_of_packages_work_with_the_variables_of_the_unit() {
         text.contains("X-Forwarded-For of 127.0.0.1/32, ::1/128") && !text.contains("Warnings"),
         "{text}"
     );
-    // As systemd hands them over: a copy of the token, a folder for the database, no flag but --config.
+    // As systemd hands them over: a copy of the token, a folder for the database, no flag but
+    // --config.
     fs::write(path("publish-token"), "a-token-of-the-package\n").expect("writable");
     let mut server = binary();
     server.args(["--config", &path("sse-server.toml")]);

@@ -1,5 +1,5 @@
-//! Ten thousand requests that mean no good: never a server error, never a stream for whoever may not have it,
-//! and everybody else is served as before.
+//! Ten thousand requests that mean no good: never a server error, never a stream for whoever may
+//! not have it, and everybody else is served as before.
 //!
 //! A model says of each request what may come of it. `SSE_TEST_SEED` repeats a run.
 
@@ -63,7 +63,8 @@ enum Found {
     Closed,
 }
 
-/// Sends a request, reads as much of the answer as is needed, and keeps the connection if it can be used again.
+/// Sends a request, reads as much of the answer as is needed, and keeps the connection if it can be
+/// used again.
 async fn exchange(address: SocketAddr, connection: &mut Option<TcpStream>, case: &Case) -> Found {
     let mut socket = match connection.take() {
         Some(socket) => socket,

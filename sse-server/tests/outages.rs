@@ -1,5 +1,5 @@
-//! Services that end and come back under load: nothing is lost, repeated or out of order, readers stay
-//! connected, and who can no longer be served right is told.
+//! Services that end and come back under load: nothing is lost, repeated or out of order, readers
+//! stay connected, and who can no longer be served right is told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,8 +76,8 @@ async fn is_made_up_for(mut relay: Own) {
     assert_eq!(here.status("/health/ready").await, 200);
     relay.start().await;
     reader.all("a", 2, 300).await;
-    // And hints arrive again, not only the look after connecting; but the one with which it is found that
-    // the connection was lost is lost too.
+    // And hints arrive again, not only the look after connecting; but the one with which it is
+    // found that the connection was lost is lost too.
     let mut publisher = here.publisher().await;
     within("a hint", async {
         loop {

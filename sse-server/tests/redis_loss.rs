@@ -1,5 +1,5 @@
-//! Redis that loses everything: whoever has seen what is gone is told, on every instance, and no id is used
-//! a second time.
+//! Redis that loses everything: whoever has seen what is gone is told, on every instance, and no id
+//! is used a second time.
 
 use std::time::Duration;
 
@@ -78,7 +78,8 @@ async fn a_lost_log_is_noticed_when_it_is_appended_to() {
     reader.all("a", first + 1, first + 1).await;
 }
 
-/// Others have published more than there was before anybody looks: it is not taken for what comes next.
+/// Others have published more than there was before anybody looks: it is not taken for what comes
+/// next.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_lost_and_is_longer_again_is_no_continuation() {
     let Some(redis) = Own::redis().await else { return };
@@ -197,7 +198,8 @@ async fn a_counter_of_an_older_copy_makes_no_id_come_twice_and_is_told() {
     a_lost_counter_is_told(async |redis| ask(redis, &["SET", "event_counter:a", "2"]).await).await;
 }
 
-/// Real eviction takes what it likes: whatever is missing then, nobody is left in the belief that nothing is.
+/// Real eviction takes what it likes: whatever is missing then, nobody is left in the belief that
+/// nothing is.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_that_were_evicted_make_no_id_come_twice_and_are_told() {
     let Some(redis) = Own::redis().await else { return };

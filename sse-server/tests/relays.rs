@@ -1,5 +1,5 @@
-//! Several instances over one storage, told by each relay: no id twice, no hole, and every reader of
-//! every instance gets all, in order.
+//! Several instances over one storage, told by each relay: no id twice, no hole, and every reader
+//! of every instance gets all, in order.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,5 @@
-//! Requests that are too large are refused by the name of the limit, and those that just fit are not.
+//! Requests that are too large are refused by the name of the limit, and those that just fit are
+//! not.
 
 use access::configured;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! A page, and a server that is killed again and again under it: the browser's client loses nothing and
-//! tells nothing twice. The two libraries that it replaces are shown beside it.
+//! A page, and a server that is killed again and again under it: the browser's client loses nothing
+//! and tells nothing twice. The two libraries that it replaces are shown beside it.
 //!
 //! While the server is away, the page is answered with 503, as by any proxy whose server is away.
 
@@ -31,8 +31,8 @@ fn folder(variable: &str) -> Option<PathBuf> {
     folder.map(PathBuf::from)
 }
 
-/// Kills the server under a page in which `connect` has begun to fill `seen` with the data of all events,
-/// and returns what has been seen at the end. The data are the numbers from 1 on.
+/// Kills the server under a page in which `connect` has begun to fill `seen` with the data of all
+/// events, and returns what has been seen at the end. The data are the numbers from 1 on.
 async fn seen_across_kills(
     browser: &Browser,
     scripts: &[String],

@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use access::{Answer, Grants, Site, answer, refused};
 use serde_json::{Value, json};
 use server::{Response, within};
+use sse_server::ServiceError;
 use sse_server::access::Access;
 use sse_server::config::{RelayChoice, StorageChoice};
 use sse_server::hub::HubConfig;
-use sse_server::storage::{MemoryStorage, NewEvent, Retention, Storage, StorageError, StoredEvent};
+use sse_server::storage::{MemoryStorage, NewEvent, Retention, Storage, StoredEvent};
 use testkit::{access, server, services};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
@@ -170,11 +171,11 @@ struct Revoking {
 
 #[async_trait]
 impl Storage for Revoking {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         self.inner.append(events).await
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         self.inner.head(channel).await
     }
 
@@ -183,7 +184,7 @@ impl Storage for Revoking {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         let (access, grants) = self.access.get().expect("set before anybody reads");
         grants.revoke(Some("u1"), "a");
         // Within one poll of the stream, between its look at the permission and its next word.
@@ -193,11 +194,11 @@ impl Storage for Revoking {
         self.inner.read(channel, after, limit).await
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         self.inner.trim(before, limit).await
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         self.inner.shorten(keep, limit).await
     }
 }

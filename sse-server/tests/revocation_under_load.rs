@@ -1,6 +1,6 @@
-//! Permissions that come and go at random, on two instances under load: from the answer to a revocation
-//! until the permission is given back, its reader gets nothing that is published in that time, live or
-//! replayed, on no instance.
+//! Permissions that come and go at random, on two instances under load: from the answer to a
+//! revocation until the permission is given back, its reader gets nothing that is published in that
+//! time, live or replayed, on no instance.
 //!
 //! `SSE_SEED` sets the random choices.
 
@@ -35,7 +35,8 @@ struct World {
     grants: Arc<Grants>,
     /// The number that the next event carries.
     next: AtomicU64,
-    /// For each user and channel that was revoked, the first number that was published after the answer.
+    /// For each user and channel that was revoked, the first number that was published after the
+    /// answer.
     revoked: Mutex<HashMap<(&'static str, String), u64>>,
     delivered: AtomicU64,
     /// How many streams were ended by an error, and how many were refused.
@@ -108,7 +109,8 @@ async fn publisher(world: Arc<World>, mut random: Rng) {
     }
 }
 
-/// Opens streams of a user until it is over: from where the last one ended, from the beginning, or from now.
+/// Opens streams of a user until it is over: from where the last one ended, from the beginning, or
+/// from now.
 async fn reader(world: Arc<World>, user: &'static str, mut random: Rng) {
     let mut last = None;
     while !world.is_over() {

@@ -1,4 +1,5 @@
-//! What the file says about readers and publishers: checked when it is read, and kept to by the server.
+//! What the file says about readers and publishers: checked when it is read, and kept to by the
+//! server.
 
 use access::{Answer, SECRET, answer, bearer, configured, keys, refused};
 use serde_json::{Value, json};
@@ -184,7 +185,8 @@ async fn rules_make_a_public_address_possible() {
     let path = folder.path().join("settings.toml");
     std::fs::write(&path, "[[access.rules]]\nchannel = \"a\"\nallow = \"public\"\n").expect("ok");
     let mut command = binary();
-    // An address that this machine does not have: it is not listened on, but it is not refused either.
+    // An address that this machine does not have: it is not listened on, but it is not refused
+    // either.
     command.args(["--listen", "192.0.2.1:9", "--storage", "memory", "--config"]).arg(&path);
     let output = within("an end", command.output()).await.expect("it starts");
     let stderr = String::from_utf8_lossy(&output.stderr);

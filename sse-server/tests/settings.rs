@@ -1,4 +1,5 @@
-//! Settings as people mistype them, and as platforms hand them over: what the program says, and does.
+//! Settings as people mistype them, and as platforms hand them over: what the program says, and
+//! does.
 
 use std::fs;
 use std::process::Stdio;

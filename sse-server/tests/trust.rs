@@ -210,7 +210,8 @@ async fn with_a_secret_only_instances_are_believed(relay: &str) {
     let stranger = site(relay, RelayOptions::default().secret("another secret"), &grants).await;
     let mut of_stored = there.open(&format!("channel={stored}"), None).await;
     let mut of_live = there.open(&format!("channel={live}"), None).await;
-    // A made-up instance would have to confirm, and never does; the stranger would, and does not count.
+    // A made-up instance would have to confirm, and never does; the stranger would, and does not
+    // count.
     let mut neighbour = Neighbour::new(relay).await;
     until_confirmed(&here, &stored, 1).await;
     let (kind, from) = ("hello", "0".repeat(32));
@@ -257,8 +258,8 @@ async fn with_a_secret_only_instances_are_believed_over_rabbitmq() {
     with_a_secret_only_instances_are_believed(&rabbitmq.url()).await;
 }
 
-/// Made-up instances do not keep anyone waiting after they have fallen silent, and a made-up change costs a
-/// question.
+/// Made-up instances do not keep anyone waiting after they have fallen silent, and a made-up change
+/// costs a question.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_secret_made_up_notices_do_a_bounded_harm() {
     let Some(postgres) = services::postgres().await else { return };
@@ -311,8 +312,8 @@ async fn instances_with_another_prefix_hear_nothing_of_each_other() {
     }
 }
 
-/// A broker that takes what is sent and does not pass it on, for longer than it takes to think that the others
-/// are gone: nobody may say that they were told.
+/// A broker that takes what is sent and does not pass it on, for longer than it takes to think that
+/// the others are gone: nobody may say that they were told.
 async fn a_broker_that_stands_still_tells_nobody(broker: Own) {
     let grants = Arc::new(Grants::default());
     grants.grant(Some("u1"), "a");

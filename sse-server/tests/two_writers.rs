@@ -1,5 +1,5 @@
-//! Two servers, as processes, that append to one channel at full speed: no id twice, no hole, and all
-//! readers of both see the same in the order of the ids.
+//! Two servers, as processes, that append to one channel at full speed: no id twice, no hole, and
+//! all readers of both see the same in the order of the ids.
 
 use std::collections::HashMap;
 use std::sync::Arc;

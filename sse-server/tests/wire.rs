@@ -258,7 +258,8 @@ async fn the_slash_at_the_end_can_be_left_out() {
         let answer = server.get(path, "").await;
         assert!(matches!(answer.status, 307 | 308), "{path}: {}", answer.status);
         assert_eq!(answer.header("location"), Some(target));
-        // Behind a proxy that leaves out the first part of the path it leads to the right place too.
+        // Behind a proxy that leaves out the first part of the path it leads to the right place
+        // too.
         let base = url::Url::parse("https://example.com/sse").expect("a URL");
         let asked = format!("https://example.com/sse{path}");
         let led = url::Url::parse(&asked).expect("a URL").join(target).expect("a reference");

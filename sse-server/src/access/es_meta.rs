@@ -1,7 +1,8 @@
-//! django-eventstream's `es-meta` parameter: a token that pins the user and the channels of a stream.
+//! django-eventstream's `es-meta` parameter: a token that pins the user and the channels of a
+//! stream.
 //!
-//! Django signs it with its `SECRET_KEY` and puts it into the links of streams that a GRIP proxy holds. It
-//! says who reads and what; whether they may is still asked.
+//! Django signs it with its `SECRET_KEY` and puts it into the links of streams that a GRIP proxy
+//! holds. It says who reads and what; whether they may is still asked.
 
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ pub(super) type Pinned = (Principal, Option<Vec<Arc<str>>>);
 impl EsMeta {
     /// With tokens that are signed by this key.
     pub(super) fn new(key: Key, is_weak: bool) -> Self {
-        // django-eventstream does not look at the issuer. It always writes it, though, and looking keeps
-        // out the other tokens that a site signs with the same key.
+        // django-eventstream does not look at the issuer. It always writes it, though, and looking
+        // keeps out the other tokens that a site signs with the same key.
         let issuers = [ES_META_ISSUER.to_owned()];
         let verifier = Verifier::new(vec![key], std::time::Duration::ZERO).issuers(&issuers);
         Self { verifier, is_weak }

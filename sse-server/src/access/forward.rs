@@ -1,7 +1,7 @@
 //! Asking the operator's backend, as nginx's `auth_request` does.
 //!
-//! What the backend says is remembered for a while. A reader the backend cannot be asked about is not let in; one who is
-//! in already stays for as long as the patience lasts.
+//! What the backend says is remembered for a while. A reader the backend cannot be asked about is
+//! not let in; one who is in already stays for as long as the patience lasts.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -32,8 +32,8 @@ const OVERHEAD: usize = 128;
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// How long after a failed attempt to connect none is made. Timeouts and errors of the backend do not
-/// count: one client's request may be the reason.
+/// How long after a failed attempt to connect none is made. Timeouts and errors of the backend do
+/// not count: one client's request may be the reason.
 const PAUSE: Duration = Duration::from_millis(250);
 
 const USER: HeaderName = HeaderName::from_static("x-sse-user");
@@ -55,8 +55,8 @@ pub(super) struct ForwardAuth {
     unreachable: Mutex<Option<Instant>>,
 }
 
-/// Answers by their questions, and when they were asked for. Their size in all is bounded by count and by
-/// [`MAX_REMEMBERED`]: neither a long question nor a long answer makes room for itself.
+/// Answers by their questions, and when they were asked for. Their size in all is bounded by count
+/// and by [`MAX_REMEMBERED`]: neither a long question nor a long answer makes room for itself.
 #[derive(Debug)]
 struct Answers {
     by_question: LruCache<Question, (Instant, Arc<Answer>)>,
@@ -306,8 +306,8 @@ async fn answer(mut response: Response) -> Result<Answer, AccessError> {
     Ok(Answer { user, is_known: true, is_allowed: true, channels })
 }
 
-/// The cookies, as one header: HTTP/2 may have each in one of its own (RFC 9113, section 8.2.3), and a backend
-/// of HTTP/1.1 would take several for one with commas.
+/// The cookies, as one header: HTTP/2 may have each in one of its own (RFC 9113, section 8.2.3),
+/// and a backend of HTTP/1.1 would take several for one with commas.
 fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut all = headers.get_all(header::COOKIE).iter();
     let first = all.next()?.clone();

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 use super::peers::{Notice, Peers};
 use super::streams::{Ending, Guard, Streams, Watch};
 use super::{AccessError, ChannelManager, Occasion, Principal};
-use crate::hub::{Heard, Hub};
+use crate::hub::{Hub, RelayNotice};
 
 /// How many streams are checked at the same time.
 const PARALLEL: usize = 16;
@@ -32,8 +32,8 @@ const NO_RECHECK: Duration = Duration::from_secs(5);
 /// How often another instance hears of this one.
 pub(super) const HELLO: Duration = Duration::from_secs(1);
 
-/// Asks a [`ChannelManager`], and ends streams whose permission is gone, here and on other instances.
-/// Cloning gives another handle to the same one.
+/// Asks a [`ChannelManager`], and ends streams whose permission is gone, here and on other
+/// instances. Cloning gives another handle to the same one.
 #[derive(Clone)]
 pub struct Access {
     shared: Arc<Shared>,
@@ -59,7 +59,8 @@ pub struct Changed {
 /// A change of permissions is not in force everywhere. Saying it again does no harm.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// Some streams could not be checked here. They stay open as long as the manager's patience lasts.
+    /// Some streams could not be checked here. They stay open as long as the manager's patience
+    /// lasts.
     #[error("{0} streams could not be checked again; try again")]
     Unchecked(usize),
     /// Other instances have not heard of it. They will when the relay works again.
@@ -80,8 +81,8 @@ pub(crate) enum NotAdmitted {
 }
 
 impl Access {
-    /// Asks this manager, for the streams of this hub. Changes of permissions are passed on over the
-    /// hub's relay. Must be called in a Tokio runtime.
+    /// Asks this manager, for the streams of this hub. Changes of permissions are passed on over
+    /// the hub's relay. Must be called in a Tokio runtime.
     pub fn new(manager: Arc<dyn ChannelManager>, hub: &Hub) -> Self {
         let peers = Peers::new(hub.relay_echoes());
         let shared =
@@ -98,19 +99,20 @@ impl Access {
         &*self.shared.manager
     }
 
-    /// This user (none: everyone without a name) may read more or less of this channel than before: asks
-    /// the manager again for each of their open streams that has the channel, on every instance, and
-    /// closes those that may not read it any more. The others are left alone.
+    /// This user (none: everyone without a name) may read more or less of this channel than before:
+    /// asks the manager again for each of their open streams that has the channel, on every
+    /// instance, and closes those that may not read it any more. The others are left alone.
     ///
-    /// When this returns, it is done: no closed stream gets anything that is published from now on, on no
-    /// instance. That goes for all instances whose relay works. One that is cut off from the relay is
-    /// taken for gone after 5 s; it closes its streams when it is connected again, or when the manager's
-    /// [`recheck`](ChannelManager::recheck) is due, whichever is first. Without a relay only this instance
-    /// is told, and the others notice when it is due.
+    /// When this returns, it is done: no closed stream gets anything that is published from now on,
+    /// on no instance. That goes for all instances whose relay works. One that is cut off from the
+    /// relay is taken for gone after 5 s; it closes its streams when it is connected again, or when
+    /// the manager's [`recheck`](ChannelManager::recheck) is due, whichever is first. Without a
+    /// relay only this instance is told, and the others notice when it is due.
     ///
     /// # Errors
     ///
-    /// If it is not certain that this has been done everywhere. It has been done as far as possible.
+    /// If it is not certain that this has been done everywhere. It has been done as far as
+    /// possible.
     pub async fn permission_changed(
         &self,
         user: Option<&str>,
@@ -129,8 +131,8 @@ impl Access {
         Ok(changed)
     }
 
-    /// Asks the manager again for every open stream here, and closes those that may not be read any more:
-    /// for when its rules have changed.
+    /// Asks the manager again for every open stream here, and closes those that may not be read any
+    /// more: for when its rules have changed.
     pub async fn check_all(&self) {
         self.shared.manager.changes_missed().await;
         self.shared.check_all(|watch| !watch.is_ended()).await;
@@ -151,8 +153,8 @@ impl Access {
         principal: Principal,
         channels: &[Arc<str>],
     ) -> Result<Guard, NotAdmitted> {
-        // Watched from before the question: a change that comes while it is being answered is then seen
-        // to by the caller that makes the change.
+        // Watched from before the question: a change that comes while it is being answered is then
+        // seen to by the caller that makes the change.
         let watch = Arc::new(Watch::new(principal, channels.to_vec()));
         let key = self.shared.streams().add(watch.clone());
         let guard = Guard::new(self.shared.clone(), watch, key);
@@ -247,7 +249,8 @@ impl Shared {
         }
     }
 
-    /// Checks one channel of a stream, and returns whether that has ended it. None: it is not known.
+    /// Checks one channel of a stream, and returns whether that has ended it. None: it is not
+    /// known.
     async fn check_channel(self: Arc<Self>, watch: Arc<Watch>, channel: Arc<str>) -> Option<bool> {
         let channels = [channel];
         match self.ask(&watch.principal, &channels, Occasion::Change).await {
@@ -339,7 +342,7 @@ fn start_listening(shared: &Arc<Shared>) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let heard = if std::mem::take(&mut was_connected) {
-                Some(Ok(Heard::Connected))
+                Some(Ok(RelayNotice::Connected))
             } else {
                 tokio::select! {
                     _ = ticks.tick() => None,
@@ -352,9 +355,9 @@ fn start_listening(shared: &Arc<Shared>) {
                     let hello = shared.peers.hello();
                     timeout(HELLO, shared.hub.send_notice(&hello)).await.ok();
                 }
-                Some(Ok(Heard::Notice(text))) => shared.hear(&text).await,
+                Some(Ok(RelayNotice::Notice(text))) => shared.hear(&text).await,
                 // What was said meanwhile is not known.
-                Some(Ok(Heard::Connected) | Err(RecvError::Lagged(_))) => {
+                Some(Ok(RelayNotice::Connected) | Err(RecvError::Lagged(_))) => {
                     shared.peers.connected();
                     let hello = shared.peers.hello();
                     timeout(HELLO, shared.hub.send_notice(&hello)).await.ok();

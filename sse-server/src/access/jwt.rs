@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519): where they are in a request, and whether they hold.
 //!
-//! The key says which algorithm is meant, never the token: a token that names another one is refused, and
-//! so is one that names none.
+//! The key says which algorithm is meant, never the token: a token that names another one is
+//! refused, and so is one that names none.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
@@ -100,8 +100,8 @@ impl Key {
         }
     }
 
-    /// The keys of a set, each by itself: one that is not in order is no reason to do without the others (RFC
-    /// 7517, section 5).
+    /// The keys of a set, each by itself: one that is not in order is no reason to do without the
+    /// others (RFC 7517, section 5).
     pub(super) fn of_jwks(json: &[u8]) -> Result<KeySet, String> {
         #[derive(Deserialize)]
         struct Set {
@@ -261,8 +261,8 @@ fn describe(kind: &ErrorKind) -> &'static str {
 }
 
 impl Jwt {
-    /// The principal that a request's token names, if it has a token: in the authorization, the query, or
-    /// a cookie, whichever comes first.
+    /// The principal that a request's token names, if it has a token: in the authorization, the
+    /// query, or a cookie, whichever comes first.
     pub(super) fn authenticate(
         &self,
         request: &AccessRequest<'_>,
@@ -273,7 +273,8 @@ impl Jwt {
         let bearer = request.bearer().map(<[u8]>::to_vec);
         let Some(token) = bearer.or_else(parameter).or_else(cookie) else { return Ok(None) };
         let claims = self.verifier.verify(&token)?;
-        // Signed with the same secret, perhaps, but to continue a stream, not to say who somebody is.
+        // Signed with the same secret, perhaps, but to continue a stream, not to say who somebody
+        // is.
         let is_es_meta = claims.get("iss").is_some_and(|issuer| issuer == ES_META_ISSUER);
         if is_es_meta && !self.verifier.names_issuers() {
             return Err(AccessError::Invalid("this is a token for es-meta only".to_owned()));

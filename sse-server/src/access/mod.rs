@@ -1,12 +1,12 @@
-//! Who may read which channel: one trait, what the program's settings make of it, and ending streams
-//! whose permission is gone.
+//! Who may read which channel: one trait, what the program's settings make of it, and ending
+//! streams whose permission is gone.
 //!
-//! A [`ChannelManager`] decides; an [`Access`] asks it when a stream is opened, before each page that is
-//! replayed, when somebody says that a permission has changed, and now and then. Without an `Access`
-//! everyone may read everything.
+//! A [`ChannelManager`] decides; an [`Access`] asks it when a stream is opened, before each page
+//! that is replayed, when somebody says that a permission has changed, and now and then. Without an
+//! `Access` everyone may read everything.
 //!
-//! May enter: what a request carries, tokens, the operator's backend. May not: events, SQL, and what an
-//! HTTP response looks like.
+//! May enter: what a request carries, tokens, the operator's backend. May not: events, SQL, and
+//! what an HTTP response looks like.
 
 mod es_meta;
 mod forward;
@@ -48,16 +48,18 @@ pub enum AccessError {
     /// The credentials are not valid; the client needs others. Answered with 401, and this text.
     #[error("{0}")]
     Invalid(String),
-    /// It cannot be decided now; trying again may help. Answered with 503, and not with this text, which
-    /// is for the log.
+    /// It cannot be decided now; trying again may help. Answered with 503, and not with this text,
+    /// which is for the log.
     #[error("{0}")]
     Unavailable(String),
-    /// It was not tried, because too many other decisions wait. A new stream is answered with 503; an open
-    /// one stays, and its [`patience`](ChannelManager::patience) does not run: nothing has failed.
+    /// It was not tried, because too many other decisions wait. A new stream is answered with 503;
+    /// an open one stays, and its [`patience`](ChannelManager::patience) does not run: nothing has
+    /// failed.
     #[error("too many others are being decided about")]
     Busy,
-    /// What is known of the principal is not enough any more, because the rules are others. An open stream
-    /// ends without an error, so that its reader comes back with everything; a new one is answered with 503.
+    /// What is known of the principal is not enough any more, because the rules are others. An open
+    /// stream ends without an error, so that its reader comes back with everything; a new one is
+    /// answered with 503.
     #[error("the rules have changed meanwhile")]
     Outdated,
 }
@@ -76,13 +78,13 @@ pub enum Occasion {
 
 /// Decides which channels a request gets, and who may read them.
 ///
-/// The counterpart of django-eventstream's channel manager. Every method has a default, and the defaults
-/// let everyone read everything that they name.
+/// The counterpart of django-eventstream's channel manager. Every method has a default, and the
+/// defaults let everyone read everything that they name.
 ///
 /// The methods are called when a stream is opened, in the order in which they stand here;
 /// [`can_read`](Self::can_read) is called again before each page of a replay, after a
-/// [change](Access::permission_changed), and [now and then](Self::recheck). So it should be quick, and
-/// may be called for many streams at the same time.
+/// [change](Access::permission_changed), and [now and then](Self::recheck). So it should be quick,
+/// and may be called for many streams at the same time.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -146,16 +148,16 @@ pub trait ChannelManager: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If that cannot be found out now. An open stream goes on for as long as [`patience`](Self::patience)
-    /// says; a new one is answered with 503.
+    /// If that cannot be found out now. An open stream goes on for as long as
+    /// [`patience`](Self::patience) says; a new one is answered with 503.
     async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
         let _ = (principal, channel);
         Ok(true)
     }
 
-    /// Those of the channels that they may not read. Default: asks [`can_read`](Self::can_read) for each;
-    /// worth its own implementation where one question can be about all, or where the questions of many
-    /// who want in could hold up those about readers who are in.
+    /// Those of the channels that they may not read. Default: asks [`can_read`](Self::can_read) for
+    /// each; worth its own implementation where one question can be about all, or where the
+    /// questions of many who want in could hold up those about readers who are in.
     ///
     /// # Errors
     ///
@@ -176,34 +178,35 @@ pub trait ChannelManager: Send + Sync + 'static {
         Ok(refused)
     }
 
-    /// Whether the channel's events are stored and have ids, if anything is. Default: yes. Not asked by
-    /// [`Access`], for it is about publishing too: give it to
+    /// Whether the channel's events are stored and have ids, if anything is. Default: yes. Not
+    /// asked by [`Access`], for it is about publishing too: give it to
     /// [`HubConfig::reliable`](crate::hub::HubConfig::reliable).
     fn is_reliable(&self, channel: &str) -> bool {
         let _ = channel;
         true
     }
 
-    /// Somebody says that this user (none: everyone anonymous) may read more or less of this channel than
-    /// before. Called on every instance, before the streams concerned are checked again: whatever is
-    /// remembered about it must be forgotten. Default: nothing is.
+    /// Somebody says that this user (none: everyone anonymous) may read more or less of this
+    /// channel than before. Called on every instance, before the streams concerned are checked
+    /// again: whatever is remembered about it must be forgotten. Default: nothing is.
     async fn permission_changed(&self, user: Option<&str>, channel: &str) {
         let _ = (user, channel);
     }
 
-    /// Changes may have been missed, because the relay did not work: everything that is remembered must be
-    /// forgotten. All streams are checked again after this. Default: nothing is remembered.
+    /// Changes may have been missed, because the relay did not work: everything that is remembered
+    /// must be forgotten. All streams are checked again after this. Default: nothing is remembered.
     async fn changes_missed(&self) {}
 
-    /// Whether somebody who was refused a channel should be asked for credentials, with 401, rather than
-    /// told that it is forbidden, by a `stream-error`. Default: no, as in django-eventstream.
+    /// Whether somebody who was refused a channel should be asked for credentials, with 401, rather
+    /// than told that it is forbidden, by a `stream-error`. Default: no, as in django-eventstream.
     fn wants_credentials(&self, principal: &Principal) -> bool {
         let _ = principal;
         false
     }
 
-    /// Whether everyone may read everything, so that only the network keeps strangers out. Then requests by which a
-    /// web page of another name asks this machine are refused (`docs/operations.md`). Default: no.
+    /// Whether everyone may read everything, so that only the network keeps strangers out. Then
+    /// requests by which a web page of another name asks this machine are refused
+    /// (`docs/operations.md`). Default: no.
     fn is_open(&self) -> bool {
         false
     }
@@ -214,8 +217,8 @@ pub trait ChannelManager: Send + Sync + 'static {
         Some(Duration::from_mins(1))
     }
 
-    /// How long a stream stays open while its permission cannot be checked. Default: 60 s. Shorter gives
-    /// more certainty, longer survives longer outages of what is asked.
+    /// How long a stream stays open while its permission cannot be checked. Default: 60 s. Shorter
+    /// gives more certainty, longer survives longer outages of what is asked.
     fn patience(&self) -> Duration {
         Duration::from_mins(1)
     }

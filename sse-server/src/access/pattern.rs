@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-/// Which channels are meant: a name in which `*` stands for any characters, also none, and `{claim}` for
-/// what is known of the reader, such as `user-{sub}`.
+/// Which channels are meant: a name in which `*` stands for any characters, also none, and
+/// `{claim}` for what is known of the reader, such as `user-{sub}`.
 ///
-/// What a claim says is compared as it is: a `*` in it is a star. An issuer that lets users choose a claim lets them choose what
-/// it matches, so `user-{sub}-*` is only safe if no `sub` can be the beginning of another one and a dash.
+/// What a claim says is compared as it is: a `*` in it is a star. An issuer that lets users choose
+/// a claim lets them choose what it matches, so `user-{sub}-*` is only safe if no `sub` can be the
+/// beginning of another one and a dash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     parts: Vec<Part>,

@@ -1,7 +1,7 @@
 //! What instances say to each other about permissions, and who is there to listen.
 //!
-//! Every instance says hello each second. A caller that says that a permission has changed waits until all
-//! it has heard lately have said that they are done.
+//! Every instance says hello each second. A caller that says that a permission has changed waits
+//! until all it has heard lately have said that they are done.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,8 +66,8 @@ enum Wire {
 pub(super) enum Notice {
     /// To be answered with this.
     Answer(String),
-    /// A permission has changed; to be [confirmed](Peers::done). Nothing may be left to do for that, for too
-    /// many say so at once: then there is no turn, and the answer is no.
+    /// A permission has changed; to be [confirmed](Peers::done). Nothing may be left to do for
+    /// that, for too many say so at once: then there is no turn, and the answer is no.
     Changed {
         from: String,
         number: u64,
@@ -128,7 +128,8 @@ impl Peers {
         }
     }
 
-    /// What to say now and then. Those that have been silent for long are forgotten at the same time.
+    /// What to say now and then. Those that have been silent for long are forgotten at the same
+    /// time.
     pub(super) fn hello(&self) -> String {
         let mut state = self.state();
         state.known.retain(|_, last| last.elapsed() < GONE);
@@ -151,8 +152,8 @@ impl Peers {
         self.connected.send_replace(Some(Instant::now()));
     }
 
-    /// Waits until others had the time to say hello, and this instance hears what is said. False if the relay
-    /// does not work.
+    /// Waits until others had the time to say hello, and this instance hears what is said. False if
+    /// the relay does not work.
     pub(super) async fn are_known(&self) -> bool {
         let mut connected = self.connected.subscribe();
         let since = match timeout(CONNECT_TIMEOUT, connected.wait_for(Option::is_some)).await {

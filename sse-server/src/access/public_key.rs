@@ -1,11 +1,12 @@
 //! What public keys look like, so that none is taken for a secret.
 //!
-//! Everybody may know a public key. If it were the secret of HS256, everybody could sign tokens with it.
+//! Everybody may know a public key. If it were the secret of HS256, everybody could sign tokens
+//! with it.
 
 use serde_json::Value;
 
-/// Base64 of the identifiers of RSA, P-256 and Ed25519, as they are in keys (RFC 5280, section 4.1), at each
-/// of the places that base64 can begin at.
+/// Base64 of the identifiers of RSA, P-256 and Ed25519, as they are in keys (RFC 5280, section
+/// 4.1), at each of the places that base64 can begin at.
 const BARE_BASE64: [&str; 5] =
     ["BgkqhkiG9w0BAQ", "GCSqGSIb3DQEBAQ", "BgcqhkjOPQIB", "YHKoZIzj0CAQ", "MCowBQYDK2Vw"];
 

@@ -42,9 +42,9 @@ impl PublishToken {
         token
     }
 
-    /// Whose it is. Tokens of one name are one publisher's: an `Idempotency-Key` means the same with all of
-    /// them, so that a token can be exchanged while requests are sent again. Spaces are left out. Default:
-    /// each token is a publisher of its own.
+    /// Whose it is. Tokens of one name are one publisher's: an `Idempotency-Key` means the same
+    /// with all of them, so that a token can be exchanged while requests are sent again. Spaces are
+    /// left out. Default: each token is a publisher of its own.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.publisher = format!("@{}", name.replace(' ', ""));
@@ -101,8 +101,8 @@ impl Publishers {
 
     /// The token that was given, if it is one.
     pub(crate) fn find(&self, given: &[u8]) -> Option<Arc<PublishToken>> {
-        // All are compared, each in constant time, so that answers do not tell how much of a guess was
-        // right, nor about which.
+        // All are compared, each in constant time, so that answers do not tell how much of a guess
+        // was right, nor about which.
         let mut found = None;
         for token in self.tokens.read().unwrap_or_else(PoisonError::into_inner).iter() {
             let is_same: Choice = token.token.ct_eq(given);

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 
 use super::{AccessError, AccessRequest, AllowAll, ChannelManager, Occasion, Principal};
 
-/// Asks another manager, which can be exchanged. The caller that exchanges it has open streams checked by
-/// [`Access::check_all`](super::Access::check_all) afterwards.
+/// Asks another manager, which can be exchanged. The caller that exchanges it has open streams
+/// checked by [`Access::check_all`](super::Access::check_all) afterwards.
 ///
-/// A principal keeps what the manager at its time has found out about it: a token is not verified again.
+/// A principal keeps what the manager at its time has found out about it: a token is not verified
+/// again.
 pub struct Reloadable {
     current: RwLock<Arc<dyn ChannelManager>>,
 }

@@ -21,8 +21,8 @@ pub struct AccessRequest<'a> {
 }
 
 impl<'a> AccessRequest<'a> {
-    /// A request for this path, with this query (without `?`) and these headers. It names no channel and
-    /// comes from nowhere.
+    /// A request for this path, with this query (without `?`) and these headers. It names no
+    /// channel and comes from nowhere.
     pub const fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
         Self { path, query, headers, peer: None, client: None, channels: &[] }
     }
@@ -134,8 +134,8 @@ pub(crate) fn redacted(query: &str, is_secret: impl Fn(&str) -> bool) -> String 
 
 /// Who reads: a user, or somebody anonymous.
 ///
-/// Kept as long as the stream is open. It holds what its manager needs to answer again, and no more: ten
-/// thousand open streams keep ten thousand of these.
+/// Kept as long as the stream is open. It holds what its manager needs to answer again, and no
+/// more: ten thousand open streams keep ten thousand of these.
 #[derive(Clone)]
 pub struct Principal {
     name: Option<Arc<str>>,
@@ -157,8 +157,8 @@ impl Principal {
         }
     }
 
-    /// A user, by the name or number that [`permission_changed`](super::Access::permission_changed) will
-    /// use for them.
+    /// A user, by the name or number that [`permission_changed`](super::Access::permission_changed)
+    /// will use for them.
     pub fn user(name: impl Into<Arc<str>>) -> Self {
         Self { name: Some(name.into()), is_authenticated: true, ..Self::anonymous() }
     }

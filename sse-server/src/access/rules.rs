@@ -1,4 +1,5 @@
-//! The manager that the program's settings describe: rules by channel, and where credentials come from.
+//! The manager that the program's settings describe: rules by channel, and where credentials come
+//! from.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,8 @@ pub(super) struct Rule {
     pub(super) allow: Allow,
 }
 
-/// Rules by channel name: the first whose pattern matches decides, and what no rule matches is refused.
+/// Rules by channel name: the first whose pattern matches decides, and what no rule matches is
+/// refused.
 ///
 /// Made from [`AccessSettings`](super::AccessSettings). How to write them is in `docs/auth.md`.
 #[derive(Debug)]

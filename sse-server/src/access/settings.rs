@@ -135,8 +135,8 @@ pub struct ForwardAuthSettings {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct PublishTokenSettings {
-    /// Whose it is: `Idempotency-Key` means the same with all tokens of one name, so that a token can be
-    /// exchanged. Default: each token is a publisher of its own.
+    /// Whose it is: `Idempotency-Key` means the same with all tokens of one name, so that a token
+    /// can be exchanged. Default: each token is a publisher of its own.
     pub name: Option<String>,
     /// The token.
     pub token: Option<Secret>,
@@ -181,8 +181,8 @@ fn error<T>(field: impl Into<String>, problem: impl Into<String>) -> Result<T, S
 }
 
 impl AccessSettings {
-    /// Reads the files that are named, and checks everything. `None`: there are no rules, so everyone may
-    /// read everything.
+    /// Reads the files that are named, and checks everything. `None`: there are no rules, so
+    /// everyone may read everything.
     ///
     /// # Errors
     ///

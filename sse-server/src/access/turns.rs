@@ -1,9 +1,10 @@
 //! Who may ask the backend next, when many want to.
 //!
-//! Questions for readers who are in have places of their own, so that no stranger is ever before them: some
-//! for changes of permissions, some for everything else. Newcomers have the rest, and take turns by where they
-//! come from: a thousand questions from one address are one queue, and a client from another one does not
-//! stand behind them. If the backend gets too slow, newcomers have fewer places, until it is quicker.
+//! Questions for readers who are in have places of their own, so that no stranger is ever before
+//! them: some for changes of permissions, some for everything else. Newcomers have the rest, and
+//! take turns by where they come from: a thousand questions from one address are one queue, and a
+//! client from another one does not stand behind them. If the backend gets too slow, newcomers have
+//! fewer places, until it is quicker.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -26,8 +27,8 @@ const FEWEST: usize = 4;
 /// How many newcomers may wait. More are refused.
 const MOST_WAITING: usize = 4096;
 
-/// How long a question waits for its turn. Shorter than a check may take in all, so that a queue here is told
-/// from a backend that does not answer.
+/// How long a question waits for its turn. Shorter than a check may take in all, so that a queue
+/// here is told from a backend that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers that are late within this time are late for one reason.
@@ -220,8 +221,8 @@ impl Queues {
         turn
     }
 
-    /// Room for one more from this origin: that of somebody who has left, or of the last in the longest
-    /// queue, unless that is this one's.
+    /// Room for one more from this origin: that of somebody who has left, or of the last in the
+    /// longest queue, unless that is this one's.
     fn make_room(&mut self, origin: Origin) -> Result<(), TooMany> {
         for queue in self.by_origin.values_mut() {
             queue.retain(|turn| !turn.is_closed());

@@ -10,8 +10,8 @@ use super::{EXIT_CODES, Failure, say};
 
 /// Checks a file of settings, and says what it means
 ///
-/// The first mistake is named with its line. Files that it names are read; databases and brokers are not
-/// asked. Flags and the environment do not count.
+/// The first mistake is named with its line. Files that it names are read; databases and brokers
+/// are not asked. Flags and the environment do not count.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct CheckConfig {

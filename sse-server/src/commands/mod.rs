@@ -25,11 +25,12 @@ Exit codes:
   2  the command line, or a variable of the environment, is wrong
   3  the server could not be reached, or cannot do it now; trying again may help";
 
-/// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
+/// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's
+/// protocol.
 ///
 /// Without a command it serves. Every flag can also be given as an environment variable
-/// (`SSE_SERVER_LISTEN`) or as a key of the file named by `--config` (`listen = "…"`). A flag beats the
-/// environment, which beats the file.
+/// (`SSE_SERVER_LISTEN`) or as a key of the file named by `--config` (`listen = "…"`). A flag beats
+/// the environment, which beats the file.
 #[derive(Debug, Parser)]
 #[command(name = "sse-server", version, args_conflicts_with_subcommands = true)]
 #[command(after_help = EXIT_CODES)]

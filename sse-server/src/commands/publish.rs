@@ -16,10 +16,11 @@ use super::{EXIT_CODES, Failure, say};
 
 /// Publishes an event to a server, and prints its id
 ///
-/// `sse-server publish news hello` publishes the text `hello`, `sse-server publish news -` what comes on
-/// standard input. With --ndjson each line of standard input is an event such as
-/// `{"channel": "news", "data": 1}`, which is published when it comes; printed are the answers, which tell how
-/// far the lines are and which of them were refused. If they break off, send the lines again with the same --key.
+/// `sse-server publish news hello` publishes the text `hello`, `sse-server publish news -` what
+/// comes on standard input. With --ndjson each line of standard input is an event such as
+/// `{"channel": "news", "data": 1}`, which is published when it comes; printed are the answers,
+/// which tell how far the lines are and which of them were refused. If they break off, send the
+/// lines again with the same --key.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Publish {

@@ -13,8 +13,9 @@ use super::{EXIT_CODES, Failure, complain, say};
 /// Prints the events of channels as they come
 ///
 /// One line for each: its id, type and data, with tabs between them; further lines of the data are
-/// indented. Control characters are shown as escapes such as `\u{1b}`; --json has everything as it is. What there
-/// is to say otherwise goes to standard error. When the connection is lost it goes on where it was.
+/// indented. Control characters are shown as escapes such as `\u{1b}`; --json has everything as it
+/// is. What there is to say otherwise goes to standard error. When the connection is lost it goes
+/// on where it was.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Tail {

@@ -15,9 +15,9 @@ const KEY: &str = "SSE_SERVER_JWT_KEY";
 /// Makes a token and prints it
 ///
 /// By default a JSON Web Token for a reader, signed with the key in --key-file or in the variable
-/// `SSE_SERVER_JWT_KEY`: a private key in PEM form (RS256, ES256 or Ed25519), or else a secret (HS256). The
-/// server must know the secret or the public key, as `access.jwt` in its file of settings. With --publish a
-/// random token for `--publish-token` or `publish-tokens`.
+/// `SSE_SERVER_JWT_KEY`: a private key in PEM form (RS256, ES256 or Ed25519), or else a secret
+/// (HS256). The server must know the secret or the public key, as `access.jwt` in its file of
+/// settings. With --publish a random token for `--publish-token` or `publish-tokens`.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Token {

@@ -1,9 +1,10 @@
-//! What others have written, as people are shown it: to a terminal, control characters would be commands.
+//! What others have written, as people are shown it: to a terminal, control characters would be
+//! commands.
 
 use std::fmt::{self, Display, Write};
 
-/// A text on one line: control characters are written as escapes, and so are the characters that turn the
-/// direction of writing, by which a text looks like another one.
+/// A text on one line: control characters are written as escapes, and so are the characters that
+/// turn the direction of writing, by which a text looks like another one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visible<'a> {
     text: &'a str,

@@ -14,7 +14,8 @@ use crate::values::{Value, readable};
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct CorsSettings {
-    /// The origins whose pages may read streams, such as `https://example.com` or `https://*.example.com`.
+    /// The origins whose pages may read streams, such as `https://example.com` or
+    /// `https://*.example.com`.
     pub origins: OneOrMany,
     /// Whether they may send cookies. Default: no.
     pub credentials: bool,

@@ -38,8 +38,8 @@ impl EndpointSettings {
     }
 }
 
-/// The endpoints of a server, with those that every server has if `defaults`. No stream may have more
-/// channels than this.
+/// The endpoints of a server, with those that every server has if `defaults`. No stream may have
+/// more channels than this.
 pub(super) fn endpoints(
     all: &[EndpointSettings],
     defaults: bool,

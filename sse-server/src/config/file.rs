@@ -43,7 +43,8 @@ impl FileError {
 }
 
 impl Settings {
-    /// Reads the text of a file of settings. What the settings mean is looked at by [`resolve`](Self::resolve).
+    /// Reads the text of a file of settings. What the settings mean is looked at by
+    /// [`resolve`](Self::resolve).
     ///
     /// # Errors
     ///
@@ -103,8 +104,8 @@ fn key_at(text: &str, at: usize) -> Option<String> {
     within(DeTable::parse(text).ok()?.get_ref(), at)
 }
 
-/// The problem, without the words of Rust and with what to do. No value is shown: it may be a secret in the
-/// wrong place.
+/// The problem, without the words of Rust and with what to do. No value is shown: it may be a
+/// secret in the wrong place.
 fn in_words(problem: &str, key: Option<&str>) -> String {
     if let Some(unknown) = problem.strip_prefix("unknown field `") {
         return unknown_key(problem, unknown.split('`').next().unwrap_or_default());

@@ -11,8 +11,9 @@ use super::{Config, ConfigError, LogFormat, Settings};
 use crate::http::{Endpoints, Limits, Operations};
 
 impl Settings {
-    /// What they come to, in several lines for people: where streams are, who may read and publish, the limits
-    /// and the times, with the defaults of whatever is not set. There are no secrets in it.
+    /// What they come to, in several lines for people: where streams are, who may read and publish,
+    /// the limits and the times, with the defaults of whatever is not set. There are no secrets in
+    /// it.
     ///
     /// ```
     /// use sse_server::config::Settings;
@@ -25,8 +26,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve), and if the storage is a file whose folder is not there, or cannot be
-    /// written to.
+    /// As [`resolve`](Self::resolve), and if the storage is a file whose folder is not there, or
+    /// cannot be written to.
     pub fn meaning(&self) -> Result<String, ConfigError> {
         let config = self.clone().resolve()?;
         config.storage.check().map_err(|problem| ConfigError::new("--storage", problem))?;

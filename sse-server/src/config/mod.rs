@@ -41,7 +41,8 @@ pub use crate::values::{
     Token, without_empty_variables,
 };
 
-/// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's protocol.
+/// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's
+/// protocol.
 ///
 /// Every flag can also be given as an environment variable (`SSE_SERVER_LISTEN`) or as a key of the
 /// file named by `--config` (`listen = "…"`). A flag beats the environment, which beats the file.
@@ -61,18 +62,18 @@ pub struct Settings {
     #[arg(long, env = "SSE_SERVER_STORAGE", value_name = "STORAGE", hide_env_values = true)]
     pub storage: Option<StorageChoice>,
 
-    /// How instances tell each other about events: `none`, `redis://…`, `postgres://…` or `amqp://…`
-    /// [default: none]
+    /// How instances tell each other about events: `none`, `redis://…`, `postgres://…` or
+    /// `amqp://…` [default: none]
     #[arg(long, env = "SSE_SERVER_RELAY", value_name = "RELAY", hide_env_values = true)]
     pub relay: Option<RelayChoice>,
 
-    /// A secret of at least 16 characters that all instances share, to sign what they tell each other
-    /// [default: none: everyone who can write to the relay is believed]
+    /// A secret of at least 16 characters that all instances share, to sign what they tell each
+    /// other [default: none: everyone who can write to the relay is believed]
     #[arg(long, env = "SSE_SERVER_RELAY_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub relay_secret: Option<Token>,
 
-    /// The prefix of keys and channels in Redis, such as `staging:`, with which several servers can share one;
-    /// not with Django [default: nothing]
+    /// The prefix of keys and channels in Redis, such as `staging:`, with which several servers can
+    /// share one; not with Django [default: nothing]
     #[arg(long, env = "SSE_SERVER_REDIS_PREFIX", value_name = "PREFIX")]
     pub redis_prefix: Option<String>,
 
@@ -119,8 +120,8 @@ pub struct Settings {
     )]
     pub open_access: Option<bool>,
 
-    /// A page's origin that may read streams, such as `http://localhost:5173`; may be given several times,
-    /// and beats `cors.origins` [default: none]
+    /// A page's origin that may read streams, such as `http://localhost:5173`; may be given several
+    /// times, and beats `cors.origins` [default: none]
     #[arg(long, env = "SSE_SERVER_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     #[serde(skip)]
     pub cors_origin: Vec<CorsOrigin>,
@@ -150,7 +151,8 @@ pub struct Settings {
     #[arg(skip)]
     pub endpoint: Vec<EndpointSettings>,
 
-    /// Whether streams are at `/events/` and `/events/{channel}/` too. Default: yes. Only in the file.
+    /// Whether streams are at `/events/` and `/events/{channel}/` too. Default: yes. Only in the
+    /// file.
     #[arg(skip)]
     pub default_endpoints: Option<bool>,
 
@@ -215,8 +217,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Limits, time bounds, TLS.
     pub operations: Operations,
-    /// Other addresses to tell the metrics on; the first that works is taken. None: they are told on the
-    /// same one as everything else.
+    /// Other addresses to tell the metrics on; the first that works is taken. None: they are told
+    /// on the same one as everything else.
     pub metrics_listen: Option<Vec<SocketAddr>>,
     /// What works, and should be otherwise.
     pub warnings: Vec<String>,
@@ -318,7 +320,8 @@ impl Settings {
         })
     }
 
-    /// Where to listen if that is not said. Platforms that give programs a `PORT` reach them from outside.
+    /// Where to listen if that is not said. Platforms that give programs a `PORT` reach them from
+    /// outside.
     fn default_address(&self) -> ListenAddress {
         match self.port {
             Some(port) => ListenAddress::on_all(port),

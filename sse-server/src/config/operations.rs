@@ -12,7 +12,8 @@ use super::{ConfigError, addresses};
 use crate::http::{Coding, Operations, Tls};
 use crate::values::{Count, HostNames, ListenAddress, LogFormat, Networks, Time, Value, readable};
 
-/// File descriptors that are left for other things than connections: storage, relay, files, the terminal.
+/// File descriptors that are left for other things than connections: storage, relay, files, the
+/// terminal.
 const OTHER_DESCRIPTORS: usize = 100;
 
 /// Described in `docs/operations.md`.
@@ -21,7 +22,8 @@ const OTHER_DESCRIPTORS: usize = 100;
 #[serde(default, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct OperationsSettings {
-    /// Most connections, and most streams [default: as many as there are file descriptors, less 100]
+    /// Most connections, and most streams [default: as many as there are file descriptors, less
+    /// 100]
     #[arg(long, env = "SSE_SERVER_MAX_CONNECTIONS", value_name = "COUNT")]
     pub max_connections: Option<Count>,
 
@@ -35,11 +37,13 @@ pub struct OperationsSettings {
     pub trusted_proxies: Option<Networks>,
 
     /// Host names that requests may use while everyone may read, such as `sse.example.com`, beside
-    /// `localhost`; also for `/metrics` without a token [default: any from other machines, none from this one]
+    /// `localhost`; also for `/metrics` without a token [default: any from other machines, none
+    /// from this one]
     #[arg(long, env = "SSE_SERVER_HOSTS", value_name = "LIST")]
     pub hosts: Option<HostNames>,
 
-    /// How long the head of a request may take, and how long a connection may be idle [default: 30s]
+    /// How long the head of a request may take, and how long a connection may be idle [default:
+    /// 30s]
     #[arg(long, env = "SSE_SERVER_HEAD_TIMEOUT", value_name = "TIME")]
     pub head_timeout: Option<Time>,
 
@@ -55,7 +59,8 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_RECONNECT_SPREAD", value_name = "TIME")]
     pub reconnect_spread: Option<Time>,
 
-    /// Another address for `/metrics` and health, open to everyone who can reach it [default: the same]
+    /// Another address for `/metrics` and health, open to everyone who can reach it [default: the
+    /// same]
     #[arg(long, env = "SSE_SERVER_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<ListenAddress>,
 

@@ -1,5 +1,5 @@
-//! The settings of a server that runs, read again. What is closed is never opened by accident: a reload is
-//! judged by what the server really does, and not by what the new file leaves out.
+//! The settings of a server that runs, read again. What is closed is never opened by accident: a
+//! reload is judged by what the server really does, and not by what the new file leaves out.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,8 +29,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// A server that was started with these flags and variables, has made `config` of them and their file,
-    /// and listens on this address.
+    /// A server that was started with these flags and variables, has made `config` of them and
+    /// their file, and listens on this address.
     pub fn new(flags: ArgMatches, config: &Config, listens_on: SocketAddr) -> Self {
         let listens_on = listens_on.into();
         let mut running = Self { flags, listens_on, has_rules: false, has_publishers: false };
@@ -47,8 +47,9 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// As [`Settings::of`] and [`Settings::resolve`]; and if the file is empty, does not stay the same for a
-    /// moment, or leaves out all rules without saying `open-access = true` in their place.
+    /// As [`Settings::of`] and [`Settings::resolve`]; and if the file is empty, does not stay the
+    /// same for a moment, or leaves out all rules without saying `open-access = true` in their
+    /// place.
     pub async fn read_again(&mut self) -> Result<Config, ConfigError> {
         let mut settings = Settings::default().under(&self.flags)?;
         if let Some(path) = settings.config {

@@ -1,4 +1,5 @@
-//! The storages and relays that can be chosen: what the settings call them, and how they are opened.
+//! The storages and relays that can be chosen: what the settings call them, and how they are
+//! opened.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,9 @@ use std::sync::Arc;
 use rustix::fs::Access;
 
 use super::ConfigError;
-use crate::relay::{Relay, RelayError, RelayOptions};
-use crate::storage::{MemoryStorage, NoStorage, Retention, Storage, StorageError};
+use crate::ServiceError;
+use crate::relay::{Relay, RelayOptions};
+use crate::storage::{MemoryStorage, NoStorage, Retention, Storage};
 use crate::values::{Token, Value, readable};
 
 /// The longest prefix of names in Redis.
@@ -96,8 +98,8 @@ impl StorageChoice {
         }
     }
 
-    /// Looks whether it could be opened, as far as that is known without opening it: whether the folder of a
-    /// file is there and can be written to.
+    /// Looks whether it could be opened, as far as that is known without opening it: whether the
+    /// folder of a file is there and can be written to.
     ///
     /// # Errors
     ///
@@ -130,7 +132,7 @@ impl StorageChoice {
     /// # Errors
     ///
     /// If the storage cannot be opened, or is not a part of this build.
-    pub async fn open(&self, retention: Retention) -> Result<Arc<dyn Storage>, StorageError> {
+    pub async fn open(&self, retention: Retention) -> Result<Arc<dyn Storage>, ServiceError> {
         self.open_with_prefix(retention, "").await
     }
 
@@ -144,7 +146,7 @@ impl StorageChoice {
         &self,
         retention: Retention,
         prefix: &str,
-    ) -> Result<Arc<dyn Storage>, StorageError> {
+    ) -> Result<Arc<dyn Storage>, ServiceError> {
         // Not every build has a storage that wants to know.
         let _ = (retention, prefix);
         match self {
@@ -152,7 +154,7 @@ impl StorageChoice {
             Self::Memory => Ok(Arc::new(MemoryStorage::new())),
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => {
-                self.check().map_err(|problem| StorageError::new("open", problem))?;
+                self.check().map_err(|problem| ServiceError::new("open", problem))?;
                 Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?))
             }
             #[cfg(feature = "postgres")]
@@ -165,7 +167,7 @@ impl StorageChoice {
                 Ok(Arc::new(open(&url.0, retention, prefix).await?))
             }
             #[allow(unreachable_patterns, reason = "only if all features are on")]
-            _ => Err(StorageError::new(
+            _ => Err(ServiceError::new(
                 "open",
                 "this build lacks the feature of that name; build it with --features",
             )),
@@ -173,8 +175,9 @@ impl StorageChoice {
     }
 }
 
-/// The file that is meant, also if it is written as a URL: `sqlite://events.db` is in the current folder,
-/// `sqlite:///srv/events.db` is not. What SQLite would take for something else than a file is refused.
+/// The file that is meant, also if it is written as a URL: `sqlite://events.db` is in the current
+/// folder, `sqlite:///srv/events.db` is not. What SQLite would take for something else than a file
+/// is refused.
 fn sqlite(path: &str) -> Result<StorageChoice, ConfigError> {
     let refuse =
         |problem: &str| Err(ConfigError::new("--storage", format!("sqlite:{path}: {problem}")));
@@ -221,7 +224,7 @@ impl RelayChoice {
     /// # Errors
     ///
     /// If it does not answer, or is not a part of this build.
-    pub async fn open(&self) -> Result<Option<Arc<dyn Relay>>, RelayError> {
+    pub async fn open(&self) -> Result<Option<Arc<dyn Relay>>, ServiceError> {
         self.open_with(&RelayOptions::default()).await
     }
 
@@ -234,7 +237,7 @@ impl RelayChoice {
     pub async fn open_with(
         &self,
         options: &RelayOptions,
-    ) -> Result<Option<Arc<dyn Relay>>, RelayError> {
+    ) -> Result<Option<Arc<dyn Relay>>, ServiceError> {
         // Not every build has a relay that wants to know.
         let _ = options;
         match self {
@@ -252,7 +255,7 @@ impl RelayChoice {
                 Ok(Some(Arc::new(crate::relay::AmqpRelay::open_with(&url.0, options).await?)))
             }
             #[allow(unreachable_patterns, reason = "only if all features are on")]
-            _ => Err(RelayError::new(
+            _ => Err(ServiceError::new(
                 "open",
                 "this build lacks the feature of that name; build it with --features",
             )),
@@ -320,7 +323,8 @@ impl fmt::Display for RelayChoice {
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            // A word that was mistyped, or the beginning of something that has a password somewhere.
+            // A word that was mistyped, or the beginning of something that has a password
+            // somewhere.
             let is_word = self.0.bytes().all(|byte| byte.is_ascii_lowercase());
             return f.write_str(if is_word { &self.0 } else { "…" });
         };
@@ -329,7 +333,8 @@ impl fmt::Display for ServiceUrl {
         if !is_scheme {
             return f.write_str("…");
         }
-        // A password that is not escaped may have any of `@/?#` in it: then it is not known where it ends.
+        // A password that is not escaped may have any of `@/?#` in it: then it is not known where
+        // it ends.
         match understood(rest) {
             Some((Some(user), place)) => write!(f, "{scheme}://{user}:…@{place}"),
             Some((None, place)) => write!(f, "{scheme}://{place}"),
@@ -338,8 +343,8 @@ impl fmt::Display for ServiceUrl {
     }
 }
 
-/// The user, if there are credentials, and the host and path of a URL behind `://`, if there is no doubt which
-/// is which.
+/// The user, if there are credentials, and the host and path of a URL behind `://`, if there is no
+/// doubt which is which.
 fn understood(rest: &str) -> Option<(Option<&str>, &str)> {
     let (credentials, place) = match rest.rsplit_once('@') {
         Some((credentials, place)) => (Some(credentials), place),

@@ -7,7 +7,8 @@ use clap::{ArgMatches, FromArgMatches};
 use super::{ConfigError, Settings};
 
 impl Settings {
-    /// Reads the file that these flags and variables name, if they name one, and puts them above it.
+    /// Reads the file that these flags and variables name, if they name one, and puts them above
+    /// it.
     ///
     /// ```
     /// use clap::CommandFactory;

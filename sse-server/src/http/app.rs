@@ -30,8 +30,8 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// The default settings. The token allows publishing to all channels, and saying that permissions
-    /// have changed.
+    /// The default settings. The token allows publishing to all channels, and saying that
+    /// permissions have changed.
     pub fn new(publish_token: impl Into<String>) -> Self {
         Self {
             publishers: Publishers::new(vec![PublishToken::for_all(publish_token)]),
@@ -46,7 +46,8 @@ impl HttpConfig {
         }
     }
 
-    /// Which pages of other origins may read streams. Default: none, only those of the server's own.
+    /// Which pages of other origins may read streams. Default: none, only those of the server's
+    /// own.
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = Some(Arc::new(cors));
         self
@@ -81,7 +82,8 @@ impl HttpConfig {
         self
     }
 
-    /// The limits for streams, and where requests are counted. Give the same to [`serve_with`](super::serve_with).
+    /// The limits for streams, and where requests are counted. Give the same to
+    /// [`serve_with`](super::serve_with).
     pub fn operations(mut self, operations: Operations) -> Self {
         self.operations = operations;
         self
@@ -93,8 +95,8 @@ impl HttpConfig {
         self
     }
 
-    /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as django-eventstream;
-    /// clients take a stream for dead after about twice that.
+    /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as
+    /// django-eventstream; clients take a stream for dead after about twice that.
     pub const fn keep_alive(mut self, period: Duration) -> Self {
         self.keep_alive = period;
         self

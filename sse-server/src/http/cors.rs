@@ -1,7 +1,8 @@
-//! Which pages of other origins may read the answers (the Fetch standard, section "HTTP-access control").
+//! Which pages of other origins may read the answers (the Fetch standard, section "HTTP-access
+//! control").
 //!
-//! Written here because tower-http's layer tells origins that are not allowed the methods, headers and
-//! exposed headers too, and answers every `OPTIONS` with 200.
+//! Written here because tower-http's layer tells origins that are not allowed the methods, headers
+//! and exposed headers too, and answers every `OPTIONS` with 200.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,14 @@ use reqwest::Url;
 /// Headers that clients of streams and publishers send, and that a browser asks about first.
 const HEADERS: &str = "Last-Event-ID, Authorization, Cache-Control, Content-Type";
 
-/// What a page may see of an answer beside its body: when to try again, and which credentials are needed.
+/// What a page may see of an answer beside its body: when to try again, and which credentials are
+/// needed.
 const EXPOSED: HeaderValue = HeaderValue::from_static("Retry-After, WWW-Authenticate");
 
 /// Which pages of other origins may read streams, and publish.
 ///
-/// An answer to an origin that is not allowed has none of the headers, so a browser keeps it from the page.
-/// Errors have them as streams do, so that a page learns why.
+/// An answer to an origin that is not allowed has none of the headers, so a browser keeps it from
+/// the page. Errors have them as streams do, so that a page learns why.
 ///
 /// ```
 /// use sse_server::http::{Cors, HttpConfig};
@@ -51,9 +53,9 @@ pub struct CorsError {
 }
 
 impl Cors {
-    /// These origins are allowed: `https://example.com`, `http://localhost:8000`. `https://*.example.com` has
-    /// all that are below, but not `https://example.com` itself; `http://localhost:*` has all ports. `*` alone
-    /// has every page there is.
+    /// These origins are allowed: `https://example.com`, `http://localhost:8000`.
+    /// `https://*.example.com` has all that are below, but not `https://example.com` itself;
+    /// `http://localhost:*` has all ports. `*` alone has every page there is.
     ///
     /// # Errors
     ///
@@ -83,8 +85,8 @@ impl Cors {
         })
     }
 
-    /// Whether pages may send cookies, and those that the browser has of a user. Default: no. With a token in
-    /// `Authorization` that the page itself sets, it is not needed.
+    /// Whether pages may send cookies, and those that the browser has of a user. Default: no. With
+    /// a token in `Authorization` that the page itself sets, it is not needed.
     ///
     /// # Errors
     ///
@@ -99,8 +101,8 @@ impl Cors {
         Ok(self)
     }
 
-    /// More headers that pages may send. Default: `Last-Event-ID`, `Authorization`, `Cache-Control` and
-    /// `Content-Type` alone.
+    /// More headers that pages may send. Default: `Last-Event-ID`, `Authorization`, `Cache-Control`
+    /// and `Content-Type` alone.
     pub fn headers(mut self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         for name in names {
             self.headers.push_str(", ");
@@ -109,8 +111,9 @@ impl Cors {
         self
     }
 
-    /// How long a browser may remember that it may ask, in whole seconds. Default: 1 h. Browsers have limits
-    /// of their own; shorter costs a request more each time a stream is resumed by header.
+    /// How long a browser may remember that it may ask, in whole seconds. Default: 1 h. Browsers
+    /// have limits of their own; shorter costs a request more each time a stream is resumed by
+    /// header.
     pub const fn max_age(mut self, time: Duration) -> Self {
         self.max_age = time;
         self
@@ -144,8 +147,8 @@ impl Cors {
     }
 }
 
-/// Adds what a browser needs to show the answer to a page of an allowed origin, and answers when it asks
-/// whether the page may send the request. `methods` are those that there are.
+/// Adds what a browser needs to show the answer to a page of an allowed origin, and answers when it
+/// asks whether the page may send the request. `methods` are those that there are.
 pub(super) async fn apply(
     State((cors, methods)): State<(Arc<Cors>, &'static str)>,
     request: Request,

@@ -20,8 +20,8 @@ pub(crate) struct Refusal {
     body: Body,
 }
 
-/// The code of a refusal, or the condition of a stream-error: an extension of the response, for those who
-/// counts them.
+/// The code of a refusal, or the condition of a stream-error: an extension of the response, for
+/// those who counts them.
 #[derive(Clone, Debug)]
 pub(super) struct ErrorCode(pub(super) &'static str);
 

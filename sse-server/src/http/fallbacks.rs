@@ -1,4 +1,5 @@
-//! What answers where nothing else does: other methods, other paths, and paths without their last slash.
+//! What answers where nothing else does: other methods, other paths, and paths without their last
+//! slash.
 
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::app::App;
 use super::error::Refusal;
 
-/// Leads from a path without its final slash to the one with it, method, body and query included. By a relative
-/// reference, because a proxy may have left out the first part of the path (RFC 9110, section 10.2.2).
+/// Leads from a path without its final slash to the one with it, method, body and query included.
+/// By a relative reference, because a proxy may have left out the first part of the path (RFC 9110,
+/// section 10.2.2).
 pub(super) async fn with_slash(OriginalUri(uri): OriginalUri) -> Response {
     let last = uri.path().rsplit('/').next().unwrap_or_default();
     // Browsers take a backslash for a slash.

@@ -11,8 +11,8 @@ pub(super) fn essence(headers: &HeaderMap) -> &str {
     content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
 }
 
-/// The entries of a list such as `gzip;q=0.5, br`, each with its weight from 0 to 1 (RFC 9110, section
-/// 12.4.2): 1 if it has none, `None` if that is no number.
+/// The entries of a list such as `gzip;q=0.5, br`, each with its weight from 0 to 1 (RFC 9110,
+/// section 12.4.2): 1 if it has none, `None` if that is no number.
 pub(super) fn weighed<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

@@ -1,8 +1,8 @@
 //! By which name a request asks, where only the network keeps strangers out.
 //!
-//! A page can have its own name resolved to the address of this machine ("DNS rebinding"). To the browser it is
-//! then of the same origin as the server, and may read what everybody on this machine may read. The name stays the
-//! page's, and that can be seen in `Host`.
+//! A page can have its own name resolved to the address of this machine ("DNS rebinding"). To the
+//! browser it is then of the same origin as the server, and may read what everybody on this machine
+//! may read. The name stays the page's, and that can be seen in `Host`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,8 +31,9 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     next.run(request).await
 }
 
-/// Refuses a request that names a host which is not this machine, nor in the settings. Without settings that
-/// concerns requests from this machine only: at a public address, every name may be right.
+/// Refuses a request that names a host which is not this machine, nor in the settings. Without
+/// settings that concerns requests from this machine only: at a public address, every name may be
+/// right.
 pub(super) fn allow(
     operations: &Operations,
     peer: Option<SocketAddr>,

@@ -1,7 +1,7 @@
 //! How much a request may ask for, before anybody looks at what it asks.
 //!
-//! What the parser of HTTP itself refuses (a URL of 64 KiB, more than 100 headers, a head of 128 KiB) never
-//! comes here, and is answered by a status without a body.
+//! What the parser of HTTP itself refuses (a URL of 64 KiB, more than 100 headers, a head of 128
+//! KiB) never comes here, and is answered by a status without a body.
 
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -28,29 +28,32 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The longest path and query together, in bytes. Default: 16384. Ids in the query are percent-encoded
-    /// twice, so many channels with long names need more; 65,000 is the most that makes sense. Beyond it: 414.
+    /// The longest path and query together, in bytes. Default: 16384. Ids in the query are
+    /// percent-encoded twice, so many channels with long names need more; 65,000 is the most that
+    /// makes sense. Beyond it: 414.
     pub const fn url(mut self, bytes: usize) -> Self {
         self.url = bytes;
         self
     }
 
-    /// The most bytes that the names and values of all headers may have. Default: 32768, which ten channels
-    /// with the longest names need for their id; 65,000 is the most that makes sense. Beyond it: 431.
+    /// The most bytes that the names and values of all headers may have. Default: 32768, which ten
+    /// channels with the longest names need for their id; 65,000 is the most that makes sense.
+    /// Beyond it: 431.
     pub const fn header_size(mut self, bytes: usize) -> Self {
         self.header_size = bytes;
         self
     }
 
-    /// The most headers. Default: 64; browsers send about 20, and proxies add some. 100 is the most that
-    /// makes sense. Beyond it: 431.
+    /// The most headers. Default: 64; browsers send about 20, and proxies add some. 100 is the most
+    /// that makes sense. Beyond it: 431.
     pub const fn headers(mut self, count: usize) -> Self {
         self.headers = count;
         self
     }
 
-    /// The most channels of a stream. Default: 10, as django-eventstream. Each event's id lists them all, so
-    /// many make every event longer. Beyond it: a `stream-error`, as django-eventstream's.
+    /// The most channels of a stream. Default: 10, as django-eventstream. Each event's id lists
+    /// them all, so many make every event longer. Beyond it: a `stream-error`, as
+    /// django-eventstream's.
     pub const fn channels(mut self, count: usize) -> Self {
         self.channels = count;
         self

@@ -19,8 +19,8 @@ use super::streams::{events, page};
 use super::{cors, hosts, limits};
 use crate::hub::Hub;
 
-/// The routes of a server over this hub, to be served by [`serve`](super::serve) or within another axum
-/// application.
+/// The routes of a server over this hub, to be served by [`serve`](super::serve) or within another
+/// axum application.
 pub fn router(hub: Hub, config: HttpConfig) -> Router {
     let app = Arc::new(App { hub, config });
     let endpoints = &app.config.endpoints;

@@ -9,8 +9,9 @@ use sse_proto::{DEFAULT_EVENT_TYPE, Event, Rendered};
 /// An event, rendered once for all its readers. A clone is the same memory.
 ///
 /// It is made when the event becomes visible or is read from the storage. The tail of its
-/// [log](super::log::Log) holds it; so does the [memory of large events](super::pieces::Remembered),
-/// and a subscriber for one round of delivery. What waits for a socket holds its bytes, not the event.
+/// [log](super::log::Log) holds it; so does the [memory of large
+/// events](super::pieces::Remembered), and a subscriber for one round of delivery. What waits for a
+/// socket holds its bytes, not the event.
 #[derive(Clone)]
 pub(super) struct KeptEvent(Arc<Kept>);
 

@@ -1,8 +1,9 @@
 //! Noticing what others have published: by a hint from the relay, or by looking.
 //!
-//! Nothing here is believed that the storage does not confirm. A hint, a relay that is connected again,
-//! the clock, an own event that came after others': each is only a reason to read the storage. What is
-//! new is read once and becomes visible to all readers as if it had been published here.
+//! Nothing here is believed that the storage does not confirm. A hint, a relay that is connected
+//! again, the clock, an own event that came after others': each is only a reason to read the
+//! storage. What is new is read once and becomes visible to all readers as if it had been published
+//! here.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +20,10 @@ use tracing::{error, info, warn};
 use super::health::Tasks;
 use super::log::{Appended, Log};
 use super::publish::{render_live, render_stored};
-use super::{Heard, NotAllowed, PAGE, Shared, check_content, check_place};
+use super::{NotAllowed, PAGE, RelayNotice, Shared, check_content, check_place};
+use crate::ServiceError;
 use crate::relay::{Message, News, Relay};
 use crate::seldom::Seldom;
-use crate::storage::StorageError;
 
 /// How many messages may wait to be read, or to be sent.
 const QUEUE: usize = 1024;
@@ -36,7 +37,8 @@ const PARALLEL: usize = 4;
 /// How many channels' heads are asked for in one question.
 const HEADS: usize = 500;
 
-/// A log that is further behind than this is not caught up with in memory: its readers read the storage.
+/// A log that is further behind than this is not caught up with in memory: its readers read the
+/// storage.
 const FAR: u64 = 500;
 
 /// How long to wait before storage that has failed is read again.
@@ -44,23 +46,23 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Channels that may have news in the storage.
 #[derive(Debug, Default)]
-pub(super) struct Suspects {
+pub(super) struct Hints {
     /// For each the id that is said to exist.
-    channels: Mutex<HashMap<Arc<str>, Suspicion>>,
+    channels: Mutex<HashMap<Arc<str>, Hint>>,
     /// Any of them, for it is not known what was missed.
     all: AtomicBool,
     added: Notify,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Suspicion {
+struct Hint {
     /// There is said to be an event with this id.
     head: u64,
     /// There may be fewer events than there were.
     is_shorter: bool,
 }
 
-impl Suspects {
+impl Hints {
     pub(super) fn add(&self, channel: &Arc<str>, head: u64, is_shorter: bool) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let known = channels.entry(channel.clone()).or_default();
@@ -75,7 +77,7 @@ impl Suspects {
         self.added.notify_one();
     }
 
-    fn take(&self) -> HashMap<Arc<str>, Suspicion> {
+    fn take(&self) -> HashMap<Arc<str>, Hint> {
         std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -90,19 +92,19 @@ pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_failing = false;
         // Upgraded for each round only, so that this task does not keep the hub alive.
-        while let Some(suspects) = shared.upgrade().map(|shared| shared.suspects.clone()) {
+        while let Some(hints) = shared.upgrade().map(|shared| shared.hints.clone()) {
             let mut look_at_all = false;
             tokio::select! {
                 _ = ticks.tick() => look_at_all = true,
-                () = suspects.added.notified() => {}
+                () = hints.added.notified() => {}
             }
             let Some(shared) = shared.upgrade() else { break };
-            look_at_all |= suspects.all.swap(false, Ordering::SeqCst);
+            look_at_all |= hints.all.swap(false, Ordering::SeqCst);
             let looked = shared.look(look_at_all).await;
             report(&looked, &mut was_failing);
             if looked.is_err() {
                 if look_at_all {
-                    suspects.add_all();
+                    hints.add_all();
                 }
                 drop(shared);
                 tokio::time::sleep(STORAGE_PAUSE).await;
@@ -115,8 +117,8 @@ pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh
     hub.tasks.add("following others", following.abort_handle());
 }
 
-/// Starts the task that takes in what the relay brings. It never waits for the storage, so that notices are
-/// heard at once.
+/// Starts the task that takes in what the relay brings. It never waits for the storage, so that
+/// notices are heard at once.
 fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()> {
     let (sender, mut news) = mpsc::channel(QUEUE);
     let receiving = tokio::spawn(async move { relay.receive(sender).await });
@@ -127,14 +129,14 @@ fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()
             let Some(shared) = shared.upgrade() else { return };
             match news {
                 News::Connected => {
-                    shared.suspects.add_all();
+                    shared.hints.add_all();
                     shared.was_connected.store(true, Ordering::SeqCst);
                     // Without rules there is no receiver.
-                    shared.notices.send(Heard::Connected).ok();
+                    shared.notices.send(RelayNotice::Connected).ok();
                 }
                 News::Message(message) => shared.hear(message),
                 News::Notice(text) => {
-                    shared.notices.send(Heard::Notice(text.into())).ok();
+                    shared.notices.send(RelayNotice::Notice(text.into())).ok();
                 }
             }
         }
@@ -149,7 +151,7 @@ impl Shared {
     fn hear(&self, message: Message) {
         let Some(log) = self.log(&message.channel) else { return };
         match (message.id, message.event) {
-            (Some(id), _) if log.is_lasting() => self.suspects.add(log.name(), id, false),
+            (Some(id), _) if log.is_lasting() => self.hints.add(log.name(), id, false),
             // Not stored here or anywhere: now or never.
             (_, Some((event_type, data))) => {
                 let users = &message.skip_users;
@@ -183,7 +185,7 @@ impl Shared {
     }
 
     /// Looks at the channels that are suspect, or at all.
-    async fn look(&self, at_all: bool) -> Result<(), StorageError> {
+    async fn look(&self, at_all: bool) -> Result<(), ServiceError> {
         if !self.storage.is_lasting() {
             return Ok(());
         }
@@ -191,13 +193,13 @@ impl Shared {
             self.look_for_move().await?;
             self.look_at_heads().await?;
         }
-        let suspects = self.suspects.take();
-        let looks = suspects.into_iter().filter_map(|(channel, suspicion)| {
+        let hints = self.hints.take();
+        let looks = hints.into_iter().filter_map(|(channel, hint)| {
             let log = self.log(&channel)?;
             Some(async move {
-                let result = self.catch_up(&log, suspicion).await;
+                let result = self.catch_up(&log, hint).await;
                 if result.is_err() {
-                    self.suspects.add(&channel, suspicion.head, suspicion.is_shorter);
+                    self.hints.add(&channel, hint.head, hint.is_shorter);
                 }
                 result
             })
@@ -207,7 +209,7 @@ impl Shared {
     }
 
     /// Compares where each log ends with what the storage says.
-    async fn look_at_heads(&self) -> Result<(), StorageError> {
+    async fn look_at_heads(&self) -> Result<(), ServiceError> {
         let logs = self.logs().values().filter(|log| log.is_lasting()).cloned().collect::<Vec<_>>();
         for logs in logs.chunks(HEADS) {
             // Before the question: what was visible then has to be in the answer.
@@ -216,7 +218,7 @@ impl Shared {
             let heads = self.storage.heads(&names).await?;
             for ((log, known), head) in logs.iter().zip(known).zip(heads) {
                 if known.is_some_and(|known| known != head) {
-                    self.suspects.add(log.name(), head, known > Some(head));
+                    self.hints.add(log.name(), head, known > Some(head));
                 }
             }
         }
@@ -224,14 +226,14 @@ impl Shared {
     }
 
     /// Makes visible what is new in a channel.
-    async fn catch_up(&self, log: &Log, suspicion: Suspicion) -> Result<(), StorageError> {
+    async fn catch_up(&self, log: &Log, hint: Hint) -> Result<(), ServiceError> {
         let name = log.name();
         // Who has just joined is about to ask too; the answer may be from before the hint.
         let Some(known) = log.head() else {
             log.learn_head(self.storage.head(name).await?);
             return Ok(());
         };
-        if suspicion.is_shorter {
+        if hint.is_shorter {
             let head = self.head_from(name, known).await?;
             if head < known {
                 lost(log, head);
@@ -239,9 +241,9 @@ impl Shared {
             }
         }
         while let Some(at) = log.head()
-            && at < suspicion.head
+            && at < hint.head
         {
-            if suspicion.head - at > FAR {
+            if hint.head - at > FAR {
                 let head = self.storage.head(name).await?;
                 if head.saturating_sub(at) > FAR {
                     log.learn_head(head);
@@ -259,7 +261,7 @@ impl Shared {
             }
             if !is_next {
                 // Not visible yet, or no longer there.
-                let head = self.head_from(name, suspicion.head).await?;
+                let head = self.head_from(name, hint.head).await?;
                 if head < at {
                     lost(log, head);
                 } else if head > at {
@@ -278,9 +280,10 @@ fn lost(log: &Log, head: u64) {
     log.begin_anew(head);
 }
 
-/// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no more memory.
-pub(super) struct Telling {
-    sender: mpsc::Sender<Told>,
+/// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no
+/// more memory.
+pub(super) struct Announcer {
+    sender: mpsc::Sender<Announcement>,
     room: Arc<Semaphore>,
     /// Each event, not only the last id of a channel.
     pub(super) whole: bool,
@@ -288,17 +291,17 @@ pub(super) struct Telling {
 }
 
 /// Messages to send, and the room they take.
-struct Told {
+struct Announcement {
     messages: Vec<Message>,
     room: OwnedSemaphorePermit,
 }
 
-impl Telling {
+impl Announcer {
     /// Starts the task that does it.
     pub(super) fn start(relay: Arc<dyn Relay>, tasks: &Tasks) -> Self {
         let whole = relay.carries_events();
-        let (sender, mut groups) = mpsc::channel::<Told>(QUEUE);
-        let telling = tokio::spawn(async move {
+        let (sender, mut groups) = mpsc::channel::<Announcement>(QUEUE);
+        let announcer = tokio::spawn(async move {
             let mut waiting = Vec::new();
             let mut was_failing = false;
             while groups.recv_many(&mut waiting, QUEUE).await > 0 {
@@ -322,19 +325,19 @@ impl Telling {
                 was_failing = false;
             }
         });
-        tasks.add("telling others", telling.abort_handle());
+        tasks.add("telling others", announcer.abort_handle());
         let room = Arc::new(Semaphore::new(ROOM));
         Self { sender, room, whole, left_out: Seldom::default() }
     }
 
-    /// Has these told, if there is room for them. Publishing does not wait for a relay that does not get on:
-    /// what is stored is seen later.
+    /// Has these told, if there is room for them. Publishing does not wait for a relay that does
+    /// not get on: what is stored is seen later.
     pub(super) fn tell(&self, messages: Vec<Message>) {
         let kibibytes = messages.iter().map(Message::size).sum::<usize>().div_ceil(1024);
         // What is larger than all the room has all of it.
         let kibibytes = u32::try_from(kibibytes.clamp(1, ROOM)).expect("as large as the room");
         let told = self.room.clone().try_acquire_many_owned(kibibytes);
-        let told = told.ok().map(|room| Told { messages, room });
+        let told = told.ok().map(|room| Announcement { messages, room });
         let is_told = told.is_some_and(|told| self.sender.try_send(told).is_ok());
         if !is_told && let Some(times) = self.left_out.happened() {
             warn!(
@@ -346,7 +349,7 @@ impl Telling {
     }
 }
 
-fn report(looked: &Result<(), StorageError>, was_failing: &mut bool) {
+fn report(looked: &Result<(), ServiceError>, was_failing: &mut bool) {
     match looked {
         Err(error) if !*was_failing => {
             warn!(%error, "cannot see what other instances have published; will retry");
@@ -362,14 +365,13 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::relay::RelayError;
 
     /// Takes what it gets, and sends it when it is let go.
     struct Slow(Arc<Semaphore>);
 
     #[async_trait]
     impl Relay for Slow {
-        async fn send(&self, _: &[Message]) -> Result<(), RelayError> {
+        async fn send(&self, _: &[Message]) -> Result<(), ServiceError> {
             self.0.acquire().await.expect("never closed").forget();
             Ok(())
         }
@@ -386,23 +388,23 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_a_relay_that_stands_still_is_bounded_in_bytes() {
         let lets_go = Arc::new(Semaphore::new(0));
-        let telling = Telling::start(Arc::new(Slow(lets_go.clone())), &Tasks::default());
-        let waiting = || ROOM - telling.room.available_permits();
+        let announcer = Announcer::start(Arc::new(Slow(lets_go.clone())), &Tasks::default());
+        let waiting = || ROOM - announcer.room.available_permits();
         for _ in 0..100 {
-            telling.tell(event(1 << 20));
+            announcer.tell(event(1 << 20));
             tokio::task::yield_now().await;
         }
         // Each has a little more than its data.
         assert_eq!(waiting() / 1024, 15);
-        telling.tell(vec![Message::new("a", Some(1))]);
+        announcer.tell(vec![Message::new("a", Some(1))]);
         assert_eq!(waiting(), 15 * 1025 + 1, "a hint finds room beside them");
         lets_go.add_permits(100);
         while waiting() > 0 {
             tokio::task::yield_now().await;
         }
-        telling.tell(event(2 * ROOM * 1024));
+        announcer.tell(event(2 * ROOM * 1024));
         assert_eq!(waiting(), ROOM, "one that is larger than all the room goes alone");
-        telling.tell(event(1));
+        announcer.tell(event(1));
         assert_eq!(waiting(), ROOM);
     }
 }

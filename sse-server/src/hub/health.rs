@@ -1,7 +1,8 @@
 //! Whether the hub can do its work: its tasks run, its storage answers, and appending works.
 //!
-//! Appending is judged by the last append. Where there has been none for a while, or it has failed, the storage
-//! is asked to write something small; at most once every ten seconds, however often it is asked.
+//! Appending is judged by the last append. Where there has been none for a while, or it has failed,
+//! the storage is asked to write something small; at most once every ten seconds, however often it
+//! is asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::sync;
 use tokio::task::AbortHandle;
 
-use crate::storage::{Storage, StorageError};
+use crate::ServiceError;
+use crate::storage::Storage;
 
 /// How long it is believed that appending works, or does not, after it did.
 const TRUSTED: Duration = Duration::from_secs(10);
@@ -27,10 +29,10 @@ pub enum Unready {
     TaskEnded(&'static str),
     /// The storage cannot be read.
     #[error("the storage does not answer: cannot {0}")]
-    Reading(Arc<StorageError>),
+    Reading(Arc<ServiceError>),
     /// The storage can be read, and nothing can be appended to it.
     #[error("nothing can be published: cannot {0}")]
-    Writing(Arc<StorageError>),
+    Writing(Arc<ServiceError>),
 }
 
 /// The tasks that have to run as long as the hub does.
@@ -64,12 +66,12 @@ pub(super) struct Writing {
 struct State {
     /// An append is under way. What it comes to is better to know than what a question would.
     is_appending: bool,
-    last: Option<(Instant, Result<(), Arc<StorageError>>)>,
+    last: Option<(Instant, Result<(), Arc<ServiceError>>)>,
 }
 
 impl State {
     /// What is known, if that is enough.
-    fn known(&self) -> Option<Result<(), Arc<StorageError>>> {
+    fn known(&self) -> Option<Result<(), Arc<ServiceError>>> {
         match &self.last {
             Some((_, result)) if self.is_appending => Some(result.clone()),
             None if self.is_appending => Some(Ok(())),
@@ -85,7 +87,7 @@ impl Writing {
         self.state().is_appending = true;
     }
 
-    pub(super) fn ends(&self, result: Result<(), Arc<StorageError>>) {
+    pub(super) fn ends(&self, result: Result<(), Arc<ServiceError>>) {
         *self.state() = State { is_appending: false, last: Some((Instant::now(), result)) };
     }
 
@@ -93,14 +95,14 @@ impl Writing {
     pub(super) async fn check(
         self: &Arc<Self>,
         storage: &Arc<dyn Storage>,
-    ) -> Result<(), Arc<StorageError>> {
+    ) -> Result<(), Arc<ServiceError>> {
         let asking = self.asking.clone().lock_owned().await;
         if let Some(known) = self.state().known() {
             return known;
         }
         let (this, storage) = (self.clone(), storage.clone());
-        // A task of its own: the caller may not wait for its end, and a write that is cut short would
-        // cost a connection.
+        // A task of its own: the caller may not wait for its end, and a write that is cut short
+        // would cost a connection.
         let asked = tokio::spawn(async move {
             let result = storage.check_writing().await.map_err(Arc::new);
             let mut state = this.state();
@@ -110,7 +112,7 @@ impl Writing {
             drop((state, asking));
             result
         });
-        let panicked = |error| Arc::new(StorageError::new("write", error));
+        let panicked = |error| Arc::new(ServiceError::new("write", error));
         asked.await.map_err(panicked)?
     }
 

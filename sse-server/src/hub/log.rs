@@ -117,8 +117,8 @@ impl Log {
         self.state().live_head
     }
 
-    /// Takes note that the log reaches at least up to here, and returns how far it does: an event may
-    /// have become visible since.
+    /// Takes note that the log reaches at least up to here, and returns how far it does: an event
+    /// may have become visible since.
     pub(super) fn learn_head(&self, at_least: u64) -> u64 {
         let mut state = self.state();
         match state.head {
@@ -189,8 +189,8 @@ impl Log {
         now
     }
 
-    /// Forgets what became visible longer ago than this. Who has not read it reads it from storage; what has no
-    /// id is gone, which a reader is told.
+    /// Forgets what became visible longer ago than this. Who has not read it reads it from storage;
+    /// what has no id is gone, which a reader is told.
     pub(super) fn forget(&self, age: Duration) {
         let before = micros(START.elapsed().saturating_sub(age));
         let mut state = self.state();
@@ -212,8 +212,8 @@ impl Log {
         }
     }
 
-    /// The events without an id after this many of them, as far as they belong before the next event
-    /// with one; and how many of those may be read before the next without.
+    /// The events without an id after this many of them, as far as they belong before the next
+    /// event with one; and how many of those may be read before the next without.
     pub(super) fn read_live(
         &self,
         live_position: u64,

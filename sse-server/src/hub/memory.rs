@@ -1,7 +1,7 @@
 //! What the tails of all channels take together: bounded in bytes, and by age.
 //!
-//! A tail spares reading the storage, and is of use for those who read now or come back soon. Each is bounded by
-//! itself; but there may be a channel for each user.
+//! A tail spares reading the storage, and is of use for those who read now or come back soon. Each
+//! is bounded by itself; but there may be a channel for each user.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,8 +57,8 @@ pub(super) fn start(hub: &Arc<Shared>, age: Duration) {
             let Some(shared) = shared.upgrade() else { return };
             let mut logs: Vec<Arc<Log>> = shared.logs().values().cloned().collect();
             if is_over {
-                // Those in which nothing happens first. Down to less than the most, or it would be done for
-                // each event.
+                // Those in which nothing happens first. Down to less than the most, or it would be
+                // done for each event.
                 logs.sort_by_cached_key(|log| std::cmp::Reverse(log.age()));
                 for log in logs {
                     if memory.bytes() <= memory.most / 4 * 3 {

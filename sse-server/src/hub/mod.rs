@@ -1,18 +1,46 @@
 //! Channels, who reads them, and what they have read.
 //!
 //! Every channel is an append-only log with dense ids 1, 2, 3 …; a subscriber is one position per
-//! channel and nothing else. Delivering is reading forward from the position: from the end of the log
-//! that is kept in memory, or, if that does not reach back far enough, from storage, in pages. Replay
-//! and live delivery are the same code, so there is no moment between them in which an event could be
-//! lost, repeated or overtaken.
+//! channel and nothing else. Delivering is reading forward from the position: from the end of the
+//! log that is kept in memory, or, if that does not reach back far enough, from storage, in pages.
+//! Replay and live delivery are the same code, so there is no moment between them in which an event
+//! could be lost, repeated or overtaken.
+//!
+//! ```text
+//!   POST /publish/                            http::publishing
+//!        │ Hub::submit
+//!        ▼
+//!   publish: one task for all publishers
+//!        │ 1. Storage::append                 durable: group commit
+//!        │ 2. render, Log::append             visible: encoded once, in the order of ids
+//!        │ 3. Announcer ──► relay ──► others  told
+//!        ▼
+//!   Log "a"   … 4 5 6 7 8 9                   the tail; what came before is in storage
+//!                   ▲     ▲
+//!                   │     └── Subscriber a:9    a cursor: one position per channel, no queue
+//!                   └──────── Subscriber a:6
+//!                                │ poll_deliver   woken by a Signal, reads forward: 7 8 9
+//!                                ▼
+//!                             Outgoing            shared bytes, and the reader's own between them
+//!                                │
+//!                                ▼
+//!                             OpenStream ──► the socket      http::streams, http::server
+//!
+//!   relay ──► follow: a hint ──► Storage::read from the log's end ──► Log::append
+//! ```
+//!
+//! Read along an event's way: [`publish`], [`log`], [`subscriber`], [`outgoing`]; then
+//! `http::streams::stream` and `http::server::connection::direct`, which writes.
 //!
 //! Events become visible in one place and in one order: after [`Storage::append`] has returned, by
 //! the task in [`publish`]. What a reader has seen is therefore stored.
 //!
-//! Other processes may append to the same storage; [`follow`] notices, told by a relay or by looking.
+//! Other processes may append to the same storage; [`follow`] notices, told by a relay or by
+//! looking.
 //!
-//! May enter: storage, relay. May not: HTTP, SQL. What a subscriber hands out is the wire's bytes,
-//! because an event is encoded once, when it becomes visible.
+//! May enter: storage, relay. May not: HTTP, SQL; but what a subscriber hands out is the wire's
+//! bytes, framed if its caller wants that, because an event is encoded once, when it becomes
+//! visible.
 
 mod allowed;
 mod event;
@@ -37,14 +65,15 @@ use sse_proto::Cursor;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 
-use crate::relay::{Relay, RelayError};
+use crate::ServiceError;
+use crate::relay::Relay;
 use crate::seldom::Seldom;
-use crate::storage::{NewEvent, RequestKey, Storage, StorageError};
+use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
 pub use filter::Types;
-use follow::{Suspects, Telling};
+use follow::{Announcer, Hints};
 pub use health::Unready;
 use health::{Tasks, Writing};
 use log::Log;
@@ -81,16 +110,16 @@ struct Shared {
     /// What readers are within.
     remembered: Remembered,
     /// The channels that others have published to, perhaps.
-    suspects: Arc<Suspects>,
+    hints: Arc<Hints>,
     /// Tells other instances, if there is a relay.
-    telling: Option<Telling>,
+    announcer: Option<Announcer>,
     relay: Option<Arc<dyn Relay>>,
     /// The most bytes of an event that comes over the relay.
     max_event_len: usize,
     /// Counts events from the relay that no publisher may send.
     refused: Seldom,
     /// What other instances say about other things than events.
-    notices: broadcast::Sender<Heard>,
+    notices: broadcast::Sender<RelayNotice>,
     /// The relay has been connected, once at least.
     was_connected: AtomicBool,
     tasks: Tasks,
@@ -107,7 +136,7 @@ const NOTICES: usize = 256;
 
 /// What comes over the relay and is not about events.
 #[derive(Clone, Debug)]
-pub(crate) enum Heard {
+pub(crate) enum RelayNotice {
     /// From now on notices arrive. Any number may have been missed before.
     Connected,
     /// Another instance has said this.
@@ -147,39 +176,40 @@ impl HubConfig {
         self
     }
 
-    /// How often the storage is asked where the channels that somebody reads end. Default: 5 s. This is
-    /// how late an event can be if the relay has lost the hint, or if there is no relay. Shorter costs a
-    /// small query per 500 channels each time.
+    /// How often the storage is asked where the channels that somebody reads end. Default: 5 s.
+    /// This is how late an event can be if the relay has lost the hint, or if there is no relay.
+    /// Shorter costs a small query per 500 channels each time.
     pub const fn refresh(mut self, period: Duration) -> Self {
         self.refresh = period;
         self
     }
 
-    /// How many bytes of events all channels together keep in memory; for a moment it may be more. Those in which
-    /// nothing has happened for longest lose theirs first. Default: 64 MiB. Events that are not in memory are read
-    /// from storage; more memory spares reads when many come back after a cut.
+    /// How many bytes of events all channels together keep in memory; for a moment it may be more.
+    /// Those in which nothing has happened for longest lose theirs first. Default: 64 MiB. Events
+    /// that are not in memory are read from storage; more memory spares reads when many come back
+    /// after a cut.
     pub const fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// How long events are kept in memory after they became visible. Default: a minute. Not longer than the storage
-    /// keeps them, or some readers would still get what others are told is gone.
+    /// How long events are kept in memory after they became visible. Default: a minute. Not longer
+    /// than the storage keeps them, or some readers would still get what others are told is gone.
     pub const fn memory_age(mut self, age: Duration) -> Self {
         self.memory_age = age;
         self
     }
 
-    /// Which channels are reliable: their events are stored and have ids. Default: all. The events of the
-    /// others cost no write and reach the readers of the moment, on every instance; a reader that misses one never gets it.
-    /// The answer to a name must always be the same, and quick.
+    /// Which channels are reliable: their events are stored and have ids. Default: all. The events
+    /// of the others cost no write and reach the readers of the moment, on every instance; a reader
+    /// that misses one never gets it. The answer to a name must always be the same, and quick.
     pub fn reliable(mut self, is_reliable: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.reliable = Some(Arc::new(is_reliable));
         self
     }
 
-    /// The most bytes that type and data of an event may have that comes over the relay. Others are not shown
-    /// to readers. Default: 1 MiB. What is stored is shown in any case.
+    /// The most bytes that type and data of an event may have that comes over the relay. Others are
+    /// not shown to readers. Default: 1 MiB. What is stored is shown in any case.
     pub const fn max_event_len(mut self, bytes: usize) -> Self {
         self.max_event_len = bytes;
         self
@@ -200,8 +230,8 @@ impl std::fmt::Debug for HubConfig {
 }
 
 impl Hub {
-    /// A hub over this storage, without a relay. Must be called in a Tokio runtime: publishing is a task
-    /// of its own.
+    /// A hub over this storage, without a relay. Must be called in a Tokio runtime: publishing is a
+    /// task of its own.
     pub fn new(storage: Arc<dyn Storage>) -> Self {
         Self::with_config(storage, HubConfig::default())
     }
@@ -209,7 +239,7 @@ impl Hub {
     /// A hub over this storage, one of several. Must be called in a Tokio runtime.
     pub fn with_config(storage: Arc<dyn Storage>, config: HubConfig) -> Self {
         let tasks = Tasks::default();
-        let telling = config.relay.clone().map(|relay| Telling::start(relay, &tasks));
+        let announcer = config.relay.clone().map(|relay| Announcer::start(relay, &tasks));
         let shared = Arc::new(Shared {
             moves: Moves::default(),
             storage,
@@ -217,8 +247,8 @@ impl Hub {
             logs: Mutex::default(),
             memory: Arc::new(Memory::new(config.memory)),
             remembered: Remembered::default(),
-            suspects: Arc::default(),
-            telling,
+            hints: Arc::default(),
+            announcer,
             relay: config.relay.clone(),
             max_event_len: config.max_event_len,
             refused: Seldom::default(),
@@ -238,23 +268,24 @@ impl Hub {
     /// Appends events and makes them visible, all or none, and returns their ids in the same order.
     ///
     /// When this returns the events are stored as durably as the storage promises, and readers are
-    /// being woken. Dropping the future does not take the events back. If nothing is stored, every id
-    /// is 0.
+    /// being woken. Dropping the future does not take the events back. If nothing is stored, every
+    /// id is 0.
     ///
     /// # Errors
     ///
     /// If the storage fails; nothing has been published then, and the caller can try again. (With a
-    /// database, it can be that the answer was lost, not the events; they are then published.) Or if it
-    /// refuses an event for good.
+    /// database, it can be that the answer was lost, not the events; they are then published.) Or
+    /// if it refuses an event for good.
     pub async fn publish(&self, events: Vec<NewEvent>) -> Result<Vec<u64>, PublishError> {
         self.submit(events, None).await?.await
     }
 
-    /// As [`publish`](Self::publish), but returns once the events have their place in the order; the answer
-    /// comes later. Waits if too many are on their way already.
+    /// As [`publish`](Self::publish), but returns once the events have their place in the order;
+    /// the answer comes later. Waits if too many are on their way already.
     ///
-    /// With a key they are published once: if they were before, under the same key, on any instance that
-    /// has the same storage, the answer is that of the first time. Keys are kept as long as events.
+    /// With a key they are published once: if they were before, under the same key, on any instance
+    /// that has the same storage, the answer is that of the first time. Keys are kept as long as
+    /// events.
     ///
     /// # Errors
     ///
@@ -267,9 +298,9 @@ impl Hub {
         publish::send(&self.shared, &self.requests, events, key).await
     }
 
-    /// Subscribes to these channels, which must be distinct, from the positions in `resume`. A channel
-    /// that `resume` does not list is read from now on: everything that is published after this has
-    /// returned is delivered.
+    /// Subscribes to these channels, which must be distinct, from the positions in `resume`. A
+    /// channel that `resume` does not list is read from now on: everything that is published after
+    /// this has returned is delivered.
     ///
     /// # Errors
     ///
@@ -278,7 +309,7 @@ impl Hub {
         &self,
         channels: &[Arc<str>],
         resume: &Cursor<'_>,
-    ) -> Result<Subscriber, StorageError> {
+    ) -> Result<Subscriber, ServiceError> {
         let mut subscriber = Subscriber::new(self.shared.clone(), channels);
         for channel in channels {
             let log = self.shared.join(channel, &mut subscriber);
@@ -303,9 +334,9 @@ impl Hub {
         self.shared.logs().values().map(|log| (log.name().clone(), log.readers())).collect()
     }
 
-    /// Whether the hub can do its work: its tasks run, the storage answers a small question, and appending
-    /// works as far as is known. If there has been no append for a while, the storage is asked to write
-    /// something, at most every ten seconds.
+    /// Whether the hub can do its work: its tasks run, the storage answers a small question, and
+    /// appending works as far as is known. If there has been no append for a while, the storage is
+    /// asked to write something, at most every ten seconds.
     ///
     /// # Errors
     ///
@@ -346,7 +377,7 @@ impl Hub {
     }
 
     /// Says something to all other instances that can hear now.
-    pub(crate) async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    pub(crate) async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         match &self.shared.relay {
             Some(relay) => relay.send_notice(notice).await,
             None => Ok(()),
@@ -354,12 +385,13 @@ impl Hub {
     }
 
     /// What other instances say from now on, and whether the relay was connected before.
-    pub(crate) fn notices(&self) -> (broadcast::Receiver<Heard>, bool) {
+    pub(crate) fn notices(&self) -> (broadcast::Receiver<RelayNotice>, bool) {
         let notices = self.shared.notices.subscribe();
         (notices, self.shared.was_connected.load(Ordering::SeqCst))
     }
 
-    /// Ends all subscriptions, present and future: each is told so when it asks for the next events.
+    /// Ends all subscriptions, present and future: each is told so when it asks for the next
+    /// events.
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         self.shared.closing.notify_waiters();
@@ -390,7 +422,8 @@ impl Shared {
 
     /// Adds a subscriber to the readers of a channel. The first one makes the log.
     ///
-    /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is joined.
+    /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is
+    /// joined.
     fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
         let mut logs = self.logs();
         let log = logs.entry(channel.clone()).or_insert_with(|| {
@@ -401,7 +434,7 @@ impl Shared {
     }
 
     /// The position to start from in a log.
-    async fn place(&self, log: Arc<Log>, resume: Option<u64>) -> Result<Position, StorageError> {
+    async fn place(&self, log: Arc<Log>, resume: Option<u64>) -> Result<Position, ServiceError> {
         if !log.is_lasting() {
             log.learn_head(0);
             return Ok(Position::new(log, None));
@@ -413,7 +446,7 @@ impl Shared {
         if position.is_unknown() {
             // Perhaps another instance has shown them what this one has not heard of yet.
             let head = self.head_from(position.channel(), position.at()).await?;
-            position.check(head, &self.suspects);
+            position.check(head, &self.hints);
         }
         Ok(position)
     }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Shared;
-use crate::storage::StorageError;
+use crate::ServiceError;
 
 /// How often it is looked although nothing seems to be missing.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ struct State {
 
 impl Shared {
     /// Whether the storage has moved since then, so that what was read is to be read again.
-    pub(super) async fn has_moved(&self, since: Instant) -> Result<bool, StorageError> {
+    pub(super) async fn has_moved(&self, since: Instant) -> Result<bool, ServiceError> {
         let asked = Instant::now();
         let mut state = self.moves.0.lock().await;
         let is_answered = state.looked.is_some_and(|looked| looked >= asked);
@@ -54,7 +54,7 @@ impl Shared {
     }
 
     /// Looks whether the storage has moved, if that was not done for a while. If so, all is to be looked at again.
-    pub(super) async fn look_for_move(&self) -> Result<(), StorageError> {
+    pub(super) async fn look_for_move(&self) -> Result<(), ServiceError> {
         let now = Instant::now();
         let looked = self.moves.0.lock().await.looked;
         if looked.is_none_or(|looked| now.duration_since(looked) >= PERIOD) {
@@ -65,7 +65,7 @@ impl Shared {
 
     /// Where a channel ends, which has been seen to reach this far. That it does not any more is only believed of
     /// the server that the address leads to.
-    pub(super) async fn head_from(&self, channel: &str, seen: u64) -> Result<u64, StorageError> {
+    pub(super) async fn head_from(&self, channel: &str, seen: u64) -> Result<u64, ServiceError> {
         loop {
             let since = Instant::now();
             let head = self.storage.head(channel).await?;

@@ -1,4 +1,5 @@
-//! What is on its way to one reader: events that all readers share, and between them what is its own.
+//! What is on its way to one reader: events that all readers share, and between them what is its
+//! own.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -22,9 +23,10 @@ pub enum Framing {
 
 /// Bytes for one reader, in order.
 ///
-/// Filled by a [`Subscriber`](super::Subscriber) and by the stream around it, emptied by whatever writes
-/// to the client: as a [`Buf`], whose slices go to the socket in one vectored write, or joined by
-/// [`into_bytes`](Self::into_bytes). Events are the memory that all readers share; nothing of them is copied.
+/// Filled by a [`Subscriber`](super::Subscriber) and by the stream around it, emptied by whatever
+/// writes to the client: as a [`Buf`], whose slices go to the socket in one vectored write, or
+/// joined by [`into_bytes`](Self::into_bytes). Events are the memory that all readers share;
+/// nothing of them is copied.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     framing: Framing,

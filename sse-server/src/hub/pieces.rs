@@ -1,8 +1,8 @@
 //! Events that are too large to be handed out at once.
 //!
-//! A reader gets such an event in pieces, and holds nothing of it in between: a reader that stands still costs the
-//! same however large the event is. Where it is in the event is a number; the event is in the log's tail, or in a
-//! memory that all readers share, or is read again from the storage.
+//! A reader gets such an event in pieces, and holds nothing of it in between: a reader that stands
+//! still costs the same however large the event is. Where it is in the event is a number; the event
+//! is in the log's tail, or in a memory that all readers share, or is read again from the storage.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,8 +11,8 @@ use super::event::KeptEvent;
 use super::log::Log;
 use super::outgoing::Outgoing;
 
-/// How many bytes a reader is handed at a time. More is read only when these have been taken, so that a reader which
-/// stands still holds no more.
+/// How many bytes a reader is handed at a time. More is read only when these have been taken, so
+/// that a reader which stands still holds no more.
 pub(super) const ROUND_BYTES: usize = 24 << 10;
 
 /// Whether an event is handed out in pieces.
@@ -20,8 +20,8 @@ pub(super) fn is_large(event: &KeptEvent) -> bool {
     event.len() > ROUND_BYTES
 }
 
-/// How many bytes of large events are remembered for those who are within one. More readers than fit read the same
-/// event from the storage again for each piece.
+/// How many bytes of large events are remembered for those who are within one. More readers than
+/// fit read the same event from the storage again for each piece.
 const REMEMBERED_BYTES: usize = 16 << 20;
 
 /// An event of which a reader has a part.
@@ -42,8 +42,8 @@ impl Begun {
         Self { index, live, id, sent: 0 }
     }
 
-    /// Appends the next piece, and says whether it was the last. It is a copy: what a reader that stands
-    /// still has not taken would keep the whole event in memory otherwise.
+    /// Appends the next piece, and says whether it was the last. It is a copy: what a reader that
+    /// stands still has not taken would keep the whole event in memory otherwise.
     pub(super) fn write(&mut self, event: &KeptEvent, out: &mut Outgoing) -> bool {
         let line = self.id.as_ref().map(|id| format!("id: {id}\n"));
         let (bytes, tail) = (event.bytes(), event.tail());

@@ -1,7 +1,8 @@
 //! What is counted and measured, and how Prometheus gets it.
 //!
-//! Each server has its own numbers: there is no global registry, so several servers in one process do not
-//! mix. None of them is labelled with a channel, a user or an address, so their number does not grow with use.
+//! Each server has its own numbers: there is no global registry, so several servers in one process
+//! do not mix. None of them is labelled with a channel, a user or an address, so their number does
+//! not grow with use.
 //!
 //! May enter: the traits of storage and relay, to measure them from outside. May not: HTTP.
 
@@ -23,7 +24,8 @@ use prometheus_client::registry::{Registry, Unit};
 use process::Process;
 pub use timed::{TimedRelay, TimedStorage};
 
-/// From a fifth of a millisecond, which is a local commit without waiting for the disk, to ten seconds.
+/// From a fifth of a millisecond, which is a local commit without waiting for the disk, to ten
+/// seconds.
 const SECONDS: [f64; 15] =
     [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 

@@ -10,8 +10,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::mpsc;
 
 use super::{Metrics, Operation};
-use crate::relay::{Message, News, Relay, RelayError};
-use crate::storage::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
+use crate::ServiceError;
+use crate::relay::{Message, News, Relay};
+use crate::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent};
 
 pub(super) const STORAGE_OPERATIONS: [&str; 6] =
     ["append", "head", "heads", "read", "shorten", "trim"];
@@ -32,8 +33,8 @@ impl TimedStorage {
     async fn timed<T>(
         &self,
         operation: &'static str,
-        work: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, StorageError> {
+        work: impl Future<Output = Result<T, ServiceError>>,
+    ) -> Result<T, ServiceError> {
         let shared = &self.metrics.shared;
         timed(&shared.storage, &shared.storage_errors, operation, work).await
     }
@@ -54,8 +55,8 @@ impl TimedRelay {
     async fn timed(
         &self,
         operation: &'static str,
-        work: impl Future<Output = Result<(), RelayError>>,
-    ) -> Result<(), RelayError> {
+        work: impl Future<Output = Result<(), ServiceError>>,
+    ) -> Result<(), ServiceError> {
         let shared = &self.metrics.shared;
         timed(&shared.relay, &shared.relay_errors, operation, work).await
     }
@@ -79,26 +80,26 @@ async fn timed<T, E>(
 
 #[async_trait]
 impl Storage for TimedStorage {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         self.timed("append", self.storage.append(events)).await
     }
 
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         self.timed("append", self.storage.append_once(batches)).await
     }
 
     async fn append_free(
         &self,
         batches: &[Batch<'_>],
-    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+    ) -> Result<Vec<Option<Outcome>>, ServiceError> {
         self.timed("append", self.storage.append_free(batches)).await
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         self.timed("head", self.storage.head(channel)).await
     }
 
-    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         self.timed("heads", self.storage.heads(channels)).await
     }
 
@@ -107,23 +108,23 @@ impl Storage for TimedStorage {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         self.timed("read", self.storage.read(channel, after, limit)).await
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         self.timed("trim", self.storage.trim(before, limit)).await
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         self.timed("shorten", self.storage.shorten(keep, limit)).await
     }
 
-    async fn check_writing(&self) -> Result<(), StorageError> {
+    async fn check_writing(&self) -> Result<(), ServiceError> {
         self.timed("check_writing", self.storage.check_writing()).await
     }
 
-    async fn has_moved(&self) -> Result<bool, StorageError> {
+    async fn has_moved(&self) -> Result<bool, ServiceError> {
         self.timed("has_moved", self.storage.has_moved()).await
     }
 
@@ -142,11 +143,11 @@ impl Storage for TimedStorage {
 
 #[async_trait]
 impl Relay for TimedRelay {
-    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, messages: &[Message]) -> Result<(), ServiceError> {
         self.timed("send", self.relay.send(messages)).await
     }
 
-    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         self.timed("send_notice", self.relay.send_notice(notice)).await
     }
 

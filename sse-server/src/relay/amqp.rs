@@ -19,7 +19,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError, RelayOptions};
+use super::{Message, News, Relay, RelayOptions};
+use crate::ServiceError;
 use crate::seldom::Seldom;
 
 /// The exchange that hands each message to every instance.
@@ -28,8 +29,8 @@ const EXCHANGE: &str = "sse_server";
 /// How long a connection, and an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Messages over a fanout exchange called `sse_server`, from which each instance takes what it gets by
-/// an exclusive queue of its own, which the broker removes when the instance is gone.
+/// Messages over a fanout exchange called `sse_server`, from which each instance takes what it gets
+/// by an exclusive queue of its own, which the broker removes when the instance is gone.
 pub struct AmqpRelay {
     url: String,
     /// The connection to send over, if it works as far as is known.
@@ -51,7 +52,7 @@ impl AmqpRelay {
     /// # Errors
     ///
     /// If the URL cannot be understood, or the broker does not answer.
-    pub async fn open(url: &str) -> Result<Self, RelayError> {
+    pub async fn open(url: &str) -> Result<Self, ServiceError> {
         Self::open_with(url, &RelayOptions::default()).await
     }
 
@@ -60,7 +61,7 @@ impl AmqpRelay {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, RelayError> {
+    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, ServiceError> {
         let sender = Mutex::new(Some(connect(url).await?));
         Ok(Self {
             url: url.to_owned(),
@@ -71,7 +72,7 @@ impl AmqpRelay {
     }
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
-    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
         let link = connect(&self.url).await?;
         let options = QueueDeclareOptions {
             exclusive: true,
@@ -100,7 +101,7 @@ impl AmqpRelay {
                 () = news.closed() => return Ok(()),
             };
             let Some(delivery) = delivery else {
-                return Err(RelayError::new("receive", "the connection was closed"));
+                return Err(ServiceError::new("receive", "the connection was closed"));
             };
             let delivery = delivery.map_err(failed("receive"))?;
             if !hand_over(self.origin.decode_any(&delivery.data), news, &self.refused).await {
@@ -112,12 +113,12 @@ impl AmqpRelay {
 
 #[async_trait]
 impl Relay for AmqpRelay {
-    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, messages: &[Message]) -> Result<(), ServiceError> {
         let payloads = messages.iter().map(|message| self.origin.encode(message)).collect();
         self.publish(payloads).await
     }
 
-    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         self.publish(vec![self.origin.encode_notice(notice)]).await
     }
 
@@ -136,7 +137,7 @@ impl Relay for AmqpRelay {
 }
 
 impl AmqpRelay {
-    async fn publish(&self, payloads: Vec<String>) -> Result<(), RelayError> {
+    async fn publish(&self, payloads: Vec<String>) -> Result<(), ServiceError> {
         // Taken out, so that after an error the next call begins with a new connection.
         let mut sender = self.sender.lock().await;
         let link = match sender.take() {
@@ -155,19 +156,20 @@ impl AmqpRelay {
                 );
                 confirmations.push(publish.await?);
             }
-            // What was written may wait in a buffer, or at a broker that takes nothing at the moment.
+            // What was written may wait in a buffer, or at a broker that takes nothing at the
+            // moment.
             try_join_all(confirmations).await
         };
         let confirmed = in_time("publish", publish).await?;
         if confirmed.iter().any(Confirmation::is_nack) {
-            return Err(RelayError::new("publish", "the broker has refused it"));
+            return Err(ServiceError::new("publish", "the broker has refused it"));
         }
         *sender = Some(link);
         Ok(())
     }
 }
 
-async fn connect(url: &str) -> Result<Link, RelayError> {
+async fn connect(url: &str) -> Result<Link, ServiceError> {
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("sse-server".into());
         let connection = Connection::connect(url, properties).await?;
@@ -185,15 +187,15 @@ async fn connect(url: &str) -> Result<Link, RelayError> {
 async fn in_time<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, RelayError> {
+) -> Result<T, ServiceError> {
     match timeout(PATIENCE, work).await {
         Ok(result) => result.map_err(failed(operation)),
-        Err(_) => Err(RelayError::new(operation, "no answer")),
+        Err(_) => Err(ServiceError::new(operation, "no answer")),
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(lapin::Error) -> RelayError + Copy {
-    move |error| RelayError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(lapin::Error) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }
 
 impl std::fmt::Debug for AmqpRelay {

@@ -1,4 +1,5 @@
-//! The messages of a relay as text, for fuzz targets: everyone who can write to the broker can send anything.
+//! The messages of a relay as text, for fuzz targets: everyone who can write to the broker can send
+//! anything.
 
 use super::message::Origin;
 use super::{Message, News, RelayOptions};

@@ -9,8 +9,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Message, News, RelayOptions};
 
-/// `{"channel": "a", "event_type": "message", "data": "…", "pub_id": "1"}`; django-eventstream sends
-/// all four, with `null` for an event without an id.
+/// `{"channel": "a", "event_type": "message", "data": "…", "pub_id": "1"}`; django-eventstream
+/// sends all four, with `null` for an event without an id.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     #[serde(borrow)]
@@ -54,8 +54,8 @@ fn users<'de, 'a, D: Deserializer<'de>>(input: D) -> Result<Vec<Id<'a>>, D::Erro
     Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
-/// What instances say to each other about other things than events. Its name comes first, which tells it
-/// from a message.
+/// What instances say to each other about other things than events. Its name comes first, which
+/// tells it from a message.
 #[derive(Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct Notice<'a> {
@@ -185,7 +185,8 @@ impl Origin {
         serde_json::to_string(&notice).expect("strings are JSON")
     }
 
-    /// What somebody has sent: another one's event, or anyone's notice. `Ok(None)`: it was our event.
+    /// What somebody has sent: another one's event, or anyone's notice. `Ok(None)`: it was our
+    /// event.
     pub(super) fn decode_any(&self, text: &[u8]) -> Result<Option<News>, serde_json::Error> {
         if !text.starts_with(NOTICE) {
             return Ok(self.decode(text)?.map(News::Message));

@@ -1,8 +1,8 @@
 //! How instances tell each other that there is something new: one trait, and its implementations.
 //!
-//! A message is a hint. With a storage, an instance that gets one reads the storage; a hint that is lost, late,
-//! repeated or wrong costs time, never an event. Without a storage the message is all there is: it
-//! carries the event, and an instance that misses it never gets it.
+//! A message is a hint. With a storage, an instance that gets one reads the storage; a hint that is
+//! lost, late, repeated or wrong costs time, never an event. Without a storage the message is all
+//! there is: it carries the event, and an instance that misses it never gets it.
 //!
 //! May enter: brokers and their drivers. May not: HTTP, subscribers, SQL of events.
 
@@ -24,6 +24,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+use crate::ServiceError;
+
 #[cfg(feature = "amqp")]
 pub use amqp::AmqpRelay;
 #[cfg(feature = "postgres")]
@@ -44,8 +46,8 @@ pub struct Message {
     pub event: Option<(String, String)>,
     /// The users who do not get it. Of no meaning without the event: with an id, the storage knows.
     pub skip_users: Vec<String>,
-    /// It is from an instance of this server, as far as that can be known: if instances sign what they
-    /// [send](RelayOptions::secret), everything that is not signed is not. Default: yes.
+    /// It is from an instance of this server, as far as that can be known: if instances sign what
+    /// they [send](RelayOptions::secret), everything that is not signed is not. Default: yes.
     pub is_trusted: bool,
 }
 
@@ -83,27 +85,9 @@ pub enum News {
     Connected,
     /// Somebody has published.
     Message(Message),
-    /// An instance has [said](Relay::send_notice) something about other things than events: another one, or,
-    /// if the relay [echoes](Relay::echoes), this one.
+    /// An instance has [said](Relay::send_notice) something about other things than events: another
+    /// one, or, if the relay [echoes](Relay::echoes), this one.
     Notice(String),
-}
-
-/// A message could not be sent.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation}: {source}")]
-pub struct RelayError {
-    operation: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl RelayError {
-    /// An error of a driver, with what was being done, such as `connect`.
-    pub fn new(
-        operation: &'static str,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self { operation, source: source.into() }
-    }
 }
 
 /// What instances that talk to each other have to agree on.
@@ -121,18 +105,19 @@ pub struct RelayOptions {
 }
 
 impl RelayOptions {
-    /// Signs what is sent, and believes what is signed, by HMAC-SHA-256 with this secret. Default: none, and
-    /// everyone who can write to the broker is believed.
+    /// Signs what is sent, and believes what is signed, by HMAC-SHA-256 with this secret. Default:
+    /// none, and everyone who can write to the broker is believed.
     ///
-    /// Without a signature nothing but an event is taken in. If it has an id, it is a reason to read the
-    /// storage. If it has none, it is shown to readers of channels only that are not stored.
+    /// Without a signature nothing but an event is taken in. If it has an id, it is a reason to
+    /// read the storage. If it has none, it is shown to readers of channels only that are not
+    /// stored.
     pub fn secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.secret = Some(secret.into());
         self
     }
 
-    /// What the names of Redis' channels begin with, which all databases of a Redis server share. Default:
-    /// nothing, as django-eventstream has it.
+    /// What the names of Redis' channels begin with, which all databases of a Redis server share.
+    /// Default: nothing, as django-eventstream has it.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -151,24 +136,25 @@ impl std::fmt::Debug for RelayOptions {
 /// Carries messages between instances.
 #[async_trait]
 pub trait Relay: Send + Sync + 'static {
-    /// Sends these messages to all other instances, in this order. Those that are not connected now do
-    /// not get them.
+    /// Sends these messages to all other instances, in this order. Those that are not connected now
+    /// do not get them.
     ///
     /// # Errors
     ///
     /// If it is not known that all were sent. They are not sent again.
-    async fn send(&self, messages: &[Message]) -> Result<(), RelayError>;
+    async fn send(&self, messages: &[Message]) -> Result<(), ServiceError>;
 
-    /// Sends a text to all other instances of this server, and to no other program that uses the same service.
-    /// Unlike a [message](Self::send) it counts: the caller learns if it was not sent.
+    /// Sends a text to all other instances of this server, and to no other program that uses the
+    /// same service. Unlike a [message](Self::send) it counts: the caller learns if it was not
+    /// sent.
     ///
     /// # Errors
     ///
-    /// If it is not known that it was sent. A relay that only carries messages, which is the default,
-    /// always fails.
-    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    /// If it is not known that it was sent. A relay that only carries messages, which is the
+    /// default, always fails.
+    async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         let _ = notice;
-        Err(RelayError::new("send a notice", "this relay carries events only"))
+        Err(ServiceError::new("send a notice", "this relay carries events only"))
     }
 
     /// Hands over what arrives, until the receiver is gone. When the connection is lost it makes
@@ -181,8 +167,8 @@ pub trait Relay: Send + Sync + 'static {
         false
     }
 
-    /// Whether an instance's own [notices](Self::send_notice) come back to it. Then a relay that takes notices
-    /// and brings none is noticed.
+    /// Whether an instance's own [notices](Self::send_notice) come back to it. Then a relay that
+    /// takes notices and brings none is noticed.
     fn echoes(&self) -> bool {
         false
     }

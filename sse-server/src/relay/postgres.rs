@@ -13,7 +13,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError, RelayOptions};
+use super::{Message, News, Relay, RelayOptions};
+use crate::ServiceError;
 use crate::seldom::Seldom;
 
 /// The channel of notifications.
@@ -47,7 +48,7 @@ impl PostgresRelay {
     /// # Errors
     ///
     /// If the URL cannot be understood, or the database does not answer.
-    pub async fn open(url: &str) -> Result<Self, RelayError> {
+    pub async fn open(url: &str) -> Result<Self, ServiceError> {
         Self::open_with(url, &RelayOptions::default()).await
     }
 
@@ -56,13 +57,14 @@ impl PostgresRelay {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub async fn open_with(url: &str, relay: &RelayOptions) -> Result<Self, RelayError> {
+    pub async fn open_with(url: &str, relay: &RelayOptions) -> Result<Self, ServiceError> {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
-        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
+        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read
+        // here.
         let options = options.extra_float_digits(None).disable_statement_logging();
         let first = timeout(PATIENCE, options.connect()).await;
         first
-            .map_err(|_| RelayError::new("connect", "no answer"))?
+            .map_err(|_| ServiceError::new("connect", "no answer"))?
             .map_err(failed("connect"))
             .map(drop)?;
         let pool = Mutex::new(connect(&options));
@@ -82,7 +84,7 @@ impl PostgresRelay {
     }
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
-    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
         // Both connections anew, so that they lead to the same server.
         let pool = connect(&self.options);
         let mut listener = PgListener::connect_with(&pool).await.map_err(failed("connect"))?;
@@ -102,14 +104,14 @@ impl PostgresRelay {
                 _ = ticks.tick() => {
                     // If there is no answer, this connection may be well all the same.
                     if let Ok(Ok(true)) = timeout(PATIENCE, self.has_moved(&server)).await {
-                        return Err(RelayError::new("receive", "the address leads to another server"));
+                        return Err(ServiceError::new("receive", "the address leads to another server"));
                     }
                     continue;
                 }
                 () = news.closed() => return Ok(()),
             };
             let Some(notification) = notification else {
-                return Err(RelayError::new("receive", "the connection was closed"));
+                return Err(ServiceError::new("receive", "the connection was closed"));
             };
             if !hand_over(
                 self.origin.decode_any(notification.payload().as_bytes()),
@@ -126,7 +128,7 @@ impl PostgresRelay {
 
 #[async_trait]
 impl Relay for PostgresRelay {
-    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, messages: &[Message]) -> Result<(), ServiceError> {
         let mut payloads: Vec<String> =
             messages.iter().map(|message| self.origin.encode(message)).collect();
         let all = payloads.len();
@@ -140,16 +142,16 @@ impl Relay for PostgresRelay {
                 .execute(&pool);
         timeout(2 * PATIENCE, notify)
             .await
-            .map_err(|_| RelayError::new("notify", "no answer"))?
+            .map_err(|_| ServiceError::new("notify", "no answer"))?
             .map_err(failed("notify"))?;
         if fitting < all {
             let text = "an event is too large for a notification; use a storage or another relay";
-            return Err(RelayError::new("notify", text));
+            return Err(ServiceError::new("notify", text));
         }
         Ok(())
     }
 
-    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         let pool = self.pool();
         let notify = sqlx::query("SELECT pg_notify($1, $2)")
             .bind(CHANNEL)
@@ -157,7 +159,7 @@ impl Relay for PostgresRelay {
             .execute(&pool);
         timeout(2 * PATIENCE, notify)
             .await
-            .map_err(|_| RelayError::new("notify", "no answer"))?
+            .map_err(|_| ServiceError::new("notify", "no answer"))?
             .map_err(failed("notify"))
             .map(drop)
     }
@@ -189,6 +191,6 @@ async fn server(connection: impl PgExecutor<'_>) -> Result<String, sqlx::Error> 
     sqlx::query_scalar("SELECT pg_postmaster_start_time()::text").fetch_one(connection).await
 }
 
-fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> RelayError + Copy {
-    move |error| RelayError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{News, RelayError};
+use super::News;
+use crate::ServiceError;
 use crate::seldom::Seldom;
 
 /// How long to wait before the next attempt to connect: at first hardly, then longer. After a
@@ -43,7 +44,7 @@ impl Patience {
     pub(super) async fn outlasts(
         &mut self,
         relay: &str,
-        error: &RelayError,
+        error: &ServiceError,
         news: &mpsc::Sender<News>,
     ) -> bool {
         if self.is_new() {

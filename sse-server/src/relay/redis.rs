@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::message::Origin;
 use super::receiving::{Patience, hand_over};
-use super::{Message, News, Relay, RelayError, RelayOptions};
+use super::{Message, News, Relay, RelayOptions};
+use crate::ServiceError;
 use crate::seldom::Seldom;
 
 /// The one that django-eventstream uses; all databases of a Redis server share it.
@@ -29,9 +30,10 @@ const SILENCE: Duration = Duration::from_secs(15);
 
 /// Messages over a Redis server.
 ///
-/// With `EVENTSTREAM_REDIS` set to the same server, a Django site's `send_event` reaches the readers
-/// here, and what is published here reaches the readers there. An event of theirs with an id is read
-/// from the storage, so it has to be the same one; an event without is delivered as it is.
+/// With `EVENTSTREAM_REDIS` set to the same server, a Django site's `send_event` reaches the
+/// readers here, and what is published here reaches the readers there. An event of theirs with an
+/// id is read from the storage, so it has to be the same one; an event without is delivered as it
+/// is.
 pub struct RedisRelay {
     client: Client,
     sender: ConnectionManager,
@@ -49,7 +51,7 @@ impl RedisRelay {
     /// # Errors
     ///
     /// If the URL cannot be understood, or the server does not answer.
-    pub async fn open(url: &str) -> Result<Self, RelayError> {
+    pub async fn open(url: &str) -> Result<Self, ServiceError> {
         Self::open_with(url, &RelayOptions::default()).await
     }
 
@@ -58,7 +60,7 @@ impl RedisRelay {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, RelayError> {
+    pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, ServiceError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
@@ -88,8 +90,8 @@ impl RedisRelay {
     }
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
-    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), RelayError> {
-        let lost = |text: &'static str| RelayError::new("receive", text);
+    async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
+        let lost = |text: &'static str| ServiceError::new("receive", text);
         let connect = async {
             let mut pubsub = self.client.get_async_pubsub().await?;
             pubsub.subscribe(&[&self.events, &self.notices]).await?;
@@ -125,7 +127,7 @@ impl RedisRelay {
 
 #[async_trait]
 impl Relay for RedisRelay {
-    async fn send(&self, messages: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, messages: &[Message]) -> Result<(), ServiceError> {
         let mut pipe = redis::pipe();
         for message in messages {
             pipe.cmd("PUBLISH").arg(&self.events).arg(self.origin.encode(message)).ignore();
@@ -133,7 +135,7 @@ impl Relay for RedisRelay {
         pipe.query_async(&mut self.sender.clone()).await.map_err(failed("publish"))
     }
 
-    async fn send_notice(&self, notice: &str) -> Result<(), RelayError> {
+    async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         let mut command = redis::cmd("PUBLISH");
         command.arg(&self.notices).arg(self.origin.encode_notice(notice));
         command.exec_async(&mut self.sender.clone()).await.map_err(failed("publish"))
@@ -158,8 +160,8 @@ impl Relay for RedisRelay {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(RedisError) -> RelayError + Copy {
-    move |error| RelayError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(RedisError) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }
 
 impl std::fmt::Debug for RedisRelay {

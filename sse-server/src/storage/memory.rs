@@ -7,12 +7,13 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 
 use super::requests::{Requests, on_own_clock};
-use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
+use super::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use crate::ServiceError;
 
 /// Keeps events until the process ends.
 ///
-/// Ids start at 1 again in the next process, so a reader that comes back after a restart may be told
-/// that it is up to date when it is not. Where that matters, use a storage that lasts.
+/// Ids start at 1 again in the next process, so a reader that comes back after a restart may be
+/// told that it is up to date when it is not. Where that matters, use a storage that lasts.
 #[derive(Debug, Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,
@@ -58,17 +59,17 @@ fn append(channels: &mut HashMap<Arc<str>, Channel>, events: &[NewEvent]) -> Vec
 
 #[async_trait]
 impl Storage for MemoryStorage {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         Ok(append(&mut self.state().channels, events))
     }
 
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         let State { channels, requests } = &mut *self.state();
         let once = |batch| requests.append_once(batch, |events| append(channels, events));
         Ok(batches.iter().map(once).collect())
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         Ok(self.state().channels.get(channel).map_or(0, |channel| channel.head))
     }
 
@@ -77,7 +78,7 @@ impl Storage for MemoryStorage {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         let state = self.state();
         let Some(channel) = state.channels.get(channel) else {
             return Ok(Vec::new());
@@ -87,7 +88,7 @@ impl Storage for MemoryStorage {
         Ok(page.map(|(_, event)| event.clone()).collect())
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         let Some(before) = on_own_clock(before) else { return Ok(0) };
         let mut trimmed = 0;
         let State { channels, requests } = &mut *self.state();
@@ -102,7 +103,7 @@ impl Storage for MemoryStorage {
         Ok(trimmed + requests.trim(before, limit - trimmed))
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         let keep = usize::try_from(keep).unwrap_or(usize::MAX);
         let mut removed = 0;
         for channel in self.state().channels.values_mut() {

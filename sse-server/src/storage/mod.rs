@@ -1,8 +1,8 @@
 //! Where events are kept: one trait, and its implementations.
 //!
-//! A storage appends, reads forward, and forgets what is old. It gives each channel dense ids, 1, 2,
-//! 3 …, and knows nothing of readers: what to do about a missing event is the [hub](crate::hub)'s
-//! decision, made in one place for every storage.
+//! A storage appends, reads forward, and forgets what is old. It gives each channel dense ids, 1,
+//! 2, 3 …, and knows nothing of readers: what to do about a missing event is the
+//! [hub](crate::hub)'s decision, made in one place for every storage.
 //!
 //! May enter: databases and their drivers. May not: HTTP, subscribers, access rules.
 
@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+
+use crate::ServiceError;
 
 pub use memory::MemoryStorage;
 pub use none::NoStorage;
@@ -74,8 +76,8 @@ impl NewEvent {
         self
     }
 
-    /// The same, but not stored: it has no id, and reaches those who listen. Default: it is stored, if
-    /// its channel's events are.
+    /// The same, but not stored: it has no id, and reaches those who listen. Default: it is stored,
+    /// if its channel's events are.
     #[must_use]
     pub const fn store(mut self, store: bool) -> Self {
         self.store = store;
@@ -112,64 +114,31 @@ impl StoredEvent {
     }
 }
 
-/// A storage failed. The operation can be tried again. If it was an append, usually nothing of it was
-/// done; only when the connection to a database was lost in the very moment is that not known.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation}: {source}")]
-pub struct StorageError {
-    operation: &'static str,
-    source: Box<dyn std::error::Error + Send + Sync>,
-    is_held: bool,
-}
-
-impl StorageError {
-    /// An error of a driver, with what was being done, such as `append`.
-    pub fn new(
-        operation: &'static str,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self { operation, source: source.into(), is_held: false }
-    }
-
-    /// The same of an append that another program stands in the way of: it holds one of the channels or keys, and
-    /// others may be free. Nothing was done.
-    #[must_use]
-    pub fn held(mut self) -> Self {
-        self.is_held = true;
-        self
-    }
-
-    /// Whether another program stood in the way, and perhaps only of a part.
-    pub const fn is_held(&self) -> bool {
-        self.is_held
-    }
-}
-
 /// Keeps the events of channels.
 ///
-/// Several processes may append to what is one storage behind several of these values: everything said
-/// here holds for them together. The feature `conformance` checks an implementation.
+/// Several processes may append to what is one storage behind several of these values: everything
+/// said here holds for them together. The feature `conformance` checks an implementation.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Appends all events, or none, and returns their ids, in the same order.
     ///
-    /// The ids of a channel are dense and start at 1, and events become visible in their order. When
-    /// this returns, the events survive whatever the storage promises to survive, and
+    /// The ids of a channel are dense and start at 1, and events become visible in their order.
+    /// When this returns, the events survive whatever the storage promises to survive, and
     /// [`read`](Self::read) finds them.
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError>;
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError>;
 
-    /// Appends these batches, as [`append`](Self::append) would their events, all or none; but not those
-    /// whose key is known. No two of them have the same key.
+    /// Appends these batches, as [`append`](Self::append) would their events, all or none; but not
+    /// those whose key is known. No two of them have the same key.
     ///
-    /// A key is stored with the events of its batch, in one step: whatever happens, both are there or
-    /// neither is. It is known to all processes, and [trimmed](Self::trim) as the events are. If several
-    /// append under one key at the same time, one does, and the others get its ids. A batch with a key may
-    /// be empty; the key is stored all the same.
+    /// A key is stored with the events of its batch, in one step: whatever happens, both are there
+    /// or neither is. It is known to all processes, and [trimmed](Self::trim) as the events are. If
+    /// several append under one key at the same time, one does, and the others get its ids. A batch
+    /// with a key may be empty; the key is stored all the same.
     ///
     /// By default a storage knows no keys: it appends batches that have none, and fails for others.
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         if batches.iter().any(|batch| batch.key.is_some()) {
-            return Err(StorageError::new("append", "this storage keeps no keys of requests"));
+            return Err(ServiceError::new("append", "this storage keeps no keys of requests"));
         }
         let events: Vec<NewEvent> =
             batches.iter().flat_map(|batch| batch.events).cloned().collect();
@@ -178,22 +147,23 @@ pub trait Storage: Send + Sync + 'static {
         Ok(batches.iter().map(|batch| Outcome::Appended(of(batch))).collect())
     }
 
-    /// Appends those of these batches that no other program stands in the way of, without waiting for long, and
-    /// leaves out the others, of which nothing is done. Their outcome is `None`. Asked after an append that was
-    /// [held](StorageError::is_held), which no storage is by default.
+    /// Appends those of these batches that no other program stands in the way of, without waiting
+    /// for long, and leaves out the others, of which nothing is done. Their outcome is `None`.
+    /// Asked after an append that was [held](ServiceError::is_held), which no storage is by
+    /// default.
     async fn append_free(
         &self,
         batches: &[Batch<'_>],
-    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+    ) -> Result<Vec<Option<Outcome>>, ServiceError> {
         Ok(self.append_once(batches).await?.into_iter().map(Some).collect())
     }
 
     /// The id of a channel's last event, also if it has been trimmed; 0 if there never was one.
-    async fn head(&self, channel: &str) -> Result<u64, StorageError>;
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError>;
 
-    /// The [`head`](Self::head) of each of these channels, in their order; best in one question. Asked
-    /// every few seconds for all channels that somebody reads.
-    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    /// The [`head`](Self::head) of each of these channels, in their order; best in one question.
+    /// Asked every few seconds for all channels that somebody reads.
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         let mut heads = Vec::with_capacity(channels.len());
         for channel in channels {
             heads.push(self.head(channel).await?);
@@ -201,28 +171,28 @@ pub trait Storage: Send + Sync + 'static {
         Ok(heads)
     }
 
-    /// Events of a channel with an id greater than `after`, in ascending order, at most `limit`. The
-    /// first is `after + 1`, and they are dense, as long as nothing is missing: the caller compares
-    /// ids, and takes an event that was left out, or nothing before the head, for trimmed. Fewer than
-    /// `limit` need not mean that there are no more.
+    /// Events of a channel with an id greater than `after`, in ascending order, at most `limit`.
+    /// The first is `after + 1`, and they are dense, as long as nothing is missing: the caller
+    /// compares ids, and takes an event that was left out, or nothing before the head, for trimmed.
+    /// Fewer than `limit` need not mean that there are no more.
     async fn read(
         &self,
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError>;
+    ) -> Result<Vec<StoredEvent>, ServiceError>;
 
-    /// Removes at most `limit` events and keys of requests that were appended before this time, oldest
-    /// first, and returns how many. Called in the background; must not hold up an append for long. A
-    /// storage that lets them expire by itself has nothing to do.
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError>;
+    /// Removes at most `limit` events and keys of requests that were appended before this time,
+    /// oldest first, and returns how many. Called in the background; must not hold up an append for
+    /// long. A storage that lets them expire by itself has nothing to do.
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError>;
 
-    /// Removes at most `limit` events of channels that have more than `keep`, the oldest, and returns
-    /// how many. As [`trim`](Self::trim) otherwise.
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError>;
+    /// Removes at most `limit` events of channels that have more than `keep`, the oldest, and
+    /// returns how many. As [`trim`](Self::trim) otherwise.
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError>;
 
-    /// Why this event can never be appended, if so: a limit of the database. Asked before it is stored
-    /// together with others, which must not fail with it.
+    /// Why this event can never be appended, if so: a limit of the database. Asked before it is
+    /// stored together with others, which must not fail with it.
     fn refuse(&self, _event: &NewEvent) -> Option<String> {
         None
     }
@@ -232,10 +202,10 @@ pub trait Storage: Send + Sync + 'static {
         true
     }
 
-    /// Whether something could be appended now, found out by a small write that no reader sees. Asked if an
-    /// append has failed, and if there has been none for a while, so that it is known before somebody
-    /// publishes. By default it is not found out.
-    async fn check_writing(&self) -> Result<(), StorageError> {
+    /// Whether something could be appended now, found out by a small write that no reader sees.
+    /// Asked if an append has failed, and if there has been none for a while, so that it is known
+    /// before somebody publishes. By default it is not found out.
+    async fn check_writing(&self) -> Result<(), ServiceError> {
         Ok(())
     }
 
@@ -243,7 +213,7 @@ pub trait Storage: Send + Sync + 'static {
     /// asked so far, which may live on after a fail-over. If so, everything is asked there from now on, and what
     /// was read before may be out of date. Asked before a loss of events is believed, and every few seconds. By
     /// default a storage stays where it is.
-    async fn has_moved(&self) -> Result<bool, StorageError> {
+    async fn has_moved(&self) -> Result<bool, ServiceError> {
         Ok(false)
     }
 

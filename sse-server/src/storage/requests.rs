@@ -8,9 +8,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::NewEvent;
 
-/// What a publisher calls a request, so that it can be sent again without being published again; and a
-/// fingerprint of what is in it, so that another request under the same name is noticed. Each publisher has
-/// names of its own: none can take another's, nor learn of it.
+/// What a publisher calls a request, so that it can be sent again without being published again;
+/// and a fingerprint of what is in it, so that another request under the same name is noticed. Each
+/// publisher has names of its own: none can take another's, nor learn of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestKey {
     name: String,
@@ -86,8 +86,8 @@ pub(super) fn users_of(column: Option<&str>) -> Vec<String> {
     column.and_then(|column| serde_json::from_str(column).ok()).unwrap_or_default()
 }
 
-/// A time on the clock that is never set: what is kept in memory ages by it, whatever happens to the other one.
-/// None if it is from before the start.
+/// A time on the clock that is never set: what is kept in memory ages by it, whatever happens to
+/// the other one. None if it is from before the start.
 pub(super) fn on_own_clock(time: SystemTime) -> Option<Instant> {
     match SystemTime::now().duration_since(time) {
         Ok(ago) => Instant::now().checked_sub(ago),

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{debug, warn};
 
-use super::{Storage, StorageError};
+use super::Storage;
+use crate::ServiceError;
 
 /// How many events one step removes. Small enough that an append waiting behind it does not notice.
 const STEP: usize = 500;
@@ -15,8 +16,8 @@ const STEP: usize = 500;
 #[non_exhaustive]
 #[must_use]
 pub struct Retention {
-    /// How old an event becomes. Default: 24 h, as with django-eventstream. Longer lets readers come
-    /// back later, and costs space.
+    /// How old an event becomes. Default: 24 h, as with django-eventstream. Longer lets readers
+    /// come back later, and costs space.
     pub age: Duration,
     /// How many events a channel keeps. Default: `None`, as many as come within `age`.
     pub events: Option<u64>,
@@ -61,7 +62,7 @@ pub async fn keep_trimmed(storage: Arc<dyn Storage>, retention: Retention) {
 }
 
 /// Removes until nothing is left to remove.
-async fn in_steps<F: Future<Output = Result<usize, StorageError>>>(mut step: impl FnMut() -> F) {
+async fn in_steps<F: Future<Output = Result<usize, ServiceError>>>(mut step: impl FnMut() -> F) {
     loop {
         match step().await {
             Ok(0) => break,

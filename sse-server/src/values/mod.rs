@@ -1,10 +1,12 @@
-//! What the values of settings are: read in one way from flags, variables and files, and refused in the same
-//! words.
+//! What the values of settings are: read in one way from flags, variables and files, and refused in
+//! the same words.
 //!
-//! A [`Value`] says how it is written. clap and serde both read it by way of that, so a mistake on the command
-//! line is one of the command line (exit code 2), and a mistake in the file has its line.
+//! A [`Value`] says how it is written. clap and serde both read it by way of that, so a mistake on
+//! the command line is one of the command line (exit code 2), and a mistake in the file has its
+//! line.
 //!
-//! May enter: values that several rooms or several sources share. May not: what settings mean together.
+//! May enter: values that several rooms or several sources share. May not: what settings mean
+//! together.
 
 mod kinds;
 mod token;

@@ -50,8 +50,8 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// The text of a token that clients can send in `Authorization: Bearer`. The reason why they cannot shows
-/// nothing of it.
+/// The text of a token that clients can send in `Authorization: Bearer`. The reason why they cannot
+/// shows nothing of it.
 pub(crate) fn token_text(token: Vec<u8>) -> Result<String, String> {
     if token.trim_ascii().is_empty() {
         return Err("the token is empty, so everyone could publish; leave it out for a random one"

@@ -1,5 +1,5 @@
-//! What stands before the instances, as a load balancer would: each connection goes to one of them, by
-//! chance, and can be cut.
+//! What stands before the instances, as a load balancer would: each connection goes to one of them,
+//! by chance, and can be cut.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

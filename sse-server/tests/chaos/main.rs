@@ -1,6 +1,6 @@
-//! The proof for many instances: three of them, as processes, on one PostgreSQL and with a relay between
-//! them, under load; and every round something is killed. Readers, who use the real client, are led to
-//! any of them and cut off again and again.
+//! The proof for many instances: three of them, as processes, on one PostgreSQL and with a relay
+//! between them, under load; and every round something is killed. Readers, who use the real client,
+//! are led to any of them and cut off again and again.
 //!
 //! What must hold is said in [`traffic`]; in particular nobody is told to reset. At the end of each round
 //! the publishers pause, and all readers have to get all there is. Half a minute after the last cause has ended at

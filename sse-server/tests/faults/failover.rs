@@ -1,4 +1,5 @@
-//! A stable address behind which another server takes over, while the old one lives on and takes no writes.
+//! A stable address behind which another server takes over, while the old one lives on and takes no
+//! writes.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Channels and keys that another program holds in PostgreSQL, and requests that take long: others go on.
+//! Channels and keys that another program holds in PostgreSQL, and requests that take long: others
+//! go on.
 
 use std::sync::Arc;
 use std::time::Duration;

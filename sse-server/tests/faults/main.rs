@@ -1,6 +1,6 @@
-//! What a server meets in operation: disks that are full, clocks that were wrong, databases that fail over,
-//! locks that others hold, tasks that end by a fault. Publishing is back as soon as the cause is gone, without
-//! a restart; and until then readiness says so.
+//! What a server meets in operation: disks that are full, clocks that were wrong, databases that
+//! fail over, locks that others hold, tasks that end by a fault. Publishing is back as soon as the
+//! cause is gone, without a restart; and until then readiness says so.
 
 mod clock;
 mod disk;

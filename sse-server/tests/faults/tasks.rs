@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde_json::json;
+use sse_server::ServiceError;
 use sse_server::hub::HubConfig;
-use sse_server::relay::{Message, News, Relay, RelayError};
-use sse_server::storage::{MemoryStorage, NewEvent, Storage, StorageError, StoredEvent};
+use sse_server::relay::{Message, News, Relay};
+use sse_server::storage::{MemoryStorage, NewEvent, Storage, StoredEvent};
 use tokio::sync::{Notify, mpsc};
 
 use crate::instances::{Instance, within};
@@ -24,16 +25,16 @@ struct Faulty {
 
 #[async_trait]
 impl Storage for Faulty {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         assert!(!self.append.load(Ordering::SeqCst), "a fault in append");
         self.inner.append(events).await
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         self.inner.head(channel).await
     }
 
-    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         assert!(!self.heads.load(Ordering::SeqCst), "a fault in heads");
         self.inner.heads(channels).await
     }
@@ -43,15 +44,15 @@ impl Storage for Faulty {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         self.inner.read(channel, after, limit).await
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         self.inner.trim(before, limit).await
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         self.inner.shorten(keep, limit).await
     }
 }
@@ -97,7 +98,7 @@ struct Deaf(Notify);
 
 #[async_trait]
 impl Relay for Deaf {
-    async fn send(&self, _messages: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, _messages: &[Message]) -> Result<(), ServiceError> {
         Ok(())
     }
 

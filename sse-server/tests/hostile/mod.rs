@@ -35,7 +35,8 @@ enum Resume {
     Bad,
 }
 
-/// A request that may be good in each part, or not. The model looks at these parts, never at the bytes.
+/// A request that may be good in each part, or not. The model looks at these parts, never at the
+/// bytes.
 struct Parts {
     method: &'static str,
     /// The channels that the place or the query asks for; none if no stream is there.
@@ -223,8 +224,8 @@ pub fn request(rng: &mut Rng, tokens: &[Token]) -> Case {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(body.as_bytes());
-    // Tokens may be long, and there may be several. Nothing here is so near to a limit that it depends on the
-    // colons.
+    // Tokens may be long, and there may be several. Nothing here is so near to a limit that it
+    // depends on the colons.
     parts.is_too_large |= path.len() + query.len() > 16 << 10 || size > 32 << 10;
     let is_head = parts.method == "HEAD";
     Case { expected: parts.expected(), is_head, is_last: !body.is_empty(), bytes }
@@ -274,8 +275,8 @@ fn credentials(
     }
 }
 
-/// Adds ids to resume from. Those that are good begin before the first event, so that what follows says which
-/// channels there are.
+/// Adds ids to resume from. Those that are good begin before the first event, so that what follows
+/// says which channels there are.
 fn resumption(
     rng: &mut Rng,
     parts: &mut Parts,
@@ -343,8 +344,8 @@ pub fn publishing(rng: &mut Rng, token: &str) -> Case {
     Case { bytes, expected: Expected::NoStream, is_head: false, is_last: true }
 }
 
-/// A request of which some bytes have been exchanged, left out or doubled. It has no token that is good, so it
-/// may open what is for everyone, at most.
+/// A request of which some bytes have been exchanged, left out or doubled. It has no token that is
+/// good, so it may open what is for everyone, at most.
 pub fn mutilated(rng: &mut Rng, tokens: &[Token]) -> Vec<u8> {
     let bad: Vec<Token> = tokens.iter().filter(|token| !token.is_good).cloned().collect();
     let mut bytes = request(rng, &bad).bytes;

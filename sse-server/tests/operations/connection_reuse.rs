@@ -59,7 +59,8 @@ async fn requests_before_during_and_after_a_stream_are_answered_in_their_turn() 
     let mut connection = Connection::to(&server).await;
     connection.ask("/health/live", "").await;
     connection.until("HTTP/1.1 200 OK\r\n").await;
-    // The first half of the request after it comes together with it, the second while the stream goes on.
+    // The first half of the request after it comes together with it, the second while the stream
+    // goes on.
     let (first, second) = HEALTH.split_at(20);
     let stream = "GET /events/?channel=secret HTTP/1.1\r\nHost: localhost\r\n\r\n";
     connection.write(&format!("{stream}{first}")).await;

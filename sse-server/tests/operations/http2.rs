@@ -68,7 +68,8 @@ async fn http2_without_tls_is_spoken_with_those_who_know() {
     for stream in &mut streams {
         stream.until("id: a:1\ndata: 1\n\n").await;
     }
-    // It is not alone: the metrics are asked for too, and others on this machine may look at a new port.
+    // It is not alone: the metrics are asked for too, and others on this machine may look at a new
+    // port.
     assert!(server.metric("accepted_connections_total").await < 10.0);
     // Each of them counts as one.
     for _ in 20..30 {

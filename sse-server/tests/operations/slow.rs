@@ -100,7 +100,8 @@ pub(crate) fn memory(server: &Server, line: &str) -> u64 {
 async fn a_hundred_readers_that_stand_still_do_not_make_the_server_grow() {
     const READERS: usize = 100;
     const EVENTS: usize = 40_000;
-    // 40 MB of events. Each reader may hold a buffer and a page, and none a tenth of what it misses.
+    // 40 MB of events. Each reader may hold a buffer and a page, and none a tenth of what it
+    // misses.
     const BOUND: u64 = 100 << 10;
     let server = Server::start(&["--write-timeout", "1h"]).await;
     let mut sockets = Vec::new();

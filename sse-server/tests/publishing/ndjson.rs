@@ -281,7 +281,8 @@ async fn what_was_acknowledged_is_kept_when_a_request_breaks_off() {
 async fn refusals_that_nobody_reads_are_bounded_and_name_where_publishing_ended() {
     let server = Server::start(&[]).await;
     let mut publisher = Publisher::start(&server, "").await;
-    // Each line of nonsense is answered with a hundred bytes; the buffers between here and there do not take them.
+    // Each line of nonsense is answered with a hundred bytes; the buffers between here and there do
+    // not take them.
     let lines = ("x\n".to_owned() + &line("a", 1)).repeat(20_000);
     for _ in 0..5 {
         publisher.send(&lines).await;

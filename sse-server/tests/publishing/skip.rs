@@ -104,8 +104,8 @@ async fn a_list_of_users_that_is_none_is_refused() {
     }
 }
 
-/// Over a storage and a relay, or the one without the other: what is published on one instance to readers
-/// of the other, live and replayed.
+/// Over a storage and a relay, or the one without the other: what is published on one instance to
+/// readers of the other, live and replayed.
 async fn crosses(storage: &str, relay: &str) {
     let often = Duration::from_millis(50);
     let first = Instance::start(storage, relay, often).await;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sse_proto::{Cursor, Decoder, Frame};
+use sse_server::ServiceError;
 use sse_server::hub::{Hub, HubConfig, Outgoing, Subscriber};
-use sse_server::relay::{Message, News, Relay, RelayError, fuzzing};
+use sse_server::relay::{Message, News, Relay, fuzzing};
 use sse_server::storage::{MemoryStorage, NewEvent, Storage};
 use tokio::sync::{Mutex, mpsc};
 
@@ -25,7 +26,7 @@ struct Broker(Mutex<mpsc::Receiver<News>>);
 
 #[async_trait]
 impl Relay for Broker {
-    async fn send(&self, _: &[Message]) -> Result<(), RelayError> {
+    async fn send(&self, _: &[Message]) -> Result<(), ServiceError> {
         Ok(())
     }
 

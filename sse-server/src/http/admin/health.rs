@@ -15,8 +15,8 @@ use crate::hub::Unready;
 /// How long the storage may take to answer. Who asks has less patience than who publishes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The process answers, and a new one would do no better. A failing storage is no reason to restart it; a task
-/// that has ended is.
+/// The process answers, and a new one would do no better. A failing storage is no reason to restart
+/// it; a task that has ended is.
 pub(in crate::http) async fn live(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
     match app.hub.check_tasks() {
         Err(error @ Unready::TaskEnded(_)) => Err(Refusal::unavailable(error.to_string())),
@@ -24,7 +24,8 @@ pub(in crate::http) async fn live(State(app): State<Arc<App>>) -> Result<Json<Va
     }
 }
 
-/// The server can do its work: it is not shutting down, its tasks run, its storage answers, and can be written.
+/// The server can do its work: it is not shutting down, its tasks run, its storage answers, and can
+/// be written.
 pub(in crate::http) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
     match timeout(PATIENCE, app.hub.check()).await {
         Ok(Ok(())) => Ok(Json(json!({"status": "ok", "channels": app.hub.channels()}))),

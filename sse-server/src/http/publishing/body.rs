@@ -13,7 +13,8 @@ use crate::http::error::Refusal;
 /// How long the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Refuses a body that would have to be decoded first, and says so, instead of what is wrong with it as JSON.
+/// Refuses a body that would have to be decoded first, and says so, instead of what is wrong with
+/// it as JSON.
 pub(super) fn not_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let codings = codings.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));

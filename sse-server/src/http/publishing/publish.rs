@@ -95,7 +95,8 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     Ok(Some(name.to_owned()))
 }
 
-/// `line` of the query: the number of the first line, for who sends the rest of what has broken off.
+/// `line` of the query: the number of the first line, for who sends the rest of what has broken
+/// off.
 fn first_line(query: Option<&str>) -> Result<u64, Refusal> {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let Some((_, value)) = pairs.find(|(name, _)| name == "line") else { return Ok(1) };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether the other end of a connection takes what is written to it: its socket knows, and its streams
-/// ask. On HTTP/2 each stream has its own, because each has a window of its own.
+/// Whether the other end of a connection takes what is written to it: its socket knows, and its
+/// streams ask. On HTTP/2 each stream has its own, because each has a window of its own.
 #[derive(Debug, Default)]
 pub(in crate::http) struct Consumer {
     /// That of the whole connection, if this is a stream's.

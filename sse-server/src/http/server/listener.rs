@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-/// How many connections may wait to be accepted. The system allows fewer: on Linux `net.core.somaxconn`, which
-/// is 4096 unless somebody has changed it.
+/// How many connections may wait to be accepted. The system allows fewer: on Linux
+/// `net.core.somaxconn`, which is 4096 unless somebody has changed it.
 ///
-/// After a restart all readers come at once. A connection that finds no place tries again after a second, then
-/// two, then four: with the 128 places of the standard library, 10,000 readers need half a minute.
+/// After a restart all readers come at once. A connection that finds no place tries again after a
+/// second, then two, then four: with the 128 places of the standard library, 10,000 readers need
+/// half a minute.
 const BACKLOG: i32 = 65_535;
 
 /// Listens on the first of these addresses that works, with room for a storm of connections. For

@@ -1,7 +1,7 @@
 //! Bodies that last and are silent most of the time: streams.
 //!
-//! Any server can poll such a body for frames. A connection of HTTP/1.1 that writes the response itself
-//! takes out what is in it instead, and asks that for bytes which are framed already.
+//! Any server can poll such a body for frames. A connection of HTTP/1.1 that writes the response
+//! itself takes out what is in it instead, and asks that for bytes which are framed already.
 
 use std::io;
 use std::pin::Pin;
@@ -49,8 +49,9 @@ impl Takeable {
         response.extensions_mut().insert(takeable);
     }
 
-    /// Takes the source out of the body that has handed out this first frame. `None` if the frame is another
-    /// one: then something around the body changes what comes, and has to go on doing so.
+    /// Takes the source out of the body that has handed out this first frame. `None` if the frame
+    /// is another one: then something around the body changes what comes, and has to go on doing
+    /// so.
     pub(super) fn take(&self, first: &Bytes) -> Option<Box<dyn LongLived>> {
         let mut slot = self.slot();
         let is_it = |own: &Bytes| own.as_ptr() == first.as_ptr() && own.len() == first.len();

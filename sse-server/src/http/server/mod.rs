@@ -1,7 +1,7 @@
 //! Connections: accepted, within limits, by TLS or plain, HTTP/1 or HTTP/2, until they end.
 //!
-//! May enter: sockets, and how requests and answers are framed. May not: what is asked and answered,
-//! which the router knows.
+//! May enter: sockets, and how requests and answers are framed. May not: what is asked and
+//! answered, which the router knows.
 
 pub(super) mod admission;
 pub(super) mod caller;

@@ -13,13 +13,13 @@ use super::tls::Tls;
 use crate::http::coding::Coding;
 use crate::metrics::Metrics;
 
-/// The least time that a reader is told to wait. It keeps to that for as long as its page is open: told 3 ms, a
-/// browser asks a server that is away hundreds of times a second.
+/// The least time that a reader is told to wait. It keeps to that for as long as its page is open:
+/// told 3 ms, a browser asks a server that is away hundreds of times a second.
 const LEAST_RECONNECTION_TIME: Duration = Duration::from_millis(250);
 
-/// Limits, time bounds and counters of a server. The router and the connections of one server share them:
-/// give clones of the same value to [`HttpConfig::operations`](super::HttpConfig::operations) and to
-/// [`serve_with`](super::serve_with).
+/// Limits, time bounds and counters of a server. The router and the connections of one server share
+/// them: give clones of the same value to [`HttpConfig::operations`](super::HttpConfig::operations)
+/// and to [`serve_with`](super::serve_with).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Operations {
@@ -57,46 +57,50 @@ impl Default for Operations {
 }
 
 impl Operations {
-    /// The most connections, and the most streams, for one HTTP/2 connection can have many. Default:
-    /// 100,000. One costs a file descriptor and a few kilobytes; a client that comes when all are taken is
-    /// answered with 503, instead of everyone suffering.
+    /// The most connections, and the most streams, for one HTTP/2 connection can have many.
+    /// Default: 100,000. One costs a file descriptor and a few kilobytes; a client that comes when
+    /// all are taken is answered with 503, instead of everyone suffering.
     pub const fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count;
         self
     }
 
-    /// The most connections, and the most streams, from one address; IPv6 addresses count by their first 64
-    /// bits, which is what one customer gets. Default: no limit, because everyone behind a proxy that is
-    /// not [trusted](Self::trusted_proxies), and everyone in an office, has the same address.
+    /// The most connections, and the most streams, from one address; IPv6 addresses count by their
+    /// first 64 bits, which is what one customer gets. Default: no limit, because everyone behind a
+    /// proxy that is not [trusted](Self::trusted_proxies), and everyone in an office, has the same
+    /// address.
     pub const fn max_per_address(mut self, count: Option<usize>) -> Self {
         self.max_per_address = count;
         self
     }
 
-    /// The proxies whose `X-Forwarded-For` is believed. Default: none, because anyone can send this header.
+    /// The proxies whose `X-Forwarded-For` is believed. Default: none, because anyone can send this
+    /// header.
     pub fn trusted_proxies(mut self, networks: impl Into<Arc<[IpNet]>>) -> Self {
         self.trusted_proxies = networks.into();
         self
     }
 
-    /// The names by which streams and numbers may be asked for while everyone may read them, beside those of this
-    /// machine itself. Default: none, and only requests from this machine are looked at. A web page can have its own
-    /// name resolved to this machine's address, and would read everything in its visitors' browsers.
+    /// The names by which streams and numbers may be asked for while everyone may read them, beside
+    /// those of this machine itself. Default: none, and only requests from this machine are looked
+    /// at. A web page can have its own name resolved to this machine's address, and would read
+    /// everything in its visitors' browsers.
     pub fn hosts(mut self, names: impl Into<Arc<[String]>>) -> Self {
         self.hosts = names.into();
         self
     }
 
-    /// How long a client may take to send a request's head, and so also how long a connection may be idle.
-    /// Default: 30 s. Shorter frees connections sooner; publishers keep theirs open, and lose a request if
-    /// it is closed under them.
+    /// How long a client may take to send a request's head, and so also how long a connection may
+    /// be idle. Default: 30 s. Shorter frees connections sooner; publishers keep theirs open, and
+    /// lose a request if it is closed under them.
     pub const fn head_timeout(mut self, bound: Duration) -> Self {
         self.head_timeout = bound;
         self
     }
 
-    /// How long a client may take nothing of what is written to it. Default: 30 s. Shorter frees connections
-    /// sooner; longer spares those who pass through a tunnel. A client that is closed resumes where it was.
+    /// How long a client may take nothing of what is written to it. Default: 30 s. Shorter frees
+    /// connections sooner; longer spares those who pass through a tunnel. A client that is closed
+    /// resumes where it was.
     pub const fn write_timeout(mut self, bound: Duration) -> Self {
         self.write_timeout = bound;
         self
@@ -108,9 +112,9 @@ impl Operations {
         self
     }
 
-    /// Within what time the readers of a server that shuts down are to come back, to it or to another one.
-    /// Default: 5 s. Each is told a random time up to this, and at least 250 ms; longer spares the server they come
-    /// to.
+    /// Within what time the readers of a server that shuts down are to come back, to it or to
+    /// another one. Default: 5 s. Each is told a random time up to this, and at least 250 ms;
+    /// longer spares the server they come to.
     pub const fn reconnect_spread(mut self, spread: Duration) -> Self {
         self.reconnect_spread = spread;
         self
@@ -122,9 +126,9 @@ impl Operations {
         self
     }
 
-    /// Compress streams in one of these ways, if the client wants it. Default: never. It saves bytes where
-    /// events resemble each other, and costs each stream some 300 kB and its own share of the work, for what
-    /// is compressed cannot be shared.
+    /// Compress streams in one of these ways, if the client wants it. Default: never. It saves
+    /// bytes where events resemble each other, and costs each stream some 300 kB and its own share
+    /// of the work, for what is compressed cannot be shared.
     pub fn compression(mut self, codings: impl Into<Arc<[Coding]>>) -> Self {
         self.codings = codings.into();
         self

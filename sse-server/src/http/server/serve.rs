@@ -34,8 +34,9 @@ pub async fn serve(
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 until `shutdown` completes: by TLS if `operations` has a
 /// certificate, otherwise plain, where HTTP/2 is for those who know ("prior knowledge").
 ///
-/// Then no connection is accepted any more, and the hub is closed, which ends every stream on an event's
-/// boundary, after it was told when to come back. Other requests get the drain time to finish.
+/// Then no connection is accepted any more, and the hub is closed, which ends every stream on an
+/// event's boundary, after it was told when to come back. Other requests get the drain time to
+/// finish.
 pub async fn serve_with(
     listener: TcpListener,
     router: Router,

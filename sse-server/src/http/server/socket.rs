@@ -20,8 +20,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// How every HTTP/2 connection begins, and no HTTP/1 request.
 const PREFACE: [u8; 3] = *b"PRI";
 
-/// A connection's socket. A write fails when the peer takes nothing of it for a while; shortly before, the
-/// streams are told, so that they can say why they end.
+/// A connection's socket. A write fails when the peer takes nothing of it for a while; shortly
+/// before, the streams are told, so that they can say why they end.
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: TcpStream,
@@ -111,8 +111,8 @@ impl AsyncRead for Socket {
             let len = left.len().min(buffer.remaining());
             buffer.put_slice(&left[..len]);
             this.start_read += u8::try_from(len).expect("three at most");
-            // With what follows, or else hyper, which has read so little, would get a larger buffer for
-            // the rest, and keep it.
+            // With what follows, or else hyper, which has read so little, would get a larger buffer
+            // for the rest, and keep it.
             let more = Pin::new(&mut this.socket).poll_read(cx, buffer);
             return if more.is_pending() { Poll::Ready(Ok(())) } else { more };
         }

@@ -32,7 +32,8 @@ impl TlsError {
 }
 
 impl Tls {
-    /// Reads a certificate, with those between it and its root, and its key. HTTP/2 and HTTP/1.1 are offered.
+    /// Reads a certificate, with those between it and its root, and its key. HTTP/2 and HTTP/1.1
+    /// are offered.
     ///
     /// # Errors
     ///

@@ -17,8 +17,9 @@ pub(super) enum Wanted {
 }
 
 impl Wanted {
-    /// By the `Accept` of a request. Who likes both the same, or says nothing, gets the stream: that is
-    /// what the URL is for, and programs mostly say nothing. A browser that navigates lists `text/html`.
+    /// By the `Accept` of a request. Who likes both the same, or says nothing, gets the stream:
+    /// that is what the URL is for, and programs mostly say nothing. A browser that navigates lists
+    /// `text/html`.
     pub(super) fn by(headers: &HeaderMap) -> Self {
         let ranges: Vec<_> = weighed(headers, &header::ACCEPT).filter_map(range).collect();
         if ranges.is_empty() {

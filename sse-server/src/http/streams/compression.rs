@@ -16,8 +16,8 @@ use crate::http::headers;
 use crate::http::server::long_lived::LongLived;
 use crate::hub::{Framing, Outgoing};
 
-/// How far back zstd looks for what it has seen, as a power of two: 64 kB. Its own default would cost each
-/// stream megabytes.
+/// How far back zstd looks for what it has seen, as a power of two: 64 kB. Its own default would
+/// cost each stream megabytes.
 const ZSTD_WINDOW: u32 = 16;
 
 /// Which of these codings a client wants most; of equals, the first.

@@ -31,8 +31,8 @@ const MAX_TYPES: usize = 100;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be below
-/// another one's path.
+/// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be
+/// below another one's path.
 pub(in crate::http) async fn answer(
     app: &Arc<App>,
     endpoint: &Endpoint,
@@ -254,7 +254,8 @@ fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
         .or_else(|| values(query, "lastEventId").filter(|id| !id.is_empty()).last().map(Into::into))
 }
 
-/// The types of events that are wanted: those of the endpoint, or `messages_types=a,b` in the query. None: all.
+/// The types of events that are wanted: those of the endpoint, or `messages_types=a,b` in the
+/// query. None: all.
 fn types(endpoint: &Endpoint, query: &str) -> Result<Option<Types>, String> {
     let values: Vec<String> = values(query, "messages_types").collect();
     let named = values.iter().flat_map(|value| value.split(',')).map(str::trim);
@@ -273,7 +274,8 @@ fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + '
     pairs.filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// Whether the names in a query are UTF-8. Otherwise two could become one, with U+FFFD for what is no character.
+/// Whether the names in a query are UTF-8. Otherwise two could become one, with U+FFFD for what is
+/// no character.
 fn are_texts(query: &str) -> bool {
     query.split('&').all(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,5 +1,5 @@
-//! `GET` where streams are: which channels a request names, what it accepts, and the stream or the live
-//! page that answers it.
+//! `GET` where streams are: which channels a request names, what it accepts, and the stream or the
+//! live page that answers it.
 //!
 //! May enter: the hub, access. May not: sockets, the framing of HTTP, publishing.
 

@@ -1,7 +1,7 @@
 //! What an open stream is made of: a subscriber, a timer, and somewhere to write.
 //!
-//! [`OpenStream`] decides what is written and when; it does not know what carries the bytes, and writes
-//! none: it hands out [`Outgoing`] whenever something is due.
+//! [`OpenStream`] decides what is written and when; it does not know what carries the bytes, and
+//! writes none: it hands out [`Outgoing`] whenever something is due.
 
 use std::io;
 use std::pin::Pin;
@@ -25,18 +25,19 @@ use crate::metrics::Metrics;
 /// The last words of a stream whose credentials have expired, for people.
 const EXPIRED: &str = "the credentials have expired";
 
-/// The last words of a stream whose permission can no longer be checked. It may still be allowed: so it is no
-/// stream-error, and a client that comes back gets the status 503 until it is known.
+/// The last words of a stream whose permission can no longer be checked. It may still be allowed:
+/// so it is no stream-error, and a client that comes back gets the status 503 until it is known.
 const UNCHECKED: &str = "it could not be checked for too long who may read this";
 
 /// The last words of a stream whose reader has to be looked at anew.
 const OUTDATED: &str = "the rules for who may read this have changed; connect again";
 
-/// The last words of a stream whose client has taken nothing for too long. No stream-error, which would
-/// be final: a client that was slow goes on from where it was.
+/// The last words of a stream whose client has taken nothing for too long. No stream-error, which
+/// would be final: a client that was slow goes on from where it was.
 const TOO_SLOW: &str = "nothing could be written for too long (--write-timeout)";
 
-/// Those of a stream that ends within an event, which is no event then. Who comes back hears the error.
+/// Those of a stream that ends within an event, which is no event then. Who comes back hears the
+/// error.
 const INTERRUPTED: &str = "the stream ends within an event; come back for the whole";
 
 /// What a stream has from the server and from its connection.
@@ -118,7 +119,8 @@ impl OpenStream {
                 let last = self.end(&ending);
                 return Self::last(framing, &last);
             }
-            // Between two pieces of an event there is nothing to check: an event that has begun cannot be taken back.
+            // Between two pieces of an event there is nothing to check: an event that has begun
+            // cannot be taken back.
             if self.is_to_check && self.within_event.is_none() {
                 ready!(guard.poll_check(cx));
                 self.is_to_check = false;
@@ -134,8 +136,9 @@ impl OpenStream {
         }
         let delivered = loop {
             let delivered = self.subscriber.poll_deliver(cx, &mut out);
-            // In the middle of history each page says how far it goes, or a client that is cut off while much of it
-            // is left out would begin again. Later the next event or keep-alive does.
+            // In the middle of history each page says how far it goes, or a client that is cut off
+            // while much of it is left out would begin again. Later the next event or keep-alive
+            // does.
             if delivered.is_ready() && self.is_behind {
                 self.write_untold_position(&mut out);
             }
@@ -143,8 +146,8 @@ impl OpenStream {
                 break delivered;
             }
         };
-        // Also after the events were read: as soon as it is confirmed that a permission is gone, events may follow
-        // that its reader must not get.
+        // Also after the events were read: as soon as it is confirmed that a permission is gone,
+        // events may follow that its reader must not get.
         if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
             let last = self.end(&ending);
             return Self::last(framing, &last);
@@ -187,10 +190,9 @@ impl OpenStream {
                     self.write_untold_position(&mut out);
                     out.put(KEEP_ALIVE);
                 } else if self.opening == Opening::WithPosition {
-                    // A block without data is no event, but its id counts: a client that is cut off before
-                    // the first event resumes from here, instead of from wherever the channel is
-                    // then.
-                    // Without a storage there is no position.
+                    // A block without data is no event, but its id counts: a client that is cut off
+                    // before the first event resumes from here, instead of from wherever the
+                    // channel is then. Without a storage there is no position.
                     write_position(&self.subscriber.cursor().to_string(), &mut out);
                 }
             }

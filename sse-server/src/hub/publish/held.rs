@@ -1,4 +1,5 @@
-//! Requests that another program stands in the way of, as one that has locked the channel in the database.
+//! Requests that another program stands in the way of, as one that has locked the channel in the
+//! database.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::{GROUP, Group, PublishError, Request};
-use crate::storage::StorageError;
+use crate::ServiceError;
 
 /// How often it is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -16,8 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a request waits before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Requests that were set aside, in the order in which they came. Those that come later and have a channel or a key
-/// in common with them wait behind them.
+/// Requests that were set aside, in the order in which they came. Those that come later and have a
+/// channel or a key in common with them wait behind them.
 #[derive(Default)]
 pub(super) struct Held {
     requests: VecDeque<Request>,
@@ -37,8 +38,8 @@ impl Held {
         sleep_until(self.tried.map_or_else(Instant::now, |tried| tried + PAUSE)).await;
     }
 
-    /// Keeps a request that has to wait behind others. Another one goes where `add` puts it, and what that
-    /// returns is returned.
+    /// Keeps a request that has to wait behind others. Another one goes where `add` puts it, and
+    /// what that returns is returned.
     pub(super) fn keep_or(
         &mut self,
         request: Request,
@@ -103,7 +104,7 @@ impl Held {
 
 fn refuse(request: Request) {
     let text = format!("another program has held the channel for {} s", PATIENCE.as_secs());
-    let error = StorageError::new("append", text).held();
+    let error = ServiceError::new("append", text).held();
     // The caller may be gone by now.
     request.answer.send(Err(PublishError::Storage(Arc::new(error)))).ok();
 }

@@ -2,11 +2,11 @@
 //!
 //! One task appends for all publishers: it takes everything that is waiting, has it stored in one
 //! transaction ("group commit"), and only then makes it visible and answers. The more wait, the
-//! cheaper each becomes; and since no other task makes events visible, readers see them in the order of
-//! their ids.
+//! cheaper each becomes; and since no other task makes events visible, readers see them in the
+//! order of their ids.
 //!
-//! A group is stored as one, and so waits as one. Where another program stands in the way of a channel, only the
-//! requests to it are set aside and tried again; everybody else goes on.
+//! A group is stored as one, and so waits as one. Where another program stands in the way of a
+//! channel, only the requests to it are set aside and tried again; everybody else goes on.
 
 mod held;
 
@@ -27,8 +27,9 @@ use tracing::{error, info};
 use super::Shared;
 use super::event::KeptEvent;
 use super::log::Appended;
+use crate::ServiceError;
 use crate::relay::Message;
-use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StorageError, StoredEvent};
+use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StoredEvent};
 
 /// The most requests that are stored together.
 const GROUP: usize = 1024;
@@ -46,8 +47,8 @@ pub(super) struct Request {
     held_since: Option<Instant>,
 }
 
-/// Events that are on their way. A future of their ids, or of why they were not published; dropping it does
-/// not take them back.
+/// Events that are on their way. A future of their ids, or of why they were not published; dropping
+/// it does not take them back.
 #[derive(Debug)]
 #[must_use]
 pub struct Submitted(oneshot::Receiver<Result<Vec<u64>, PublishError>>);
@@ -65,7 +66,7 @@ impl Future for Submitted {
 pub enum PublishError {
     /// The storage has failed; trying again later may help.
     #[error("the storage failed to {0}")]
-    Storage(Arc<StorageError>),
+    Storage(Arc<ServiceError>),
     /// The storage can never store one of them: which, counted from 0, and why.
     #[error("event {0} is refused: {1}")]
     Refused(usize, String),
@@ -165,13 +166,13 @@ pub(super) async fn send(
     Ok(Submitted(answered))
 }
 
-/// Stores a group, makes it visible and answers. Returned are those requests that another program stands in the way
-/// of. If that is known beforehand, no other program is waited for.
+/// Stores a group, makes it visible and answers. Returned are those requests that another program
+/// stands in the way of. If that is known beforehand, no other program is waited for.
 async fn commit(
     shared: &Shared,
     group: Vec<Request>,
     is_retry: bool,
-) -> Result<Vec<Request>, Arc<StorageError>> {
+) -> Result<Vec<Request>, Arc<ServiceError>> {
     let mut all = Vec::new();
     let mut parts = Vec::with_capacity(group.len());
     for Request { mut events, key, answer, held_since } in group {
@@ -182,7 +183,7 @@ async fn commit(
     let (parts, answers): (Vec<Part>, Vec<_>) = parts.into_iter().unzip();
     shared.writing.begins();
     let mut appended = append(shared, &all, &parts, is_retry).await;
-    if appended.as_ref().is_err_and(StorageError::is_held) {
+    if appended.as_ref().is_err_and(ServiceError::is_held) {
         appended = append(shared, &all, &parts, true).await;
     }
     let appended = appended.map_err(Arc::new);
@@ -239,14 +240,14 @@ struct Part {
     held_since: Option<Instant>,
 }
 
-/// Stores the events that are stored at all; if `only_free`, those that can be without waiting for others. The id of the other events
-/// is 0.
+/// Stores the events that are stored at all; if `only_free`, those that can be without waiting for
+/// others. The id of the other events is 0.
 async fn append(
     shared: &Shared,
     all: &[NewEvent],
     parts: &[Part],
     only_free: bool,
-) -> Result<Vec<Option<Outcome>>, StorageError> {
+) -> Result<Vec<Option<Outcome>>, ServiceError> {
     let is_stored = |event: &NewEvent| event.store && shared.is_lasting(&event.channel);
     let stored: Cow<'_, [NewEvent]> = if all.iter().all(is_stored) {
         Cow::Borrowed(all)
@@ -287,10 +288,11 @@ async fn append(
     Ok(parts.iter().zip(outcomes).map(whole).collect())
 }
 
-/// Has events looked for that were stored before: the instance that stored them may have ended before telling.
+/// Has events looked for that were stored before: the instance that stored them may have ended
+/// before it told.
 fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
     for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
-        shared.suspects.add(&event.channel, id, false);
+        shared.hints.add(&event.channel, id, false);
     }
 }
 
@@ -305,15 +307,15 @@ fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
         }
         match log.append(id, render(&event.channel, id, event_type, data, skip_users)) {
             Appended::Visible => {}
-            Appended::AfterOthers => shared.suspects.add(&event.channel, id, false),
-            Appended::Unclear => shared.suspects.add(&event.channel, id, true),
+            Appended::AfterOthers => shared.hints.add(&event.channel, id, false),
+            Appended::Unclear => shared.hints.add(&event.channel, id, true),
         }
     }
 }
 
 /// Has other instances told.
 fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
-    let Some(telling) = &shared.telling else { return };
+    let Some(announcer) = &shared.announcer else { return };
     if events.is_empty() {
         return;
     }
@@ -321,7 +323,7 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
         let NewEvent { channel, event_type, data, skip_users, .. } = event.clone();
         Message::new(channel, (id > 0).then_some(id)).with_event(event_type, data, skip_users)
     };
-    let messages: Vec<Message> = if telling.whole {
+    let messages: Vec<Message> = if announcer.whole {
         events.iter().copied().map(whole).collect()
     } else {
         let (stored, others): (Vec<_>, Vec<_>) = events.iter().partition(|(_, id)| *id > 0);
@@ -329,7 +331,7 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
         let last = |(channel, id): (&Arc<str>, u64)| Message::new(channel.clone(), Some(id));
         others.into_iter().map(whole).chain(lasts.into_iter().map(last)).collect()
     };
-    telling.tell(messages);
+    announcer.tell(messages);
 }
 
 /// An event as it goes over the wire to those who read this channel only.
@@ -370,7 +372,7 @@ fn clean(event_type: &str) -> Cow<'_, str> {
 }
 
 /// Logs when publishing starts to fail and when it works again, not every failure in between.
-fn report<T>(result: &Result<T, Arc<StorageError>>, was_failing: &mut bool) {
+fn report<T>(result: &Result<T, Arc<ServiceError>>, was_failing: &mut bool) {
     match result {
         Err(error) if !*was_failing => error!(%error, "publishing fails"),
         Ok(_) if *was_failing => info!("publishing works again"),

@@ -15,13 +15,14 @@ use tracing::warn;
 
 use super::event::KeptEvent;
 use super::filter::Types;
-use super::follow::Suspects;
+use super::follow::Hints;
 use super::log::{Log, Read, Signal};
 use super::outgoing::Outgoing;
 use super::pieces::{Begun, ROUND_BYTES, is_large};
 use super::publish::render_stored;
 use super::{PAGE, Shared};
-use crate::storage::{StorageError, StoredEvent};
+use crate::ServiceError;
+use crate::storage::StoredEvent;
 
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -34,8 +35,8 @@ const ANONYMOUS: &str = "anonymous";
 
 /// Reads some channels forward, from the positions it started from.
 ///
-/// Held by whatever writes the stream to a client. It has no queue: as long as it is not asked for more,
-/// it stands still, and costs what its positions cost.
+/// Held by whatever writes the stream to a client. It has no queue: as long as it is not asked for
+/// more, it stands still, and costs what its positions cost.
 pub struct Subscriber {
     shared: Arc<Shared>,
     signal: Arc<Signal>,
@@ -50,8 +51,8 @@ pub struct Subscriber {
     user: Arc<str>,
     /// How many events are read from the storage at a time, as large as they have been so far.
     page: usize,
-    /// The round under way: every channel is asked once, and what was found goes out together, or as much as may
-    /// at once.
+    /// The round under way: every channel is asked once, and what was found goes out together, or
+    /// as much as may at once.
     round: Round,
     /// A large event that has gone out in part.
     begun: Option<Begun>,
@@ -63,7 +64,8 @@ pub struct Subscriber {
 pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) resets: u64,
-    /// How long the newest event of a channel had been there by then. None: there may be newer ones.
+    /// How long the newest event of a channel had been there by then. None: there may be newer
+    /// ones.
     pub(crate) lag: Option<Duration>,
 }
 
@@ -73,7 +75,8 @@ pub(super) struct Position {
     log: Arc<Log>,
     /// The id of the last event that has gone out, here or on another instance.
     at: u64,
-    /// Whether the position is one that the channel does not know, so that nothing can be continued.
+    /// Whether the position is one that the channel does not know, so that nothing can be
+    /// continued.
     is_unknown: bool,
     /// The generation of ids that the position belongs to.
     generation: u64,
@@ -111,8 +114,8 @@ type Reading = Pin<Box<dyn Future<Output = Vec<StoredEvent>> + Send>>;
 pub enum Delivery {
     /// Events have been written.
     Events,
-    /// There were events, and none of them is of a [type](Subscriber::only) that is wanted, and for this
-    /// [user](Subscriber::read_as). The positions are behind them now.
+    /// There were events, and none of them is of a [type](Subscriber::only) that is wanted, and for
+    /// this [user](Subscriber::read_as). The positions are behind them now.
     LeftOut,
     /// An event that has gone out in part is gone, as it has become too old. The stream must end
     /// [within](Subscriber::is_within_event) it, so that what is there of it is no event.
@@ -143,7 +146,8 @@ impl Subscriber {
         std::mem::take(&mut self.tally)
     }
 
-    /// Leaves out events of all other types from now on. Their numbers count: the position goes on past them.
+    /// Leaves out events of all other types from now on. Their numbers count: the position goes on
+    /// past them.
     pub fn only(&mut self, types: Types) {
         self.types = Some(types);
     }
@@ -154,11 +158,12 @@ impl Subscriber {
         self.user = user.into();
     }
 
-    /// The positions, in the form of an event's id, if events were left out since they went out last: as the
-    /// id of a block without data they tell a client where it is. None if nothing is stored.
+    /// The positions, in the form of an event's id, if events were left out since they went out
+    /// last: as the id of a block without data they tell a client where it is. None if nothing is
+    /// stored.
     ///
-    /// A client that is not told loses nothing. It resumes further back, and the same events are left out
-    /// again.
+    /// A client that is not told loses nothing. It resumes further back, and the same events are
+    /// left out again.
     pub fn take_untold_position(&mut self) -> Option<String> {
         let is_untold = std::mem::take(&mut self.is_untold);
         is_untold.then(|| self.cursor().to_string()).filter(|id| !id.is_empty())
@@ -173,7 +178,8 @@ impl Subscriber {
         self.positions.push(position);
     }
 
-    /// The positions of all its channels, as they go into an event's id. Empty if nothing is stored.
+    /// The positions of all its channels, as they go into an event's id. Empty if nothing is
+    /// stored.
     pub fn cursor(&self) -> Cursor<'_> {
         let lasting = self.positions.iter().filter(|position| position.log.is_lasting());
         lasting.map(|position| (&**position.log.name(), position.at)).collect()
@@ -184,8 +190,9 @@ impl Subscriber {
         self.round.reading.is_some()
     }
 
-    /// Whether an event has gone out in part, so that nothing else may be written. A stream that ends there has a
-    /// line end before its last words, and no blank line: what is there of the event is then no event.
+    /// Whether an event has gone out in part, so that nothing else may be written. A stream that
+    /// ends there has a line end before its last words, and no blank line: what is there of the
+    /// event is then no event.
     pub const fn is_within_event(&self) -> bool {
         self.begun.is_some()
     }
@@ -194,8 +201,8 @@ impl Subscriber {
     /// by a stream-reset if events are missing. Of an event that is larger it is a
     /// [piece](Self::is_within_event). Pending if nothing is due.
     ///
-    /// If storage fails the subscriber stays where it is and tries again: an outage delays events, it
-    /// loses none.
+    /// If storage fails the subscriber stays where it is and tries again: an outage delays events,
+    /// it loses none.
     pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<Delivery> {
         loop {
             if self.shared.is_closed() {
@@ -298,7 +305,8 @@ impl Subscriber {
         Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
     }
 
-    /// Writes what the round has found, resets first: their id must not claim events that come after.
+    /// Writes what the round has found, resets first: their id must not claim events that come
+    /// after.
     fn write_round(&mut self, out: &mut Outgoing) {
         let mut found = std::mem::take(&mut self.round.found);
         let mut lost: Vec<Arc<str>> = Vec::new();
@@ -342,8 +350,8 @@ impl Subscriber {
                 Found::Gap { .. } => {}
                 Found::Live(events) => {
                     self.positions[*index].live_at += events.len() as u64;
-                    // Beside channels that are stored, their positions. Not with an event of such a channel:
-                    // it would have the id of the one before.
+                    // Beside channels that are stored, their positions. Not with an event of such a
+                    // channel: it would have the id of the one before.
                     let is_lasting = self.positions[*index].log.is_lasting();
                     let id = if is_lasting { String::new() } else { self.cursor().to_string() };
                     for event in events.drain(..).filter(&is_wanted) {
@@ -413,11 +421,11 @@ impl Position {
         self.is_unknown
     }
 
-    /// Compares with where the channel ends in the storage. If that is beyond the log, the log has nothing
-    /// for this position until it has caught up, which it is told to do.
-    pub(super) fn check(&mut self, head: u64, suspects: &Suspects) {
+    /// Compares with where the channel ends in the storage. If that is beyond the log, the log has
+    /// nothing for this position until it has caught up, which it is told to do.
+    pub(super) fn check(&mut self, head: u64, hints: &Hints) {
         self.is_unknown = self.at > head;
-        suspects.add(self.channel(), head, Some(head) < self.log.head());
+        hints.add(self.channel(), head, Some(head) < self.log.head());
     }
 
     /// What is found if nothing can be continued.
@@ -433,8 +441,8 @@ impl Position {
     }
 }
 
-/// Leaves out the last of these events, if together they have more than so many bytes, and says how many bytes are
-/// left. One is in any case; if it is large, alone.
+/// Leaves out the last of these events, if together they have more than so many bytes, and says how
+/// many bytes are left. One is in any case; if it is large, alone.
 fn shorten(events: &mut Vec<KeptEvent>, most: usize) -> usize {
     let mut bytes = 0;
     let fits = events.iter().take_while(|event| {
@@ -467,7 +475,7 @@ async fn read_once(
     log: &Log,
     after: u64,
     limit: usize,
-) -> Result<Vec<StoredEvent>, StorageError> {
+) -> Result<Vec<StoredEvent>, ServiceError> {
     loop {
         let since = Instant::now();
         let events = shared.storage.read(log.name(), after, limit).await?;

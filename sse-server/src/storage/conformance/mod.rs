@@ -1,7 +1,7 @@
 //! What any storage has to do, as checks that any implementation can be put to.
 //!
-//! A check panics with what is wrong, like an assertion. All of them use channels that no other test
-//! does, so that the storage need not be empty; but what they trim, they trim for all.
+//! A check panics with what is wrong, like an assertion. All of them use channels that no other
+//! test does, so that the storage need not be empty; but what they trim, they trim for all.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -48,14 +48,15 @@ pub trait Subject: Send + Sync {
     /// The storage, as one more process would open it: with connections of its own, if it has any.
     async fn open(&self) -> Arc<dyn Storage>;
 
-    /// Makes all events of this channel up to this one go, as they go when they are too old. By default
-    /// everything is trimmed that has been appended so far, whatever the channel.
+    /// Makes all events of this channel up to this one go, as they go when they are too old. By
+    /// default everything is trimmed that has been appended so far, whatever the channel.
     async fn expire(&self, storage: &dyn Storage, _channel: &str, _up_to: u64) {
         let later = SystemTime::now() + Duration::from_hours(1);
         while storage.trim(later, 1000).await.expect("it trims") > 0 {}
     }
 
-    /// Whether `trim` and `shorten` remove anything. Not if the storage lets events expire by itself.
+    /// Whether `trim` and `shorten` remove anything. Not if the storage lets events expire by
+    /// itself.
     fn trims(&self) -> bool {
         true
     }
@@ -99,7 +100,8 @@ pub async fn ids_are_dense_and_answered_in_order(subject: &dyn Subject) {
     assert_eq!(read(&*storage, &never, 0, 2).await, []);
 }
 
-/// Channel, type and data are text and come back as such, unless the storage says why it refuses them.
+/// Channel, type and data are text and come back as such, unless the storage says why it refuses
+/// them.
 pub async fn text_comes_back_as_it_was(subject: &dyn Subject) {
     let storage = subject.open().await;
     let long = "é".repeat(255);
@@ -184,8 +186,8 @@ pub async fn pages_can_be_read_on_from_any_event(subject: &dyn Subject) {
     }
 }
 
-/// However many processes append, and to however many channels at once, no id is used twice, none is
-/// left out, and the events of a batch stay together.
+/// However many processes append, and to however many channels at once, no id is used twice, none
+/// is left out, and the events of a batch stay together.
 pub async fn concurrent_appends_are_dense_and_batches_whole(subject: &dyn Subject) {
     const APPENDERS: u64 = 8;
     const BATCHES: u64 = 25;
@@ -226,8 +228,8 @@ pub async fn concurrent_appends_are_dense_and_batches_whole(subject: &dyn Subjec
     }
 }
 
-/// Who reads while others append sees ids without holes: nothing becomes visible before what is before
-/// it, and a head is never ahead of the events.
+/// Who reads while others append sees ids without holes: nothing becomes visible before what is
+/// before it, and a head is never ahead of the events.
 pub async fn what_is_visible_has_no_holes(subject: &dyn Subject) {
     const APPENDERS: u64 = 4;
     const EVENTS: u64 = 50;

@@ -56,8 +56,8 @@ pub async fn a_request_with_a_known_key_is_not_appended_again(subject: &dyn Subj
     assert_eq!(once(&*storage, &nothing, &both).await, Outcome::Known(vec![]));
 }
 
-/// Several processes send the same requests at the same time, each in another order: each is appended
-/// once, and all get its ids.
+/// Several processes send the same requests at the same time, each in another order: each is
+/// appended once, and all get its ids.
 pub async fn concurrent_requests_with_one_key_are_appended_once(subject: &dyn Subject) {
     const PROCESSES: usize = 6;
     const REQUESTS: usize = 20;
@@ -107,7 +107,8 @@ pub async fn concurrent_requests_with_one_key_are_appended_once(subject: &dyn Su
     }
 }
 
-/// A key is forgotten when it is as old as an event that is trimmed, in bounded steps, and not before.
+/// A key is forgotten when it is as old as an event that is trimmed, in bounded steps, and not
+/// before.
 pub async fn keys_expire_as_events_do(subject: &dyn Subject) {
     if !subject.trims() {
         return;

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::super::requests::json;
-use super::super::{Batch, NewEvent, Outcome, RequestKey, StorageError};
+use super::super::{Batch, NewEvent, Outcome, RequestKey};
 use super::pool::Pool;
 use super::{failed, in_time};
+use crate::ServiceError;
 
 /// One statement, and so one round trip and one transaction.
 ///
 /// Raising the counters locks their rows until the commit: others who append to the same channels
-/// wait, so ids have no holes and become visible in their order. Everyone takes the locks in the order
-/// of the names, so there is no deadlock.
+/// wait, so ids have no holes and become visible in their order. Everyone takes the locks in the
+/// order of the names, so there is no deadlock.
 ///
 /// The placeholder with the id 0 is what django-eventstream finds a reader from the beginning by.
 const APPEND: &str = "
@@ -38,7 +39,8 @@ const APPEND: &str = "
     )
     SELECT name, value FROM heads";
 
-/// Takes the keys, in their order. Another transaction that has taken one and has not committed is waited for.
+/// Takes the keys, in their order. Another transaction that has taken one and has not committed is
+/// waited for.
 const TAKE_KEYS: &str = "
     INSERT INTO sse_server_request (key, fingerprint, ids, created)
     SELECT key, fingerprint, '', now() FROM unnest($1::text[], $2::bytea[]) AS new (key, fingerprint)
@@ -52,12 +54,12 @@ const TRIES: usize = 5;
 /// An attempt that came to nothing.
 enum Failure {
     /// The database has decided that another transaction was first.
-    RolledBack(StorageError),
+    RolledBack(ServiceError),
     /// The database takes no writes, perhaps.
     Refused(sqlx::Error),
     /// Somebody else holds a channel or a key.
-    Held(StorageError),
-    Other(StorageError),
+    Held(ServiceError),
+    Other(ServiceError),
 }
 
 /// `lock_not_available`: `lock_timeout` has passed.
@@ -87,7 +89,7 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
     let events: Vec<&NewEvent> = events.iter().collect();
     let mut tries = 1;
     loop {
@@ -101,7 +103,7 @@ pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>,
 pub(super) async fn append_once(
     pool: &Pool,
     batches: &[Batch<'_>],
-) -> Result<Vec<Outcome>, StorageError> {
+) -> Result<Vec<Outcome>, ServiceError> {
     let mut tries = 1;
     loop {
         let attempt = in_time("append", async { Ok(attempt(pool, batches).await) }).await?;
@@ -116,7 +118,7 @@ fn again<T>(
     pool: &Pool,
     attempt: Result<T, Failure>,
     tries: &mut usize,
-) -> Result<Option<T>, StorageError> {
+) -> Result<Option<T>, ServiceError> {
     let is_last = *tries >= TRIES;
     *tries += 1;
     match attempt {
@@ -147,7 +149,7 @@ fn is_read_only(error: &sqlx::Error) -> bool {
 pub(super) async fn append_free(
     pool: &Pool,
     batches: &[Batch<'_>],
-) -> Result<Vec<Option<Outcome>>, StorageError> {
+) -> Result<Vec<Option<Outcome>>, ServiceError> {
     let mut tries = 1;
     loop {
         let attempt = in_time("append", async { Ok(attempt_free(pool, batches).await) }).await?;
@@ -244,11 +246,11 @@ async fn append_in(
                 let Some((fingerprint, ids)) = known.get(key.name()) else {
                     // It was trimmed between the two statements.
                     let text = "the key of a request has just expired";
-                    return Err(Failure::RolledBack(StorageError::new("append", text)));
+                    return Err(Failure::RolledBack(ServiceError::new("append", text)));
                 };
                 let ids = serde_json::from_str(ids).map_err(|error| {
                     let operation = "understand the key of a request";
-                    Failure::Other(StorageError::new(operation, error))
+                    Failure::Other(ServiceError::new(operation, error))
                 })?;
                 Outcome::of_known(key, fingerprint, ids)
             }
@@ -308,8 +310,8 @@ async fn insert(to: impl PgExecutor<'_>, events: &[&NewEvent]) -> Result<Vec<u64
     Ok(events.iter().zip(&followers).map(id).collect())
 }
 
-/// The column holds JSON: a string with the data in it, whatever they are themselves. Escaped to ASCII
-/// it would be what Python writes; what it reads is the same.
+/// The column holds JSON: a string with the data in it, whatever they are themselves. Escaped to
+/// ASCII it would be what Python writes; what it reads is the same.
 fn encode(data: &str) -> String {
     serde_json::to_string(data).expect("a string is JSON")
 }

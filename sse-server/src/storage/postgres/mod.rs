@@ -13,7 +13,8 @@ use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::requests::users_of;
-use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
+use super::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use crate::ServiceError;
 
 /// The version of the tables below, in a table of its own.
 const SCHEMA_VERSION: i32 = 2;
@@ -40,8 +41,8 @@ const SCHEMA: &str = "
         ON django_eventstream_event (created);
 ";
 
-/// From version 1 to 2. The column is one that Django does not know, and leaves empty; it holds JSON, as
-/// `ids` does.
+/// From version 1 to 2. The column is one that Django does not know, and leaves empty; it holds
+/// JSON, as `ids` does.
 const UPGRADE: &str = "
     ALTER TABLE django_eventstream_event ADD COLUMN IF NOT EXISTS sse_skip_users text;
     CREATE TABLE IF NOT EXISTS sse_server_request (
@@ -53,7 +54,8 @@ const UPGRADE: &str = "
     CREATE INDEX IF NOT EXISTS sse_server_request_created ON sse_server_request (created);
 ";
 
-/// What a channel and an event type may have, in characters: the width of django-eventstream's columns.
+/// What a channel and an event type may have, in characters: the width of django-eventstream's
+/// columns.
 const MAX_NAME: usize = 255;
 
 /// How long an operation may take. Then the database is taken for unreachable.
@@ -61,13 +63,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps events in PostgreSQL.
 ///
-/// The tables are those of django-eventstream's `DjangoModelStorage`: a Django site can append to them
-/// and read them while this server does. An append is one transaction, and as durable as the database
-/// makes it (`synchronous_commit`). Any number of instances can share the tables. If the server that is connected
-/// to says that it takes no writes, as after a fail-over, new connections are made to the same address.
+/// The tables are those of django-eventstream's `DjangoModelStorage`: a Django site can append to
+/// them and read them while this server does. An append is one transaction, and as durable as the
+/// database makes it (`synchronous_commit`). Any number of instances can share the tables. If the
+/// server that is connected to says that it takes no writes, as after a fail-over, new connections
+/// are made to the same address.
 ///
-/// What the tables cannot hold is [refused](Storage::refuse): a channel or event type of more than 255
-/// characters, or with the character U+0000.
+/// What the tables cannot hold is [refused](Storage::refuse): a channel or event type of more than
+/// 255 characters, or with the character U+0000.
 #[derive(Debug)]
 pub struct PostgresStorage {
     pool: Pool,
@@ -80,11 +83,12 @@ impl PostgresStorage {
     ///
     /// # Errors
     ///
-    /// If the URL cannot be understood, the database does not answer, the tables cannot be created, or
-    /// they were made by a later version.
-    pub async fn open(url: &str) -> Result<Self, StorageError> {
+    /// If the URL cannot be understood, the database does not answer, the tables cannot be created,
+    /// or they were made by a later version.
+    pub async fn open(url: &str) -> Result<Self, ServiceError> {
         let options = PgConnectOptions::from_str(url).map_err(failed("understand the URL"))?;
-        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read here.
+        // PgBouncer, as it comes, refuses a parameter that it does not know; no floats are read
+        // here.
         let options = options.extra_float_digits(None).disable_statement_logging();
         // The pool would try for a while; a mistyped address should be reported now.
         in_time("connect", async {
@@ -98,14 +102,14 @@ impl PostgresStorage {
     }
 
     /// An error, which may be one of all connections.
-    fn failed(&self, operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError {
+    fn failed(&self, operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError {
         move |error| {
             self.pool.is_replaced(&error);
             failed(operation)(error)
         }
     }
 
-    async fn prepare(&self) -> Result<(), StorageError> {
+    async fn prepare(&self) -> Result<(), ServiceError> {
         let failed = failed("create the tables");
         let mut transaction = self.pool.get().begin().await.map_err(failed)?;
         // As long as it takes: another instance may be changing large tables.
@@ -133,7 +137,7 @@ impl PostgresStorage {
             Some(later) => {
                 let text =
                     format!("the tables have version {later}, made by a later sse-server; use it");
-                return Err(StorageError::new("open", text));
+                return Err(ServiceError::new("open", text));
             }
         };
         for script in scripts {
@@ -152,26 +156,26 @@ impl PostgresStorage {
 
 #[async_trait]
 impl Storage for PostgresStorage {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         append::append(&self.pool, events).await
     }
 
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         append::append_once(&self.pool, batches).await
     }
 
     async fn append_free(
         &self,
         batches: &[Batch<'_>],
-    ) -> Result<Vec<Option<Outcome>>, StorageError> {
+    ) -> Result<Vec<Option<Outcome>>, ServiceError> {
         append::append_free(&self.pool, batches).await
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         Ok(self.heads(&[channel]).await?[0])
     }
 
-    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         let operation = "read where channels end";
         // What no channel can be called is not asked for: the answer would be an error.
         let names: Vec<&str> =
@@ -197,7 +201,7 @@ impl Storage for PostgresStorage {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         if channel.contains('\0') {
             return Ok(Vec::new());
         }
@@ -222,10 +226,10 @@ impl Storage for PostgresStorage {
         .await
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         in_time("trim", async {
-            // What is from the future, from a clock that was wrong, is made now. A minute is no more than clocks
-            // of several machines differ.
+            // What is from the future, from a clock that was wrong, is made now. A minute is no
+            // more than clocks of several machines differ.
             for table in ["django_eventstream_event", "sse_server_request"] {
                 let from_future = format!(
                     "UPDATE {table} SET created = now()
@@ -277,7 +281,7 @@ impl Storage for PostgresStorage {
         .await
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         in_time("trim", async {
             let gone = sqlx::query(
                 "DELETE FROM django_eventstream_event WHERE id IN (
@@ -300,7 +304,7 @@ impl Storage for PostgresStorage {
         .await
     }
 
-    async fn check_writing(&self) -> Result<(), StorageError> {
+    async fn check_writing(&self) -> Result<(), ServiceError> {
         let operation = "write to the database";
         in_time(operation, async {
             sqlx::query("UPDATE sse_server_schema SET version = version")
@@ -312,7 +316,7 @@ impl Storage for PostgresStorage {
         .map(drop)
     }
 
-    async fn has_moved(&self) -> Result<bool, StorageError> {
+    async fn has_moved(&self) -> Result<bool, ServiceError> {
         let operation = "look for the database";
         in_time(operation, async { self.pool.has_moved().await.map_err(self.failed(operation)) })
             .await
@@ -341,18 +345,18 @@ fn decode(column: &str) -> String {
     serde_json::from_str(column).unwrap_or_else(|_| column.to_owned())
 }
 
-fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError + Copy {
-    move |error| StorageError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }
 
 /// A connection through which nothing comes any more would be waited for for ever.
 async fn in_time<T>(
     operation: &'static str,
-    work: impl Future<Output = Result<T, StorageError>>,
-) -> Result<T, StorageError> {
+    work: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
         let text = format!("the database has not answered for {} s", PATIENCE.as_secs());
-        Err(StorageError::new(operation, text))
+        Err(ServiceError::new(operation, text))
     })
 }
 

@@ -17,8 +17,9 @@ const CONNECTIONS: u32 = 8;
 /// How long new connections are given before there are others.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// `read_only_sql_transaction`: a standby, or a primary that has been set aside. And `admin_shutdown`,
-/// `crash_shutdown`, `cannot_connect_now`. Behind the same address there may be another server by now.
+/// `read_only_sql_transaction`: a standby, or a primary that has been set aside. And
+/// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`. Behind the same address there may be
+/// another server by now.
 const WRONG_SERVER: [&str; 4] = ["25006", "57P01", "57P02", "57P03"];
 
 /// A pool that is replaced as a whole: all its connections lead to the same server.
@@ -68,8 +69,8 @@ impl Pool {
         Ok(has_moved)
     }
 
-    /// Takes note of an error. If it comes from the wrong server, the next request goes over new connections;
-    /// whether that is so now. What is under way over the old ones may end there.
+    /// Takes note of an error. If it comes from the wrong server, the next request goes over new
+    /// connections; whether that is so now. What is under way over the old ones may end there.
     pub(super) fn is_replaced(&self, error: &sqlx::Error) -> bool {
         let code = error.as_database_error().and_then(DatabaseError::code);
         if !code.is_some_and(|code| WRONG_SERVER.contains(&&*code)) {
@@ -85,8 +86,9 @@ impl Pool {
     }
 }
 
-/// How long to wait for a lock that another program has. Instances that append to one channel wait for each other
-/// far shorter; a program that holds a channel for longer must not hold up the others.
+/// How long to wait for a lock that another program has. Instances that append to one channel wait
+/// for each other far shorter; a program that holds a channel for longer must not hold up the
+/// others.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '500ms'";
 
 /// Which server the connections of a pool lead to.

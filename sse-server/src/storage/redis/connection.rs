@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a new connection is given before there is another one.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a server answers that is not, or not yet, the one that takes writes. Behind the same address there may be
-/// another one by now.
+/// What a server answers that is not, or not yet, the one that takes writes. Behind the same
+/// address there may be another one by now.
 const WRONG_SERVER: [&str; 4] = ["READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS"];
 
 /// Connects again by itself when the connection is lost, and when it leads to the wrong server.
@@ -44,8 +44,8 @@ impl Connection {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).manager.clone()
     }
 
-    /// Runs a script; over a new connection if the first one leads to the wrong server, where a script has done
-    /// nothing.
+    /// Runs a script; over a new connection if the first one leads to the wrong server, where a
+    /// script has done nothing.
     pub(super) async fn invoke<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
@@ -56,8 +56,8 @@ impl Connection {
         }
     }
 
-    /// Takes note of an error. If it comes from the wrong server, the next request goes over a new connection;
-    /// whether that is so now.
+    /// Takes note of an error. If it comes from the wrong server, the next request goes over a new
+    /// connection; whether that is so now.
     pub(super) fn is_replaced(&self, error: &RedisError) -> bool {
         if !is_of_wrong_server(error) {
             return false;

@@ -12,20 +12,21 @@ use redis::{Client, RedisError, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{Batch, NewEvent, Outcome, RequestKey, Retention, Storage, StorageError, StoredEvent};
+use super::{Batch, NewEvent, Outcome, RequestKey, Retention, Storage, StoredEvent};
+use crate::ServiceError;
 
 /// What a script begins with: in which log we are, and where a channel ends in it.
 ///
-/// A Redis that has lost everything looks like a new one; but who has used it before knows the mark that
-/// is gone. Then ids go on from a floor, microseconds since 1970, that no id has reached before: ids are
-/// not used twice, and every position of before is one at which events are missing.
+/// A Redis that has lost everything looks like a new one; but who has used it before knows the mark
+/// that is gone. Then ids go on from a floor, microseconds since 1970, that no id has reached
+/// before: ids are not used twice, and every position of before is one at which events are missing.
 ///
-/// Where a channel ends is written beside the mark too, in the same key, which goes as a whole or not at all. If
-/// only a counter has gone (evicted, deleted, expired, restored from a copy), the channel goes on from such a
-/// number of its own.
+/// Where a channel ends is written beside the mark too, in the same key, which goes as a whole or
+/// not at all. If only a counter has gone (evicted, deleted, expired, restored from a copy), the
+/// channel goes on from such a number of its own.
 ///
-/// `ARGV`: the mark that is known, if any; what the mark begins with if there is none yet; the floor to set
-/// if everything was lost.
+/// `ARGV`: the mark that is known, if any; what the mark begins with if there is none yet; the
+/// floor to set if everything was lost.
 const LOG: &str = "
     local mark, floor = unpack(redis.call('HMGET', 'sse_server:log', 'mark', 'floor'))
     if not mark then
@@ -69,8 +70,8 @@ const LOG: &str = "
     local no_number = 'ERR a key event_counter:… holds no number'
 ";
 
-/// What the names of all keys begin with, put before them here: every command that a script calls has its key
-/// first.
+/// What the names of all keys begin with, put before them here: every command that a script calls
+/// has its key first.
 fn prefixed(prefix: &str) -> String {
     // As escapes, so that no character of it ends the string.
     let prefix = prefix.bytes().fold(String::new(), |mut text, byte| {
@@ -100,12 +101,13 @@ const HEADS: &str = "
     end
     return {mark, heads}";
 
-/// Appends batches: all of them or, if a counter is not a number, nothing. Redis runs a script as one
-/// step, so ids have no holes, and who sees a counter sees the events up to it.
+/// Appends batches: all of them or, if a counter is not a number, nothing. Redis runs a script as
+/// one step, so ids have no holes, and who sees a counter sees the events up to it.
 ///
-/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel keeps, or 0 for all; then of
-/// each batch its key, or nothing, the fingerprint, the number of events, and channel and value of each.
-/// Answers for each batch whether its key was known, and with that the fingerprint of old, and the ids.
+/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel
+/// keeps, or 0 for all; then of each batch its key, or nothing, the fingerprint, the number of
+/// events, and channel and value of each. Answers for each batch whether its key was known, and
+/// with that the fingerprint of old, and the ids.
 const APPEND: &str = "
     local heads = {}
     local batches = {}
@@ -164,18 +166,20 @@ const MAX_PAGE: usize = 1000;
 /// Keeps events in Redis.
 ///
 /// The keys are those of django-eventstream's `RedisStorage`, so a Django site can append and read
-/// while this server does; but what it appends is two steps there, between which this server may see a
-/// gap. Redis expires events by itself: [`trim`](Storage::trim) has nothing to do.
+/// while this server does; but what it appends is two steps there, between which this server may
+/// see a gap. Redis expires events by itself: [`trim`](Storage::trim) has nothing to do.
 ///
 /// Events are as durable as Redis is configured to be: by default it loses the last seconds, or
-/// everything, when it ends. Who has seen what was lost is told with a stream-reset, and ids go on from
-/// a number that none has reached before: microseconds since 1970, if everything is gone. That needs an
-/// instance which has seen Redis before and after. Without one, and if only the last seconds are gone, ids
-/// are used again, and who comes back with an id that has been reached again is not told.
-/// Evicted events (`maxmemory-policy`) are gaps, and told; so is the loss of a channel's counter.
+/// everything, when it ends. Who has seen what was lost is told with a stream-reset, and ids go on
+/// from a number that none has reached before: microseconds since 1970, if everything is gone. That
+/// needs an instance which has seen Redis before and after. Without one, and if only the last
+/// seconds are gone, ids are used again, and who comes back with an id that has been reached again
+/// is not told. Evicted events (`maxmemory-policy`) are gaps, and told; so is the loss of a
+/// channel's counter.
 ///
-/// One Redis server, or one with replicas; not a Redis Cluster. If the one that is connected to says that it takes
-/// no writes, as after a fail-over, a new connection is made to the same address.
+/// One Redis server, or one with replicas; not a Redis Cluster. If the one that is connected to
+/// says that it takes no writes, as after a fail-over, a new connection is made to the same
+/// address.
 pub struct RedisStorage {
     connection: Connection,
     heads: Script,
@@ -205,18 +209,18 @@ struct Value<T> {
 }
 
 impl RedisStorage {
-    /// Connects to the server with this URL (`redis://:password@host:port/database`). Events expire by
-    /// `retention`.
+    /// Connects to the server with this URL (`redis://:password@host:port/database`). Events expire
+    /// by `retention`.
     ///
     /// # Errors
     ///
     /// If the URL cannot be understood, or the server does not answer.
-    pub async fn open(url: &str, retention: Retention) -> Result<Self, StorageError> {
+    pub async fn open(url: &str, retention: Retention) -> Result<Self, ServiceError> {
         Self::open_with_prefix(url, retention, "").await
     }
 
-    /// As [`open`](Self::open), with names of keys that begin with this: several servers can then share a
-    /// database, and none of them can share it with Django.
+    /// As [`open`](Self::open), with names of keys that begin with this: several servers can then
+    /// share a database, and none of them can share it with Django.
     ///
     /// # Errors
     ///
@@ -225,12 +229,12 @@ impl RedisStorage {
         url: &str,
         retention: Retention,
         prefix: &str,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<Self, ServiceError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
         let connection = Connection::open(client).await.map_err(failed("connect"))?;
         let mut mark = [0; 16];
         getrandom::fill(&mut mark)
-            .map_err(|error| StorageError::new("begin", error.to_string()))?;
+            .map_err(|error| ServiceError::new("begin", error.to_string()))?;
         let this = Self {
             connection,
             heads: Script::new(&[&prefixed(prefix), LOG, HEADS].concat()),
@@ -253,7 +257,7 @@ impl RedisStorage {
     }
 
     /// Asks where channels end, and settles in which log we are.
-    async fn ask_heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    async fn ask_heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         let mut heads = self.prepare(&self.heads);
         for channel in channels {
             heads.arg(channel);
@@ -265,7 +269,7 @@ impl RedisStorage {
     }
 
     /// An error, which may be one of the connection.
-    fn failed(&self, operation: &'static str) -> impl Fn(RedisError) -> StorageError {
+    fn failed(&self, operation: &'static str) -> impl Fn(RedisError) -> ServiceError {
         move |error| {
             self.connection.is_replaced(&error);
             failed(operation)(error)
@@ -296,15 +300,15 @@ impl RedisStorage {
 
 #[async_trait]
 impl Storage for RedisStorage {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         let mut outcomes = self.append_once(&[Batch { events, key: None }]).await?;
         match outcomes.pop() {
             Some(Outcome::Appended(ids)) => Ok(ids),
-            _ => Err(StorageError::new("append", "the answer is of no such form")),
+            _ => Err(ServiceError::new("append", "the answer is of no such form")),
         }
     }
 
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         let mut append = self.prepare(&self.append);
         let expiry = u64::try_from(self.retention.age.as_millis()).unwrap_or(u64::MAX);
         // What Redis takes for a time at most is far more than anyone waits for.
@@ -324,20 +328,20 @@ impl Storage for RedisStorage {
         let (mark, answers) = appended.map_err(failed("append"))?;
         self.is_in(mark);
         if answers.len() != batches.len() {
-            return Err(StorageError::new("append", "there is not an answer for each batch"));
+            return Err(ServiceError::new("append", "there is not an answer for each batch"));
         }
         let outcomes = batches.iter().zip(&answers).map(|(batch, answer)| {
-            let malformed = || StorageError::new("append", format!("{answer:?} is no answer"));
+            let malformed = || ServiceError::new("append", format!("{answer:?} is no answer"));
             outcome(batch, answer).ok_or_else(malformed)
         });
         outcomes.collect()
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         Ok(self.heads(&[channel]).await?[0])
     }
 
-    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, StorageError> {
+    async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         if channels.is_empty() {
             return Ok(Vec::new());
         }
@@ -349,7 +353,7 @@ impl Storage for RedisStorage {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         let last = after.saturating_add(limit.min(MAX_PAGE) as u64);
         let ids: Vec<u64> = (after.saturating_add(1)..=last).collect();
         if ids.is_empty() || after == u64::MAX {
@@ -390,16 +394,16 @@ impl Storage for RedisStorage {
 
     /// Redis does it. But now and then it is checked whether it still takes writes, for an
     /// instance that only reads.
-    async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, ServiceError> {
         self.check_writing().await?;
         Ok(0)
     }
 
-    async fn has_moved(&self) -> Result<bool, StorageError> {
+    async fn has_moved(&self) -> Result<bool, ServiceError> {
         self.connection.has_moved().await.map_err(self.failed("look for the server"))
     }
 
-    async fn check_writing(&self) -> Result<(), StorageError> {
+    async fn check_writing(&self) -> Result<(), ServiceError> {
         // It expires at once. A replica refuses it, and so does a Redis that is full.
         let mut write = redis::cmd("SET");
         write.arg(self.key("sse_server:probe")).arg("").arg("PX").arg(1);
@@ -407,7 +411,7 @@ impl Storage for RedisStorage {
     }
 
     /// Appending does it, by one key for each.
-    async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, _keep: u64, _limit: usize) -> Result<usize, ServiceError> {
         Ok(0)
     }
 }
@@ -433,8 +437,8 @@ fn outcome(batch: &Batch<'_>, answer: &str) -> Option<Outcome> {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(RedisError) -> StorageError + Copy {
-    move |error| StorageError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(RedisError) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }
 
 impl std::fmt::Debug for RedisStorage {

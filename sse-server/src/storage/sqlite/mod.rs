@@ -16,7 +16,8 @@ use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use writer::{BUSY_TIMEOUT, Writer, Writing};
 
 use super::requests::{json, users_of};
-use super::{Batch, NewEvent, Outcome, Storage, StorageError, StoredEvent};
+use super::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use crate::ServiceError;
 
 /// The version of the tables below, in SQLite's `user_version`.
 const SCHEMA_VERSION: i64 = 2;
@@ -53,7 +54,8 @@ const UPGRADE: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// A write as large as a few events, to see whether there is room for them. Made when it is first needed.
+/// A write as large as a few events, to see whether there is room for them. Made when it is first
+/// needed.
 const PROBE: &str = "
     CREATE TABLE IF NOT EXISTS probe (key INTEGER PRIMARY KEY, data BLOB) STRICT;
     REPLACE INTO probe VALUES (1, randomblob(32768));
@@ -61,8 +63,8 @@ const PROBE: &str = "
 
 /// Keeps events in a file, in write-ahead-log mode.
 ///
-/// An append is one transaction with `synchronous=FULL`: when it returns, the events survive a crash
-/// of the process, of the system, and a power cut. Readers never wait for the writer.
+/// An append is one transaction with `synchronous=FULL`: when it returns, the events survive a
+/// crash of the process, of the system, and a power cut. Readers never wait for the writer.
 #[derive(Debug)]
 pub struct SqliteStorage {
     writer: Writer,
@@ -75,7 +77,7 @@ impl SqliteStorage {
     /// # Errors
     ///
     /// If the file cannot be opened or written, is no SQLite file, or was made by a later version.
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, ServiceError> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -83,7 +85,8 @@ impl SqliteStorage {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        // Made now, if at all: a file that is moved away later is an error, not the beginning of another.
+        // Made now, if at all: a file that is moved away later is an error, not the beginning of
+        // another.
         options.connect().await.map_err(failed("open"))?.close().await.map_err(failed("open"))?;
         let options = options.create_if_missing(false);
         let writer = Writer::new(options.clone());
@@ -93,7 +96,7 @@ impl SqliteStorage {
     }
 }
 
-async fn prepare(mut writing: Writing<'_>) -> Result<(), StorageError> {
+async fn prepare(mut writing: Writing<'_>) -> Result<(), ServiceError> {
     let version: i64 = sqlx::query_scalar("PRAGMA user_version")
         .fetch_one(&mut writing.connection)
         .await
@@ -104,7 +107,7 @@ async fn prepare(mut writing: Writing<'_>) -> Result<(), StorageError> {
         0 => &[SCHEMA, UPGRADE],
         later => {
             let text = format!("the file has schema version {later}, made by a later sse-server");
-            return Err(StorageError::new("open", text));
+            return Err(ServiceError::new("open", text));
         }
     };
     for script in scripts {
@@ -120,7 +123,7 @@ async fn prepare(mut writing: Writing<'_>) -> Result<(), StorageError> {
 async fn append(
     connection: &mut SqliteConnection,
     events: &[NewEvent],
-) -> Result<Vec<u64>, StorageError> {
+) -> Result<Vec<u64>, ServiceError> {
     let failed = failed("append");
     let mut counts: HashMap<&str, i64> = HashMap::new();
     for event in events {
@@ -170,7 +173,7 @@ async fn append(
 async fn append_once(
     connection: &mut SqliteConnection,
     batch: &Batch<'_>,
-) -> Result<Outcome, StorageError> {
+) -> Result<Outcome, ServiceError> {
     let failed = failed("append");
     let Some(key) = batch.key else {
         return append(connection, batch.events).await.map(Outcome::Appended);
@@ -182,7 +185,7 @@ async fn append_once(
         .map_err(failed)?;
     if let Some(known) = known {
         let ids = serde_json::from_str(known.get(1))
-            .map_err(|error| StorageError::new("understand the key of a request", error))?;
+            .map_err(|error| ServiceError::new("understand the key of a request", error))?;
         return Ok(Outcome::of_known(key, known.get(0), ids));
     }
     let ids = append(connection, batch.events).await?;
@@ -199,7 +202,7 @@ async fn append_once(
 
 #[async_trait]
 impl Storage for SqliteStorage {
-    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, StorageError> {
+    async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
         let failed = failed("append");
         let mut writing = self.writer.begin().await.map_err(failed)?;
         let ids = append(&mut writing.connection, events).await?;
@@ -207,7 +210,7 @@ impl Storage for SqliteStorage {
         Ok(ids)
     }
 
-    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, StorageError> {
+    async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         let failed = failed("append");
         let mut writing = self.writer.begin().await.map_err(failed)?;
         let mut outcomes = Vec::with_capacity(batches.len());
@@ -218,7 +221,7 @@ impl Storage for SqliteStorage {
         Ok(outcomes)
     }
 
-    async fn head(&self, channel: &str) -> Result<u64, StorageError> {
+    async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
         let head: Option<i64> = sqlx::query_scalar("SELECT head FROM channel WHERE name = ?")
             .bind(channel)
             .fetch_optional(&self.readers)
@@ -232,7 +235,7 @@ impl Storage for SqliteStorage {
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, StorageError> {
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
         let rows = sqlx::query(
             "SELECT id, type, data, skip_users FROM event
              WHERE channel = (SELECT key FROM channel WHERE name = ?) AND id > ?
@@ -256,7 +259,7 @@ impl Storage for SqliteStorage {
         Ok(rows.iter().map(event).collect())
     }
 
-    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, StorageError> {
+    async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
         let failed = failed("trim");
         let mut writing = self.writer.begin().await.map_err(failed)?;
         let times = (milliseconds(before), milliseconds(SystemTime::now()));
@@ -270,7 +273,7 @@ impl Storage for SqliteStorage {
         Ok(trimmed)
     }
 
-    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, StorageError> {
+    async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         let failed = failed("trim");
         let mut writing = self.writer.begin().await.map_err(failed)?;
         // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
@@ -289,7 +292,7 @@ impl Storage for SqliteStorage {
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
-    async fn check_writing(&self) -> Result<(), StorageError> {
+    async fn check_writing(&self) -> Result<(), ServiceError> {
         let failed = failed("write to the file");
         let mut writing = self.writer.begin().await.map_err(failed)?;
         sqlx::raw_sql(PROBE).execute(&mut writing.connection).await.map_err(failed)?;
@@ -303,8 +306,8 @@ impl Storage for SqliteStorage {
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> StorageError + Copy {
-    move |error| StorageError::new(operation, error)
+fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError + Copy {
+    move |error| ServiceError::new(operation, error)
 }
 
 fn milliseconds(time: SystemTime) -> i64 {

@@ -9,18 +9,19 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync;
 use tokio::time::{Instant, sleep};
 
-/// How long to wait for another process that has locked the file and does nothing, before giving up.
+/// How long to wait for another process that has locked the file and does nothing, before giving
+/// up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait at most for others that take turns: on a busy disk each may take seconds.
 const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a second in the
-/// end, and who appends all the time leaves moments only.
+/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a
+/// second in the end, and who appends all the time leaves moments only.
 const LOOK: &str = "PRAGMA busy_timeout = 1";
 
-/// The longest pause before it is looked again; and how long a process that knows of others leaves the lock
-/// to them, so that they find it free.
+/// The longest pause before it is looked again; and how long a process that knows of others leaves
+/// the lock to them, so that they find it free.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long others that had the lock are reckoned with.
@@ -38,9 +39,10 @@ pub(super) struct Writer {
 
 /// A transaction that has the write lock.
 ///
-/// It has taken the connection out of the [`Writer`], and [`commit`](Self::commit) gives it back. In every other
-/// case, an error or a task that is cut short, the connection is closed, which rolls back: SQLite may have done
-/// so already (a disk that is full, an error of the disk), and its state need not be known.
+/// It has taken the connection out of the [`Writer`], and [`commit`](Self::commit) gives it back.
+/// In every other case, an error or a task that is cut short, the connection is closed, which rolls
+/// back: SQLite may have done so already (a disk that is full, an error of the disk), and its state
+/// need not be known.
 pub(super) struct Writing<'a> {
     slot: sync::MutexGuard<'a, Option<SqliteConnection>>,
     pub(super) connection: SqliteConnection,

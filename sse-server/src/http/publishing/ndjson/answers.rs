@@ -115,7 +115,8 @@ impl State {
     }
 }
 
-/// `{"line":1024,"published":1023,"ids":{"a":"a:1023"}}`: what becomes of the lines up to this one is known.
+/// `{"line":1024,"published":1023,"ids":{"a":"a:1023"}}`: what becomes of the lines up to this one
+/// is known.
 #[derive(Serialize)]
 struct Progress {
     line: u64,

@@ -1,8 +1,8 @@
-//! Publishing one event a line (NDJSON): lines are published as they arrive, for as long as the publisher likes,
-//! and it is told how far they are stored.
+//! Publishing one event a line (NDJSON): lines are published as they arrive, for as long as the
+//! publisher likes, and it is told how far they are stored.
 //!
-//! A publisher that sends faster than the storage stores is not read from. One that does not read the answers is: most
-//! clients read nothing before they have sent all.
+//! A publisher that sends faster than the storage stores is not read from. One that does not read
+//! the answers is: most clients read nothing before they have sent all.
 
 mod answers;
 
@@ -31,7 +31,8 @@ use crate::hub::{PublishError, Submitted};
 use crate::metrics::Metrics;
 use crate::storage::RequestKey;
 
-/// How many lines may be on their way to the storage, and after how many it is told how far they are.
+/// How many lines may be on their way to the storage, and after how many it is told how far they
+/// are.
 const WINDOW: usize = 1024;
 
 /// How long nothing may come. Short enough that publishers who have vanished are noticed.
@@ -48,8 +49,8 @@ pub(super) fn is_in(headers: &HeaderMap) -> bool {
     [CONTENT_TYPE, "application/jsonl"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// Publishes the lines of this body, of which the first has this number. With a key each line has one of its own,
-/// of that and its number.
+/// Publishes the lines of this body, of which the first has this number. With a key each line has
+/// one of its own, of that and its number.
 pub(super) fn publish(
     app: Arc<App>,
     token: Arc<PublishToken>,
@@ -259,7 +260,8 @@ impl Reading {
     }
 }
 
-/// Adds up what becomes of the lines, in their order. It is told when nothing more is known for the moment.
+/// Adds up what becomes of the lines, in their order. It is told when nothing more is known for the
+/// moment.
 async fn collect(mut decided: mpsc::Receiver<Answer>, report: &Report, metrics: &Metrics) {
     let mut since_told = 0;
     loop {

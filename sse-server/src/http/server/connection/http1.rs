@@ -1,8 +1,9 @@
-//! HTTP/1 (RFC 9112), spoken by hyper; save for streams of HTTP/1.1, for which it gives the connection away.
+//! HTTP/1 (RFC 9112), spoken by hyper; save for streams of HTTP/1.1, for which it gives the
+//! connection away.
 //!
-//! hyper keeps two buffers of 8 KiB for each connection, however long nothing happens on it. A stream needs
-//! neither of them. So hyper reads the request, and gives the connection away for as long as the stream is
-//! open; afterwards it has it back, for the requests that follow.
+//! hyper keeps two buffers of 8 KiB for each connection, however long nothing happens on it. A
+//! stream needs neither of them. So hyper reads the request, and gives the connection away for as
+//! long as the stream is open; afterwards it has it back, for the requests that follow.
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -41,8 +42,8 @@ impl Request {
         is_plain.then(|| Self { is_kept: !is_to_close(request.headers()) })
     }
 
-    /// Gives the connection away to write this response, and does not come back; unless it is one that hyper can
-    /// write as well.
+    /// Gives the connection away to write this response, and does not come back; unless it is one
+    /// that hyper can write as well.
     async fn answer(self, response: Response, takeover: &Takeover) -> Response {
         let is_direct = response.extensions().get::<Takeable>().is_some()
             && response.status() == StatusCode::OK

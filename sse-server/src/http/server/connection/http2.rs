@@ -1,8 +1,9 @@
 //! HTTP/2 (RFC 9113), spoken without hyper.
 //!
-//! hyper gives a response to h2 a frame at a time, as soon as there is a single byte of window for it, and asks the
-//! body no more until that was taken: what waits is not bounded by the window, and no timer runs while it
-//! waits. Here h2 gets what the window has room for, and a clock runs while it has none.
+//! hyper gives a response to h2 a frame at a time, as soon as there is a single byte of window for
+//! it, and asks the body no more until that was taken: what waits is not bounded by the window, and
+//! no timer runs while it waits. Here h2 gets what the window has room for, and a clock runs while
+//! it has none.
 //!
 //! May enter: how requests come and answers go (section 8). May not: what is in them.
 
@@ -257,8 +258,8 @@ impl Sending {
         }
     }
 
-    /// Waits until there is room for some of so many bytes. If that takes too long, the body is told, and what it
-    /// then says must be taken soon.
+    /// Waits until there is room for some of so many bytes. If that takes too long, the body is
+    /// told, and what it then says must be taken soon.
     async fn room(&mut self, wanted: usize) -> Result<usize, Box<dyn Error + Send + Sync>> {
         self.stream.reserve_capacity(wanted);
         let mut until = self.grace.unwrap_or_else(|| Instant::now() + self.bound);

@@ -28,8 +28,8 @@ use requests::{Ended, Requests};
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 
-/// Whether a connection is within the limits. If it is not, it is told so, as one of those that are at
-/// the same time.
+/// Whether a connection is within the limits. If it is not, it is told so, as one of those that are
+/// at the same time.
 pub(super) type Admission = Result<Permit, (Limit, OwnedSemaphorePermit)>;
 
 impl Connections {

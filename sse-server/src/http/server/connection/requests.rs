@@ -76,8 +76,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Has the router answer a request, if there is room for its connection. `consumer` is who takes
-    /// the response.
+    /// Has the router answer a request, if there is room for its connection. `consumer` is who
+    /// takes the response.
     pub(super) fn respond<B>(
         &self,
         mut request: hyper::Request<B>,

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::takeover::Takeover;
 
-/// What is read of the other end while a stream is open: only whether it is still there. If it sends another
-/// request already, the rest of it waits in the socket.
+/// What is read of the other end while a stream is open: only whether it is still there. If it
+/// sends another request already, the rest of it waits in the socket.
 const READ_AT_ONCE: usize = 256;
 
 /// A connection's socket, with what was read too far; it remembers whether all was flushed.
@@ -22,8 +22,8 @@ pub(super) struct Transport<I> {
 }
 
 impl<I: AsyncRead + Unpin> Transport<I> {
-    /// Whether the other end sends nothing any more, so that it is gone as far as can be known; looks no further
-    /// once there is something to be read.
+    /// Whether the other end sends nothing any more, so that it is gone as far as can be known;
+    /// looks no further once there is something to be read.
     pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             return Poll::Pending;
@@ -78,8 +78,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Transport<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes when it has nothing left to write; and if it has answered before it had read all of
-        // a request, it may go on to the next one before that.
+        // hyper flushes when it has nothing left to write; and if it has answered before it had
+        // read all of a request, it may go on to the next one before that.
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.takeover.set_flushed(true);
         Poll::Ready(Ok(()))

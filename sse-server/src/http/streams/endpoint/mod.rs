@@ -1,5 +1,5 @@
-//! Where streams are, and which channels each place has: fixed ones, ones made from the path, the one in
-//! the path, or those of the query.
+//! Where streams are, and which channels each place has: fixed ones, ones made from the path, the
+//! one in the path, or those of the query.
 //!
 //! May enter: paths and names. May not: who may read them.
 
@@ -17,8 +17,8 @@ const CHANNEL: &str = "channel";
 
 /// A place where streams are.
 ///
-/// Which channels they have is decided as in django-eventstream; the first of these that there is decides
-/// alone:
+/// Which channels they have is decided as in django-eventstream; the first of these that there is
+/// decides alone:
 ///
 /// 1. [`format_channels`](Self::format_channels), made from the path's parameters,
 /// 2. [`channels`](Self::channels), always the same,
@@ -63,9 +63,9 @@ impl EndpointError {
 }
 
 impl Endpoint {
-    /// Streams at this path, such as `/feed/` or `/rooms/{room}/events/`. A parameter stands for what is
-    /// between two slashes, or for its end; `{*rest}` as the last part stands for any number of parts. If
-    /// the path ends with a slash, then without it it leads to this one.
+    /// Streams at this path, such as `/feed/` or `/rooms/{room}/events/`. A parameter stands for
+    /// what is between two slashes, or for its end; `{*rest}` as the last part stands for any
+    /// number of parts. If the path ends with a slash, then without it it leads to this one.
     ///
     /// # Errors
     ///
@@ -83,9 +83,9 @@ impl Endpoint {
         })
     }
 
-    /// Streams here have these channels, in which `{room}` stands for the path's parameter of that name.
-    /// `{{` and `}}` are braces. Take care with two parameters in one name: `a-b` and `c` make the same of
-    /// `{x}-{y}` as `a` and `b-c` do.
+    /// Streams here have these channels, in which `{room}` stands for the path's parameter of that
+    /// name. `{{` and `}}` are braces. Take care with two parameters in one name: `a-b` and `c`
+    /// make the same of `{x}-{y}` as `a` and `b-c` do.
     ///
     /// # Errors
     ///
@@ -129,7 +129,8 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// Streams here have events of these types only, beside control events. A request cannot choose others.
+    /// Streams here have events of these types only, beside control events. A request cannot choose
+    /// others.
     ///
     /// # Errors
     ///
@@ -246,7 +247,8 @@ fn parameters(path: &str) -> Result<Vec<String>, String> {
         if matches!(part, "." | "..") {
             return Err(format!("has {part}, which clients resolve before they ask"));
         }
-        // What RFC 3986 has in a path as it is. Requests are compared with it before they are decoded.
+        // What RFC 3986 has in a path as it is. Requests are compared with it before they are
+        // decoded.
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(c);
         if let Some(other) = literal.chars().find(|c| !is_plain(*c)) {
             return Err(format!(

@@ -1,5 +1,5 @@
-//! The live page, for people who come with a browser, and the script with which it reads if this build has
-//! one.
+//! The live page, for people who come with a browser, and the script with which it reads if this
+//! build has one.
 //!
 //! The page is written in several files and sent as one.
 
@@ -52,7 +52,8 @@ macro_rules! policy {
     };
 }
 
-/// The page for the stream at this path, with these channels, and types if the endpoint has fixed ones.
+/// The page for the stream at this path, with these channels, and types if the endpoint has fixed
+/// ones.
 pub(super) fn answer(path: &str, channels: &[Arc<str>], types: Option<&Types>) -> Response {
     // The page does not ask for a script that is not there: the browser would complain of it.
     let (policy, client) = match CLIENT {
