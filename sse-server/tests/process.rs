@@ -2,9 +2,8 @@
 
 use std::process::Stdio;
 
+use rusqlite::Connection;
 use server::{Server, binary, within};
-use sqlx::ConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use testkit::server;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -120,9 +119,8 @@ async fn while_the_database_is_locked_publishing_fails_and_readers_stay() {
     stream.until("data: 2\n\n").await;
 
     // Another process holds the write lock, as a backup or a curious person would.
-    let options = SqliteConnectOptions::new().filename(server.database());
-    let mut other = options.connect().await.expect("the file is there");
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.expect("the lock is free");
+    let other = Connection::open(server.database()).expect("the file is there");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock is free");
 
     let (status, answer) = server.try_publish(r#"{"channel":"test","data":"lost"}"#).await;
     assert_eq!((status, &answer["error"]), (503, &"unavailable".into()));
@@ -131,7 +129,7 @@ async fn while_the_database_is_locked_publishing_fails_and_readers_stay() {
     late.opening().await;
     late.until("id: test:2\ndata: 2\n\n").await;
 
-    sqlx::query("ROLLBACK").execute(&mut other).await.expect("it is still held");
+    other.execute_batch("ROLLBACK").expect("it is still held");
     assert_eq!(server.publish(r#"{"channel":"test","data":3}"#).await["id"], "test:3");
     for stream in [&mut stream, &mut late] {
         let rest = stream.until("id: test:3\ndata: 3\n\n").await;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
 use sse_server::metrics::{Metrics, TimedStorage};
 use sse_server::storage::conformance::{self, Subject};
 use sse_server::storage::{
@@ -291,10 +290,9 @@ async fn goes_on_with_what_is_there(open: impl AsyncFn() -> Arc<dyn Storage>) {
 async fn a_sqlite_file_of_the_first_version_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.db");
-    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-    let mut old = options.connect().await.expect("created");
-    sqlx::raw_sql(SQLITE_1).execute(&mut old).await.expect("made");
-    old.close().await.expect("closed");
+    let old = rusqlite::Connection::open(&path).expect("created");
+    old.execute_batch(SQLITE_1).expect("made");
+    old.close().expect("closed");
     goes_on_with_what_is_there(async || Sqlite(path.clone()).open().await).await;
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::Connection;
 use sse_server::storage::{Batch, NewEvent, PostgresStorage, RequestKey, SqliteStorage, Storage};
 
 use crate::services;
@@ -45,12 +44,11 @@ impl File {
     }
 
     /// All that is there now was made this much later, or earlier, than it was.
-    async fn shift(&self, table: &str, by: i64) {
-        let options = SqliteConnectOptions::new().filename(self.folder.path().join("events.db"));
-        let mut file = options.connect().await.expect("it opens");
-        let shift = AssertSqlSafe(format!("UPDATE {table} SET created = created + {by}"));
-        sqlx::query(shift).execute(&mut file).await.expect("shifted");
-        file.close().await.expect("closed");
+    fn shift(&self, table: &str, by: i64) {
+        let path = self.folder.path().join("events.db");
+        let file = rusqlite::Connection::open(path).expect("it opens");
+        let shift = format!("UPDATE {table} SET created = created + ?");
+        file.execute(&shift, [by]).expect("shifted");
     }
 }
 
@@ -60,7 +58,7 @@ async fn events_from_the_future_go_with_those_that_were_published_after_them() {
     for ahead in [1, 500, 3000] {
         let file = File::new().await;
         append(&file.storage, "a", ahead).await;
-        file.shift("event", 400 * DAY).await;
+        file.shift("event", 400 * DAY);
         append(&file.storage, "a", 2000).await;
         assert_eq!(trim(&file.storage).await, ahead + 2000);
         assert_eq!(left(&file.storage, "a").await, 0);
@@ -71,7 +69,7 @@ async fn events_from_the_future_go_with_those_that_were_published_after_them() {
 async fn events_from_the_future_are_as_old_as_they_are_found_to_be_if_none_comes_after_them() {
     let file = File::new().await;
     append(&file.storage, "a", 1200).await;
-    file.shift("event", 400 * DAY).await;
+    file.shift("event", 400 * DAY);
     let yesterday = SystemTime::now() - Duration::from_hours(24);
     assert_eq!(file.storage.trim(yesterday, 500).await.expect("it trims"), 0, "made just now");
     // When that has come to be long ago.
@@ -82,7 +80,7 @@ async fn events_from_the_future_are_as_old_as_they_are_found_to_be_if_none_comes
 async fn what_is_young_stays_behind_what_is_from_the_future() {
     let file = File::new().await;
     append(&file.storage, "a", 700).await;
-    file.shift("event", -2 * DAY).await;
+    file.shift("event", -2 * DAY);
     append(&file.storage, "b", 600).await;
     let yesterday = SystemTime::now() - Duration::from_hours(24);
     let mut trimmed = 0;
@@ -103,7 +101,7 @@ async fn keys_of_requests_from_the_future_go_as_events_do() {
         let batch = Batch { events: &[], key: Some(&key) };
         file.storage.append_once(&[batch]).await.expect("appended");
         if n == 1 {
-            file.shift("request", 400 * DAY).await;
+            file.shift("request", 400 * DAY);
         }
     }
     assert_eq!(trim(&file.storage).await, 3);

@@ -1,128 +1,160 @@
-//! The one connection that writes to the file, in turn with other processes.
+//! The one connection that writes to the file, in turn with other processes, on a thread of its own.
+//!
+//! A transaction is one message to the thread and one answer, however many rows it has. What waits meanwhile is the
+//! [hub](crate::hub)'s next group.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use sqlx::error::DatabaseError;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::sync;
-use tokio::time::{Instant, sleep};
+use rusqlite::{Connection, Error, ErrorCode};
+use tokio::sync::oneshot;
 
-/// How long to wait for another process that has locked the file and does nothing, before giving
-/// up.
+use super::connect;
+use crate::ServiceError;
+
+/// How long to wait for another process that has locked the file and does nothing, before giving up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait at most for others that take turns: on a busy disk each may take seconds.
 const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a
-/// second in the end, and who appends all the time leaves moments only.
-const LOOK: &str = "PRAGMA busy_timeout = 1";
+/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a second in the
+/// end; a process that appends all the time leaves moments only.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// The longest pause before it is looked again; and how long a process that knows of others leaves
-/// the lock to them, so that they find it free.
+/// The longest pause before the next look; and how long a process that knows of others leaves the lock
+/// to them, so that they find it free.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long others that had the lock are reckoned with.
+/// How long others that had the lock are expected to come again.
 const CONTENDED: Duration = Duration::from_secs(1);
 
-/// What writes. SQLite has one writer at a time, and waiting here is fair.
+type Work = Box<dyn FnOnce(&mut File) + Send>;
+
+/// What writes. SQLite has one writer at a time; those who wait have their turn in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Writer {
-    options: SqliteConnectOptions,
-    /// None until it is needed, and after a transaction that was not committed.
-    connection: sync::Mutex<Option<SqliteConnection>>,
-    /// When another process was last seen to have the lock.
-    seen: Mutex<Option<Instant>>,
-}
-
-/// A transaction that has the write lock.
-///
-/// It has taken the connection out of the [`Writer`], and [`commit`](Self::commit) gives it back.
-/// In every other case, an error or a task that is cut short, the connection is closed, which rolls
-/// back: SQLite may have done so already (a disk that is full, an error of the disk), and its state
-/// need not be known.
-pub(super) struct Writing<'a> {
-    slot: sync::MutexGuard<'a, Option<SqliteConnection>>,
-    pub(super) connection: SqliteConnection,
+    work: mpsc::Sender<Work>,
 }
 
 impl Writer {
-    /// Writes to a file with these options.
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
-        Self { options, connection: sync::Mutex::default(), seen: Mutex::default() }
+    /// Writes to this file. The thread ends with the last handle.
+    pub(super) fn new(path: PathBuf) -> Result<Self, ServiceError> {
+        let (work, jobs) = mpsc::channel::<Work>();
+        let mut file = File { path, connection: None, seen: None };
+        thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || jobs.into_iter().for_each(|job| job(&mut file)))
+            .map_err(|error| ServiceError::new("start a thread", error))?;
+        Ok(Self { work })
     }
 
-    /// Begins with the write lock: if it cannot be had, nothing has been done.
-    pub(super) async fn begin(&self) -> Result<Writing<'_>, sqlx::Error> {
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take() {
+    /// Does this in one transaction that has the write lock; nothing has been done if it cannot be had, or if there
+    /// is an error. A caller that does not wait for the answer takes nothing back.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Work = Box::new(move |file| {
+            // The caller may be gone.
+            answer.send(file.write(operation, work)).ok();
+        });
+        let ended = || ServiceError::new(operation, "the thread that writes has ended");
+        self.work.send(job).map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())?
+    }
+
+    /// Closes the connection, once all that was asked before is done.
+    pub(super) async fn close(&self) {
+        let (answer, answered) = oneshot::channel();
+        let job: Work = Box::new(move |file| {
+            // What cannot be done now is done when the file is opened.
+            file.connection.take().map(Connection::close);
+            answer.send(()).ok();
+        });
+        if self.work.send(job).is_ok() {
+            answered.await.ok();
+        }
+    }
+}
+
+struct File {
+    path: PathBuf,
+    /// None until it is needed, and after a transaction that was not committed.
+    connection: Option<Connection>,
+    /// When another process was last seen to have the lock.
+    seen: Option<Instant>,
+}
+
+impl File {
+    /// After an error the connection is closed, which rolls back: SQLite may have done so already (a disk that is
+    /// full, an error of the disk), and its state need not be known. So it is if `work` panics.
+    fn write<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let failed = |error| ServiceError::new(operation, error);
+        let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => self.connect().map_err(failed)?,
         };
+        if let Err(error) = self.wait_for_turn(&connection) {
+            if is_busy(&error) {
+                self.connection = Some(connection);
+            }
+            return Err(failed(error));
+        }
+        let done = work(&connection)?;
+        connection.execute_batch("COMMIT").map_err(failed)?;
+        self.connection = Some(connection);
+        Ok(done)
+    }
+
+    fn connect(&self) -> Result<Connection, Error> {
+        let connection = connect(&self.path)?;
+        connection.busy_timeout(LOOK)?;
+        Ok(connection)
+    }
+
+    /// Begins a transaction that has the write lock.
+    fn wait_for_turn(&mut self, connection: &Connection) -> Result<(), Error> {
         let start = Instant::now();
         // Since when nothing has happened, as far as can be seen.
         let (mut since, mut version) = (start, None);
-        if self.seen().is_some_and(|seen| seen.elapsed() < CONTENDED) {
-            sleep(PAUSE).await;
+        if self.seen.is_some_and(|seen| seen.elapsed() < CONTENDED) {
+            thread::sleep(PAUSE);
         }
         loop {
-            match sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await {
-                Ok(_) => return Ok(Writing { slot, connection }),
+            match connection.execute_batch("BEGIN IMMEDIATE") {
                 Err(error) if is_busy(&error) => {
                     if since.elapsed() >= BUSY_TIMEOUT || start.elapsed() >= TURN_TIMEOUT {
-                        *slot = Some(connection);
                         return Err(error);
                     }
                 }
-                Err(error) => return Err(error),
+                result => return result,
             }
-            *self.seen() = Some(Instant::now());
-            let now = data_version(&mut connection).await;
+            self.seen = Some(Instant::now());
+            let now = data_version(connection);
             if now.is_some() && now != version {
                 (since, version) = (Instant::now(), now);
             }
             // Those who wait look at ever different times, so that each is lucky soon.
-            sleep(PAUSE.mul_f64(fastrand::f64())).await;
+            thread::sleep(PAUSE.mul_f64(fastrand::f64()));
         }
-    }
-
-    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
-        let mut connection = self.options.connect().await?;
-        // Not before it has been made: that takes locks of its own.
-        sqlx::query(LOOK).execute(&mut connection).await?;
-        Ok(connection)
-    }
-
-    pub(super) async fn close(&self) {
-        if let Some(connection) = self.connection.lock().await.take() {
-            // Whatever could not be done now is done when the file is opened.
-            connection.close().await.ok();
-        }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Writing<'_> {
-    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        sqlx::query("COMMIT").execute(&mut self.connection).await?;
-        *self.slot = Some(self.connection);
-        Ok(())
     }
 }
 
 /// Another one whenever another process has committed something, if it can be told.
-async fn data_version(connection: &mut SqliteConnection) -> Option<i64> {
-    sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await.ok()
+fn data_version(connection: &Connection) -> Option<i64> {
+    connection.query_row("PRAGMA data_version", [], |row| row.get(0)).ok()
 }
 
-/// Whether another process has a lock. The lowest byte of a code is the kind of error.
-fn is_busy(error: &sqlx::Error) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+/// Whether another process has a lock.
+fn is_busy(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
