@@ -16,6 +16,7 @@ use sse_proto::{ControlKind, ERROR_ID, Session};
 /// The stream, as far as it has been read. Memory that a large event has needed is kept for the
 /// next one.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they do not depend on each other")]
 pub(crate) struct Rows {
     max_event_len: usize,
     max_line_len: usize,
