@@ -68,8 +68,8 @@ pub fn by_session(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery
     (delivered, reader.last_event_id().unwrap_or_default().to_owned())
 }
 
-/// The same by way of the browser's client: the last reconnection time comes last, there are no comments,
-/// and either limit is one of lines.
+/// The same by way of the browser's client: the last reconnection time comes last, there are no
+/// comments, and either limit is one of lines.
 pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, String) {
     let [max_event_len, max_line_len] = limits(wanted);
     let settings = Settings {
