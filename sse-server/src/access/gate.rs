@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{debug, info, warn};
 
-use super::peers::{Notice, Peers};
+use super::peers::{HELLO, Notice, Peers};
 use super::streams::{Ending, Guard, Streams, Watch};
 use super::{AccessError, ChannelManager, Occasion, Principal};
 use crate::hub::{Hub, RelayNotice};
@@ -28,9 +28,6 @@ const AGAIN: Duration = Duration::from_secs(4);
 
 /// How often it is looked whether a manager that wants no rechecks wants some now.
 const NO_RECHECK: Duration = Duration::from_secs(5);
-
-/// How often another instance hears of this one.
-pub(super) const HELLO: Duration = Duration::from_secs(1);
 
 /// Asks a [`ChannelManager`], and ends streams whose permission is gone, here and on other
 /// instances. Cloning gives another handle to the same one.

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::gate::HELLO;
 use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
 use crate::seldom::Seldom;
+
+/// How often another instance hears of this one.
+pub(super) const HELLO: Duration = Duration::from_secs(1);
 
 /// Silence after which an instance is taken for gone.
 const GONE: Duration = Duration::from_secs(5);

@@ -54,16 +54,16 @@ impl Running {
         let mut settings = Settings::default().under(&self.flags)?;
         if let Some(path) = settings.config {
             let text = settled(&path).await?;
-            let of_file = Settings::of_text(&text).map_err(|problem| in_file(&path, problem))?;
+            let of_file = Settings::of_text(&text).map_err(|problem| in_file(&path, &problem))?;
             let is_empty = toml::from_str::<Table>(&text).is_ok_and(|table| table.is_empty());
             if is_empty && (self.has_rules || self.has_publishers) {
-                return Err(in_file(&path, "there are no settings in it; is it being written?"));
+                return Err(in_file(&path, &"there are no settings in it; is it being written?"));
             }
             // Said in the file, because a flag was meant for the rules that there were.
             if self.has_rules && of_file.access.is_none() && of_file.open_access != Some(true) {
                 let problem = "there were rules for who may read, and there are none now; write \
                                open-access = true into it if everyone may read every channel";
-                return Err(in_file(&path, problem));
+                return Err(in_file(&path, &problem));
             }
             settings = of_file.under(&self.flags)?;
         }
@@ -81,7 +81,7 @@ impl Running {
 
 /// The text of a file that is not being written: it has not changed for a moment.
 async fn settled(path: &Path) -> Result<String, ConfigError> {
-    let read = || std::fs::read_to_string(path).map_err(|it| in_file(path, it));
+    let read = || std::fs::read_to_string(path).map_err(|it| in_file(path, &it));
     let settling = async {
         let mut text = read()?;
         loop {
@@ -92,7 +92,7 @@ async fn settled(path: &Path) -> Result<String, ConfigError> {
             }
         }
     };
-    let is_changing = |_| Err(in_file(path, "it is being written all the time; try again later"));
+    let is_changing = |_| Err(in_file(path, &"it is being written all the time; try again later"));
     tokio::time::timeout(PATIENCE, settling).await.unwrap_or_else(is_changing)
 }
 

@@ -1,5 +1,6 @@
 //! Where settings come from: flags and variables stand above the file that they may name.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use clap::{ArgMatches, FromArgMatches};
@@ -26,8 +27,8 @@ impl Settings {
     pub fn of(flags: &ArgMatches) -> Result<Self, ConfigError> {
         let settings = Self::default().under(flags)?;
         let Some(path) = &settings.config else { return Ok(settings) };
-        let text = std::fs::read_to_string(path).map_err(|problem| in_file(path, problem))?;
-        Self::of_text(&text).map_err(|problem| in_file(path, problem))?.under(flags)
+        let text = std::fs::read_to_string(path).map_err(|problem| in_file(path, &problem))?;
+        Self::of_text(&text).map_err(|problem| in_file(path, &problem))?.under(flags)
     }
 
     /// These settings, save for those that flags and variables give.
@@ -44,6 +45,6 @@ impl Settings {
 }
 
 /// A problem with the file of settings.
-pub(super) fn in_file(path: &Path, problem: impl ToString) -> ConfigError {
+pub(super) fn in_file(path: &Path, problem: &dyn Display) -> ConfigError {
     ConfigError::new(format!("--config {}", path.display()), problem.to_string())
 }

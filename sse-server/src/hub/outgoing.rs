@@ -78,7 +78,9 @@ impl Outgoing {
         if self.is_chunked() {
             put_chunk_size(len, &mut self.own);
         }
-        parts.iter().for_each(|part| self.own.put_slice(part));
+        for part in parts {
+            self.own.put_slice(part);
+        }
         if self.is_chunked() {
             self.own.put_slice(CHUNK_END);
         }
@@ -125,7 +127,9 @@ impl Outgoing {
         if self.is_chunked() {
             put_chunk_size(len, &mut self.own);
         }
-        own.iter().for_each(|part| self.own.put_slice(part));
+        for part in own {
+            self.own.put_slice(part);
+        }
         self.len += self.own.len() - before;
         self.content_len += len;
         self.last = Some(b'\n');

@@ -24,7 +24,7 @@ const PREFACE: [u8; 3] = *b"PRI";
 /// before, the streams are told, so that they can say why they end.
 #[derive(Debug)]
 pub(super) struct Socket {
-    socket: TcpStream,
+    stream: TcpStream,
     consumer: Arc<Consumer>,
     bound: Duration,
     /// Since the socket takes no more: when that has been for too long.
@@ -44,7 +44,7 @@ impl Socket {
         #[cfg(target_os = "linux")]
         socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
         Self {
-            socket,
+            stream: socket,
             consumer,
             bound,
             stall: None,
@@ -65,7 +65,7 @@ impl Socket {
             if len == PREFACE.len() {
                 return Ok(true);
             }
-            match self.socket.read(&mut self.start[len..]).await? {
+            match self.stream.read(&mut self.start[len..]).await? {
                 0 => return Ok(false),
                 read => self.start_len += u8::try_from(read).expect("three at most"),
             }
@@ -113,10 +113,10 @@ impl AsyncRead for Socket {
             this.start_read += u8::try_from(len).expect("three at most");
             // With what follows, or else hyper, which has read so little, would get a larger buffer
             // for the rest, and keep it.
-            let more = Pin::new(&mut this.socket).poll_read(cx, buffer);
+            let more = Pin::new(&mut this.stream).poll_read(cx, buffer);
             return if more.is_pending() { Poll::Ready(Ok(())) } else { more };
         }
-        Pin::new(&mut this.socket).poll_read(cx, buffer)
+        Pin::new(&mut this.stream).poll_read(cx, buffer)
     }
 }
 
@@ -127,7 +127,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.poll_written(cx, written)
     }
 
@@ -137,19 +137,19 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
         this.poll_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

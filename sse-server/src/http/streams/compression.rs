@@ -123,11 +123,11 @@ impl<S: LongLived> LongLived for Compressed<S> {
         framing: Framing,
     ) -> Poll<Option<io::Result<Outgoing>>> {
         let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
-        let encoded = match ready!(self.stream.poll_outgoing(cx, Framing::Plain)) {
+        let result = match ready!(self.stream.poll_outgoing(cx, Framing::Plain)) {
             Some(outgoing) => outgoing.and_then(|outgoing| encoder.encode(&outgoing.into_bytes())),
             None => self.encoder.take().map_or(Ok(Bytes::new()), Encoder::finish),
         };
-        Poll::Ready(Some(encoded.map(|bytes| {
+        Poll::Ready(Some(result.map(|bytes| {
             let mut out = Outgoing::new(framing);
             out.put_shared(bytes);
             out

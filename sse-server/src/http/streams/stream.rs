@@ -116,8 +116,7 @@ impl OpenStream {
         }
         if let Some(guard) = &mut self.guard {
             if let Poll::Ready(ending) = guard.poll_ending(cx) {
-                let last = self.end(&ending);
-                return Self::last(framing, &last);
+                return self.end(framing, &ending);
             }
             // Between two pieces of an event there is nothing to check: an event that has begun
             // cannot be taken back.
@@ -125,8 +124,7 @@ impl OpenStream {
                 ready!(guard.poll_check(cx));
                 self.is_to_check = false;
                 if let Some(ending) = guard.ending() {
-                    let last = self.end(&ending);
-                    return Self::last(framing, &last);
+                    return self.end(framing, &ending);
                 }
             }
         }
@@ -149,8 +147,7 @@ impl OpenStream {
         // Also after the events were read: as soon as it is confirmed that a permission is gone,
         // events may follow that its reader must not get.
         if let Some(ending) = self.guard.as_ref().and_then(Guard::ending) {
-            let last = self.end(&ending);
-            return Self::last(framing, &last);
+            return self.end(framing, &ending);
         }
         match delivered {
             Poll::Ready(Delivery::Events | Delivery::LeftOut) => {
@@ -229,23 +226,27 @@ impl OpenStream {
         }
     }
 
-    /// Ends a stream that may not go on: its last text.
-    fn end(&mut self, ending: &Ending) -> String {
+    /// Ends a stream that may not go on.
+    fn end(&mut self, framing: Framing, ending: &Ending) -> Poll<Option<Outgoing>> {
         debug!(?ending, "a stream may not go on");
         self.is_ended = true;
-        let error = match ending {
-            // No error: a client with a new token goes on from where it was, and one without
-            // gets the status 401.
-            Ending::Expired => return self.last_words(EXPIRED),
+        let words = match ending {
+            // A client with a new token goes on from where it was, and one without gets the status
+            // 401.
+            Ending::Expired => EXPIRED,
             // A client that comes back is checked anew.
-            Ending::Outdated => return self.last_words(OUTDATED),
-            // Nor here: a client that comes back gets 503 until it is known.
-            Ending::Unchecked => return self.last_words(UNCHECKED),
-            _ if self.within_event.is_some() => return self.last_words(INTERRUPTED),
-            Ending::Forbidden(channels) => forbidden(channels),
+            Ending::Outdated => OUTDATED,
+            // A client that comes back gets 503 until it is known.
+            Ending::Unchecked => UNCHECKED,
+            Ending::Forbidden(_) if self.within_event.is_some() => INTERRUPTED,
+            Ending::Forbidden(channels) => {
+                let error = forbidden(channels);
+                self.context.metrics().stream_error(&error.condition);
+                return Self::last(framing, &error.to_event().to_string());
+            }
         };
-        self.context.metrics().stream_error(&error.condition);
-        error.to_event().to_string()
+        // No stream-error, which would be final.
+        Self::last(framing, &self.last_words(words))
     }
 }
 

@@ -451,7 +451,7 @@ fn shorten(events: &mut Vec<KeptEvent>, most: usize) -> usize {
     });
     let count = fits.count().max(1);
     events.truncate(count);
-    events.iter().map(|event| event.len()).sum()
+    events.iter().map(KeptEvent::len).sum()
 }
 
 /// Reads a page from storage, however long that takes.
