@@ -290,9 +290,9 @@ impl Builder {
         let policy = if is_get { Policy::Resilient } else { Policy::Once };
         let config = self.config.default_policy(policy);
         let config = config.fresh_credentials(self.provider.is_some());
-        let Self { method, headers, provider, body, .. } = self;
-        let target = Target { client, method, url, headers, provider, body };
-        Ok(EventSource::new(target, config, self.last_event_id, self.max_error_body))
+        let Self { method, headers, provider, body, max_error_body, .. } = self;
+        let target = Target { client, method, url, headers, provider, body, max_error_body };
+        Ok(EventSource::new(target, config, self.last_event_id))
     }
 
     fn refuse(&mut self, error: BuildError) {

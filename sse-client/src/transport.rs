@@ -45,6 +45,8 @@ pub(crate) struct Target {
     pub(crate) headers: HeaderMap,
     pub(crate) provider: Option<Provider>,
     pub(crate) body: Option<Bytes>,
+    /// How much is kept of the body of a response that is no event stream, in bytes.
+    pub(crate) max_error_body: usize,
 }
 
 /// The response to a try, after redirects.
@@ -302,6 +304,7 @@ mod tests {
             headers: HeaderMap::new(),
             provider: None,
             body: None,
+            max_error_body: 0,
         }
     }
 

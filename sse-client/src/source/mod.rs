@@ -1,10 +1,12 @@
 //! The event source: what the application holds, and asks.
 
+mod attempt;
+mod clock;
 mod driver;
 mod queue;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,64 +14,53 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
-use reqwest::header::{HeaderMap, HeaderValue};
-use reqwest::{Body, Url};
+use reqwest::Url;
+use reqwest::header::HeaderMap;
 use self_cell::self_cell;
-use sse_proto::{Chunk, Event, Nanos, Reader, SessionConfig};
-use tokio::time::{Instant, Sleep};
+use sse_proto::{Chunk, Event, Reader, SessionConfig};
 
+use self::attempt::{Attempt, LastFailure};
+use self::clock::Clock;
 use self::queue::Queue;
-use crate::error::{Cause, Error, Refusal, place};
+use crate::error::{Error, Refusal, place};
 use crate::handle::{Controls, Handle};
 use crate::item::Item;
 use crate::state::State;
-use crate::transport::{self, Answer, Target, TryError};
+use crate::transport::{self, Target};
 
-/// How many steps are made in a row before others may run; a chunk that completes no item takes two.
+/// How many steps are made in a row before others may run; a chunk that completes no item takes
+/// two.
 const STEPS_PER_POLL: usize = 32;
 
 /// A stream of server-sent events that reconnects and resumes by itself.
 ///
-/// See the [crate's documentation](crate) for an example and for what it does. Nothing happens unless
-/// it is polled, and dropping it aborts the request.
+/// See the [crate's documentation](crate) for an example and for what it does. Nothing happens
+/// unless it is polled, and dropping it aborts the request.
 pub struct EventSource {
     reader: Reader,
     target: Target,
-    /// Of the last response, after redirects.
-    url: Url,
-    /// Of the same response.
-    headers: HeaderMap,
-    /// What the session's times count from.
-    start: Instant,
-    wire: Wire,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// When the session wants to be asked again; `None`: not before something has happened.
-    until: Option<Nanos>,
-    /// How many looks beyond `until` have been arranged, when that has passed in the middle of a try.
-    looks: u8,
-    /// When the last of them is due.
-    next_look: Nanos,
+    /// The head of the last response, refused or not; at first, the URL of the request.
+    head: Head,
+    clock: Clock,
+    attempt: Attempt,
     /// What has arrived and has not been read to its end yet.
     arrived: Option<Arrived>,
     /// What is delivered before anything of that.
     items: Queue,
-    /// The last event ID of the request that is on its way.
-    sent_id: Option<HeaderValue>,
-    /// It should have had one.
-    id_withheld: bool,
-    /// What is known about the failure of this try, besides what the session knows.
-    cause: Option<Cause>,
-    refusal: Option<Refusal>,
-    last_failure: Option<String>,
-    last_refusal: Option<Refusal>,
-    max_error_body: usize,
+    last_failure: Option<LastFailure>,
     controls: Controls,
     is_over: bool,
 }
 
+struct Head {
+    /// After redirects, without user name and password.
+    url: Url,
+    headers: HeaderMap,
+}
+
 self_cell! {
-    /// Bytes of the body, and how far they have been read. An event is read when it is asked for, and
-    /// copied once, from here to where it is delivered.
+    /// Bytes of the body, and how far they have been read. An event is read when it is asked for,
+    /// and copied once, from here to where it is delivered.
     struct Arrived {
         owner: Bytes,
         #[covariant]
@@ -77,45 +68,23 @@ self_cell! {
     }
 }
 
-/// What is being waited for besides time.
-enum Wire {
-    Idle,
-    Request(Pin<Box<dyn Future<Output = Result<Answer, TryError>> + Send>>),
-    Stream(Body),
-    /// The text of a response that is no event stream. The session knows the head already, and is
-    /// asked for the next step when the text is there to be told with it.
-    Refusal(Pin<Box<dyn Future<Output = String> + Send>>),
-}
-
 impl EventSource {
     pub(crate) fn new(
         target: Target,
         config: SessionConfig,
         last_event_id: Option<String>,
-        max_error_body: usize,
     ) -> Self {
         let mut reader = Reader::new(config, fastrand::u64(..));
         reader.set_last_event_id(last_event_id);
         Self {
             reader,
-            url: transport::shown(&target.url),
-            headers: HeaderMap::new(),
+            head: Head { url: transport::shown(&target.url), headers: HeaderMap::new() },
             target,
-            start: Instant::now(),
-            wire: Wire::Idle,
-            timer: None,
-            until: Some(0),
-            looks: 0,
-            next_look: 0,
+            clock: Clock::new(),
+            attempt: Attempt::none(),
             arrived: None,
             items: Queue::default(),
-            sent_id: None,
-            id_withheld: false,
-            cause: None,
-            refusal: None,
             last_failure: None,
-            last_refusal: None,
-            max_error_body,
             controls: Controls::new(),
             is_over: false,
         }
@@ -145,17 +114,17 @@ impl EventSource {
     /// The URL of the last response, after redirects; at first that of the request. Without user
     /// name and password. Every try starts from the URL of the request again.
     pub const fn url(&self) -> &Url {
-        &self.url
+        &self.head.url
     }
 
-    /// The headers of the last response, refused or not; empty at first. They may hold secrets, such as
-    /// cookies.
+    /// The headers of the last response, refused or not; empty at first. They may hold secrets,
+    /// such as cookies.
     pub const fn headers(&self) -> &HeaderMap {
-        &self.headers
+        &self.head.headers
     }
 
-    /// Where the connection stands. It can be ahead of what has been delivered, and changes only when
-    /// the stream is polled.
+    /// Where the connection stands. It can be ahead of what has been delivered, and changes only
+    /// when the stream is polled.
     pub fn state(&self) -> State {
         match self.reader.session().state() {
             sse_proto::State::Open => State::Open,
@@ -170,7 +139,7 @@ impl EventSource {
     /// When the next try is due, while waiting for it.
     pub fn next_try(&self) -> Option<std::time::Instant> {
         match self.state() {
-            State::Waiting { until, .. } => self.start.into_std().checked_add(until),
+            State::Waiting { until, .. } => self.clock.at(until),
             _ => None,
         }
     }
@@ -178,12 +147,15 @@ impl EventSource {
     /// The last failure on one line, with the causes that the transport names and the beginning of
     /// the response's body. It stays after the stream has recovered.
     pub fn last_failure(&self) -> Option<&str> {
-        self.last_failure.as_deref()
+        self.last_failure.as_ref().map(|failure| failure.text.as_str())
     }
 
     /// The response of that failure, if it was one that is no event stream.
     pub const fn last_refusal(&self) -> Option<&Refusal> {
-        self.last_refusal.as_ref()
+        match &self.last_failure {
+            Some(failure) => failure.refusal.as_ref(),
+            None => None,
+        }
     }
 
     /// Aborts the request and ends the stream. Nothing is delivered after this, not even what has
@@ -195,8 +167,8 @@ impl EventSource {
         self.publish();
     }
 
-    /// Connects anew, without the delay that is due: for when the network has changed, or someone has
-    /// pressed a button. What has arrived is still delivered. Tries stay as far apart as
+    /// Connects anew, without the delay that is due: for when the network has changed, or someone
+    /// has pressed a button. What has arrived is still delivered. Tries stay as far apart as
     /// [`Backoff::min`](sse_proto::Backoff::min) says; see
     /// [`Session::reconnect`](sse_proto::Session::reconnect) for when this does nothing.
     pub fn reconnect(&mut self) {
@@ -204,15 +176,15 @@ impl EventSource {
             return;
         }
         self.read_all();
-        let now = self.now();
+        let now = self.clock.now();
         self.reader.session_mut().reconnect(now);
         self.step();
     }
 }
 
 impl EventSource {
-    /// The next item, if it is an event that has arrived already. This is nearly all that is ever run, and
-    /// small enough to be put in place where it is called.
+    /// The next item, if it is an event that has arrived already. Nearly every call ends here,
+    /// and it is small enough to be inlined.
     #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
     #[inline(always)]
     pub(crate) fn ready_event(&mut self) -> Option<Event<'static>> {
@@ -273,7 +245,7 @@ impl FusedStream for EventSource {
 impl fmt::Debug for EventSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventSource")
-            .field("url", &place(&self.url))
+            .field("url", &place(&self.head.url))
             .field("state", &self.state())
             .field("last_event_id", &self.last_event_id())
             .field("last_failure", &self.last_failure())
