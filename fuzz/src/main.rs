@@ -1,4 +1,4 @@
-//! `sse-fuzz`: looks at event streams and at those who send and read them.
+//! `sse-fuzz`: looks at event streams, at servers that send them and at clients that read them.
 //!
 //! This file is the table of commands; each has a file of its own.
 

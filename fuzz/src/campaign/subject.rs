@@ -167,7 +167,7 @@ impl Subject {
         self.comes_back().await
     }
 
-    /// Somebody who does nothing wrong.
+    /// A reader that does nothing wrong.
     pub(super) async fn witness(&self) -> Option<Witness> {
         let bytes = Case::default().bytes(&self.target, &self.headers);
         let mut connection = Connection::open(&self.target, bytes).await.ok()?;

@@ -303,8 +303,8 @@ impl Running {
     }
 }
 
-/// What clients take of floods. On a machine that is busy with other things that takes long; who
-/// still takes something is no later than the machine.
+/// What clients take of floods. On a busy machine that takes long; a client that still takes
+/// something is no later than the machine.
 #[derive(Debug, Default)]
 struct Flood {
     sent: u64,

@@ -48,7 +48,7 @@ pub(super) async fn serve(stage: &Arc<Stage>, socket: Socket) {
             },
         }
     }
-    // Those who are not done yet see the end by this, and put it on record.
+    // Answers that are not done yet see the end by this, and put it on record.
     drop(connection);
     while answering.join_next().await.is_some() {}
 }

@@ -71,10 +71,10 @@ pub fn judge(case: &Case, seen: &Observation) -> Judgement {
         findings = vec![(Verdict::Inconclusive, "it made no request".to_owned())];
     } else if seen.requests.len() < case.reach {
         let made = seen.requests.len();
-        let text = format!("the rule applies to request {}, and it made {made}", case.reach);
+        let text = format!("the rule applies to request {}, but it made only {made}", case.reach);
         findings.push((Verdict::Inconclusive, text));
     } else if !seen.requests[case.reach - 1].played {
-        let text = format!("connection {} had not come to its point", case.reach);
+        let text = format!("the script of connection {} had not reached its end", case.reach);
         findings.push((Verdict::Inconclusive, text));
     }
     let verdict = findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Pass);
@@ -103,7 +103,7 @@ impl Check {
                 let last = seen.printed.last();
                 let is_it = last.is_some_and(|printed| agrees(expected, printed) != Some(false));
                 ensure(is_it, || {
-                    format!("the last event should be {expected}, and is {}", Shown(last))
+                    format!("the last event should be {expected}, but is {}", Shown(last))
                 })
             }
             Self::ComesBack(requests) => ensure(seen.requests.len() >= *requests, || {
@@ -113,40 +113,40 @@ impl Check {
                 let last = seen.requests.last().map_or(Duration::ZERO, |request| request.at);
                 let made = seen.requests.len();
                 let last = Seconds(last);
-                format!("it made {made} requests within {last}, and {most} are the most")
+                format!("it made {made} requests within {last}; at most {most} are allowed")
             }),
             Self::LastEventId(number, expected) => request(*number).map_or(Ok(()), |request| {
                 let found = request.header("last-event-id");
                 ensure(found == expected.as_deref(), || {
                     let (found, expected) = (Value(found), Value(expected.as_deref()));
                     format!(
-                        "request {number} has Last-Event-ID {found}, and should have {expected}"
+                        "request {number} has Last-Event-ID {found}, but should have {expected}"
                     )
                 })
             }),
             Self::Pause(number, least) => pause(seen, *number, *least),
             Self::Method(number, method) => request(*number).map_or(Ok(()), |request| {
                 ensure(request.method == *method, || {
-                    format!("request {number} is a {}, and should be a {method}", request.method)
+                    format!("request {number} is a {}, but should be a {method}", request.method)
                 })
             }),
             Self::Header(number, name, part) => request(*number).map_or(Ok(()), |request| {
                 let value = request.header(name).unwrap_or_default();
                 let value = String::from_utf8_lossy(value).to_ascii_lowercase();
                 ensure(value.contains(part), || {
-                    format!("{name} of request {number} is {value:?}, and should have {part:?}")
+                    format!("{name} of request {number} is {value:?}, but should contain {part:?}")
                 })
             }),
             Self::Body(number, body) => request(*number).map_or(Ok(()), |request| {
                 ensure(request.body == body.as_bytes(), || {
                     let found = String::from_utf8_lossy(&request.body);
-                    format!("the body of request {number} is {found:?}, and should be {body:?}")
+                    format!("the body of request {number} is {found:?}, but should be {body:?}")
                 })
             }),
             Self::Secret(name) => secret(seen, name),
             Self::Http2 if seen.requests.iter().all(|request| request.is_http2) => Ok(()),
             Self::Http2 => {
-                let text = "it does not ask by HTTP/2, so there was nothing to see";
+                let text = "it does not use HTTP/2, so this case shows nothing";
                 Err((Verdict::Skip, text.to_owned()))
             }
             Self::HangsUp(number) => request(*number).map_or(Ok(()), |request| {
@@ -158,7 +158,7 @@ impl Check {
             Self::StaysOn(number) => request(*number).map_or(Ok(()), |request| {
                 ensure(!request.ended_by_client, || {
                     let end = request.ended.unwrap_or_default();
-                    format!("it left connection {number} at {}, which was alive", Seconds(end))
+                    format!("it left connection {number}, which was alive, at {}", Seconds(end))
                 })
             }),
             Self::Memory(most) => memory(seen, *most),
@@ -192,13 +192,13 @@ fn events(expected: &[Expected], printed: &[Printed]) -> Finding {
             }
             _ if expected.optional => {}
             _ => {
-                let text = format!("{expected} should come, and {} did", Shown(next));
+                let text = format!("{expected} was expected, but {} came", Shown(next));
                 return Err((Verdict::Fail, text));
             }
         }
     }
     if let Some(extra) = rest.next() {
-        let text = format!("{} came, which is no event of this stream", Shown(Some(extra)));
+        let text = format!("{} came, which is not an event of this stream", Shown(Some(extra)));
         return Err((Verdict::Fail, text));
     }
     if lacks_id {
@@ -231,7 +231,7 @@ fn pause(seen: &Observation, number: usize, least: Duration) -> Finding {
     let pause = request.at.saturating_sub(end);
     ensure(pause + EARLY >= least, || {
         let [pause, least] = [pause, least].map(Seconds);
-        format!("request {number} came {pause} after the end, and {least} were asked for")
+        format!("request {number} came {pause} after the end, not {least} as asked for")
     })
 }
 
@@ -242,7 +242,7 @@ fn secret(seen: &Observation, name: &str) -> Finding {
         return Err((Verdict::Fail, format!("{name}: {value} went to another origin")));
     }
     if seen.requests.first().is_some_and(|request| request.header(name).is_none()) {
-        let text = format!("the first request has no {name}, so there was nothing to keep");
+        let text = format!("the first request has no {name}, so there was no secret to keep");
         return Err((Verdict::Inconclusive, text));
     }
     Ok(())
@@ -260,7 +260,7 @@ fn memory(seen: &Observation, most: u64) -> Finding {
     let growth = peak.saturating_sub(before);
     ensure(growth <= most, || {
         let [growth, most] = [growth, most].map(|bytes| bytes >> 20);
-        format!("its memory grew by {growth} MiB, and {most} MiB are the most")
+        format!("its memory grew by {growth} MiB; at most {most} MiB are allowed")
     })
 }
 

@@ -40,7 +40,7 @@ pub struct Request {
     pub played: bool,
     /// When the connection ended.
     pub ended: Option<Duration>,
-    /// It was the client who ended it.
+    /// The client ended it.
     pub ended_by_client: bool,
 }
 

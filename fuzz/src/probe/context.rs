@@ -136,7 +136,7 @@ impl Probe {
         finding.saw(&self.target, &self.witness.tape())
     }
 
-    /// Keeps a stream's bytes for those who look at bytes.
+    /// Keeps a stream's bytes for the checks that look at bytes.
     pub(super) fn keep(&self, tape: Tape) {
         let mut tapes = self.tapes.lock().expect("no check panics while it holds this");
         // Enough to be sure, and little memory.

@@ -128,7 +128,7 @@ impl Connection {
         surplus
     }
 
-    /// For someone who reads it to the end.
+    /// For callers that read it to the end.
     pub(crate) fn into_parts(self) -> (Socket, Instant, Tape) {
         (self.socket, self.start, self.tape)
     }

@@ -64,7 +64,7 @@ impl Socket {
         }
     }
 
-    /// Closes this side as one who has no time: without TLS's goodbye.
+    /// Closes this side at once: without TLS's goodbye.
     pub(crate) async fn cut(mut self) {
         // Who has gone already need not be told.
         drop(self.tcp().shutdown().await);

@@ -62,7 +62,7 @@ fn hostile(args: &[&str]) -> Output {
     command.arg("hostile").args(args).output().expect("cargo has built it")
 }
 
-/// How many cases run at once where clients wait most of the time, and where the server floods them.
+/// How many cases run at once where clients wait most of the time, and where floods keep them busy.
 const WAITING: &str = "16";
 const FLOODED: &str = "4";
 

@@ -30,11 +30,11 @@ pub(super) struct Reader {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Readers {
-    /// Those who are there all the time.
+    /// Those that are there all the time.
     pub(super) steady: Vec<Reader>,
-    /// Those who come meanwhile.
+    /// Those that connect meanwhile.
     pub(super) late: Vec<Reader>,
-    /// Those who are cut again and again.
+    /// Those that are cut again and again.
     pub(super) cut: Vec<Reader>,
 }
 
@@ -83,7 +83,7 @@ impl Kind {
         Self::ResumeDuplicate,
     ];
 
-    /// Whether it happens to readers who are cut and resume.
+    /// Whether it happens to readers that are cut and resume.
     pub(super) const fn is_resuming(self) -> bool {
         matches!(self, Self::ResumeLoss | Self::ResumeDuplicate)
     }
@@ -221,7 +221,8 @@ fn frame(id: &str) -> Option<String> {
     numbered(id, "")
 }
 
-/// The first id that is lower than one before: who is cut off in between, resumes too late.
+/// The first id that is lower than one before: a client that is cut off in between resumes too
+/// late.
 fn backwards(got: &[(usize, usize, &Seen)]) -> Option<(usize, String)> {
     let mut seen = BTreeSet::new();
     let got = got.iter().filter(|(_, at, _)| seen.insert(*at));
@@ -305,8 +306,8 @@ fn disordered(got: &[(usize, usize, &Seen)], sent: &[Sent]) -> Option<(usize, St
     None
 }
 
-/// Two readers to whom the same events with ids came in different orders: who resumes after one,
-/// misses in one of them what the other gets twice.
+/// Two readers to which the same events with ids came in different orders. A client that resumes
+/// after one of them misses in one order what it gets twice in the other.
 fn differing(steady: &[Reader], places: &BTreeMap<&str, usize>) -> Option<Fault> {
     let firsts = |reader: &Reader| {
         let mut seen = BTreeSet::new();
