@@ -97,10 +97,10 @@ pub enum News {
 pub struct RelayOptions {
     #[cfg_attr(
         not(any(feature = "amqp", feature = "postgres", feature = "redis")),
-        expect(dead_code, reason = "for relays only")
+        allow(dead_code, reason = "for relays only")
     )]
     pub(crate) secret: Option<Vec<u8>>,
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "for Redis only"))]
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "for Redis only"))]
     pub(crate) prefix: String,
 }
 

@@ -20,7 +20,7 @@ const WINDOW: u32 = 65_535;
 const RESETS: u32 = 2000;
 const STANDING: usize = 32;
 
-fn refused(error: Refused) -> Finding {
+pub(super) fn refused(error: Refused) -> Finding {
     match error {
         Refused::NotSpoken => Finding::skip("it speaks no HTTP/2 here"),
         Refused::Failed(error) => {
@@ -30,7 +30,10 @@ fn refused(error: Refused) -> Finding {
 }
 
 /// The stream by HTTP/2, or what is wrong with the answer.
-async fn stream(probe: &Probe, http2: &mut Http2) -> Result<Result<Stream, Unanswered>, Finding> {
+pub(super) async fn stream(
+    probe: &Probe,
+    http2: &mut Http2,
+) -> Result<Result<Stream, Unanswered>, Finding> {
     let ask = probe.ask();
     let request = ask.http2(&probe.target).ok_or_else(|| {
         Finding::inconclusive("the request has headers that HTTP/2 cannot have (--header)")

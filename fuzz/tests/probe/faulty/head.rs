@@ -98,7 +98,8 @@ pub(super) fn head(state: &State, request: &Request) -> String {
     };
     head += match state.fault.as_str() {
         "con.cache-control" => "Cache-Control: max-age=60\r\n",
-        _ => "Cache-Control: no-cache\r\n",
+        "con.no-transform" => "Cache-Control: no-cache\r\n",
+        _ => "Cache-Control: no-cache, no-transform\r\n",
     };
     if !state.is("con.buffering") {
         head += "X-Accel-Buffering: no\r\n";

@@ -18,7 +18,7 @@ use head::{cors, head, refusal};
 use request::{Request, read};
 use stream::{Count, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -76,7 +76,10 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start(fault: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let is_narrow = fault == "rob.backlog";
+        let listener = socket.listen(if is_narrow { 16 } else { 4096 }).expect("a port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             fault: fault.to_owned(),
@@ -119,6 +122,9 @@ impl Server {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
                 connections.spawn(serve(Arc::clone(&shared), socket));
+                if is_narrow {
+                    sleep(Duration::from_millis(5)).await;
+                }
                 while connections.try_join_next().is_some() {}
             }
         });
@@ -276,7 +282,8 @@ async fn publish(state: &State, socket: &mut TcpStream, request: &Request) {
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
     let event = text("event");
     let event = if event.is_empty() { "message".to_owned() } else { event };
-    if state.is("rob.slow-reader-memory") && text("text").len() > 60_000 {
+    let grows = ["rob.slow-reader-memory", "rob.h2-window"].contains(&&*state.fault);
+    if grows && text("text").len() > 60_000 {
         state.memory.lock().expect("no panic").push(vec![1; 1 << 20]);
     }
     let number = state.append(&event, &text("text"));

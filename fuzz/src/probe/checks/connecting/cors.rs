@@ -81,6 +81,11 @@ pub(super) async fn rebinding(probe: &Probe) -> Judged {
         Finding::pass()
     } else if probe.is(Profile::Mcp20251125) {
         Finding::fault("a page whose name is rebound to loopback may read the stream")
+    } else if probe.settings.headers.is_empty() {
+        Finding::warn(
+            "without credentials, a page whose name is rebound to loopback may read the stream; \
+             it is safe only behind a proxy that looks at Host",
+        )
     } else {
         Finding::info("Host and Origin of others are served; MCP servers must refuse them")
     };

@@ -52,6 +52,13 @@ pub(super) fn cache_control(_: &Probe, head: &Head) -> Finding {
     Finding::of(is_kept.then(text))
 }
 
+pub(super) fn no_transform(_: &Probe, head: &Head) -> Finding {
+    let is_said = head.lists("cache-control", "no-transform");
+    let text =
+        "Cache-Control lacks no-transform: a proxy may compress the stream and hold events back";
+    Finding::of((!is_said).then(|| text.to_owned()))
+}
+
 pub(super) fn length(_: &Probe, head: &Head) -> Finding {
     let text =
         |length| format!("Content-Length is {length}: clients take the stream for ended there");

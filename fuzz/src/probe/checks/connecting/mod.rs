@@ -104,6 +104,13 @@ pub(super) const CHECKS: &[Check] = &[
         head!(head::buffering),
     ),
     Check::new(
+        "con.no-transform",
+        Note,
+        "RFC 9111, 5.2.2.6",
+        "Cache-Control: no-transform keeps proxies from compressing",
+        head!(head::no_transform),
+    ),
+    Check::new(
         "con.h2-headers",
         Error,
         "RFC 9113, 8.2.2",

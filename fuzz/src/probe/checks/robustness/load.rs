@@ -1,12 +1,16 @@
 //! Many connections, and slow ones.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
 
 use super::process::{descriptors, memory, released};
+use crate::probe::checks::http2::{refused, stream};
 use crate::probe::context::{Probe, after, is_own};
 use crate::probe::finding::{Finding, Judged};
 use crate::probe::publish::{Fields, Published};
 use crate::wire::connection::Connection;
+use crate::wire::http2::Http2;
 use crate::wire::tape::Tape;
 
 /// How many stand still at once, and how much is published meanwhile.
@@ -81,6 +85,57 @@ pub(super) async fn slow_readers_memory(probe: &Probe) -> Judged {
     let grown = standstill(probe, |_| memory(probe)).await??.saturating_sub(before);
     let text = format!("{READERS} readers that stand still cost {} MiB", grown >> 20);
     Ok(if grown > MEMORY { Finding::fault(text) } else { Finding::pass_with(text) })
+}
+
+/// How many readers by HTTP/2 take one byte each.
+const NARROW: usize = 64;
+
+pub(super) async fn narrow_windows(probe: &Probe) -> Judged {
+    flood(probe).await?;
+    let before = memory(probe)?;
+    let mut http2 = Http2::open(&probe.target, 1).await.map_err(refused)?;
+    let mut readers = Vec::new();
+    for _ in 0..NARROW {
+        match stream(probe, &mut http2).await? {
+            Ok(stream) => readers.push(stream),
+            // It may have had enough of them.
+            Err(_) => break,
+        }
+    }
+    let last = flood(probe).await?;
+    let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
+    probe.witness.until(after(Duration::from_secs(10)), has).await;
+    let grown = memory(probe)?.saturating_sub(before);
+    let text = format!("{} readers that take a byte each cost {} MiB", readers.len(), grown >> 20);
+    Ok(if grown > MEMORY { Finding::fault(text) } else { Finding::pass_with(text) })
+}
+
+/// How many connect at once. No system's default for a queue of connections is as long.
+const AT_ONCE: usize = 512;
+
+/// A client whose first packet found no place sends it again after a second.
+const AGAIN: Duration = Duration::from_millis(900);
+
+pub(super) async fn backlog(probe: &Probe) -> Judged {
+    if probe.target.is_https() {
+        return Ok(Finding::skip("handshakes take time of their own"));
+    }
+    let mut connects = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let target = probe.target.clone();
+        connects.spawn(async move {
+            let begun = Instant::now();
+            (Connection::open(&target, Vec::new()).await, begun.elapsed())
+        });
+    }
+    let connected = connects.join_all().await;
+    let failed = connected.iter().find_map(|(connected, _)| connected.as_ref().err());
+    if let Some(error) = failed {
+        return Ok(Finding::inconclusive(format!("not all connections could be made: {error}")));
+    }
+    let late = connected.iter().filter(|(_, took)| *took > AGAIN).count();
+    let text = format!("of {AT_ONCE} connections at once, {late} had to try again");
+    Ok(Finding::of((late > 0).then_some(text)))
 }
 
 pub(super) async fn zero_window(probe: &Probe) -> Judged {

@@ -152,6 +152,21 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .with(Http2),
     aggressive(
+        "rob.h2-window",
+        Error,
+        "RFC 9113, 10.5",
+        "Readers by HTTP/2 that take a byte each cost at most 64 MiB",
+        survives!(load::narrow_windows),
+    )
+    .with(Process),
+    aggressive(
+        "rob.backlog",
+        Warning,
+        "advice",
+        "512 connections that come at once find a place",
+        survives!(load::backlog),
+    ),
+    aggressive(
         "rob.tls-cut",
         Error,
         "RFC 8446, 6.1",
