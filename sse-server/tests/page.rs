@@ -271,7 +271,8 @@ async fn markup_is_shown_as_text() {
     let server = Server::start(&[]).await;
     let markup = "<img src=x onerror='ran = 1'><script>ran = 1</script><b>&amp;</b>";
     let query = form_urlencoded::byte_serialize(markup.as_bytes()).collect::<String>();
-    browser.open(&server.url(&format!("/events/?channel={query}"))).await;
+    let page = format!("/events/?channel={query}&messages_types=message,{query}");
+    browser.open(&server.url(&page)).await;
     browser.until_shown("#channels", markup).await;
     browser.until_shown("#state", "Open").await;
     let elements = "return document.body.querySelectorAll('img, b, #events script').length";
@@ -294,7 +295,8 @@ async fn a_phone_needs_no_horizontal_scrolling() {
     let mut server = Server::start(&[]).await;
     browser.shrink(360).await;
     let long = "x".repeat(200);
-    browser.open(&server.url(&format!("/events/?channel=test&channel={long}"))).await;
+    let page = format!("/events/?channel=test&channel={long}&messages_types=message,{long}");
+    browser.open(&server.url(&page)).await;
     browser.until_shown("#state", "Open").await;
     for event in [
         json!({"channel": long, "event": long, "text": long.repeat(3)}),

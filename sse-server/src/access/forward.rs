@@ -176,7 +176,7 @@ impl ForwardAuth {
         self.patience
     }
 
-    /// What of a request goes to the backend.
+    /// The part of a request that goes to the backend.
     pub(super) fn asker(&self, request: &AccessRequest<'_>) -> Asker {
         let mut headers = HeaderMap::new();
         for name in &self.headers {

@@ -281,7 +281,8 @@ impl Shared {
             if let Ok(confirmed) = timeout(AGAIN, &mut confirmed).await {
                 return confirmed.map_err(ChangeError::Unconfirmed);
             }
-            // Who has just come may have been heard before it heard. Saying it again does no harm.
+            // An instance that has just come may have been heard before it could hear. Saying it
+            // again does no harm.
             self.hub.send_notice(&notice).await.ok();
         }
     }

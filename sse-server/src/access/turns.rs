@@ -207,7 +207,8 @@ impl Queues {
         }
     }
 
-    /// Who is next: the first of the origin whose turn it is, which then is the last one's.
+    /// The next to ask: the first of the origin whose turn it is. Then it is the other origins'
+    /// turn.
     fn next(&mut self) -> Option<oneshot::Sender<Taken>> {
         let origin = self.order.pop_front()?;
         let queue = self.by_origin.get_mut(&origin)?;

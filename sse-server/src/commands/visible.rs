@@ -12,12 +12,12 @@ pub(super) struct Visible<'a> {
 }
 
 impl<'a> Visible<'a> {
-    /// Of a text of which a tab would make two.
+    /// For a text that a tab would split in two.
     pub(super) const fn field(text: &'a str) -> Self {
         Self { text, has_tabs: false }
     }
 
-    /// Of a text in which tabs do no harm.
+    /// For a text in which tabs do no harm.
     pub(super) const fn text(text: &'a str) -> Self {
         Self { text, has_tabs: true }
     }

@@ -1,4 +1,4 @@
-//! How values of headers are read that several answers need.
+//! Values of headers that several answers need, and how they are read.
 
 use axum::http::{HeaderMap, HeaderName, header};
 

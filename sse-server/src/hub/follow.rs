@@ -228,7 +228,8 @@ impl Shared {
     /// Makes visible what is new in a channel.
     async fn catch_up(&self, log: &Log, hint: Hint) -> Result<(), ServiceError> {
         let name = log.name();
-        // Who has just joined is about to ask too; the answer may be from before the hint.
+        // A reader that has just joined is about to ask too; its answer may be from before the
+        // hint.
         let Some(known) = log.head() else {
             log.learn_head(self.storage.head(name).await?);
             return Ok(());
@@ -330,8 +331,8 @@ impl Announcer {
         Self { sender, room, whole, left_out: Seldom::default() }
     }
 
-    /// Has these told, if there is room for them. Publishing does not wait for a relay that does
-    /// not get on: what is stored is seen later.
+    /// Sends these, if there is room for them. Publishing does not wait for a relay that hangs:
+    /// what is stored is seen later.
     pub(super) fn tell(&self, messages: Vec<Message>) {
         let kibibytes = messages.iter().map(Message::size).sum::<usize>().div_ceil(1024);
         // What is larger than all the room has all of it.

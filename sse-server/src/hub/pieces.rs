@@ -24,7 +24,7 @@ pub(super) fn is_large(event: &KeptEvent) -> bool {
 /// fit read the same event from the storage again for each piece.
 const REMEMBERED_BYTES: usize = 16 << 20;
 
-/// An event of which a reader has a part.
+/// An event that a reader has got a part of.
 #[derive(Debug)]
 pub(super) struct Begun {
     /// Which of the reader's channels it is of.

@@ -148,7 +148,7 @@ pub trait Storage: Send + Sync + 'static {
     }
 
     /// Appends those of these batches that no other program stands in the way of, without waiting
-    /// for long, and leaves out the others, of which nothing is done. Their outcome is `None`.
+    /// for long, and leaves out the others, which are left undone. Their outcome is `None`.
     /// Asked after an append that was [held](ServiceError::is_held), which no storage is by
     /// default.
     async fn append_free(

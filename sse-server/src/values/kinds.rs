@@ -279,7 +279,7 @@ impl Value for LogFilter {
         if text.trim().is_empty() {
             return error("there is nothing in it".to_owned());
         }
-        // A word alone would be taken for the name of a module, of which everything is logged.
+        // A word alone would be taken for the name of a module, and everything in it logged.
         for word in text.split(',').map(str::trim) {
             let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
             if is_word && !LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word)) {

@@ -1,4 +1,4 @@
-//! Who has sent a request: extensions of it.
+//! The sender of a request: extensions of the request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

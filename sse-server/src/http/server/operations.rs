@@ -148,7 +148,7 @@ impl Operations {
         self.tls.as_ref()
     }
 
-    /// Where a request comes from, as far as can be believed.
+    /// The client's address, as far as it can be trusted.
     pub(in crate::http) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         proxies::client(peer, headers, &self.trusted_proxies)
     }

@@ -1,4 +1,4 @@
-//! Who is at the other end, if there are proxies between.
+//! The client's address, if there are proxies between.
 
 use std::net::{IpAddr, SocketAddr};
 

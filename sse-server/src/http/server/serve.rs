@@ -34,9 +34,9 @@ pub async fn serve(
 /// Serves HTTP/1.0, HTTP/1.1 and HTTP/2 until `shutdown` completes: by TLS if `operations` has a
 /// certificate, otherwise plain, where HTTP/2 is for those who know ("prior knowledge").
 ///
-/// Streams of HTTP/1.1 are written without hyper, straight from memory that all readers share. A layer
-/// around the router that changes the bodies of answers goes on doing so; one that only watches them
-/// sees no more than the first frame of a stream.
+/// Streams of HTTP/1.1 are written without hyper, straight from memory that all readers share. A
+/// layer around the router that changes the bodies of answers goes on doing so; one that only
+/// watches them sees no more than the first frame of a stream.
 ///
 /// Then no connection is accepted any more, and the hub is closed, which ends every stream on an
 /// event's boundary, after it was told when to come back. Other requests get the drain time to

@@ -40,7 +40,7 @@ impl Wanted {
 fn range((essence, weight): (&str, Option<f32>)) -> Option<(&str, f32)> {
     // Written by old Java programs.
     let essence = if essence == "*" { "*/*" } else { essence };
-    // A weight that is no number is none: the range was named, so it is wanted.
+    // A weight that is not a number does not count: the range was named, so it is wanted.
     essence.contains('/').then(|| (essence, weight.unwrap_or(1.0)))
 }
 

@@ -22,7 +22,7 @@ const ZSTD_WINDOW: u32 = 16;
 
 /// Which of these codings a client wants most; of equals, the first.
 pub(super) fn choose(request: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
-    // What has a weight that is no number is not wished for.
+    // An entry whose weight is not a number is not wanted.
     let wanted: Vec<(&str, f32)> = headers::weighed(request, &header::ACCEPT_ENCODING)
         .map(|(name, weight)| (name, weight.unwrap_or(0.0)))
         .collect();

@@ -47,7 +47,7 @@ pub struct Subscriber {
     types: Option<Types>,
     /// Events were left out since the positions last went out.
     is_untold: bool,
-    /// Who reads.
+    /// The reader's name.
     user: Arc<str>,
     /// How many events are read from the storage at a time, as large as they have been so far.
     page: usize,

@@ -228,7 +228,7 @@ pub async fn concurrent_appends_are_dense_and_batches_whole(subject: &dyn Subjec
     }
 }
 
-/// Who reads while others append sees ids without holes: nothing becomes visible before what is
+/// A reader sees ids without holes while others append: nothing becomes visible before what is
 /// before it, and a head is never ahead of the events.
 pub async fn what_is_visible_has_no_holes(subject: &dyn Subject) {
     const APPENDERS: u64 = 4;
@@ -287,7 +287,7 @@ pub async fn expired_events_are_gone_and_the_head_stays(subject: &dyn Subject) {
         assert_eq!(head(&*storage, name).await, old_head, "it outlives the events");
     }
     assert_eq!(append(&*storage, &[event(&busy, "3")]).await, [3]);
-    // Who had seen everything goes on; who had not can tell by the id.
+    // A reader that had seen everything goes on; one that had not can tell by the id.
     assert_eq!(read(&*storage, &busy, 2, 9).await, [(3, "3".to_owned())]);
     assert_ne!(read(&*storage, &busy, 0, 9).await.first().map(|(id, _)| *id), Some(1));
     assert_eq!(head(&*storage, &quiet).await, 1);

@@ -49,7 +49,7 @@ pub(super) fn is_in(headers: &HeaderMap) -> bool {
     [CONTENT_TYPE, "application/jsonl"].iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
-/// Publishes the lines of this body, of which the first has this number. With a key each line has
+/// Publishes the lines of this body; `first` is the number of the first. With a key each line has
 /// one of its own, of that and its number.
 pub(super) fn publish(
     app: Arc<App>,
@@ -70,7 +70,7 @@ pub(super) fn publish(
     (headers, [(X_ACCEL_BUFFERING, "no")], Body::from_stream(answers)).into_response()
 }
 
-/// Reads lines and adds up what becomes of them, until the end of both.
+/// Reads lines and adds up their results, until the end of both.
 async fn run(
     (mut reading, decided): (Reading, mpsc::Receiver<Answer>),
     mut listened: oneshot::Sender<()>,
@@ -109,7 +109,7 @@ enum Ended {
     Because(Refusal),
 }
 
-/// What becomes of a line.
+/// The result of a line.
 struct Answer {
     line: u64,
     result: Result<OnItsWay, Refusal>,
@@ -121,7 +121,7 @@ struct OnItsWay {
     submitted: Submitted,
 }
 
-/// The way in.
+/// Reads the body, and submits its lines.
 struct Reading {
     app: Arc<App>,
     token: Arc<PublishToken>,
@@ -260,7 +260,7 @@ impl Reading {
     }
 }
 
-/// Adds up what becomes of the lines, in their order. It is told when nothing more is known for the
+/// Adds up the results of the lines, in their order. It is told when nothing more is known for the
 /// moment.
 async fn collect(mut decided: mpsc::Receiver<Answer>, report: &Report, metrics: &Metrics) {
     let mut since_told = 0;
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!(given_up["error"], "too-many-refused");
         let from = given_up["line"].as_u64().expect("a number");
         assert!(refused.len() <= MAX_REFUSED + WINDOW + 1);
-        // Of the lines before, every second one was published, and the others are all named.
+        // Every second one of the lines before was published, and the others are all named.
         assert_eq!(refused.len() as u64, (from - 1) / 2 + 1);
         assert_eq!(last["published"].as_u64(), Some(from / 2));
         let bytes: usize = refused.iter().map(|answer| answer.to_string().len()).sum();

@@ -131,7 +131,8 @@ impl Writing {
             }
             if !is_more {
                 ready!(socket.poll_ended(cx))?;
-                // Who has no more to ask gets what is due at first, and then is taken for gone.
+                // A client that has closed its sending side gets what is due at first, and then is
+                // taken for gone.
                 if !self.is_begun {
                     return Poll::Pending;
                 }
@@ -142,7 +143,7 @@ impl Writing {
 
     /// Takes what the source has. Whether it may have more at once.
     fn poll_source(&mut self, consumer: &Consumer, cx: &mut Context<'_>) -> io::Result<bool> {
-        // Of a connection that is too slow, it still has to say so.
+        // A stream whose connection is too slow still has to say so.
         while !self.is_ended && (self.out.remaining() < WRITE_AT_ONCE || consumer.is_slow()) {
             let Poll::Ready(outgoing) = self.source.poll_outgoing(cx) else { return Ok(false) };
             match outgoing.transpose()? {

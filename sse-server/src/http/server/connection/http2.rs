@@ -320,7 +320,7 @@ impl http_body::Body for Received {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let this = self.get_mut();
-        // Of a stream that is over there is no window.
+        // A stream that is over has no window.
         this.stream.flow_control().release_capacity(std::mem::take(&mut this.taken)).ok();
         let data = ready!(this.stream.poll_data(cx));
         Poll::Ready(data.map(|data| {

@@ -43,7 +43,7 @@ impl Connections {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(operations.head_timeout)
-            // Who has no more to ask still gets the answer, as with `nc -N`.
+            // A client that has closed its sending side still gets the answer, as with `nc -N`.
             .half_close(true)
             .max_buf_size(MAX_READ_BUFFER);
         let router = TowerToHyperService::new(router);
