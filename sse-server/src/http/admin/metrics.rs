@@ -24,7 +24,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const FORWARDING: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
 /// The metrics and the state of health alone, for an address of their own: open to everyone who can
-/// reach it. `config` must have the same [`Operations`](super::Operations) as the server's.
+/// reach it. `config` must have the same [`Operations`](crate::http::Operations) as the server's.
 pub fn metrics_router(hub: Hub, config: HttpConfig) -> Router {
     Router::new()
         .route("/metrics", get(open).fallback(only("GET, HEAD")))

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 const BACKLOG: i32 = 65_535;
 
 /// Listens on the first of these addresses that works, with room for a storm of connections. For
-/// [`serve`](super::serve). Must be called in a Tokio runtime.
+/// [`serve`](crate::http::serve). Must be called in a Tokio runtime.
 ///
 /// # Errors
 ///

@@ -18,8 +18,9 @@ use crate::metrics::Metrics;
 const LEAST_RECONNECTION_TIME: Duration = Duration::from_millis(250);
 
 /// Limits, time bounds and counters of a server. The router and the connections of one server share
-/// them: give clones of the same value to [`HttpConfig::operations`](super::HttpConfig::operations)
-/// and to [`serve_with`](super::serve_with).
+/// them: give clones of the same value to
+/// [`HttpConfig::operations`](crate::http::HttpConfig::operations) and to
+/// [`serve_with`](crate::http::serve_with).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Operations {
