@@ -53,18 +53,24 @@
 //!
 //! # Streams of other servers
 //!
-//! What is a setting of [`SessionConfig`], such as `error_events`, is set by [`Builder::session`].
+//! What to set, by server. A setting of [`SessionConfig`], such as `error_events`, is set by
+//! [`Builder::session`].
 //!
-//! | server | what to set |
-//! |---|---|
-//! | `sse-server`, django-eventstream | [`EventSource::channels`]; [`Item::Reset`] is the gap |
-//! | OpenAI and its kin | [`EventSource::post`], [`must_end_with("[DONE]")`](Builder::must_end_with) or, for servers that may leave it out, [`until`](Builder::until) |
-//! | Anthropic | [`EventSource::post`], [`must_end_with`](Builder::must_end_with)`(`[`Terminator::EventType`]`("message_stop".into()))`, [`error_events(["error"])`](SessionConfig::error_events): an error comes with status 200 |
-//! | Gemini | [`EventSource::post`]; it ends without a mark |
-//! | MCP 2025-11-25 | [`Policy::Resume`], `Mcp-Session-Id` by [`header`](Builder::header): a `POST` is resumed by `GET`, not before its `retry` is over; the end of a stream that has ids means to ask again; [`Closed::Status`] of 404 asks for a new session, of 405 on `GET` says that the server has nothing to resume |
-//! | Mercure | `Mercure-Last-Event-ID` is understood: [`Item::Reset`] without channels |
-//! | Wikimedia | nothing; ids are JSON, and are sent back byte for byte |
-//! | Firebase | the token in the query (`auth=…`), since it redirects to another host, where no header goes; [`error_events(["cancel", "auth_revoked"])`](SessionConfig::error_events) |
+//! - `sse-server`, django-eventstream: [`EventSource::channels`]; [`Item::Reset`] is the gap
+//! - OpenAI and its kin: [`EventSource::post`], [`must_end_with("[DONE]")`](Builder::must_end_with)
+//!   or, for servers that may leave it out, [`until`](Builder::until)
+//! - Anthropic: [`EventSource::post`], [`must_end_with`](Builder::must_end_with) a
+//!   [`Terminator::EventType`] of `message_stop`,
+//!   [`error_events(["error"])`](SessionConfig::error_events): an error comes with status 200
+//! - Gemini: [`EventSource::post`]; it ends without a mark
+//! - MCP 2025-11-25: [`Policy::Resume`], `Mcp-Session-Id` by [`header`](Builder::header): a `POST`
+//!   is resumed by `GET`, not before its `retry` is over; the end of a stream that has ids means to
+//!   ask again; [`Closed::Status`] of 404 asks for a new session, of 405 on `GET` says that the
+//!   server has nothing to resume
+//! - Mercure: `Mercure-Last-Event-ID` is understood: [`Item::Reset`] without channels
+//! - Wikimedia: nothing; ids are JSON, and are sent back byte for byte
+//! - Firebase: the token in the query (`auth=…`), since it redirects to another host, where no
+//!   header goes; [`error_events(["cancel", "auth_revoked"])`](SessionConfig::error_events)
 //!
 //! # Features
 //!

@@ -103,7 +103,7 @@ impl EventSource {
     }
 
     /// The last event ID as far as the stream has been delivered: what to store, and to give to
-    /// [`Builder::last_event_id`] when the program runs again.
+    /// [`Builder::last_event_id`](crate::Builder::last_event_id) when the program runs again.
     ///
     /// Store it after what was delivered has been dealt with, or that may be missing after a crash.
     /// The `id` of a `stream-error` does not count, since nothing can be resumed from it.
