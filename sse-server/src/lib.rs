@@ -33,6 +33,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod access;
+pub mod arriving;
 pub mod config;
 pub mod http;
 pub mod hub;

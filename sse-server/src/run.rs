@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloadable, Rules};
+use sse_server::arriving::Hopeless;
 use sse_server::config::{Config, ConfigError, Running};
 use sse_server::http::{self, HttpConfig, Tls};
 use sse_server::hub::{Hub, HubConfig};
@@ -36,18 +37,17 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
         })?),
     };
     let operations = config.operations;
-    let storage = config
+    let of_storage = |error| format!("--storage {}: cannot {error}", config.storage);
+    let (storage, no_storage) = config
         .storage
-        .open_with_prefix(config.retention, &config.redis_prefix)
+        .open_patiently(config.retention, &config.redis_prefix)
         .await
-        .map_err(|error| format!("--storage {}: cannot {error}", config.storage))?;
+        .map_err(of_storage)?;
     let storage: Arc<dyn storage::Storage> =
         Arc::new(TimedStorage::new(storage, operations.metrics().clone()));
-    let relay = config
-        .relay
-        .open_with(&config.relay_options)
-        .await
-        .map_err(|error| format!("--relay {}: cannot {error}", config.relay))?;
+    let of_relay = |error| format!("--relay {}: cannot {error}", config.relay);
+    let (relay, no_relay) =
+        config.relay.open_patiently(&config.relay_options).await.map_err(of_relay)?;
     let scheme = if operations.tls_settings().is_some() { "https" } else { "http" };
     let (storage_name, relay_name) = (&config.storage, &config.relay);
     info!(
@@ -120,6 +120,8 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
     let router = http::router(hub.clone(), http);
     tokio::select! {
         () = http::serve_with(listener, router, &hub, &operations, end) => {}
+        error = hopeless(no_storage) => return Err(of_storage(error).into()),
+        error = hopeless(no_relay) => return Err(of_relay(error).into()),
         () = end_at_once => {
             return Err("ended at once by a second signal; requests under way were cut".into());
         }
@@ -131,6 +133,14 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
     storage.close().await;
     info!("stopped");
     Ok(())
+}
+
+/// The error of a service that can never be used. Does not complete otherwise.
+async fn hopeless<E>(service: Option<Hopeless<E>>) -> E {
+    match service {
+        Some(service) => service.error().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn manager(rules: Option<Arc<Rules>>) -> Option<Arc<dyn ChannelManager>> {

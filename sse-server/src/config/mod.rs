@@ -8,6 +8,7 @@ mod file;
 mod limits;
 mod meaning;
 mod operations;
+mod patience;
 mod reload;
 mod services;
 mod sources;
@@ -33,6 +34,7 @@ pub use endpoints::EndpointSettings;
 pub use file::FileError;
 pub use limits::RequestLimitsSettings;
 pub use operations::{Codings, OperationsSettings, raise_file_limit};
+pub use patience::{OpenedRelay, OpenedStorage};
 pub use reload::Running;
 pub use services::{RelayChoice, ServiceUrl, StorageChoice};
 

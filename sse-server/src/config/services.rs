@@ -85,6 +85,7 @@ impl StorageChoice {
             _ => {}
         }
         let url = ServiceUrl(text.to_owned());
+        url.has_one_host("--storage")?;
         match url.scheme() {
             Some("postgres" | "postgresql") => Ok(Self::Postgres(url)),
             Some("redis" | "rediss") => Ok(Self::Redis(url)),
@@ -205,6 +206,7 @@ impl RelayChoice {
             return Ok(Self::None);
         }
         let url = ServiceUrl(text.to_owned());
+        url.has_one_host("--relay")?;
         match url.scheme() {
             Some("redis" | "rediss") => Ok(Self::Redis(url)),
             Some("postgres" | "postgresql") => Ok(Self::Postgres(url)),
@@ -297,6 +299,20 @@ pub(super) fn relay_options(
 impl ServiceUrl {
     fn scheme(&self) -> Option<&str> {
         self.0.split_once("://").map(|(scheme, _)| scheme)
+    }
+
+    /// The drivers would take `one,two` for a name, which has no address, and the server would wait
+    /// for it.
+    fn has_one_host(&self, setting: &str) -> Result<(), ConfigError> {
+        let place = self.0.split_once("://").and_then(|(_, rest)| understood(rest));
+        let hosts = place.and_then(|(_, place)| place.split('/').next()).unwrap_or_default();
+        if !hosts.contains(',') {
+            return Ok(());
+        }
+        let problem = format!(
+            "{self}: several hosts are not possible; name one address that always leads to the one that takes writes"
+        );
+        Err(ConfigError::new(setting, problem))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages over an AMQP 0-9-1 broker, such as RabbitMQ.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::message::Origin;
-use super::receiving::{Patience, hand_over};
+use super::receiving::{Patience, hand_over, no_answer};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
 use crate::seldom::Seldom;
@@ -172,7 +173,7 @@ impl AmqpRelay {
 async fn connect(url: &str) -> Result<Link, ServiceError> {
     let connect = async {
         let properties = ConnectionProperties::default().with_connection_name("sse-server".into());
-        let connection = Connection::connect(url, properties).await?;
+        let connection = Connection::connect(&with_vhost(url), properties).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let options = ExchangeDeclareOptions::default();
@@ -184,13 +185,23 @@ async fn connect(url: &str) -> Result<Link, ServiceError> {
     in_time("connect", connect).await
 }
 
+/// The URL, in which no virtual host and `/` alone both mean the one that is there by default, `/`.
+/// By the letter it would be the one without a name, which no broker has.
+fn with_vhost(url: &str) -> Cow<'_, str> {
+    let place = url.split(['?', '#']).next().unwrap_or_default();
+    match place.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
+        Some((_, "")) => Cow::Owned(format!("{place}%2f{}", &url[place.len()..])),
+        _ => Cow::Borrowed(url),
+    }
+}
+
 async fn in_time<T>(
     operation: &'static str,
     work: impl Future<Output = Result<T, lapin::Error>>,
 ) -> Result<T, ServiceError> {
     match timeout(PATIENCE, work).await {
         Ok(result) => result.map_err(failed(operation)),
-        Err(_) => Err(ServiceError::new(operation, "no answer")),
+        Err(_) => Err(no_answer(operation)),
     }
 }
 
@@ -201,5 +212,25 @@ fn failed(operation: &'static str) -> impl Fn(lapin::Error) -> ServiceError + Co
 impl std::fmt::Debug for AmqpRelay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AmqpRelay").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_alone_means_the_virtual_host_that_is_there_by_default() {
+        for (url, expected) in [
+            ("amqp://host/", "amqp://host/%2f"),
+            ("amqp://me:secret@host:5672/", "amqp://me:secret@host:5672/%2f"),
+            ("amqps://host/?heartbeat=10", "amqps://host/%2f?heartbeat=10"),
+            ("amqp://host", "amqp://host"),
+            ("amqp://host/%2f", "amqp://host/%2f"),
+            ("amqp://host/staging", "amqp://host/staging"),
+            ("amqp://host//", "amqp://host//"),
+        ] {
+            assert_eq!(with_vhost(url), expected);
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, interval_at, timeout};
 use tracing::info;
 
 use super::message::Origin;
-use super::receiving::{Patience, hand_over};
+use super::receiving::{Patience, hand_over, no_answer};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
 use crate::seldom::Seldom;
@@ -29,8 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether the address leads to another server by now.
 const MOVED_PERIOD: Duration = Duration::from_secs(10);
 
-/// Messages over `NOTIFY` and `LISTEN` of a PostgreSQL database, which may be the one that events are
-/// stored in. A pooler in front of it must not be in transaction mode.
+/// Messages over `NOTIFY` and `LISTEN` of a PostgreSQL database, which may be the one that events
+/// are stored in. A pooler in front of it must not be in transaction mode.
 ///
 /// Without a storage, events of more than some 7,900 bytes do not reach other instances.
 #[derive(Debug)]
@@ -63,10 +63,7 @@ impl PostgresRelay {
         // here.
         let options = options.extra_float_digits(None).disable_statement_logging();
         let first = timeout(PATIENCE, options.connect()).await;
-        first
-            .map_err(|_| ServiceError::new("connect", "no answer"))?
-            .map_err(failed("connect"))
-            .map(drop)?;
+        first.map_err(|_| no_answer("connect"))?.map_err(failed("connect")).map(drop)?;
         let pool = Mutex::new(connect(&options));
         Ok(Self { options, pool, origin: Origin::new(relay), refused: Seldom::default() })
     }

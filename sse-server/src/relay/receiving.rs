@@ -72,3 +72,9 @@ pub(super) async fn hand_over(
     }
     true
 }
+
+/// The error of a service that has not answered in time.
+#[cfg(any(feature = "amqp", feature = "postgres"))]
+pub(super) fn no_answer(operation: &'static str) -> ServiceError {
+    ServiceError::new(operation, std::io::Error::new(std::io::ErrorKind::TimedOut, "no answer"))
+}

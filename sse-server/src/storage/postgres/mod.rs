@@ -4,6 +4,7 @@ mod append;
 mod pool;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -356,7 +357,7 @@ async fn in_time<T>(
 ) -> Result<T, ServiceError> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
         let text = format!("the database has not answered for {} s", PATIENCE.as_secs());
-        Err(ServiceError::new(operation, text))
+        Err(ServiceError::new(operation, io::Error::new(io::ErrorKind::TimedOut, text)))
     })
 }
 
