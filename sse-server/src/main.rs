@@ -8,6 +8,7 @@ mod log;
 mod manual;
 mod run;
 mod signals;
+mod systemd;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,16 +32,25 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let sockets = match systemd::Sockets::take() {
+        Ok(sockets) => sockets,
+        Err(problem) => {
+            eprintln!("error: LISTEN_FDS: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let inherited = sockets.described();
     raise_file_limit();
     let config = Settings::of(&flags).and_then(|mut settings| {
         settings.port = port;
+        settings.inherited = Some(inherited);
         settings.resolve()
     });
     let done = config.map_err(Into::into).and_then(|config| {
         // Until the end, so that the last lines are written.
         let _log = log::start(&config.log, config.log_format)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let done = runtime.block_on(run::run(config, flags));
+        let done = runtime.block_on(run::run(config, flags, sockets));
         // Whatever is still busy is not waited for: what counts has been by now.
         runtime.shutdown_background();
         done

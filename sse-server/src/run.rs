@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::ArgMatches;
 use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloadable, Rules};
 use sse_server::arriving::Hopeless;
-use sse_server::config::{Config, ConfigError, Running};
-use sse_server::http::{self, HttpConfig, Tls};
+use sse_server::config::{Config, ConfigError, Listen, ListenAddress, Running};
+use sse_server::http::{self, HttpConfig, Listener, ListenerAddress, Tls};
 use sse_server::hub::{Hub, HubConfig};
 use sse_server::metrics::{TimedRelay, TimedStorage};
 use sse_server::storage;
@@ -17,25 +17,29 @@ use tracing::{error, info, warn};
 use crate::Error;
 use crate::log::TOLD;
 use crate::signals::Signals;
+use crate::systemd::{self, Sockets};
 
 /// Runs a server with this configuration, which these flags and variables stand for, until a signal
 /// ends it.
-pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> {
+pub(crate) async fn run(
+    config: Config,
+    flags: ArgMatches,
+    mut sockets: Sockets,
+) -> Result<(), Error> {
     // Before anything that takes time, so that a signal during the start ends it cleanly too.
     let signals = Signals::new()?;
-    let listener = http::listen(&config.listen).map_err(|error| {
-        let address = config.listen[0];
-        format!("--listen: cannot listen on {address}: {error}; choose another address or port")
+    let listener = listen(&config.listen, &mut sockets).map_err(|problem| {
+        format!("--listen: cannot listen on {problem}; choose another address or port")
     })?;
-    let address = listener.local_addr()?;
-    let running = Running::new(flags, &config, address);
-    let numbers_listener = match &config.metrics_listen {
-        None => None,
-        Some(addresses) => Some(http::listen(addresses).map_err(|error| {
-            let address = addresses[0];
-            format!("--metrics-listen: cannot listen on {address}: {error}; choose another one")
-        })?),
-    };
+    let address = listener.address()?;
+    let running = Running::new(flags, &config, in_settings(&address));
+    let numbers_listener = config.metrics_listen.as_ref().map(|place| listen(place, &mut sockets));
+    let numbers_listener = numbers_listener.transpose().map_err(|problem| {
+        format!("--metrics-listen: cannot listen on {problem}; choose another one")
+    })?;
+    for name in sockets.left() {
+        warn!("nothing listens on the socket {name:?} that was handed over");
+    }
     let operations = config.operations;
     let of_storage = |error| format!("--storage {}: cannot {error}", config.storage);
     let (storage, no_storage) = config
@@ -49,10 +53,13 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
     let (relay, no_relay) =
         config.relay.open_patiently(&config.relay_options).await.map_err(of_relay)?;
     let scheme = if operations.tls_settings().is_some() { "https" } else { "http" };
+    let base = &config.base_path;
+    let place = match &address {
+        ListenerAddress::Tcp(address) => format!("{scheme}://{address}{base}/events/"),
+        unix @ ListenerAddress::Unix(_) => format!("{unix} at {base}/events/"),
+    };
     let (storage_name, relay_name) = (&config.storage, &config.relay);
-    info!(
-        "listening on {scheme}://{address}/events/ with storage {storage_name}, relay {relay_name}"
-    );
+    info!("listening on {place} with storage {storage_name}, relay {relay_name}");
     let is_random = config.publish_token.is_none();
     let token = config.publish_token.map_or_else(random_token, Ok)?;
     if is_random {
@@ -82,12 +89,17 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
         .max_event_len(config.max_event_size)
         .endpoints(config.endpoints)
         .limits(config.limits)
+        .base_path(config.base_path)
         .operations(operations.clone());
     if let Some(cors) = config.cors {
         http = http.cors(cors);
     }
     for token in config.publishers {
         http = http.publish_token(token);
+    }
+    let mut tasks = vec![trimming];
+    if let Some(rules) = config.rules.clone() {
+        tasks.push(tokio::spawn(async move { rules.fetch_keys().await }));
     }
     // Without a file there can never be rules, and streams need not be watched.
     let access = running.has_file().then(|| {
@@ -97,10 +109,11 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
     if let Some((access, _)) = &access {
         http = http.access(access.clone());
     }
-    let mut tasks = vec![trimming];
     if let Some(listener) = numbers_listener {
-        let address = listener.local_addr()?;
-        info!("metrics at http://{address}/metrics");
+        match listener.address()? {
+            ListenerAddress::Tcp(address) => info!("metrics at http://{address}/metrics"),
+            unix @ ListenerAddress::Unix(_) => info!("metrics at {unix} at /metrics"),
+        }
         let router = http::metrics_router(hub.clone(), http.clone());
         let hub = hub.clone();
         http = http.without_metrics();
@@ -118,6 +131,11 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
     };
     tasks.push(tokio::spawn(reload.when_asked(signals)));
     let router = http::router(hub.clone(), http);
+    systemd::notify(systemd::State::Ready);
+    let end = async {
+        end.await;
+        systemd::notify(systemd::State::Stopping);
+    };
     tokio::select! {
         () = http::serve_with(listener, router, &hub, &operations, end) => {}
         error = hopeless(no_storage) => return Err(of_storage(error).into()),
@@ -130,9 +148,35 @@ pub(crate) async fn run(config: Config, flags: ArgMatches) -> Result<(), Error> 
         access.close().await;
     }
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    // Until then, what they hold is there: the file of a socket.
+    for task in tasks {
+        task.await.ok();
+    }
     storage.close().await;
     info!("stopped");
     Ok(())
+}
+
+/// Listens there. The problem that is told has the place in it.
+fn listen(place: &Listen, sockets: &mut Sockets) -> Result<Listener, String> {
+    let listener = match place {
+        Listen::Addresses(addresses) => http::listen(addresses).map(Into::into),
+        Listen::Unix { path, mode } => http::listen_at(path, mode.bits()),
+        Listen::Inherited(socket) => sockets.listen(&socket.name),
+        _ => Err(std::io::ErrorKind::Unsupported.into()),
+    };
+    listener.map_err(|error| match place {
+        Listen::Addresses(addresses) => format!("{}: {error}", addresses[0]),
+        place => format!("{place}: {error}"),
+    })
+}
+
+/// Where it listens, as settings say it.
+fn in_settings(address: &ListenerAddress) -> ListenAddress {
+    match address {
+        ListenerAddress::Tcp(address) => (*address).into(),
+        ListenerAddress::Unix(path) => path.clone().unwrap_or_default().into(),
+    }
 }
 
 /// The error of a service that can never be used. Does not complete otherwise.
@@ -162,12 +206,14 @@ impl Reload {
     async fn when_asked(mut self, mut signals: Signals) {
         loop {
             signals.hangup().await;
+            systemd::notify(systemd::State::Reloading);
             match self.reload().await {
                 Ok(()) => info!("rules, publish tokens and certificate were read again"),
                 Err(error) => {
                     error!(%error, "the settings are not taken over; all stays as it was");
                 }
             }
+            systemd::notify(systemd::State::Ready);
         }
     }
 

@@ -14,7 +14,7 @@ use sse_server::config::Settings;
 const BEGIN: &str = "# Settings and commands
 
 Written by a test from the settings' own descriptions; change them there (`sse-server/src/config/mod.rs`,
-`sse-server/src/access/settings.rs`).
+`sse-server/src/access/settings/`).
 
 Every flag can also be given as an environment variable, or as a key of the TOML file that `--config` names.
 A flag beats the environment, which beats the file. `sse-server check-config FILE` tells whether a file will do,

@@ -225,3 +225,36 @@ async fn a_channel_without_a_name_and_a_name_that_is_no_text_are_refused() {
     }
     server.get("/events/?channel=caf%C3%A9", "").await.opening().await;
 }
+
+#[tokio::test]
+async fn an_id_of_another_server_is_a_position_at_which_events_are_missing() {
+    let server = Server::start(&[]).await;
+    server.fill("test", 3).await;
+    for id in [
+        "1700000000-0",
+        "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "undefined",
+        "null",
+        "42",
+        "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "MTIzNDU2Nzg5MA==",
+    ] {
+        for (query, header) in [
+            (String::new(), format!("Last-Event-ID: {id}\r\n")),
+            (format!("&lastEventId={}", id.replace('=', "%3D")), String::new()),
+        ] {
+            let path = format!("/events/?channel=test&channel=other{query}");
+            let mut stream = server.get(&path, &header).await;
+            let seen = stream.until("\n\n").await;
+            let seen = seen + &stream.until("stream-reset\nid: test:3,other:0\n").await;
+            assert!(!seen.contains("stream-error"), "{id}: {seen}");
+            stream.until("\"channels\": [\"test\", \"other\"]").await;
+        }
+    }
+    // It goes on from there.
+    let mut stream = server.get("/events/?channel=test", "Last-Event-ID: undefined\r\n").await;
+    stream.until("stream-reset").await;
+    server.publish(r#"{"channel":"test","data":4}"#).await;
+    stream.until("id: test:4\ndata: 4\n\n").await;
+}

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Stdio;
 
 use port::Port;
-use server::{binary, within};
-use testkit::{port, server};
+use server::{Server, TOKEN, binary, until, within};
+use testkit::{port, server, services};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -376,7 +376,7 @@ async fn a_page_of_a_development_server_can_be_let_in_by_a_flag() {
     {
         let has_flags = args.len() > 2;
         let has_file = args[0] == "--config";
-        let server = server::Server::start(args).await;
+        let server = Server::start(args).await;
         for (origin, is_allowed) in [
             ("http://localhost:5173", has_flags),
             ("http://127.0.0.1:3000", has_flags),
@@ -396,4 +396,93 @@ async fn a_page_of_a_development_server_can_be_let_in_by_a_flag() {
         code == 2 && text.contains("SSE_SERVER_CORS_ORIGIN: \"nonsense\" is no origin"),
         "{text}"
     );
+}
+
+/// What `check-config` says of these settings.
+async fn checked(toml: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("settings.toml");
+    fs::write(&path, toml).expect("writable");
+    let mut command = binary();
+    command.arg("check-config").arg(&path).stdout(Stdio::piped());
+    let output = within("the check", command.output()).await.expect("it can be started");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[tokio::test]
+async fn an_id_that_can_outgrow_the_limit_on_headers_is_warned_of() {
+    let long = |count: usize| -> Vec<String> { (0..count).map(|n| format!("{n:0100}")).collect() };
+    let limits = "[request-limits]\nchannels = 1000\nheader-size = 65000\n";
+    for (toml, warning) in [
+        (
+            format!(
+                "default-endpoints = false\n[[endpoint]]\npath = \"/all/\"\nchannels = {:?}\n{limits}",
+                long(1000)
+            ),
+            "/all/: the id of a stream of 1000 channels can have 122000 bytes",
+        ),
+        (limits.to_owned(), "/events/: the id of a stream of 1000 channels can have 277000 bytes"),
+        (
+            format!(
+                "[[endpoint]]\npath = \"/two/\"\nchannels = [{:?}, \"b\"]\n\
+                 [request-limits]\nheader-size = 1024\n",
+                "é".repeat(200)
+            ),
+            "/two/: the id of a stream of 2 channels can have 1245 bytes",
+        ),
+    ] {
+        let text = checked(&toml).await;
+        assert!(text.contains(warning), "{text}");
+    }
+    for toml in [
+        "",
+        "[request-limits]\nchannels = 100\n",
+        "[[endpoint]]\npath = \"/two/\"\nchannels = [\"a\", \"b\"]\n",
+    ] {
+        let text = checked(&format!("storage = \"memory\"\n{toml}")).await;
+        assert!(!text.contains("the id of a stream"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_secret_of_instances_can_be_in_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let secret = "of-all-instances-1234";
+    fs::write(file("secret"), format!("{secret}\n")).expect("writable");
+    fs::write(file("short"), "short\n").expect("writable");
+    fs::write(file("two"), "relay-secret = \"a\"\nrelay-secret-file = \"b\"\n").expect("writable");
+    for (args, code, problem) in [
+        (["--relay-secret-file", &file("none")], 1, "--relay-secret-file: "),
+        (["--relay-secret-file", &file("short")], 1, "fewer than 16 characters"),
+        (["--config", &file("two")], 1, "give either relay-secret or relay-secret-file"),
+    ] {
+        let (found, text) = end(program(&args, &[])).await;
+        assert!(found == code && text.contains(problem), "{text}");
+    }
+    let both = ["--relay-secret", secret, "--relay-secret-file", &file("secret")];
+    assert_eq!(end(program(&both, &[])).await.0, 2);
+    let Some(redis) = services::redis() else { return };
+    // One has it from the file, the other from the flag, and the third has none: only the two
+    // believe each other.
+    let name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
+    let prefix = format!("{name}:");
+    let (file, relay) = (file("secret"), ["--relay", &*redis, "--redis-prefix", &*prefix]);
+    let start = async |more: &[&str]| Server::start(&[&relay[..], more].concat()).await;
+    let here = start(&["--relay-secret-file", &file]).await;
+    let _there = start(&["--relay-secret", secret]).await;
+    let _stranger = start(&[]).await;
+    let change = r#"{"user":"u1","channel":"a"}"#;
+    let len = change.len();
+    let request = format!(
+        "POST /permissions/changed HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n{change}"
+    );
+    until("both know each other", async || {
+        let mut answer = here.send(request.as_bytes()).await;
+        answer.body().await.contains("\"instances\":1}")
+    })
+    .await;
 }

@@ -36,6 +36,13 @@ const MAX_ANSWER: usize = 64 << 10;
 /// not count: one client's request may be the reason.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// What the backend is told of the request itself, as Traefik and nginx do it.
+const METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 const USER: HeaderName = HeaderName::from_static("x-sse-user");
 const CHANNELS: HeaderName = HeaderName::from_static("x-sse-channels");
 
@@ -47,6 +54,7 @@ pub(super) struct ForwardAuth {
     pub(super) cache: Duration,
     pub(super) recheck: Duration,
     pub(super) patience: Duration,
+    pub(super) forwarded: bool,
     client: Client,
     answers: Mutex<Answers>,
     /// Grows when answers must be forgotten, also those that are under way.
@@ -160,6 +168,7 @@ impl ForwardAuth {
             cache: Duration::from_secs(10),
             recheck: Duration::from_secs(30),
             patience: Duration::from_mins(1),
+            forwarded: true,
             client,
             answers: Mutex::new(Answers::new(cache_size)),
             generation: AtomicU64::new(0),
@@ -186,6 +195,21 @@ impl ForwardAuth {
             }
             for value in request.headers().get_all(name) {
                 headers.append(name.clone(), value.clone());
+            }
+        }
+        // In place of what the client itself may have sent under these names.
+        let original = request.original().filter(|_| self.forwarded);
+        let client = request.client().filter(|_| self.forwarded).map(|client| client.to_string());
+        for (name, value) in [
+            (METHOD, original.map(|it| it.method)),
+            (PROTO, original.map(|it| it.scheme)),
+            (HOST, original.map(|it| it.host)),
+            (URI, original.map(|it| it.uri)),
+            (FOR, client.as_deref()),
+        ] {
+            match value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
             }
         }
         Asker { headers, origin: request.client() }
@@ -320,7 +344,7 @@ fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// What went wrong, down to the cause. Not the URL, which has the channels, and perhaps a password.
-fn reason(error: reqwest::Error) -> String {
+pub(super) fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let causes = std::iter::successors(error.source(), |&error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -4,6 +4,7 @@
 //! refused, and so is one that names none.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
@@ -11,6 +12,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::remote_keys::RemoteKeys;
 use super::{AccessError, AccessRequest, Pattern, Principal, public_key};
 use crate::values::SHORT_SECRET;
 
@@ -53,6 +55,8 @@ pub(super) struct Verifier {
 #[derive(Debug)]
 pub(super) struct Jwt {
     pub(super) verifier: Verifier,
+    /// Where the keys are, if the verifier has none, and how old they may become.
+    pub(super) remote: Option<(Arc<RemoteKeys>, Duration)>,
     pub(super) cookie: Option<String>,
     pub(super) parameter: Option<String>,
     pub(super) user_claim: String,
@@ -74,6 +78,16 @@ impl Key {
         }
         let key = DecodingKey::from_secret(secret);
         Ok(Self { id: None, algorithm: Algorithm::HS256, decoding: key })
+    }
+
+    /// Whether who knows it can only verify.
+    pub(super) fn is_public(&self) -> bool {
+        self.algorithm != Algorithm::HS256
+    }
+
+    fn is_meant(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
+        self.algorithm == algorithm
+            && (self.id.is_none() || id.is_none() || self.id.as_deref() == id)
     }
 
     pub(super) fn of_pem(pem: &[u8]) -> Result<Self, String> {
@@ -206,6 +220,11 @@ impl Verifier {
 
     /// The claims, if the token holds.
     pub(super) fn verify(&self, token: &[u8]) -> Result<Claims, AccessError> {
+        self.verify_with(&self.keys, token)
+    }
+
+    /// The claims, if the token holds by one of these keys.
+    fn verify_with(&self, keys: &[Key], token: &[u8]) -> Result<Claims, AccessError> {
         let invalid = |text: &str| AccessError::Invalid(text.to_owned());
         if token.len() > MAX_LEN {
             return Err(invalid("the token is too long"));
@@ -215,12 +234,9 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(invalid("the token has critical headers, which are not understood here"));
         }
-        let is_meant = |key: &&Key| {
-            key.algorithm == header.alg
-                && (key.id.is_none() || header.kid.is_none() || key.id == header.kid)
-        };
+        let is_meant = |key: &&Key| key.is_meant(header.alg, header.kid.as_deref());
         let mut error = invalid("there is no key for this token's algorithm and key id");
-        for key in self.keys.iter().filter(is_meant) {
+        for key in keys.iter().filter(is_meant) {
             let mut validation = self.validation.clone();
             validation.algorithms = vec![key.algorithm];
             match decode::<Claims>(token, &key.decoding, &validation) {
@@ -263,7 +279,7 @@ fn describe(kind: &ErrorKind) -> &'static str {
 impl Jwt {
     /// The principal that a request's token names, if it has a token: in the authorization, the
     /// query, or a cookie, whichever comes first.
-    pub(super) fn authenticate(
+    pub(super) async fn authenticate(
         &self,
         request: &AccessRequest<'_>,
     ) -> Result<Option<Principal>, AccessError> {
@@ -272,7 +288,7 @@ impl Jwt {
             || request.cookie(self.cookie.as_ref()?).map(|token| token.as_bytes().to_vec());
         let bearer = request.bearer().map(<[u8]>::to_vec);
         let Some(token) = bearer.or_else(parameter).or_else(cookie) else { return Ok(None) };
-        let claims = self.verifier.verify(&token)?;
+        let claims = self.verify(&token).await?;
         // Signed with the same secret, perhaps, but to continue a stream, not to say who somebody
         // is.
         let is_es_meta = claims.get("iss").is_some_and(|issuer| issuer == ES_META_ISSUER);
@@ -285,6 +301,23 @@ impl Jwt {
             principal = principal.with_expiry(expiry);
         }
         Ok(Some(principal.with_claims(claims)))
+    }
+
+    async fn verify(&self, token: &[u8]) -> Result<Claims, AccessError> {
+        let Some((remote, refresh)) = &self.remote else { return self.verifier.verify(token) };
+        // What is no token is refused without a question to anybody.
+        let Ok(header) = decode_header(token) else { return self.verifier.verify(token) };
+        let is_meant = |key: &Key| key.is_meant(header.alg, header.kid.as_deref());
+        let keys = remote.keys(*refresh, is_meant).await?;
+        self.verifier.verify_with(&keys, token)
+    }
+
+    /// Fetches the keys, if they are elsewhere, so that the first token need not wait for them.
+    pub(super) async fn fetch_keys(&self) {
+        if let Some((remote, refresh)) = &self.remote {
+            // If that fails, the log says so.
+            remote.keys(*refresh, |_| true).await.ok();
+        }
     }
 
     /// The channels that a principal's token lists.

@@ -17,6 +17,7 @@ mod peers;
 mod public_key;
 mod publishers;
 mod reload;
+mod remote_keys;
 mod request;
 mod rules;
 mod settings;
@@ -34,11 +35,11 @@ pub use pattern::{Pattern, PatternError};
 pub use publishers::{PublishToken, Publishers};
 pub use reload::Reloadable;
 pub(crate) use request::redacted;
-pub use request::{AccessRequest, Principal};
+pub use request::{AccessRequest, Original, Principal};
 pub use rules::Rules;
 pub use settings::{
     AccessSettings, EsMetaSettings, ForwardAuthSettings, JwtSettings, OneOrMany,
-    PublishTokenSettings, RuleSettings, Secret, SettingError,
+    PublishTokenSettings, RuleSettings, Secret, Secrets, SettingError,
 };
 pub(crate) use streams::{Ending, Guard};
 
@@ -95,27 +96,22 @@ pub enum Occasion {
 ///
 /// #[async_trait]
 /// impl ChannelManager for Sessions {
-///     async fn authenticate(&self, request: &AccessRequest<'_>) -> Result<Principal, AccessError> {
-///         match request.cookie("session") {
-///             None => Ok(Principal::anonymous()),
-///             Some(session) if session == "s3cret" => Ok(Principal::user("u1")),
-///             Some(_) => Err(AccessError::Invalid("the session has ended; log in again".to_owned())),
-///         }
-///     }
+/// async fn authenticate(&self, request: &AccessRequest<'_>) -> Result<Principal, AccessError> {
+/// match request.cookie("session") { None => Ok(Principal::anonymous()), Some(session) if session
+/// == "s3cret" => Ok(Principal::user("u1")), Some(_) => Err(AccessError::Invalid("the session has
+/// ended; log in again".to_owned())), } }
 ///
-///     async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
-///         let own = principal.name().map(|user| format!("user-{user}"));
-///         Ok(channel == "news" || own.is_some_and(|own| own == channel))
-///     }
-/// }
+/// async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
+/// let own = principal.name().map(|user| format!("user-{user}")); Ok(channel == "news" ||
+/// own.is_some_and(|own| own == channel)) } }
 /// # use axum::http::HeaderMap;
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
-/// let headers = HeaderMap::from_iter([("cookie".parse().unwrap(), "session=s3cret".parse().unwrap())]);
-/// let request = AccessRequest::new("/events/", "channel=user-u1", &headers);
-/// let principal = Sessions.authenticate(&request).await?;
-/// assert!(Sessions.can_read(&principal, "user-u1").await?);
-/// assert!(!Sessions.can_read(&principal, "user-u2").await?);
+/// let headers = HeaderMap::from_iter([("cookie".parse().unwrap(),
+/// "session=s3cret".parse().unwrap())]); let request = AccessRequest::new("/events/",
+/// "channel=user-u1", &headers); let principal = Sessions.authenticate(&request).await?;
+/// assert!(Sessions.can_read(&principal, "user-u1").await?); assert!(!Sessions.can_read(&principal,
+/// "user-u2").await?);
 /// # Ok::<(), AccessError>(()) }).unwrap();
 /// ```
 #[async_trait]

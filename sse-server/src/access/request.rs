@@ -18,13 +18,28 @@ pub struct AccessRequest<'a> {
     peer: Option<SocketAddr>,
     client: Option<IpAddr>,
     channels: &'a [Arc<str>],
+    original: Option<Original<'a>>,
+}
+
+/// A request as the client has made it, before proxies have changed it, as far as that can be
+/// believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The host, with its port if there is one.
+    pub host: &'a str,
+    /// The path and the query, as they were sent.
+    pub uri: &'a str,
 }
 
 impl<'a> AccessRequest<'a> {
     /// A request for this path, with this query (without `?`) and these headers. It names no
     /// channel and comes from nowhere.
     pub const fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { path, query, headers, peer: None, client: None, channels: &[] }
+        Self { path, query, headers, peer: None, client: None, channels: &[], original: None }
     }
 
     /// The same request, from this address.
@@ -46,6 +61,18 @@ impl<'a> AccessRequest<'a> {
     pub const fn with_channels(mut self, channels: &'a [Arc<str>]) -> Self {
         self.channels = channels;
         self
+    }
+
+    /// The same request, which the client has made so.
+    #[must_use]
+    pub const fn with_original(mut self, original: Option<Original<'a>>) -> Self {
+        self.original = original;
+        self
+    }
+
+    /// What the client has asked for, if that is known.
+    pub const fn original(&self) -> Option<Original<'a>> {
+        self.original
     }
 
     /// The path, still percent-encoded.

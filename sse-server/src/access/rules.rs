@@ -63,6 +63,14 @@ impl Rules {
         self.es_meta.as_ref().is_some_and(|es_meta| es_meta.is_weak)
     }
 
+    /// Fetches what the rules need from elsewhere, so that the first reader need not wait for it.
+    /// It is fetched when it is needed otherwise.
+    pub async fn fetch_keys(&self) {
+        if let Some(jwt) = &self.jwt {
+            jwt.fetch_keys().await;
+        }
+    }
+
     /// What is left out of these rules although it was given, and why, for the operator.
     pub(crate) fn left_out(&self) -> impl Iterator<Item = String> + '_ {
         let keys = self.jwt.iter().flat_map(|jwt| &jwt.left_out);
@@ -103,7 +111,7 @@ impl ChannelManager for Rules {
             known.listed = listed.map(|name| Pattern::literal(name)).collect();
             known.pinned = channels;
         } else if let Some(jwt) = &self.jwt
-            && let Some(of_token) = jwt.authenticate(request)?
+            && let Some(of_token) = jwt.authenticate(request).await?
         {
             principal = of_token;
             known.listed = jwt.channels(&principal);

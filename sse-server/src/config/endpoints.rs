@@ -1,10 +1,14 @@
 //! What the file of settings says about where streams are.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
+use sse_proto::encode_channel;
 
 use super::ConfigError;
 use crate::access::OneOrMany;
-use crate::http::{Endpoint, EndpointError, Endpoints};
+use crate::http::{Endpoint, EndpointError, Endpoints, Limits};
+use crate::hub::MAX_CHANNEL_NAME;
 
 /// One of `endpoint`. Described in `docs/protocol.md`.
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +69,36 @@ pub(super) fn endpoints(
         return Err(ConfigError::new("default-endpoints", problem));
     }
     Ok(endpoints)
+}
+
+/// The longest id that a stream's reader may have to send, where that is more than the limits let
+/// through: the reader could not come back.
+pub(super) fn long_ids(endpoints: &Endpoints, limits: &Limits) -> Vec<String> {
+    // A number of 64 bits, its colon and a comma.
+    const POSITION: usize = 22;
+    let mut warnings = Vec::new();
+    for (endpoint, _) in endpoints.iter() {
+        let (count, names) = match endpoint.fixed_channels() {
+            [] if endpoint.channels_count() > 0 => (endpoint.channels_count(), None),
+            [] => (limits.most_channels(), None),
+            fixed => {
+                let len = |name: &Arc<str>| encode_channel(name).to_string().len();
+                (fixed.len(), Some(fixed.iter().map(len).sum::<usize>()))
+            }
+        };
+        // Of names that are not known: letters of ASCII, as many as there may be.
+        let names = names.unwrap_or(count.saturating_mul(MAX_CHANNEL_NAME));
+        let longest = names.saturating_add(count.saturating_mul(POSITION));
+        if longest > limits.header_size {
+            warnings.push(format!(
+                "{}: the id of a stream of {count} channels can have {longest} bytes, and \
+                 request-limits.header-size is {}: its reader could not come back with it",
+                endpoint.path(),
+                limits.header_size
+            ));
+        }
+    }
+    warnings
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Settings {
         let mut out = Words::default();
         self.places(&config, &mut out);
         out.title("Where streams are");
-        streams(&config.endpoints, &mut out);
+        streams(&config.base_path, &config.endpoints, &mut out);
         out.title("Who may read, the first that matches");
         self.readers(&mut out);
         out.title("Who may publish");
@@ -57,7 +57,7 @@ impl Settings {
     }
 
     fn places(&self, config: &Config, out: &mut Words) {
-        out.top("listen", listed(&config.listen));
+        out.top("listen", &config.listen);
         out.top("storage", &config.storage);
         out.top("relay", &config.relay);
         let age = format_duration(config.retention.age);
@@ -150,9 +150,8 @@ impl Settings {
     fn operations(&self, config: &Config, out: &mut Words) {
         let settings = &self.operations;
         match &config.metrics_listen {
-            Some(addresses) => {
-                let address = listed(addresses);
-                out.row("metrics", format_args!("on {address}, for everyone who can reach it"));
+            Some(place) => {
+                out.row("metrics", format_args!("on {place}, for everyone who can reach it"));
             }
             None => {
                 out.row("metrics", "for this machine, and with a publish token for all channels");
@@ -191,22 +190,30 @@ impl Settings {
     }
 }
 
-fn streams(endpoints: &Endpoints, out: &mut Words) {
+fn streams(base: &str, endpoints: &Endpoints, out: &mut Words) {
     for (endpoint, _) in endpoints.iter() {
+        let path = format!("{base}{}", endpoint.path());
         let channels = endpoint.channels_in_words();
         match endpoint.types() {
             Some(types) => {
                 let types = types.names().join(", ");
-                out.row(endpoint.path(), format_args!("{channels}; only events of {types}"));
+                out.row(&path, format_args!("{channels}; only events of {types}"));
             }
-            None => out.row(endpoint.path(), channels),
+            None => out.row(&path, channels),
         }
     }
 }
 
 fn times(config: &Config, out: &mut Words) {
-    let Operations { head_timeout, write_timeout, drain_time, reconnect_spread, .. } =
-        config.operations;
+    let Operations {
+        head_timeout,
+        write_timeout,
+        drain_delay,
+        drain_time,
+        reconnect_spread,
+        max_stream_age,
+        ..
+    } = config.operations;
     let mut time = |name, before: &str, time: Duration, after: &str| {
         out.row(name, format_args!("{before}{}{after}", format_duration(time)));
     };
@@ -214,8 +221,13 @@ fn times(config: &Config, out: &mut Words) {
     time("refresh", "every ", config.refresh, ", a look at what other instances have published");
     time("head-timeout", "", head_timeout, " for the head of a request, or without any");
     time("write-timeout", "", write_timeout, " until who takes nothing is closed");
+    time("drain-delay", "", drain_delay, " after SIGTERM, during which only /health/ready says so");
     time("drain-time", "", drain_time, " for requests under way at SIGTERM");
     time("reconnect-spread", "within ", reconnect_spread, " after it, readers come back");
+    match max_stream_age {
+        Some(age) => time("max-stream-age", "", age, ", give or take a tenth, for each stream"),
+        None => out.row("max-stream-age", "none: a stream lasts as long as its reader wants"),
+    }
 }
 
 fn listed<T: Display>(all: &[T]) -> String {

@@ -13,8 +13,7 @@ mod reload;
 mod services;
 mod sources;
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +38,8 @@ pub use reload::Running;
 pub use services::{RelayChoice, ServiceUrl, StorageChoice};
 
 pub use crate::values::{
-    Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, Reader, ServerUrl, Time,
-    Token, without_empty_variables,
+    BasePath, Count, HostNames, InheritedSocket, Listen, ListenAddress, LogFilter, LogFormat,
+    Networks, Pause, Reader, ServerUrl, SocketMode, Time, Token, without_empty_variables,
 };
 
 /// A Server-Sent Events server: channels, durable ids, replay. Speaks django-eventstream's
@@ -54,8 +53,10 @@ pub use crate::values::{
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[non_exhaustive]
 pub struct Settings {
-    /// Address and port to listen on; a port alone is for this machine, `:8080` for all addresses
-    /// [default: `:$PORT` if the variable `PORT` is set, else 127.0.0.1:8080]
+    /// Address and port to listen on; a port alone is for this machine, `:8080` for all addresses;
+    /// or
+    /// `unix:PATH`; or `systemd` or `systemd:NAME`, a socket that was handed over [default: the
+    /// socket that was handed over, or `:$PORT` if the variable `PORT` is set, else 127.0.0.1:8080]
     #[arg(long, env = "SSE_SERVER_LISTEN", value_name = "ADDR")]
     pub listen: Option<ListenAddress>,
 
@@ -73,6 +74,15 @@ pub struct Settings {
     /// other [default: none: everyone who can write to the relay is believed]
     #[arg(long, env = "SSE_SERVER_RELAY_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub relay_secret: Option<Token>,
+
+    /// A file with that secret; the last line end does not count
+    #[arg(
+        long,
+        env = "SSE_SERVER_RELAY_SECRET_FILE",
+        value_name = "FILE",
+        conflicts_with = "relay_secret"
+    )]
+    pub relay_secret_file: Option<PathBuf>,
 
     /// The prefix of keys and channels in Redis, such as `staging:`, with which several servers can
     /// share one; not with Django [default: nothing]
@@ -128,6 +138,11 @@ pub struct Settings {
     #[serde(skip)]
     pub cors_origin: Vec<CorsOrigin>,
 
+    /// A path that everything is below, such as `/sse`, for a proxy that passes on whole paths
+    /// [default: none]
+    #[arg(long, env = "SSE_SERVER_BASE_PATH", value_name = "PATH")]
+    pub base_path: Option<BasePath>,
+
     /// What to log, such as `debug` or `warn,sse_server=debug` [default: info]
     #[arg(long, env = "SSE_SERVER_LOG", value_name = "FILTER")]
     pub log: Option<LogFilter>,
@@ -171,6 +186,12 @@ pub struct Settings {
     #[serde(skip)]
     pub port: Option<u16>,
 
+    /// The sockets that the service manager has handed over. None: that is not known, as for
+    /// `check-config`.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub inherited: Option<Vec<InheritedSocket>>,
+
     /// A TOML file with more settings
     #[arg(long, env = "SSE_SERVER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -181,8 +202,8 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// The addresses to listen on; the first that works is taken.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen.
+    pub listen: Listen,
     /// Where events are kept.
     pub storage: StorageChoice,
     /// The token for publishing, if one was given.
@@ -209,6 +230,8 @@ pub struct Config {
     pub max_event_size: usize,
     /// Where streams are.
     pub endpoints: Endpoints,
+    /// What all paths begin with. Empty: nothing.
+    pub base_path: String,
     /// Which pages of other origins may read streams. None: no others.
     pub cors: Option<Cors>,
     /// How large requests may be.
@@ -219,9 +242,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Limits, time bounds, TLS.
     pub operations: Operations,
-    /// Other addresses to tell the metrics on; the first that works is taken. None: they are told
-    /// on the same one as everything else.
-    pub metrics_listen: Option<Vec<SocketAddr>>,
+    /// Where else to tell the metrics. None: where everything else is.
+    pub metrics_listen: Option<Listen>,
     /// What works, and should be otherwise.
     pub warnings: Vec<String>,
 }
@@ -265,8 +287,10 @@ impl Settings {
     /// A [`ConfigError`] that names the first setting that cannot be used.
     pub fn resolve(self) -> Result<Config, ConfigError> {
         let address = self.listen.clone().unwrap_or_else(|| self.default_address());
-        let listen = addresses("--listen", &address)?;
-        let is_public = listen.iter().any(|address| !address.ip().is_loopback());
+        let mode = self.operations.socket_mode.unwrap_or_default();
+        let inherited = self.inherited.as_deref();
+        let listen = listen_at("--listen", &address, mode, inherited)?;
+        let is_public = listen.is_public();
         let rules = match &self.access {
             Some(access) => access.rules()?.map(Arc::new),
             None => None,
@@ -281,16 +305,29 @@ impl Settings {
         }
         let redis_prefix = services::redis_prefix(self.redis_prefix.as_deref())?;
         let limits = self.request_limits.clone().unwrap_or_default().limits()?;
-        let publish_token = self.publish_token()?;
+        let publish_token = one_of(
+            "publish-token",
+            self.publish_token.as_ref(),
+            self.publish_token_file.as_deref(),
+        )?;
+        let publish_token = publish_token.map(|token| token.expose().to_owned());
+        let relay_secret =
+            one_of("relay-secret", self.relay_secret.as_ref(), self.relay_secret_file.as_deref())?;
         let publishers =
             PublishTokenSettings::tokens(&self.publish_tokens, publish_token.as_deref())?;
-        let warnings = warnings(publish_token.as_deref(), &publishers, rules.as_deref());
+        let mut warnings = warnings(publish_token.as_deref(), &publishers, rules.as_deref());
+        let endpoints = endpoints::endpoints(
+            &self.endpoint,
+            self.default_endpoints.unwrap_or(true),
+            limits.most_channels(),
+        )?;
+        warnings.extend(endpoints::long_ids(&endpoints, &limits));
         Ok(Config {
             listen,
             storage: self.storage.unwrap_or_else(|| StorageChoice::Sqlite("sse-server.db".into())),
             relay: self.relay.unwrap_or(RelayChoice::None),
             publishers,
-            relay_options: services::relay_options(self.relay_secret.as_ref(), &redis_prefix)?,
+            relay_options: services::relay_options(relay_secret.as_ref(), &redis_prefix)?,
             redis_prefix,
             rules,
             unreliable: self
@@ -307,16 +344,13 @@ impl Settings {
             refresh: time(self.refresh, 5),
             keep_alive: time(self.keep_alive, 20),
             max_event_size: self.max_event_size.map_or(1 << 20, Count::of_things),
-            endpoints: endpoints::endpoints(
-                &self.endpoint,
-                self.default_endpoints.unwrap_or(true),
-                limits.most_channels(),
-            )?,
+            endpoints,
+            base_path: self.base_path.unwrap_or_default().0,
             cors: cors::cors(self.cors.as_ref(), &self.cors_origin)?,
             limits,
             log: self.log.map_or_else(|| "info".to_owned(), |LogFilter(directives)| directives),
             log_format: self.operations.log_format.unwrap_or(LogFormat::Text),
-            metrics_listen: self.operations.metrics_listen()?,
+            metrics_listen: self.operations.metrics_listen(inherited)?,
             operations: self.operations.resolve()?,
             warnings,
         })
@@ -326,31 +360,37 @@ impl Settings {
     /// outside.
     fn default_address(&self) -> ListenAddress {
         match self.port {
+            _ if self.inherited.as_ref().is_some_and(|sockets| !sockets.is_empty()) => {
+                ListenAddress::inherited()
+            }
             Some(port) => ListenAddress::on_all(port),
             None => "127.0.0.1:8080".parse().expect("an address and port"),
         }
     }
+}
 
-    fn publish_token(&self) -> Result<Option<String>, ConfigError> {
-        match (&self.publish_token, &self.publish_token_file) {
-            (None, None) => Ok(None),
-            (Some(token), None) => Ok(Some(token.expose().to_owned())),
-            (None, Some(path)) => match Token::of_file(path) {
-                Ok(token) => Ok(Some(token.expose().to_owned())),
-                Err(problem) => Err(ConfigError::new("--publish-token-file", problem)),
-            },
-            (Some(_), Some(_)) => {
-                let problem = "give either publish-token or publish-token-file";
-                Err(ConfigError::new("--publish-token-file", problem))
-            }
-        }
+/// The token that is given, or that of the file that is named.
+fn one_of(
+    name: &str,
+    token: Option<&Token>,
+    file: Option<&Path>,
+) -> Result<Option<Token>, ConfigError> {
+    let error = |problem: String| ConfigError::new(format!("--{name}-file"), problem);
+    match (token, file) {
+        (None, None) => Ok(None),
+        (Some(token), None) => Ok(Some(token.clone())),
+        (None, Some(path)) => Token::of_file(path).map(Some).map_err(error),
+        (Some(_), Some(_)) => Err(error(format!("give either {name} or {name}-file"))),
     }
 }
 
-fn addresses(setting: &str, address: &ListenAddress) -> Result<Vec<SocketAddr>, ConfigError> {
-    address.addresses().map_err(|problem| {
-        ConfigError::new(setting, format!("there is no address for {address}: {problem}"))
-    })
+fn listen_at(
+    setting: &str,
+    address: &ListenAddress,
+    mode: SocketMode,
+    inherited: Option<&[InheritedSocket]>,
+) -> Result<Listen, ConfigError> {
+    address.resolve(mode, inherited).map_err(|problem| ConfigError::new(setting, problem))
 }
 
 fn time(set: Option<Time>, default: u64) -> Duration {

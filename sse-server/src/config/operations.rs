@@ -1,6 +1,5 @@
 //! The settings for running a server: limits, time bounds, TLS, metrics, the form of the log.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,9 +7,12 @@ use clap::Args;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 
-use super::{ConfigError, addresses};
+use super::{ConfigError, InheritedSocket, listen_at};
 use crate::http::{Coding, Operations, Tls};
-use crate::values::{Count, HostNames, ListenAddress, LogFormat, Networks, Time, Value, readable};
+use crate::values::{
+    Count, HostNames, Listen, ListenAddress, LogFormat, Networks, Pause, SocketMode, Time, Value,
+    readable,
+};
 
 /// File descriptors that are left for other things than connections: storage, relay, files, the
 /// terminal.
@@ -51,6 +53,16 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_WRITE_TIMEOUT", value_name = "TIME")]
     pub write_timeout: Option<Time>,
 
+    /// How long everything goes on after SIGTERM while `/health/ready` says 503, so that load
+    /// balancers see it [default: 0s]
+    #[arg(long, env = "SSE_SERVER_DRAIN_DELAY", value_name = "TIME")]
+    pub drain_delay: Option<Pause>,
+
+    /// The longest age of a stream, give or take a tenth, after which its reader comes back
+    /// [default: 0s, none]
+    #[arg(long, env = "SSE_SERVER_MAX_STREAM_AGE", value_name = "TIME")]
+    pub max_stream_age: Option<Pause>,
+
     /// How long requests under way may take to finish after SIGTERM [default: 10s]
     #[arg(long, env = "SSE_SERVER_DRAIN_TIME", value_name = "TIME")]
     pub drain_time: Option<Time>,
@@ -59,10 +71,14 @@ pub struct OperationsSettings {
     #[arg(long, env = "SSE_SERVER_RECONNECT_SPREAD", value_name = "TIME")]
     pub reconnect_spread: Option<Time>,
 
-    /// Another address for `/metrics` and health, open to everyone who can reach it [default: the
-    /// same]
+    /// Another address for `/metrics` and health, in the forms of `--listen`, open to everyone who
+    /// can reach it [default: the same]
     #[arg(long, env = "SSE_SERVER_METRICS_LISTEN", value_name = "ADDR")]
     pub metrics_listen: Option<ListenAddress>,
+
+    /// The permissions of unix sockets, in octal digits: who may write may connect [default: 660]
+    #[arg(long, env = "SSE_SERVER_SOCKET_MODE", value_name = "MODE")]
+    pub socket_mode: Option<SocketMode>,
 
     /// A PEM file with the certificate and its chain; turns TLS on
     #[arg(long, env = "SSE_SERVER_TLS_CERT", value_name = "FILE")]
@@ -105,6 +121,8 @@ impl OperationsSettings {
             .max_per_address(self.max_per_address.map(Count::of_things))
             .trusted_proxies(self.trusted_proxies.clone().unwrap_or_default().0)
             .hosts(self.hosts.clone().unwrap_or_default().0)
+            .drain_delay(self.drain_delay.unwrap_or_default().0)
+            .max_stream_age(self.max_stream_age.and_then(Pause::positive))
             .compression(self.compression.clone().unwrap_or_default().0);
         for (set, setter) in [
             (self.head_timeout, Operations::head_timeout as fn(Operations, Duration) -> Operations),
@@ -119,9 +137,13 @@ impl OperationsSettings {
         Ok(operations.tls(self.tls()?))
     }
 
-    pub(super) fn metrics_listen(&self) -> Result<Option<Vec<SocketAddr>>, ConfigError> {
+    pub(super) fn metrics_listen(
+        &self,
+        inherited: Option<&[InheritedSocket]>,
+    ) -> Result<Option<Listen>, ConfigError> {
         let address = self.metrics_listen.as_ref();
-        address.map(|address| addresses("--metrics-listen", address)).transpose()
+        let mode = self.socket_mode.unwrap_or_default();
+        address.map(|address| listen_at("--metrics-listen", address, mode, inherited)).transpose()
     }
 
     fn max_connections(&self) -> Result<usize, ConfigError> {

@@ -1,7 +1,6 @@
 //! The settings of a server that runs, read again. What is closed is never opened by accident: a
 //! reload is judged by what the server really does, and not by what the new file leaves out.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,8 +30,7 @@ pub struct Running {
 impl Running {
     /// A server that was started with these flags and variables, has made `config` of them and
     /// their file, and listens on this address.
-    pub fn new(flags: ArgMatches, config: &Config, listens_on: SocketAddr) -> Self {
-        let listens_on = listens_on.into();
+    pub fn new(flags: ArgMatches, config: &Config, listens_on: ListenAddress) -> Self {
         let mut running = Self { flags, listens_on, has_rules: false, has_publishers: false };
         running.took(config);
         running
@@ -114,7 +112,8 @@ mod tests {
         let args = ["sse-server".as_ref(), "--config".as_ref(), path.as_os_str()];
         let flags = Settings::command().get_matches_from(args);
         let config = Settings::of(&flags).and_then(Settings::resolve).expect("they make sense");
-        let listens_on = config.listen[0];
+        let listens_on = Settings::of_text(text).expect("TOML").listen;
+        let listens_on = listens_on.unwrap_or_else(|| "8080".parse().expect("a port"));
         (Running::new(flags, &config, listens_on), folder, path)
     }
 

@@ -38,6 +38,10 @@ impl Settings {
             self.publish_token = None;
             self.publish_token_file = None;
         }
+        if ["relay_secret", "relay_secret_file"].iter().any(|id| flags.contains_id(id)) {
+            self.relay_secret = None;
+            self.relay_secret_file = None;
+        }
         self.update_from_arg_matches(flags)
             .map_err(|error| ConfigError::new("flags", error.to_string()))?;
         Ok(self)

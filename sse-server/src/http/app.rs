@@ -27,6 +27,7 @@ pub struct HttpConfig {
     pub(super) limits: Limits,
     pub(super) operations: Operations,
     pub(super) has_metrics: bool,
+    pub(super) base_path: String,
 }
 
 impl HttpConfig {
@@ -43,6 +44,7 @@ impl HttpConfig {
             limits: Limits::default(),
             operations: Operations::default(),
             has_metrics: true,
+            base_path: String::new(),
         }
     }
 
@@ -92,6 +94,19 @@ impl HttpConfig {
     /// No `/metrics`: they are told elsewhere, by [`metrics_router`](super::metrics_router).
     pub const fn without_metrics(mut self) -> Self {
         self.has_metrics = false;
+        self
+    }
+
+    /// Everything is below this path, such as `/sse`. Default: nothing. For proxies that pass on
+    /// paths as they are; one that leaves out the first part needs none. Health is told without it
+    /// too.
+    ///
+    /// # Panics
+    ///
+    /// [`router`](super::router) does, if this is no path that begins with a slash and does not end
+    /// with one.
+    pub fn base_path(mut self, path: impl Into<String>) -> Self {
+        self.base_path = path.into();
         self
     }
 

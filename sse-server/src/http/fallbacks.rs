@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{OriginalUri, Request, State};
+use axum::extract::{OriginalUri, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
@@ -38,16 +38,20 @@ pub(super) fn only(
     }
 }
 
-pub(super) async fn unknown_path(State(app): State<Arc<App>>, request: Request) -> Refusal {
+pub(super) async fn unknown_path(
+    State(app): State<Arc<App>>,
+    OriginalUri(uri): OriginalUri,
+) -> Refusal {
+    let base = &app.config.base_path;
     // The paths with their parameters, and what they are good for where it is not plain.
     let places = app.config.endpoints.iter().map(|(endpoint, is_default)| match endpoint.path() {
-        path @ "/events/" if is_default => format!("{path}?channel=NAME"),
-        path => path.replace("{channel}", "NAME"),
+        path @ "/events/" if is_default => format!("{base}{path}?channel=NAME"),
+        path => format!("{base}{}", path.replace("{channel}", "NAME")),
     });
     let places = places.collect::<Vec<_>>().join(", ");
     let text = format!(
-        "there is nothing at {}; streams are at {places}, publishing is POST /publish/",
-        request.uri().path()
+        "there is nothing at {}; streams are at {places}, publishing is POST {base}/publish/",
+        uri.path()
     );
     Refusal::new(StatusCode::NOT_FOUND, "not-found", text)
 }

@@ -24,7 +24,7 @@ pub use cors::{Cors, CorsError};
 pub use limits::Limits;
 pub use routes::router;
 pub use server::caller::Peer;
-pub use server::listener::listen;
+pub use server::listener::{Listener, ListenerAddress, listen, listen_at};
 pub use server::operations::Operations;
 pub use server::serve::{serve, serve_with};
 pub use server::tls::{Tls, TlsError};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{DefaultBodyLimit, OriginalUri, RawPathParams, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, any, get, post};
 use axum::{Extension, Router, middleware};
@@ -49,8 +49,7 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
         .route("/channels", any(with_slash))
         .route("/channels/", get(presence::channels).fallback(only("GET, HEAD")))
         .route("/page/client.js", get(page::client).fallback(only("GET, HEAD")))
-        .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
-        .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
+        .merge(health_routes())
         .fallback(unknown_path);
     // What a page of another origin may read includes the refusals of a request that is too large.
     let limited = middleware::from_fn_with_state(app.config.limits, limits::check);
@@ -64,26 +63,36 @@ pub fn router(hub: Hub, config: HttpConfig) -> Router {
             publishing = publishing.layer(shared("POST"));
         }
     }
-    others
-        .layer(limited)
-        .merge(streams)
-        .merge(publishing)
-        .layer(DefaultBodyLimit::max(MAX_REQUEST))
+    let mut all = others.layer(limited.clone()).merge(streams).merge(publishing);
+    let base = &app.config.base_path;
+    if !base.is_empty() {
+        // Health is where it is always looked for, too.
+        let outside = health_routes().fallback(unknown_path).layer(limited);
+        all = outside.route(base, any(with_slash)).nest(&format!("{base}/"), all);
+    }
+    all.layer(DefaultBodyLimit::max(MAX_REQUEST))
         .layer(middleware::from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
+}
+
+fn health_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
+        .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
 }
 
 /// Where streams are.
 fn stream(endpoint: Arc<Endpoint>) -> MethodRouter<Arc<App>> {
     let answer = async move |State(app): State<Arc<App>>,
                              parameters: Result<RawPathParams, RawPathParamsRejection>,
+                             method: Method,
                              here: Uri,
                              OriginalUri(uri): OriginalUri,
                              peer: Option<Extension<Peer>>,
                              caller: Option<Extension<Caller>>,
                              headers: HeaderMap| {
-        let uris = (&here, &uri);
-        events::answer(&app, &endpoint, parameters, uris, (peer, caller), &headers).await
+        let asked = events::Asked { method: &method, here: &here, uri: &uri, headers: &headers };
+        events::answer(&app, &endpoint, parameters, asked, (peer, caller)).await
     };
     get(answer).fallback(only("GET, HEAD"))
 }

@@ -1,7 +1,7 @@
-//! The kinds of values: times, numbers, addresses, networks, what is logged.
+//! The kinds of values: times, numbers, networks, what is logged.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -14,24 +14,13 @@ use super::{Value, readable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Time(pub(crate) Duration);
 
+/// A time that may be nothing, such as `0s` or `5s`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause(pub(crate) Duration);
+
 /// A number from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub(crate) u64);
-
-/// An address to listen on. A port alone is on 127.0.0.1, `:8080` is on all addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenAddress {
-    text: String,
-    host: Host,
-    port: u16,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
-    All,
-    Loopback,
-    Named(String),
-}
 
 /// Addresses and networks, with commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +29,10 @@ pub struct Networks(pub(crate) Vec<IpNet>);
 /// Names and addresses of hosts, with commas and without ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostNames(pub(crate) Vec<String>);
+
+/// A path that others begin with, such as `/sse`: without a slash at its end. Empty: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BasePath(pub(crate) String);
 
 /// Where a server is, for the commands that talk to one.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,7 +51,7 @@ pub enum LogFormat {
     Json,
 }
 
-readable!(Time, Count, ListenAddress, Networks, HostNames, ServerUrl, LogFilter, LogFormat);
+readable!(Time, Pause, Count, BasePath, Networks, HostNames, ServerUrl, LogFilter, LogFormat);
 
 impl Value for Time {
     const EXAMPLE: &'static str = "\"7d\"";
@@ -77,6 +70,25 @@ impl Value for Time {
         Err(format!(
             "{number} is no time without a unit; write for example \"{number}s\" or \"7d\""
         ))
+    }
+}
+
+impl Value for Pause {
+    const EXAMPLE: &'static str = "\"5s\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        if matches!(humantime::parse_duration(text), Ok(Duration::ZERO)) || text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
+        Time::read(text).map(|Time(time)| Self(time))
+    }
+
+    fn of_number(number: u64) -> Result<Self, String> {
+        if number == 0 {
+            Ok(Self::default())
+        } else {
+            Time::of_number(number).map(|_| Self::default())
+        }
     }
 }
 
@@ -99,96 +111,17 @@ impl Value for Count {
     }
 }
 
+impl Pause {
+    /// None: it is nothing.
+    pub(crate) fn positive(self) -> Option<Duration> {
+        (!self.0.is_zero()).then_some(self.0)
+    }
+}
+
 impl Count {
     /// As a number of things in memory.
     pub(crate) fn of_things(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-impl ListenAddress {
-    /// This port, on all addresses of the machine.
-    pub const fn on_all(port: u16) -> Self {
-        Self { text: String::new(), host: Host::All, port }
-    }
-
-    /// Looks the name up, if it has one. The first address that works is meant.
-    ///
-    /// # Errors
-    ///
-    /// If the name has no address.
-    pub fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
-        Ok(match &self.host {
-            // IPv6's takes IPv4 too, where there is IPv6.
-            Host::All => vec![
-                (Ipv6Addr::UNSPECIFIED, self.port).into(),
-                (Ipv4Addr::UNSPECIFIED, self.port).into(),
-            ],
-            Host::Loopback => vec![(Ipv4Addr::LOCALHOST, self.port).into()],
-            Host::Named(name) => {
-                let found: Vec<_> = (&**name, self.port).to_socket_addrs()?.collect();
-                if found.is_empty() {
-                    return Err(std::io::Error::other("the name has no address"));
-                }
-                found
-            }
-        })
-    }
-}
-
-impl From<SocketAddr> for ListenAddress {
-    fn from(address: SocketAddr) -> Self {
-        let host = Host::Named(address.ip().to_string());
-        Self { text: address.to_string(), host, port: address.port() }
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.text {
-            "" => write!(f, ":{}", self.port),
-            text => f.write_str(text),
-        }
-    }
-}
-
-impl Value for ListenAddress {
-    const EXAMPLE: &'static str = "\"127.0.0.1:8080\"";
-
-    fn read(text: &str) -> Result<Self, String> {
-        let error = |problem: &str| {
-            format!(
-                "{text:?} is no address and port: {problem}; write for example 127.0.0.1:8080, 8080 \
-                 for this machine alone, or :8080 for all addresses"
-            )
-        };
-        let (host, port) = match text.rsplit_once(':') {
-            None if text.parse::<u16>().is_ok() => (Host::Loopback, text),
-            None => return Err(error("the port is missing")),
-            Some(("", port)) => (Host::All, port),
-            Some((name, port)) => {
-                let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-                match bare {
-                    Some(v6) if v6.parse::<Ipv6Addr>().is_err() => {
-                        return Err(error("what is in brackets is no IPv6 address"));
-                    }
-                    None if name.contains(':') && !name.contains('/') => {
-                        return Err(error("an IPv6 address is in brackets"));
-                    }
-                    None if name.contains(|c: char| c.is_whitespace() || "/@".contains(c)) => {
-                        return Err(error("there is more than an address"));
-                    }
-                    _ => {}
-                }
-                (Host::Named(bare.unwrap_or(name).to_owned()), port)
-            }
-        };
-        let port = port.parse().map_err(|_| error("the port is no number up to 65535"))?;
-        Ok(Self { text: text.to_owned(), host, port })
-    }
-
-    fn of_number(number: u64) -> Result<Self, String> {
-        Self::read(&number.to_string())
     }
 }
 
@@ -222,6 +155,25 @@ impl Value for HostNames {
             Err(format!("{name:?} is no name; it needs `sse.example.com,10.0.0.5`, without ports"))
         });
         names.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Value for BasePath {
+    const EXAMPLE: &'static str = "\"/sse\"";
+
+    fn read(text: &str) -> Result<Self, String> {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let is_part = |part: &str| {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+            !matches!(part, "" | "." | "..") && part.chars().all(is_plain)
+        };
+        match path.strip_prefix('/') {
+            Some(parts) if parts.split('/').all(is_part) => Ok(Self(path.to_owned())),
+            None if path.is_empty() => Ok(Self::default()),
+            _ => Err(format!(
+                "{text:?} is no path of letters, digits and -._~ that begins with a slash; write for example /sse"
+            )),
+        }
     }
 }
 
@@ -312,37 +264,6 @@ pub(crate) fn nearest<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_a_port_alone_a_port_for_all_or_whole() {
-        let addresses = |text| {
-            let address = ListenAddress::read(text).expect(text);
-            let found = address.addresses().expect(text);
-            found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-        };
-        for (text, expected) in [
-            ("8080", "127.0.0.1:8080"),
-            (":8080", "[::]:8080 0.0.0.0:8080"),
-            ("0.0.0.0:80", "0.0.0.0:80"),
-            ("[::1]:80", "[::1]:80"),
-        ] {
-            assert_eq!(addresses(text), expected, "{text}");
-        }
-        for (text, problem) in [
-            ("127.0.0.1", "the port is missing"),
-            ("", "the port is missing"),
-            ("localhost", "the port is missing"),
-            ("localhost:http", "the port is no number"),
-            ("127.0.0.1:99999", "the port is no number"),
-            ("99999", "the port is missing"),
-            ("::1:80", "an IPv6 address is in brackets"),
-            ("[::x]:80", "what is in brackets"),
-            ("http://localhost:80", "there is more than an address"),
-        ] {
-            let error = ListenAddress::read(text).expect_err(text);
-            assert!(error.contains(problem) && error.contains("127.0.0.1:8080"), "{error}");
-        }
-    }
 
     #[test]
     fn a_log_filter_that_would_log_nothing_is_refused() {

@@ -9,6 +9,7 @@
 //! together.
 
 mod kinds;
+mod listen;
 mod token;
 
 use std::ffi::OsStr;
@@ -22,7 +23,10 @@ use clap::{Arg, Command};
 use serde::de::{Deserializer, Visitor};
 
 pub(crate) use kinds::nearest;
-pub use kinds::{Count, HostNames, ListenAddress, LogFilter, LogFormat, Networks, ServerUrl, Time};
+pub use kinds::{
+    BasePath, Count, HostNames, LogFilter, LogFormat, Networks, Pause, ServerUrl, Time,
+};
+pub use listen::{InheritedSocket, Listen, ListenAddress, SocketMode};
 pub use token::Token;
 pub(crate) use token::{SHORT_SECRET, SHORT_TOKEN, token_text, without_line_end};
 

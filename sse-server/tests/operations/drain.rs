@@ -104,3 +104,36 @@ async fn a_second_signal_ends_the_server_at_once() {
     assert_eq!(server.wait().await.code(), Some(1));
     server.until_logged("ended at once by a second signal").await;
 }
+
+#[tokio::test]
+async fn before_the_listener_closes_only_readiness_says_that_the_server_ends() {
+    let mut server = Server::start(&["--drain-delay", "1h"]).await;
+    let mut stream = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+    stream.opening().await;
+    assert_eq!(server.get("/health/ready", "").await.status, 200);
+    server.signal("-TERM");
+    server.until_logged("shutting down in 3600s").await;
+    let mut ready = server.get("/health/ready", "").await;
+    assert_eq!((ready.status, ready.header("retry-after")), (503, Some("1")));
+    assert!(ready.body().await.contains("the server is shutting down"));
+    // Everything else goes on, for those who come now as well.
+    assert_eq!(server.get("/health/live", "").await.status, 200);
+    assert_eq!(server.publish(r#"{"channel":"a","data":1}"#).await["id"], "a:1");
+    stream.until("id: a:1\ndata: 1\n\n").await;
+    let mut late = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+    late.until("id: a:1\ndata: 1\n\n").await;
+    server.signal("-TERM");
+    assert_eq!(server.wait().await.code(), Some(1), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn after_the_delay_it_ends_as_without_one() {
+    for delay in ["0", "0s", "100ms"] {
+        let mut server = Server::start(&["--drain-delay", delay]).await;
+        let mut stream = server.get("/events/?channel=a&lastEventId=a:0", "").await;
+        stream.opening().await;
+        server.signal("-TERM");
+        assert!(stream.body().await.starts_with("retry: "), "{delay}");
+        assert!(server.wait().await.success(), "{delay}");
+    }
+}

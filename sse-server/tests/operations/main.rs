@@ -1,5 +1,7 @@
 //! What whoever runs a server relies on: limits, slow readers, ends, numbers, TLS, the log.
 
+mod age;
+mod base_path;
 mod compression;
 mod connection_reuse;
 mod drain;
@@ -12,6 +14,7 @@ mod metrics;
 mod reload;
 mod slow;
 mod storm;
+mod unix;
 mod windows;
 
 use testkit::{port, server};

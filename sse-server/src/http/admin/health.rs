@@ -27,6 +27,9 @@ pub(in crate::http) async fn live(State(app): State<Arc<App>>) -> Result<Json<Va
 /// The server can do its work: it is not shutting down, its tasks run, its storage answers, and can
 /// be written.
 pub(in crate::http) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Refusal> {
+    if app.config.operations.is_ending() {
+        return Err(Refusal::unavailable(Unready::Closed.to_string()));
+    }
     match timeout(PATIENCE, app.hub.check()).await {
         Ok(Ok(())) => Ok(Json(json!({"status": "ok", "channels": app.hub.channels()}))),
         Ok(Err(error)) => Err(Refusal::unavailable(error.to_string())),

@@ -1,4 +1,5 @@
-//! What is known of how fast the other end reads.
+//! What is known of how fast the other end reads, and whether it is to come back by another
+//! connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ pub(in crate::http) struct Consumer {
     connection: Option<Arc<Consumer>>,
     is_slow: AtomicBool,
     was_closed: AtomicBool,
+    is_retired: AtomicBool,
 }
 
 impl Consumer {
@@ -33,6 +35,15 @@ impl Consumer {
     /// A request has come: the other end starts afresh.
     pub(super) fn has_asked(&self) {
         self.is_slow.store(false, Ordering::Relaxed);
+    }
+
+    /// The whole connection is to end, as soon as nothing is under way on it.
+    pub(in crate::http) fn retire(&self) {
+        self.connection.as_deref().unwrap_or(self).is_retired.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
     }
 
     /// Whether this is the first time that it is closed for being slow. A connection counts once,

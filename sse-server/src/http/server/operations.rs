@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use super::admission::{Counts, Limit, Permit};
+use super::listener::Remote;
 use super::proxies;
 use super::tls::Tls;
 use crate::http::coding::Coding;
@@ -30,12 +32,15 @@ pub struct Operations {
     pub(crate) hosts: Arc<[String]>,
     pub(crate) head_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    pub(crate) drain_delay: Duration,
     pub(crate) drain_time: Duration,
+    pub(crate) max_stream_age: Option<Duration>,
     pub(crate) reconnect_spread: Duration,
-    pub(super) tls: Option<Tls>,
+    pub(in crate::http) tls: Option<Tls>,
     codings: Arc<[Coding]>,
     metrics: Metrics,
     counts: Arc<Counts>,
+    is_ending: Arc<AtomicBool>,
 }
 
 impl Default for Operations {
@@ -47,12 +52,15 @@ impl Default for Operations {
             hosts: Arc::default(),
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
             drain_time: Duration::from_secs(10),
+            max_stream_age: None,
             reconnect_spread: Duration::from_secs(5),
             tls: None,
             codings: Arc::default(),
             metrics: Metrics::new(),
             counts: Arc::default(),
+            is_ending: Arc::default(),
         }
     }
 }
@@ -107,6 +115,21 @@ impl Operations {
         self
     }
 
+    /// How long everything goes on at shutdown while `/health/ready` says 503, so that load
+    /// balancers send nobody any more before the listener is closed. Default: not at all.
+    pub const fn drain_delay(mut self, delay: Duration) -> Self {
+        self.drain_delay = delay;
+        self
+    }
+
+    /// The longest age of a stream, give or take a tenth at random. Then it ends with a comment
+    /// between two events, and so does its connection, so that its reader comes to another server
+    /// if there is one by now. Default: none.
+    pub const fn max_stream_age(mut self, age: Option<Duration>) -> Self {
+        self.max_stream_age = age;
+        self
+    }
+
     /// How long requests that are under way may take to finish at shutdown. Default: 10 s.
     pub const fn drain_time(mut self, bound: Duration) -> Self {
         self.drain_time = bound;
@@ -150,15 +173,23 @@ impl Operations {
     }
 
     /// The client's address, as far as it can be trusted.
-    pub(in crate::http) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        proxies::client(peer, headers, &self.trusted_proxies)
+    pub(in crate::http) fn client(&self, peer: Remote, headers: &HeaderMap) -> IpAddr {
+        let is_trusted = self.is_trusted(peer);
+        proxies::client(peer.address().ip(), is_trusted, headers, &self.trusted_proxies)
+    }
+
+    /// Whether it is a proxy, or may speak for others as one.
+    pub(super) fn is_trusted(&self, peer: Remote) -> bool {
+        match peer {
+            Remote::At(address) => proxies::is_trusted(address.ip(), &self.trusted_proxies),
+            Remote::Local => true,
+        }
     }
 
     /// Lets a connection in, or says which limit is against it.
-    pub(super) fn admit_connection(&self, peer: IpAddr) -> Result<Permit, Limit> {
-        let is_proxy = proxies::is_trusted(peer, &self.trusted_proxies);
-        let per_address = self.max_per_address.filter(|_| !is_proxy);
-        Permit::connection(&self.counts, self.max_connections, peer, per_address)
+    pub(super) fn admit_connection(&self, peer: Remote) -> Result<Permit, Limit> {
+        let per_address = self.max_per_address.filter(|_| !self.is_trusted(peer));
+        Permit::connection(&self.counts, self.max_connections, peer.address().ip(), per_address)
     }
 
     /// Lets a stream in, or says which limit is against it.
@@ -169,6 +200,20 @@ impl Operations {
     /// How many connections and streams are open.
     pub(in crate::http) fn open(&self) -> (usize, usize) {
         self.counts.open()
+    }
+
+    /// The server is to end: from now on it is not ready for more.
+    pub(super) fn set_ending(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(in crate::http) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// The longest age of one stream, so that many that were opened together do not end together.
+    pub fn stream_age(&self) -> Option<Duration> {
+        self.max_stream_age.map(|age| age.mul_f64(0.9 + 0.2 * fastrand::f64()))
     }
 
     /// How long one reader is to wait before it comes back.

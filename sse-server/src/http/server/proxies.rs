@@ -17,19 +17,23 @@ pub(super) fn is_trusted(address: IpAddr, proxies: &[IpNet]) -> bool {
 ///
 /// Every proxy appends the address that its request came from. So the list is read from its end, as
 /// long as the writer of an entry is trusted; anyone could have sent what stands before.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+pub(super) fn client(
+    peer: IpAddr,
+    is_peer_trusted: bool,
+    headers: &HeaderMap,
+    proxies: &[IpNet],
+) -> IpAddr {
     let mut client = peer.to_canonical();
-    if proxies.is_empty() {
-        return client;
-    }
+    let mut is_believed = is_peer_trusted;
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let lines = lines.map(|line| line.to_str().unwrap_or_default());
     for entry in lines.flat_map(|line| line.rsplit(',')) {
-        if !is_trusted(client, proxies) {
+        if !is_believed {
             break;
         }
         let Some(address) = parse(entry.trim()) else { break };
         client = address.to_canonical();
+        is_believed = is_trusted(client, proxies);
     }
     client
 }
@@ -54,7 +58,8 @@ mod tests {
                 all.append(name, value);
                 all
             });
-            client(peer.parse().expect("an address"), &headers, &proxies).to_string()
+            let peer = peer.parse().expect("an address");
+            client(peer, is_trusted(peer, &proxies), &headers, &proxies).to_string()
         };
         // No trusted proxy vouches for it.
         assert_eq!(client("192.0.2.9", &["198.51.100.1"]), "192.0.2.9");

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::connection::Connections;
+use super::listener::Listener;
 use super::operations::Operations;
 use crate::hub::Hub;
 
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves HTTP/1 and HTTP/2 until `shutdown` completes, with the default [`Operations`]: see
 /// [`serve_with`].
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     hub: &Hub,
     shutdown: impl Future<Output = ()>,
@@ -38,20 +38,29 @@ pub async fn serve(
 /// layer around the router that changes the bodies of answers goes on doing so; one that only
 /// watches them sees no more than the first frame of a stream.
 ///
-/// Then no connection is accepted any more, and the hub is closed, which ends every stream on an
-/// event's boundary, after it was told when to come back. Other requests get the drain time to
-/// finish.
+/// Then, after the drain delay, no connection is accepted any more, and the hub is closed, which
+/// ends every stream on an event's boundary, after it was told when to come back. Other requests
+/// get the drain time to finish.
 pub async fn serve_with(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     router: Router,
     hub: &Hub,
     operations: &Operations,
     shutdown: impl Future<Output = ()>,
 ) {
+    let listener = listener.into();
     let connections = Arc::new(Connections::new(router, operations.clone()));
     let graceful = GracefulShutdown::new();
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let mut shutdown = std::pin::pin!(shutdown);
+    let mut shutdown = std::pin::pin!(async {
+        shutdown.await;
+        operations.set_ending();
+        let delay = operations.drain_delay;
+        if !delay.is_zero() {
+            info!("not ready any more; shutting down in {delay:?}");
+            tokio::time::sleep(delay).await;
+        }
+    });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -71,7 +80,7 @@ pub async fn serve_with(
                 continue;
             }
         };
-        let admission = match operations.admit_connection(peer.ip()) {
+        let admission = match operations.admit_connection(peer) {
             Ok(permit) => {
                 operations.metrics().connection();
                 Ok(permit)

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+use tokio_util::either::Either;
 use tracing::debug;
 
 use super::consumer::Consumer;
+use super::listener::Stream;
 
 /// How long a peer that has been too slow may take to hear so.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -24,7 +25,7 @@ const PREFACE: [u8; 3] = *b"PRI";
 /// before, the streams are told, so that they can say why they end.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     consumer: Arc<Consumer>,
     bound: Duration,
     /// Since the socket takes no more: when that has been for too long.
@@ -37,12 +38,14 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) fn new(socket: TcpStream, consumer: Arc<Consumer>, bound: Duration) -> Self {
-        // An event is written in one piece; there is nothing that waiting could be joined with.
-        socket.set_nodelay(true).ok();
-        // A peer that is gone without a word is noticed in the same time.
-        #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
+    pub(super) fn new(socket: Stream, consumer: Arc<Consumer>, bound: Duration) -> Self {
+        if let Either::Left(socket) = &socket {
+            // An event is written in one piece; there is nothing that waiting could be joined with.
+            socket.set_nodelay(true).ok();
+            // A peer that is gone without a word is noticed in the same time.
+            #[cfg(target_os = "linux")]
+            socket2::SockRef::from(socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
+        }
         Self {
             stream: socket,
             consumer,

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use sse_proto::{Cursor, ERROR_ID, StreamError};
@@ -15,32 +15,41 @@ use tracing::{debug, warn};
 use super::accept::Wanted;
 use super::compression::{self, Compressed, Encoder};
 use super::endpoint::Endpoint;
+use super::original::original;
 use super::page;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
 use crate::http::app::App;
-use crate::http::coding::Coding;
 use crate::http::error::{Refusal, forbidden};
 use crate::http::headers::X_ACCEL_BUFFERING;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::long_lived::Takeable;
+use crate::http::server::operations::Operations;
 use crate::hub::{MAX_CHANNEL_NAME, Types};
 
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;
 
+const INCREMENTAL: HeaderName = HeaderName::from_static("incremental");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A request for a stream of this endpoint. `here` is the URI as this router sees it, which may be
-/// below another one's path.
+/// What was asked. `here` is the URI as this router sees it, which may be below another one's path.
+pub(in crate::http) struct Asked<'a> {
+    pub(in crate::http) method: &'a Method,
+    pub(in crate::http) here: &'a Uri,
+    pub(in crate::http) uri: &'a Uri,
+    pub(in crate::http) headers: &'a HeaderMap,
+}
+
+/// A request for a stream of this endpoint.
 pub(in crate::http) async fn answer(
     app: &Arc<App>,
     endpoint: &Endpoint,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
-    (here, uri): (&Uri, &Uri),
+    asked: Asked<'_>,
     (peer, caller): (Option<Extension<Peer>>, Option<Extension<Caller>>),
-    headers: &HeaderMap,
 ) -> Response {
+    let Asked { here, uri, headers, .. } = asked;
     let Ok(parameters) = parameters else {
         let text = "the path is not UTF-8; percent-encode the bytes of its names in UTF-8";
         return (stream_headers(), Refusal::bad_request(text)).into_response();
@@ -67,9 +76,10 @@ pub(in crate::http) async fn answer(
     let request = AccessRequest::new(uri.path(), query, headers)
         .with_peer(peer.map(|Extension(Peer(address))| address))
         .with_client(caller.as_ref().map(|caller| caller.client))
+        .with_original(caller.as_ref().map(|caller| original(caller, &asked)))
         .with_channels(&named);
     match open(app, endpoint, request, caller).await {
-        Ok(stream) => compressible(stream, headers, app.config.operations.codings()),
+        Ok(stream) => compressible(stream, headers, &app.config.operations),
         Err(NotOpened::Error(error)) => {
             app.config.operations.metrics().stream_error(&error.condition);
             event_stream(Body::from(error.to_event().to_string()))
@@ -133,6 +143,10 @@ async fn open(
     let resume = match id.as_deref().map(str::from_utf8) {
         None => Cursor::new(),
         Some(Ok(ERROR_ID)) => return Err(NotOpened::AfterError),
+        // Beyond the end of every log, so that the reader is told that events may be missing.
+        Some(Ok(id)) if is_of_another_server(id) => {
+            channels.iter().map(|channel| (&**channel, u64::MAX)).collect()
+        }
         Some(Ok(id)) => Cursor::parse(id).map_err(|error| {
             debug!(%error, "a resume id could not be parsed");
             bad_request("Failed to parse Last-Event-ID or lastEventId.")
@@ -254,6 +268,16 @@ fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
         .or_else(|| values(query, "lastEventId").filter(|id| !id.is_empty()).last().map(Into::into))
 }
 
+/// Whether a page has this id from another server, or from a script that has lost it: a number,
+/// `1700000000-0`, a UUID, `undefined`. Its tab was open when the servers were exchanged, and is to
+/// go on.
+fn is_of_another_server(id: &str) -> bool {
+    let id = id.strip_prefix("urn:uuid:").unwrap_or(id);
+    let is_lost = ["undefined", "null", "NaN", "None", "nil"].contains(&id);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+/=|".contains(&byte);
+    is_lost || id.bytes().any(|byte| byte.is_ascii_digit()) && id.bytes().all(is_part)
+}
+
 /// The types of events that are wanted: those of the endpoint, or `messages_types=a,b` in the
 /// query. None: all.
 fn types(endpoint: &Endpoint, query: &str) -> Result<Option<Types>, String> {
@@ -286,7 +310,8 @@ fn are_texts(query: &str) -> bool {
 }
 
 /// A stream, compressed if client and server want that.
-fn compressible(stream: OpenStream, headers: &HeaderMap, offered: &[Coding]) -> Response {
+fn compressible(stream: OpenStream, headers: &HeaderMap, operations: &Operations) -> Response {
+    let offered = operations.codings();
     let encoder = compression::choose(headers, offered).and_then(Encoder::new);
     let coding = encoder.as_ref().map(Encoder::coding);
     let mut response = event_stream(Body::empty());
@@ -297,12 +322,20 @@ fn compressible(stream: OpenStream, headers: &HeaderMap, offered: &[Coding]) -> 
     if !offered.is_empty() {
         compression::describe(&mut response, coding);
     }
+    if operations.max_stream_age.is_some() {
+        // Over the same connection the reader would come back to this server.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
 fn event_stream(body: Body) -> Response {
-    let content_type = [(header::CONTENT_TYPE, "text/event-stream")];
-    (stream_headers(), content_type, body).into_response()
+    let own = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        // Whoever is between passes on each part as it comes (RFC 10036).
+        (INCREMENTAL, "?1"),
+    ];
+    (stream_headers(), own, body).into_response()
 }
 
 /// What django-eventstream sends with every answer of a stream's URL, and `no-transform`.

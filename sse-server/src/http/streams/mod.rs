@@ -4,8 +4,10 @@
 //! May enter: the hub, access. May not: sockets, the framing of HTTP, publishing.
 
 mod accept;
+mod age;
 pub(super) mod compression;
 pub(super) mod endpoint;
 pub(super) mod events;
+mod original;
 pub(super) mod page;
 mod stream;

@@ -13,6 +13,7 @@ use sse_proto::{KEEP_ALIVE, OPENING};
 use tokio::time::{Instant, Sleep};
 use tracing::debug;
 
+use super::age::Age;
 use crate::access::{Ending, Guard};
 use crate::http::app::App;
 use crate::http::error::forbidden;
@@ -36,6 +37,10 @@ const OUTDATED: &str = "the rules for who may read this have changed; connect ag
 /// would be final: a client that was slow goes on from where it was.
 const TOO_SLOW: &str = "nothing could be written for too long (--write-timeout)";
 
+/// The last words of a stream that has lasted long enough. Who comes back goes on, perhaps at
+/// another server.
+const AGED: &str = "the stream has reached its longest age (--max-stream-age); connect again";
+
 /// Those of a stream that ends within an event, which is no event then. Who comes back hears the
 /// error.
 const INTERRUPTED: &str = "the stream ends within an event; come back for the whole";
@@ -57,6 +62,7 @@ pub(super) struct OpenStream {
     context: StreamContext,
     /// When the next keep-alive is due.
     keep_alive: Pin<Box<Sleep>>,
+    age: Age,
     opening: Opening,
     /// Says when the stream may not go on, unless everyone may read everything.
     guard: Option<Guard>,
@@ -91,6 +97,7 @@ impl OpenStream {
         Self {
             subscriber,
             keep_alive: Box::pin(tokio::time::sleep(context.app.config.keep_alive)),
+            age: Age::new(context.app.config.operations.stream_age()),
             context,
             opening,
             guard,
@@ -129,6 +136,16 @@ impl OpenStream {
             }
         }
         let mut out = Outgoing::new(framing);
+        let is_old = self.age.poll_over(cx).is_ready();
+        if is_old && self.opening == Opening::Sent && self.within_event.is_none() {
+            self.is_ended = true;
+            if let Some(consumer) = &self.context.consumer {
+                consumer.retire();
+            }
+            self.write_untold_position(&mut out);
+            out.put(self.last_words(AGED).as_bytes());
+            return Poll::Ready(Some(out));
+        }
         if self.opening != Opening::Sent {
             out.put(OPENING);
         }

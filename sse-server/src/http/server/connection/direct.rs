@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use bytes::Buf;
 use http_body::Body as _;
@@ -53,7 +53,7 @@ where
 fn head(headers: &HeaderMap, is_kept: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    for (name, value) in headers {
+    for (name, value) in headers.iter().filter(|(name, _)| **name != header::CONNECTION) {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(part);
         }

@@ -51,7 +51,8 @@ impl Request {
         if !is_direct {
             return response;
         }
-        takeover.give(Direct { response, is_kept: self.is_kept });
+        let is_kept = self.is_kept && !is_to_close(response.headers());
+        takeover.give(Direct { response, is_kept });
         pending().await
     }
 }

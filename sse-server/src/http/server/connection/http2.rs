@@ -79,6 +79,7 @@ impl Connections {
         let mut idleness = Idleness { bound, clock: None, is_told: false };
         let mut draining = pin!(self.draining());
         let mut is_draining = false;
+        let mut is_retiring = false;
         let requests = Arc::new(requests);
         // Ends with the connection, answers that are under way included.
         let mut answers = JoinSet::new();
@@ -94,6 +95,11 @@ impl Connections {
                 answers.spawn(requests.clone().answer(request, respond));
             }
             while let Poll::Ready(Some(_)) = answers.poll_join_next(cx) {}
+            if !is_retiring && requests.consumer.is_retired() {
+                is_retiring = true;
+                connection.graceful_shutdown();
+                cx.waker().wake_by_ref();
+            }
             idleness.poll(&mut connection, answers.is_empty(), cx)
         });
         let ended: Ended = ended.await;

@@ -7,13 +7,11 @@ mod requests;
 mod takeover;
 mod transport;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +19,7 @@ use tracing::debug;
 
 use super::admission::{Limit, Permit};
 use super::consumer::Consumer;
+use super::listener::{Remote, Stream};
 use super::socket::Socket;
 pub(super) use requests::Connections;
 use requests::{Ended, Requests};
@@ -36,8 +35,8 @@ impl Connections {
     /// Serves a connection to its end.
     pub(super) async fn run(
         self: Arc<Self>,
-        socket: TcpStream,
-        peer: SocketAddr,
+        socket: Stream,
+        peer: Remote,
         admission: Admission,
         watcher: Watcher,
     ) {

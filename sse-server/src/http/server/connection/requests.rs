@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, Version, header};
@@ -22,6 +21,7 @@ use crate::http::error::Refusal;
 use crate::http::server::admission::Limit;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::consumer::Consumer;
+use crate::http::server::listener::Remote;
 use crate::http::server::operations::Operations;
 
 /// The most that is read ahead of a connection, which bounds a request's head too.
@@ -68,7 +68,7 @@ impl Connections {
 /// The requests of one connection.
 pub(super) struct Requests {
     pub(super) common: Arc<Connections>,
-    pub(super) peer: SocketAddr,
+    pub(super) peer: Remote,
     pub(super) consumer: Arc<Consumer>,
     pub(super) takeover: Arc<Takeover>,
     /// There is no room for the connection: all that it hears.
@@ -95,10 +95,16 @@ impl Requests {
             }
             Either::Left(ready(Ok(answer)))
         } else {
-            let client = self.common.operations.client(self.peer.ip(), request.headers());
+            let operations = &self.common.operations;
+            let client = operations.client(self.peer, request.headers());
             let extensions = request.extensions_mut();
-            extensions.insert(Peer(self.peer));
-            extensions.insert(Caller { client, consumer: consumer.clone() });
+            extensions.insert(Peer(self.peer.address()));
+            extensions.insert(Caller {
+                client,
+                is_by_proxy: operations.is_trusted(self.peer),
+                scheme: if operations.tls.is_some() { "https" } else { "http" },
+                consumer: consumer.clone(),
+            });
             Either::Right(self.common.router.call(request))
         };
         response.map(|response| response.unwrap_or_else(|never: Infallible| match never {}))

@@ -167,6 +167,11 @@ impl Endpoint {
         }
     }
 
+    /// The channels, if they are always the same.
+    pub(crate) fn fixed_channels(&self) -> &[Arc<str>] {
+        if self.format_channels.is_empty() { &self.channels } else { &[] }
+    }
+
     /// Which channels its streams have, for people. In the order in which
     /// [`channels_of`](Self::channels_of) decides.
     pub(crate) fn channels_in_words(&self) -> String {

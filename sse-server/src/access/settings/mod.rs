@@ -1,9 +1,11 @@
 //! What the file of settings says about access, checked and made into [`Rules`] and [`Publishers`].
 
+mod jwt;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderName;
@@ -12,13 +14,11 @@ use serde::Deserialize;
 
 use super::es_meta::EsMeta;
 use super::forward::ForwardAuth;
-use super::jwt::{Jwt, Key, Verifier};
+use super::jwt::Key;
 use super::rules::{Allow, Rule};
 use super::{Pattern, PublishToken, Rules};
 use crate::values::{SHORT_SECRET, token_text, without_line_end};
-
-/// The longest leeway that makes sense for a clock.
-const MAX_LEEWAY: Duration = Duration::from_mins(10);
+pub use jwt::{JwtSettings, Secrets};
 
 /// The longest name of a publisher, in bytes.
 const MAX_NAME: usize = 64;
@@ -63,38 +63,6 @@ pub struct RuleSettings {
     pub allow: String,
 }
 
-/// The table `access.jwt`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[non_exhaustive]
-pub struct JwtSettings {
-    /// The secret of HS256. It should have 32 bytes or more.
-    pub secret: Option<Secret>,
-    /// A file with the secret; the last line end does not count.
-    pub secret_file: Option<PathBuf>,
-    /// The public key of RS256, ES256 or `EdDSA`, in PEM form.
-    pub public_key: Option<String>,
-    /// A file with the public key.
-    pub public_key_file: Option<PathBuf>,
-    /// A file with a JWK set (RFC 7517).
-    pub jwks_file: Option<PathBuf>,
-    /// Who must have issued the token. Default: anyone.
-    pub issuer: OneOrMany,
-    /// The audience that a token must have. Default: a token with an audience is refused.
-    pub audience: OneOrMany,
-    /// By how much clocks may differ. Default: not at all.
-    pub leeway: Option<String>,
-    /// A cookie in which tokens come too.
-    pub cookie: Option<String>,
-    /// A parameter of the query in which tokens come too.
-    pub query: Option<String>,
-    /// The claim that names the user. Default: `sub`.
-    pub user_claim: Option<String>,
-    /// The claim that lists channels. Default: `channels`.
-    pub channels_claim: Option<String>,
-}
-
 /// The table `access.es-meta`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -117,6 +85,9 @@ pub struct ForwardAuthSettings {
     pub url: String,
     /// Which of the client's headers the backend gets. Default: `cookie` and `authorization`.
     pub headers: Option<Vec<String>>,
+    /// Whether the backend is told method, host, URI and client address of the request. Default:
+    /// yes.
+    pub forwarded: Option<bool>,
     /// How long an answer may take. Default: 2 s.
     pub timeout: Option<String>,
     /// How long an answer is remembered. Default: 10 s.
@@ -252,68 +223,6 @@ impl AccessSettings {
     }
 }
 
-impl JwtSettings {
-    fn jwt(&self) -> Result<Jwt, SettingError> {
-        let field = |name: &str| format!("access.jwt.{name}");
-        let mut keys: Vec<Key> = Vec::new();
-        let mut named = 0;
-        let mut left_out = Vec::new();
-        let mut add = |name: &str, found: Result<Vec<Key>, String>| match found {
-            Ok(found) => {
-                keys.extend(found);
-                named += 1;
-                Ok(())
-            }
-            Err(problem) => error(field(name), problem),
-        };
-        if let Some(Secret(secret)) = &self.secret {
-            add("secret", strong(secret.as_bytes()).map(|key| vec![key]))?;
-        }
-        if let Some(path) = &self.secret_file {
-            let secret = read(path).map(without_line_end);
-            add("secret-file", secret.and_then(|it| Ok(vec![strong(&it)?])))?;
-        }
-        if let Some(pem) = &self.public_key {
-            add("public-key", Key::of_pem(pem.as_bytes()).map(|key| vec![key]))?;
-        }
-        if let Some(path) = &self.public_key_file {
-            add("public-key-file", read(path).and_then(|pem| Ok(vec![Key::of_pem(&pem)?])))?;
-        }
-        if let Some(path) = &self.jwks_file {
-            let set = read(path).and_then(|json| Key::of_jwks(&json)).map(|set| {
-                left_out = set.left_out;
-                set.keys
-            });
-            add("jwks-file", set)?;
-        }
-        if named != 1 {
-            let problem = "give exactly one of secret, secret-file, public-key, public-key-file and \
-                           jwks-file";
-            return error("access.jwt", problem);
-        }
-        let leeway = duration(&field("leeway"), self.leeway.as_deref(), Duration::ZERO)?;
-        if leeway > MAX_LEEWAY {
-            return error(field("leeway"), "clocks do not differ by more than 10m");
-        }
-        let name = |name: &str, value: &Option<String>| match value {
-            Some(value) if value.is_empty() => error(field(name), "the name is empty"),
-            value => Ok(value.clone()),
-        };
-        let user_claim = name("user-claim", &self.user_claim)?;
-        let channels_claim = name("channels-claim", &self.channels_claim)?;
-        Ok(Jwt {
-            verifier: Verifier::new(keys, leeway)
-                .issuers(self.issuer.texts())
-                .audiences(self.audience.texts()),
-            cookie: name("cookie", &self.cookie)?,
-            parameter: name("query", &self.query)?,
-            user_claim: user_claim.unwrap_or_else(|| "sub".to_owned()),
-            channels_claim: channels_claim.unwrap_or_else(|| "channels".to_owned()),
-            left_out,
-        })
-    }
-}
-
 impl EsMetaSettings {
     fn es_meta(&self) -> Result<EsMeta, SettingError> {
         let secret =
@@ -363,6 +272,7 @@ impl ForwardAuthSettings {
             Ok(backend) => backend,
             Err(problem) => return error("access.forward-auth", problem.to_string()),
         };
+        backend.forwarded = self.forwarded.unwrap_or(true);
         backend.cache = duration("cache", &self.cache, 10)?;
         backend.recheck = positive("recheck", duration("recheck", &self.recheck, 30)?)?;
         backend.patience = duration("patience", &self.patience, 60)?;
@@ -438,19 +348,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A secret that is as long as it has to be.
-fn strong(secret: &[u8]) -> Result<Key, String> {
-    let key = Key::of_secret(secret)?;
-    match secret.len() {
-        ..SHORT_SECRET => Err(format!(
-            "the secret has {} bytes, and HS256 needs {SHORT_SECRET} at least (RFC 7518, section 3.2); \
-             make one with `openssl rand -base64 32`",
-            secret.len()
-        )),
-        _ => Ok(key),
-    }
-}
-
 /// What is in the field, or in the file that the other field names.
 fn secret(
     place: &str,
@@ -472,7 +369,7 @@ fn secret(
     Ok(found)
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
