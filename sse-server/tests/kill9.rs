@@ -165,7 +165,7 @@ impl SmallDisk {
     fn fill(&self) {
         let mut file = File::create(&self.other).expect("it can be made");
         // Until it is full, to the last page.
-        while file.write_all(&[0; 64 << 10]).is_ok() || file.write_all(&[0]).is_ok() {}
+        while file.write_all(&vec![0; 64 << 10]).is_ok() || file.write_all(&[0]).is_ok() {}
     }
 
     fn empty(&self) {

@@ -22,7 +22,7 @@ async fn code(args: &[&str]) -> Option<i32> {
 
 #[tokio::test]
 async fn the_exit_code_says_what_came_of_it() {
-    let server = Server::start("con.cache-control").await;
+    let server = Server::start("con.cache-control");
     let url = server.url("/events?channel=test");
     assert_eq!(code(&[&url, "con.status"]).await, Some(0));
     // A warning is a failure only if it is to be.
@@ -41,7 +41,7 @@ async fn the_exit_code_says_what_came_of_it() {
 
 #[tokio::test]
 async fn whose_certificate_is_believed_is_said_on_the_command_line() {
-    let server = Server::start("none").await;
+    let server = Server::start("none");
     let front = Front::start("none", server.address).await;
     let url = front.url("/events?channel=test");
     let own = front.certificate();
@@ -79,7 +79,7 @@ async fn whose_certificate_is_believed_is_said_on_the_command_line() {
 
 #[tokio::test]
 async fn where_a_redirect_leads_to_another_server_credentials_do_not_go() {
-    let server = Server::start("con.credentials").await;
+    let server = Server::start("con.credentials");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/here", listener.local_addr().expect("an address"));
     let to = server.url("/events?channel=test");
@@ -106,7 +106,7 @@ async fn where_a_redirect_leads_to_another_server_credentials_do_not_go() {
 
 #[tokio::test]
 async fn known_failures_pass_and_stale_ones_fail() {
-    let server = Server::start("con.type-twice").await;
+    let server = Server::start("con.type-twice");
     let url = server.url("/events?channel=test");
     let folder = tempfile::tempdir().expect("a folder");
     let list = folder.path().join("known");
@@ -127,7 +127,7 @@ async fn known_failures_pass_and_stale_ones_fail() {
 #[tokio::test]
 async fn reports_are_complete_and_have_no_secrets() {
     const SECRET: &str = "s3cr3t-w0rd";
-    let server = Server::start("con.cache-control").await;
+    let server = Server::start("con.cache-control");
     let url = server.url(&format!("/events?channel=test&token={SECRET}"));
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();

@@ -76,7 +76,7 @@ impl Probed {
         if row.process {
             return Self::Process(Box::new(process::Process::start(&row.fault).await));
         }
-        let server = Server::start(&row.fault).await;
+        let server = Server::start(&row.fault);
         if row.tls {
             return Self::Behind(Front::start(&row.fault, server.address).await, server);
         }

@@ -55,7 +55,7 @@ impl Process {
 async fn serves_until_it_is_ended() {
     let Ok(fault) = env::var(FAULT) else { return };
     let mut terminations = signal(SignalKind::terminate()).expect("signals can be heard");
-    let server = Server::start(&fault).await;
+    let server = Server::start(&fault);
     println!("{HERE}{}", server.url(""));
     terminations.recv().await;
     if fault != "rob.terminate" {

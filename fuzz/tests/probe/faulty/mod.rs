@@ -75,7 +75,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub(crate) async fn start(fault: &str) -> Self {
+    pub(crate) fn start(fault: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let is_narrow = fault == "rob.backlog";

@@ -62,7 +62,7 @@ impl Pool {
         let there = server(&mut new).await?;
         new.close().await?;
         let mut current = self.current();
-        let has_moved = current.leads_to.is_elsewhere_than(there);
+        let has_moved = current.leads_to.is_elsewhere_than(&there);
         if has_moved {
             current.replace(&self.options);
         }
@@ -101,8 +101,8 @@ struct LeadsTo {
 
 impl LeadsTo {
     /// Whether the first connection led to another server. If there is none yet, this is the first.
-    fn is_elsewhere_than(&self, server: Server) -> bool {
-        *self.first.get_or_init(|| server.clone()) != server
+    fn is_elsewhere_than(&self, server: &str) -> bool {
+        self.first.get_or_init(|| server.to_owned()) != server
     }
 }
 
@@ -124,7 +124,7 @@ impl Current {
                 let known = known.clone();
                 Box::pin(async move {
                     sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
-                    if known.is_elsewhere_than(server(connection).await?) {
+                    if known.is_elsewhere_than(&server(connection).await?) {
                         known.several.store(true, Ordering::Relaxed);
                     }
                     Ok(())
