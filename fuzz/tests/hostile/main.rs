@@ -62,9 +62,12 @@ fn hostile(args: &[&str]) -> Output {
     command.arg("hostile").args(args).output().expect("cargo has built it")
 }
 
-/// How many cases run at once where clients wait most of the time, and where floods keep them busy.
+/// How many cases run at once where clients wait most of the time.
 const WAITING: &str = "16";
-const FLOODED: &str = "4";
+
+/// How many, where floods keep them busy: alone, and beside cases that wait.
+const FLOODED: &str = "8";
+const BESIDE: &str = "4";
 
 /// What came of it: the exit code, and the ids by verdict.
 type Checked = (Option<i32>, Vec<(String, String)>);
@@ -79,7 +82,7 @@ fn check(fault: &str, cases: &[&str]) -> Checked {
     let ids = all.iter().map(sse_fuzz::hostile::Case::id);
     let (floods, others): (Vec<_>, Vec<_>) = ids.partition(|id| id.starts_with("limit."));
     let (floods, others) = thread::scope(|scope| {
-        let floods = scope.spawn(|| check_these(fault, &floods, FLOODED));
+        let floods = scope.spawn(|| check_these(fault, &floods, BESIDE));
         let others = check_these(fault, &others, WAITING);
         (floods.join().expect("a report"), others)
     });
