@@ -92,7 +92,7 @@ pub(crate) struct World {
     /// Where the database is found.
     address: StableAddress,
     /// The one before, which lives on and takes no writes.
-    _left: Option<Own>,
+    left: Option<Own>,
     pub(crate) instances: Vec<Server>,
     /// To see what is stored.
     storage: PostgresStorage,
@@ -117,7 +117,7 @@ impl World {
             instances.push(Server::start_on(&database_url, &flags).await);
         }
         let storage = PostgresStorage::open(&database_url).await.expect("it answers");
-        Some(Self { kind, relay, database, address, _left: None, instances, storage, record })
+        Some(Self { kind, relay, database, address, left: None, instances, storage, record })
     }
 
     pub(crate) async fn strike(&mut self, fault: Fault) {
@@ -146,7 +146,7 @@ impl World {
                 self.address.lead_to(new.address());
                 let url = self.address.url(&self.database);
                 self.storage = PostgresStorage::open(&url).await.expect("it answers");
-                self._left = Some(std::mem::replace(&mut self.database, new));
+                self.left = Some(std::mem::replace(&mut self.database, new));
             }
             Fault::Blocked => self.limit_memory("0.4"),
             Fault::Instance(number) => self.instances[number].restart().await,
