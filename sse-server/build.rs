@@ -1,6 +1,6 @@
-//! Embeds what the live page reads its stream with: the file `inline.js` of sse-client-wasm's npm package,
-//! where the variable `SSE_SERVER_PAGE_CLIENT` names it. `cargo xtask` builds the package and sets the
-//! variable. Without it the page reads by the browser's `EventSource`.
+//! Embeds what the live page reads its stream with: the file `inline.js` of sse-client-wasm's npm
+//! package, where the variable `SSE_SERVER_PAGE_CLIENT` names it. `cargo xtask` builds the package
+//! and sets the variable. Without it the page reads by the browser's `EventSource`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};

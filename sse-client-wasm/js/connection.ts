@@ -1,6 +1,6 @@
-// What an event source does with its connection and its clock. The session, in WebAssembly, decides;
-// here it is done. What has arrived is told before the time is: a page that stood still must not take
-// its own silence for the server's.
+// What an event source does with its connection and its clock. The session, in WebAssembly,
+// decides; here it is done. What has arrived is told before the time is: a page that stood still
+// must not take its own silence for the server's.
 
 import * as is from './core';
 import { type Core, makeCore } from './core';
@@ -21,7 +21,7 @@ export interface ConnectionOptions {
   lastEventId?: string;
   /** Whether cookies go to other origins. Default: false. */
   withCredentials?: boolean;
-  /** Headers, or a function that makes them for each request: then a 401 is answered with one more. */
+  /** Headers, or a function that makes them for each request: after a 401 it is asked once more. */
   headers?: HeadersInit | HeaderProvider;
   /** Default: GET. */
   method?: string;
@@ -34,7 +34,7 @@ export interface ConnectionOptions {
   connectTimeout?: number;
   /** What the random delay between tries grows to, in milliseconds. Default: 30,000. */
   max_retry_time?: number;
-  /** The greatest length of an event in bytes. A longer one is dropped, with a warning. Default: 16 MiB. */
+  /** The greatest length of an event in bytes, by default 16 MiB. Longer ones are dropped. */
   maxEventLength?: number;
   /** Replaces the browser's `fetch`. */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
@@ -92,7 +92,7 @@ export interface Internal extends ConnectionOptions {
   maxLineLength?: number;
 }
 
-/** When a time limit has passed, the connection is looked at once more after so many milliseconds. */
+/** After a time limit the connection is looked at once more, in so many milliseconds. */
 const LOOK = 30;
 /** Of a refusal's body, how many characters are kept, and how long they are waited for. */
 const BODY = 4096, BODY_WITHIN = 1000;

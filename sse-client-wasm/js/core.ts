@@ -61,7 +61,7 @@ export const makeCore = async () => {
     write(text: string, at = 0): number {
       return new TextEncoder().encodeInto(text, memory(calls.input() + at, ROOM - at)).written;
     },
-    /** Of all that these bytes complete the data, the type and the last event ID, one after the other. */
+    /** The data, type and last event ID of all that these bytes complete, one after the other. */
     *push(now: number, bytes: Uint8Array): Generator<string[]> {
       for (let at = 0; at < bytes.length; at += ROOM) {
         const piece = bytes.subarray(at, at + ROOM);

@@ -21,9 +21,9 @@ const run = (foreign: () => void) => {
 };
 
 /**
- * An event that the server has sent: a `MessageEvent` to all who look at it. Making the browser's own takes
- * a hundred times as long, and is what makes its `EventSource` slow; only `dispatchEvent` of another target
- * can tell them apart.
+ * An event that the server has sent: a `MessageEvent` to all who look at it. Making the browser's
+ * own takes a hundred times as long, and is what makes its `EventSource` slow; only `dispatchEvent`
+ * of another target can tell them apart.
  */
 class ServerEvent {
   // Fields of its own: what it inherits cannot be set.

@@ -35,8 +35,8 @@ export class EventsError extends Error {
 }
 
 /**
- * The events of a stream. It connects again as `EventSource` does; a request that is no `GET` is made only
- * once, unless a `policy` says otherwise.
+ * The events of a stream. It connects again as `EventSource` does; a request that is no `GET` is
+ * made only once, unless a `policy` says otherwise.
  */
 export async function* events(
   url: string | URL,

@@ -1,6 +1,6 @@
-// One connection for all pages of an origin: browsers allow six to a host over HTTP/1.1, and each tab takes
-// one. Who has the lock leads: it connects, and tells the others what comes. When it goes, the next one
-// gets the lock, and continues from what it has seen.
+// One connection for all pages of an origin: browsers allow six to a host over HTTP/1.1, and each
+// tab takes one. Who has the lock leads: it connects, and tells the others what comes. When it
+// goes, the next one gets the lock, and continues from what it has seen.
 
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection';
 import { SourceBase, type SourceOptions } from './event-source';
@@ -147,8 +147,8 @@ class Share implements Link {
 }
 
 /**
- * A `ReconnectingEventSource` that shares its connection with all pages of its origin that have one for the
- * same URL. Without Web Locks (an insecure origin) each has its own.
+ * A `ReconnectingEventSource` that shares its connection with all pages of its origin that have one
+ * for the same URL. Without Web Locks (an insecure origin) each has its own.
  */
 export class SharedEventSource extends SourceBase {
   constructor(url: string | URL, options: SourceOptions = {}) {

@@ -51,8 +51,8 @@
 //! # Install
 //!
 //! `cargo add ssekit-proto`, once 0.1 is published; until then
-//! `cargo add ssekit-proto --git https://github.com/ssekit/ssekit`. The crate is `no_std`, and needs
-//! an allocator and Rust 1.85.
+//! `cargo add ssekit-proto --git https://github.com/ssekit/ssekit`. The crate is `no_std`, and
+//! needs an allocator and Rust 1.85.
 //!
 //! # Features
 //!

@@ -41,8 +41,11 @@
 //!             events.extend(parser.feed(chunk));
 //!         }
 //!         let expected = strategy::expected(&stream);
-//!         let expected = expected.iter().map(|event| (event.event_type().into(), event.data().into()));
-//!         prop_assert_eq!(events, expected.collect::<Vec<_>>());
+//!         let expected: Vec<_> = expected
+//!             .iter()
+//!             .map(|event| (event.event_type().into(), event.data().into()))
+//!             .collect();
+//!         prop_assert_eq!(events, expected);
 //!     }
 //! }
 //! # my_parser_agrees();

@@ -1,9 +1,9 @@
-//! The proof: a real server on SQLite, killed with SIGKILL at random moments under load; and the same with a disk
-//! that is full for a while, and a log that is not read any more.
+//! The proof: a real server on SQLite, killed with SIGKILL at random moments under load; and the
+//! same with a disk that is full for a while, and a log that is not read any more.
 //!
-//! `SSE_KILLS` sets how often (default 20 each) and `SSE_SEED` the random choices; `cargo xtask proof
-//! --kills 1000 --seed 7` is the comfortable way. Moments of kills and of the operating system are
-//! not repeatable, so the same seed makes the same choices, not the same run.
+//! `SSE_KILLS` sets how often (default 20 each) and `SSE_SEED` the random choices;
+//! `cargo xtask proof --kills 1000 --seed 7` is the comfortable way. Moments of kills and of the
+//! operating system are not repeatable, so the same seed makes the same choices, not the same run.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -131,7 +131,8 @@ async fn prove(mut server: Server, disk: Option<SmallDisk>, faults: &[Fault]) {
     record.check();
 }
 
-/// A disk of its own for a server, which can be full. It lasts as long as the process that has made it.
+/// A disk of its own for a server, which can be full. It lasts as long as the process that has made
+/// it.
 struct SmallDisk {
     holder: Child,
     /// As it is seen from here: a file that takes the room.

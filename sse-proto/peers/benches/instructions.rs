@@ -1,9 +1,9 @@
-//! How many instructions our decoder takes for a byte, counted by valgrind. The counts hardly depend on
-//! what else the machine does, so they show a change of a few percent that a clock does not. They do
-//! depend on the compiler and the processor, so this is no test.
+//! How many instructions our decoder takes for a byte, counted by valgrind. The counts hardly
+//! depend on what else the machine does, so they show a change of a few percent that a clock does
+//! not. They do depend on the compiler and the processor, so this is no test.
 //!
-//! `cargo bench -p sse-peers --bench instructions -- [--update]` compares them with those committed in
-//! `instructions.txt`, and fails if one is more than [`TOLERANCE`] worse.
+//! `cargo bench -p sse-peers --bench instructions -- [--update]` compares them with those committed
+//! in `instructions.txt`, and fails if one is more than [`TOLERANCE`] worse.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -16,7 +16,8 @@ use sse_peers::{BORROWED, CHUNK_LENS, Chunks, Codec, Corpus, Count, OWNED};
 /// Of the committed number.
 const TOLERANCE: f64 = 0.05;
 
-/// The command line of a process that runs under valgrind begins with this; then come the cell's parts.
+/// The command line of a process that runs under valgrind begins with this; then come the cell's
+/// parts.
 const DECODE: &str = "--decode";
 
 /// The chunks in which a long line is cut most often.

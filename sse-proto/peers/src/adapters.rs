@@ -30,7 +30,8 @@ pub const ADAPTERS: [Adapter; 6] = [
 /// [`sse_proto::stream`].
 pub const STREAM: Adapter = Adapter { name: "sse-proto stream", ours: true, count: our_stream };
 
-/// [`sse_proto::codec`], called as `FramedRead` calls it: the chunk is copied into its buffer first.
+/// [`sse_proto::codec`], called as `FramedRead` calls it: the chunk is copied into its buffer
+/// first.
 pub const FRAMED: Adapter = Adapter {
     name: "sse-proto codec",
     ours: true,

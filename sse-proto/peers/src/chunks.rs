@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-/// Names and lengths of the chunks that speed is measured with: what a fast connection reads at once,
-/// a packet, and a trickle.
+/// Names and lengths of the chunks that speed is measured with: what a fast connection reads at
+/// once, a packet, and a trickle.
 pub const CHUNK_LENS: [(&str, usize); 3] = [("64k", 64 << 10), ("1500", 1500), ("16", 16)];
 
 /// A stream that comes in chunks of one size; the last one may be shorter.

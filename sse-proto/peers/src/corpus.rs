@@ -33,8 +33,9 @@ impl Corpus {
         [tokens(), records(), documents()]
     }
 
-    /// Nearly 16 MiB in lines of 1,000 bytes, each an event, and as much as the one line of one event,
-    /// which is nearly the longest that decoders take: to see that a long line costs no more per byte.
+    /// Nearly 16 MiB in lines of 1,000 bytes, each an event, and as much as the one line of one
+    /// event, which is nearly the longest that decoders take: to see that a long line costs no more
+    /// per byte.
     pub fn lines() -> [Self; 2] {
         [("line-1k", "lines of 1,000 bytes", 1000), ("line-16m", "a line of 16 MiB", LINES_LEN - 2)]
             .map(|(name, about, len)| lines(name, about, len))
@@ -55,7 +56,8 @@ fn tokens() -> Corpus {
     })
 }
 
-/// b: updates of records. About 790 bytes an event: a type, an id that counts up, and a line of JSON.
+/// b: updates of records. About 790 bytes an event: a type, an id that counts up, and a line of
+/// JSON.
 fn records() -> Corpus {
     let mut rng = Rng::with_seed(2);
     let mut id = 1_000_000;

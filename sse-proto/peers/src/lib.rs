@@ -1,12 +1,13 @@
 //! `sse-proto` beside other crates that decode event streams, its peers.
 //!
-//! [`CODECS`] has an adapter for each, [`ADAPTERS`] the streams of events that some of them make. What is
-//! measured of them is elsewhere: conformance in `tests`, speed in `benches`. Nothing of ours may depend
-//! on this crate, because it depends on all the peers.
+//! [`CODECS`] has an adapter for each, [`ADAPTERS`] the streams of events that some of them make.
+//! What is measured of them is elsewhere: conformance in `tests`, speed in `benches`. Nothing of
+//! ours may depend on this crate, because it depends on all the peers.
 //!
-//! An adapter uses its crate as that crate's documentation does, and where it offers several ways, the
-//! cheapest that still yields every event. It adds nothing that could be called decoding, except where
-//! its crate says that it leaves something to the reader; then the adapter says so too.
+//! An adapter uses its crate as that crate's documentation does, and where it offers several ways,
+//! the cheapest that still yields every event. It adds nothing that could be called decoding,
+//! except where its crate says that it leaves something to the reader; then the adapter says so
+//! too.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -47,8 +48,8 @@ pub struct Codec {
     pub ours: bool,
     /// What its events hold on to.
     pub form: Form,
-    /// Decodes a stream that comes in these chunks and goes on after this last event ID, and keeps all
-    /// that is told. It may panic.
+    /// Decodes a stream that comes in these chunks and goes on after this last event ID, and keeps
+    /// all that is told. It may panic.
     pub deliver: fn(&[&[u8]], &str) -> Delivered,
     /// Decodes a stream, looks at each event and keeps none.
     pub count: fn(&Chunks) -> Count,

@@ -1,7 +1,8 @@
 //! The decoder beside the oracle on as many random streams as one likes, several times as fast as
 //! proptest: nothing is shrunk, and a failure is told by its stream alone, as a vector.
 //!
-//! `cargo xtask oracle --cases N [--seed S]` runs it in release mode. Plain `cargo test` runs a few.
+//! `cargo xtask oracle --cases N [--seed S]` runs it in release mode. Plain `cargo test` runs a
+//! few.
 
 use std::env;
 use std::panic::{catch_unwind, resume_unwind};
@@ -59,7 +60,8 @@ impl Case {
     fn random(rng: &mut Rng) -> Self {
         let bytes = random_stream(rng);
         let mut cuts: Vec<_> = (0..rng.usize(0..12)).map(|_| rng.usize(0..=bytes.len())).collect();
-        // Chunks that are long enough to be looked at in advance, and yet hold but a part of a line.
+        // Chunks that are long enough to be looked at in advance, and yet hold but a part of a
+        // line.
         if let Some(cut) = cuts.first().filter(|_| rng.bool()) {
             cuts.push(bytes.len().min(cut + rng.usize(256..800)));
         }
@@ -162,14 +164,14 @@ fn check(case: &Case) {
     }
 }
 
-/// Either such that nearly every event passes it, or long enough for a decoder that looks at many bytes
-/// at once.
+/// Either such that nearly every event passes it, or long enough for a decoder that looks at many
+/// bytes at once.
 fn limit(rng: &mut Rng, least: usize) -> usize {
     if rng.bool() { rng.usize(least..24) } else { rng.usize(256..1500) }
 }
 
-/// Of the same pieces as `strategy::stream`, and sometimes long enough for a decoder that looks at many
-/// bytes at once.
+/// Of the same pieces as `strategy::stream`, and sometimes long enough for a decoder that looks at
+/// many bytes at once.
 fn random_stream(rng: &mut Rng) -> Vec<u8> {
     let mut bytes = Vec::new();
     if rng.u8(0..10) == 0 {

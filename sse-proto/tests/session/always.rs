@@ -33,8 +33,9 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    /// Whatever happens, in whatever order: tries are never closer than the floor, the id sent is the
-    /// one committed, nothing is delivered unless the stream is open, and what may be asked only once is.
+    /// Whatever happens, in whatever order: tries are never closer than the floor, the id sent is
+    /// the one committed, nothing is delivered unless the stream is open, and what may be asked
+    /// only once is.
     #[test]
     fn whatever_happens_the_rules_hold(
         happenings in prop::collection::vec(happening(), 0..60),

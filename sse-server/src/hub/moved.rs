@@ -1,8 +1,9 @@
-//! Storages that have moved: after a fail-over, the address leads to another server, and the one before lives on
-//! and still answers those who are connected to it.
+//! Storages that have moved: after a fail-over, the address leads to another server, and the one
+//! before lives on and still answers those who are connected to it.
 //!
-//! What it answers is out of date, and looks like a loss: fewer events than were seen, or none where there is one.
-//! Before a loss is believed, and every few seconds, it is looked whether the address leads elsewhere.
+//! What it answers is out of date, and looks like a loss: fewer events than were seen, or none
+//! where there is one. Before the hub believes a loss, and every few seconds, it checks whether the
+//! address leads elsewhere.
 
 use std::time::Duration;
 
@@ -12,15 +13,17 @@ use tracing::warn;
 
 use super::Shared;
 use crate::ServiceError;
+use crate::storage::StoredEvent;
 
-/// How often it is looked although nothing seems to be missing.
+/// How often it is checked although nothing seems to be missing.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// How many times as long as a look takes there is no other one, however many readers ask for what is not there.
+/// After a check there is a pause, this many times as long as the check took, however many readers
+/// ask for what is not there.
 const SHARE: u32 = 20;
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the last look has found. One looks at a time; those who wait take over its answer.
+/// What the last check has found. There is one at a time; those who wait take over its answer.
 #[derive(Debug, Default)]
 pub(super) struct Moves(Mutex<State>);
 
@@ -53,7 +56,8 @@ impl Shared {
         Ok(state.moved.is_some_and(|moved| moved >= since))
     }
 
-    /// Looks whether the storage has moved, if that was not done for a while. If so, all is to be looked at again.
+    /// Looks whether the storage has moved, if that was not done for a while. If so, all is to be
+    /// looked at again.
     pub(super) async fn look_for_move(&self) -> Result<(), ServiceError> {
         let now = Instant::now();
         let looked = self.moves.0.lock().await.looked;
@@ -63,14 +67,32 @@ impl Shared {
         Ok(())
     }
 
-    /// Where a channel ends, which has been seen to reach this far. That it does not any more is only believed of
-    /// the server that the address leads to.
+    /// Where a channel ends, which has been seen to reach this far. That it does not any more is
+    /// only believed of the server that the address leads to.
     pub(super) async fn head_from(&self, channel: &str, seen: u64) -> Result<u64, ServiceError> {
         loop {
             let since = Instant::now();
             let head = self.storage.head(channel).await?;
             if head >= seen || !self.has_moved(since).await? {
                 return Ok(head);
+            }
+        }
+    }
+
+    /// The events after this one, of which there is at least one, unless it is lost.
+    pub(super) async fn read_from(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
+        loop {
+            let since = Instant::now();
+            let events = self.storage.read(channel, after, limit).await?;
+            if events.first().is_some_and(|event| event.id == after + 1)
+                || !self.has_moved(since).await?
+            {
+                return Ok(events);
             }
         }
     }

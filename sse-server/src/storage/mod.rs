@@ -209,10 +209,10 @@ pub trait Storage: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Looks, over a new connection, whether the storage's address leads to another server than the one that was
-    /// asked so far, which may live on after a fail-over. If so, everything is asked there from now on, and what
-    /// was read before may be out of date. Asked before a loss of events is believed, and every few seconds. By
-    /// default a storage stays where it is.
+    /// Looks, over a new connection, whether the storage's address leads to another server than the
+    /// one that was asked so far, which may live on after a fail-over. If so, everything is asked
+    /// there from now on, and what was read before may be out of date. Asked before a loss of
+    /// events is believed, and every few seconds. By default a storage stays where it is.
     async fn has_moved(&self) -> Result<bool, ServiceError> {
         Ok(false)
     }

@@ -2,13 +2,14 @@
 //! between them, under load; and every round something is killed. Readers, who use the real client,
 //! are led to any of them and cut off again and again.
 //!
-//! What must hold is said in [`traffic`]; in particular nobody is told to reset. At the end of each round
-//! the publishers pause, and all readers have to get all there is. Half a minute after the last cause has ended at
-//! the latest, every instance publishes again.
+//! What must hold is said in [`traffic`]; in particular nobody is told to reset. At the end of each
+//! round the publishers pause, and all readers have to get all there is. Half a minute after the
+//! last cause has ended at the latest, every instance publishes again.
 //!
-//! `SSE_ROUNDS` sets how many rounds (default 7, one for each kind of fault) and `SSE_SEED` the random
-//! choices; `cargo xtask proof --instances --rounds 100 --seed 7` is the comfortable way. Moments are
-//! those of the operating system, so the same seed makes the same choices, not the same run.
+//! `SSE_ROUNDS` sets how many rounds (default 7, one for each kind of fault) and `SSE_SEED` the
+//! random choices; `cargo xtask proof --instances --rounds 100 --seed 7` is the comfortable way.
+//! Moments are those of the operating system, so the same seed makes the same choices, not the same
+//! run.
 
 mod door;
 mod world;
@@ -179,8 +180,8 @@ impl Site {
         self.record.note("all have got everything".to_owned());
     }
 
-    /// Publishes to the quiet channel, where nothing else would draw attention to a missed event. Whether it was
-    /// acknowledged at once.
+    /// Publishes to the quiet channel, where nothing else would draw attention to a missed event.
+    /// Whether it was acknowledged at once.
     async fn publish_quietly(&self, instance: usize, random: &mut Rng) -> bool {
         let url = self.world.instances[instance].url("/publish/");
         let channel = CHANNELS.last().expect("there are some");

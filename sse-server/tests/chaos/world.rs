@@ -34,7 +34,8 @@ pub(crate) enum Fault {
     Database,
     /// One process of the database ends, after which it begins anew by itself.
     DatabaseProcess,
-    /// The database takes no more writes and lives on; then another one takes over, at the same address.
+    /// The database takes no more writes and lives on; then another one takes over, at the same
+    /// address.
     FailOver,
     /// The relay lets nothing through that is published, until there is memory again.
     Blocked,

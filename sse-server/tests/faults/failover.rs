@@ -48,7 +48,8 @@ async fn instances_go_over(old: &Own, new: SocketAddr, fail_over: impl AsyncFnOn
     .await;
     until("readiness to tell", async || publishing.status("/health/ready").await == 200).await;
     assert_eq!(publisher.publish("a", 5).await, "a:5");
-    // The other one has nothing to publish. It is told what there is by who comes from an instance that has gone over.
+    // The other one has nothing to publish. It is told what there is by who comes from an instance
+    // that has gone over.
     let mut moved = reading.reader("channel=a", "a:5").await;
     assert_eq!(publisher.publish("a", 6).await, "a:6");
     moved.all("a", 6, 6).await;

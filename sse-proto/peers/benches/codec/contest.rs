@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// A measurement is at least this long, so that the clock and an interrupt weigh little.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Who takes longer than this for the work of a cell, or for a part of it, is left out: some decoders
-/// take time that grows with the square of an event's length.
+/// Who takes longer than this for the work of a cell, or for a part of it, is left out: some
+/// decoders take time that grows with the square of an event's length.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The limits: what nobody can beat who looks for line ends with memchr, or copies.
@@ -140,9 +140,9 @@ impl Speed {
         Self { rounds, median, spread: (third - first) / 2.0 / median }
     }
 
-    /// How often as fast this is as the other: the median of all rounds, each of which compares what was
-    /// measured within a moment. A machine that is slow for some seconds changes little in it, unlike in
-    /// the ratio of two medians.
+    /// How often as fast this is as the other: the median of all rounds, each of which compares
+    /// what was measured within a moment. A machine that is slow for some seconds changes little in
+    /// it, unlike in the ratio of two medians.
     pub(crate) fn ratio(&self, other: &Self) -> f64 {
         let ratios = self.rounds.iter().zip(&other.rounds).map(|(this, other)| this / other);
         let [_, median, _] = quartiles(ratios.collect());

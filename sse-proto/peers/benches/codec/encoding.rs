@@ -1,9 +1,9 @@
 //! The work of encoding the events of a corpus.
 //!
-//! Each contestant is given the fields and makes the events and their bytes: some check the fields when
-//! the event is made, some when it is encoded. Into a buffer that is used again, if it can: it is emptied
-//! whenever it holds [`FLUSH`], as if it were written to a socket. Else into memory of its own for each
-//! event; so does our [`Rendered`], which many streams share.
+//! Each contestant is given the fields and makes the events and their bytes: some check the fields
+//! when the event is made, some when it is encoded. Into a buffer that is used again, if it can: it
+//! is emptied whenever it holds [`FLUSH`], as if it were written to a socket. Else into memory of
+//! its own for each event; so does our [`Rendered`], which many streams share.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -223,7 +223,8 @@ fn axum(messages: &'static [Message], sink: &mut Sink) -> Duration {
     })
 }
 
-/// It takes `String`s, which its users may have anyway: to make them is not counted, to drop them is.
+/// It takes `String`s, which its users may have anyway: to make them is not counted, to drop them
+/// is.
 fn sse_stream(messages: &'static [Message], sink: &mut Sink) -> Duration {
     let blocks: Vec<_> = messages
         .iter()

@@ -1,11 +1,11 @@
-//! How fast event streams are decoded and encoded, side by side: everyone in one process, in rounds, in
-//! a new random order each round, so that whatever else the machine does hits them alike. Ratios are
-//! taken round by round.
+//! How fast event streams are decoded and encoded, side by side: everyone in one process, in
+//! rounds, in a new random order each round, so that whatever else the machine does hits them
+//! alike. Ratios are taken round by round.
 //!
-//! `cargo bench -p sse-peers --bench codec -- [--quick] [CELL…]`. A cell is a corpus and a chunk size for
-//! decoders, such as `a-64k`; the same after `stream-` for adapters that make streams of events; a corpus
-//! after `encode-` for encoders. Absolute numbers say as much about the machine as about the code; the
-//! ratios in the last lines are what this is for.
+//! `cargo bench -p sse-peers --bench codec -- [--quick] [CELL…]`. A cell is a corpus and a chunk
+//! size for decoders, such as `a-64k`; the same after `stream-` for adapters that make streams of
+//! events; a corpus after `encode-` for encoders. Absolute numbers say as much about the machine as
+//! about the code; the ratios in the last lines are what this is for.
 //!
 //! - `contest` has contestants do the work of a cell, and measures them.
 //! - `decoding` and `encoding` are that work, and have the contestants.

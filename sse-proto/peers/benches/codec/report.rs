@@ -44,8 +44,8 @@ fn write_table(table: &mut String, title: &str, contests: &[Contest]) -> fmt::Re
     Ok(())
 }
 
-/// The lines `ratio NAME OURS/THEIRS` of a cell of decoders. More is better. The best of several is the
-/// one that leaves us the least.
+/// The lines `ratio NAME OURS/THEIRS` of a cell of decoders. More is better. The best of several is
+/// the one that leaves us the least.
 pub(crate) fn codec_ratios(contest: &Contest) -> Vec<String> {
     let borrowed = speed(contest, BORROWED.name);
     let owned = speed(contest, OWNED.name);

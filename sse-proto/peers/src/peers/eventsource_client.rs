@@ -1,6 +1,6 @@
-//! `eventsource-client`. Its parser is private, so it is used as it is meant to be: as a client, whose
-//! transport answers with the stream and whose reconnecting is off. All that comes before the first
-//! byte is a few microseconds.
+//! `eventsource-client`. Its parser is private, so it is used as it is meant to be: as a client,
+//! whose transport answers with the stream and whose reconnecting is off. All that comes before the
+//! first byte is a few microseconds.
 
 use std::convert::Infallible;
 use std::future;

@@ -1,5 +1,5 @@
-//! `eventsource-stream`. Its natural use is `EventStream` on a stream of anything that is bytes, so it is
-//! given slices.
+//! `eventsource-stream`. Its natural use is `EventStream` on a stream of anything that is bytes, so
+//! it is given slices.
 
 use std::convert::Infallible;
 

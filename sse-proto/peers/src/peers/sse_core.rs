@@ -1,5 +1,5 @@
-//! `sse-core`. Its natural use is [`SseDecoder::next`] on the bytes that have come; its `SseStream` is
-//! that and a connection's state. Any `Buf` will do, so it is given slices.
+//! `sse-core`. Its natural use is [`SseDecoder::next`] on the bytes that have come; its `SseStream`
+//! is that and a connection's state. Any `Buf` will do, so it is given slices.
 
 use std::num::NonZeroUsize;
 

@@ -1,5 +1,5 @@
-//! `sse-parse`. Its natural use is [`SseParser::feed`], then [`SseParser::next_event`] until there is
-//! none; its `EventStream` does just that.
+//! `sse-parse`. Its natural use is [`SseParser::feed`], then [`SseParser::next_event`] until there
+//! is none; its `EventStream` does just that.
 
 use sse_parse::SseParser;
 

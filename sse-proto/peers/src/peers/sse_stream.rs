@@ -1,9 +1,9 @@
-//! `sse-stream`. Its natural use is `SseByteStream` on a stream of byte buffers, of which any will do,
-//! so it is given slices.
+//! `sse-stream`. Its natural use is `SseByteStream` on a stream of byte buffers, of which any will
+//! do, so it is given slices.
 //!
-//! It yields blocks and says that "fields are not inherited from previous blocks" and that "metadata-only
-//! blocks are returned too", so to remember the id and to pass over blocks without data is left to the
-//! reader, and done here.
+//! It yields blocks and says that "fields are not inherited from previous blocks" and that
+//! "metadata-only blocks are returned too", so to remember the id and to pass over blocks without
+//! data is left to the reader, and done here.
 
 use std::convert::Infallible;
 

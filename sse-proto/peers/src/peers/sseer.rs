@@ -1,5 +1,5 @@
-//! `sseer`. Its natural use is `EventStream` on a stream of `Bytes`: its events share the chunk that
-//! they lie whole in. Its feature `std` is on, which makes it faster.
+//! `sseer`. Its natural use is `EventStream` on a stream of `Bytes`: its events share the chunk
+//! that they lie whole in. Its feature `std` is on, which makes it faster.
 
 use std::convert::Infallible;
 

@@ -1,5 +1,5 @@
-//! The cases of the vectors that are about the standard alone: those without limits and comments, which are
-//! additions of ours.
+//! The cases of the vectors that are about the standard alone: those without limits and comments,
+//! which are additions of ours.
 
 use sse_peers::{Delivered, Event};
 use testkit::oracle::Item;

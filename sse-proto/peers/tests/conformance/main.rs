@@ -1,5 +1,5 @@
-//! Which decoder reads what as the standard says: `CONFORMANCE.md` is what this finds, and a difference
-//! between the two is a failure.
+//! Which decoder reads what as the standard says: `CONFORMANCE.md` is what this finds, and a
+//! difference between the two is a failure.
 //!
 //! - `cases` picks those of the vectors that are about the standard alone.
 //! - `verdicts` runs a decoder over a case in many chunkings.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sse_proto::{Cursor, stream_reset};
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::event::KeptEvent;
@@ -21,7 +20,6 @@ use super::outgoing::Outgoing;
 use super::pieces::{Begun, ROUND_BYTES, is_large};
 use super::publish::render_stored;
 use super::{PAGE, Shared};
-use crate::ServiceError;
 use crate::storage::StoredEvent;
 
 /// How long to wait before storage that has failed is read again.
@@ -458,7 +456,7 @@ fn shorten(events: &mut Vec<KeptEvent>, most: usize) -> usize {
 fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading {
     Box::pin(async move {
         loop {
-            match read_once(&shared, &log, after, limit).await {
+            match shared.read_from(log.name(), after, limit).await {
                 Ok(events) => return events,
                 Err(error) => {
                     warn!(channel = &**log.name(), %error, "cannot read events; will retry");
@@ -467,24 +465,6 @@ fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading
             tokio::time::sleep(STORAGE_PAUSE).await;
         }
     })
-}
-
-/// Reads a page of which there is at least one event, unless it is lost.
-async fn read_once(
-    shared: &Shared,
-    log: &Log,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<StoredEvent>, ServiceError> {
-    loop {
-        let since = Instant::now();
-        let events = shared.storage.read(log.name(), after, limit).await?;
-        if events.first().is_some_and(|event| event.id == after + 1)
-            || !shared.has_moved(since).await?
-        {
-            return Ok(events);
-        }
-    }
 }
 
 impl Drop for Subscriber {

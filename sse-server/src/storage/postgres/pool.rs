@@ -56,7 +56,8 @@ impl Pool {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a new connection leads to another server. If so, the next request goes over new connections.
+    /// Whether a new connection leads to another server. If so, the next request goes over new
+    /// connections.
     pub(super) async fn has_moved(&self) -> Result<bool, sqlx::Error> {
         let mut new = self.options.connect().await?;
         let there = server(&mut new).await?;

@@ -73,8 +73,8 @@ impl Connection {
         is_replaced
     }
 
-    /// Whether a new connection leads to another server. If so, the next request goes over a new one. A server that
-    /// may not be asked who it is, is taken for the same.
+    /// Whether a new connection leads to another server. If so, the next request goes over a new
+    /// one. A server that may not be asked who it is, is taken for the same.
     pub(super) async fn has_moved(&self) -> RedisResult<bool> {
         let new = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_PATIENCE))

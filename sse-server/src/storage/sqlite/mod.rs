@@ -52,7 +52,8 @@ const UPGRADE: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// A write as large as a few events, to see whether there is room for them. Made when it is first needed.
+/// A write as large as a few events, to see whether there is room for them. Made when it is first
+/// needed.
 const PROBE: &str = "
     CREATE TABLE IF NOT EXISTS probe (key INTEGER PRIMARY KEY, data BLOB) STRICT;
     REPLACE INTO probe VALUES (1, randomblob(32768));
@@ -60,8 +61,8 @@ const PROBE: &str = "
 
 /// Keeps events in a file, in write-ahead-log mode.
 ///
-/// An append is one transaction with `synchronous=FULL`: when it returns, the events survive a crash
-/// of the process, of the system, and a power cut. Readers never wait for the writer.
+/// An append is one transaction with `synchronous=FULL`: when it returns, the events survive a
+/// crash of the process, of the system, and a power cut. Readers never wait for the writer.
 #[derive(Debug)]
 pub struct SqliteStorage {
     writer: Writer,
@@ -69,8 +70,8 @@ pub struct SqliteStorage {
 }
 
 impl SqliteStorage {
-    /// Opens the file, creating it and its tables if they are missing. Must be called in a Tokio runtime, as
-    /// everything else.
+    /// Opens the file, creating it and its tables if they are missing. Must be called in a Tokio
+    /// runtime, as everything else.
     ///
     /// # Errors
     ///
@@ -79,7 +80,8 @@ impl SqliteStorage {
         let path = path.as_ref().to_owned();
         let writer = Writer::new(path.clone())?;
         let readers = Readers::new(path.clone());
-        // Made now, if at all: a file that is moved away later is an error, not the beginning of another.
+        // Made now, if at all: a file that is moved away later is an error, not the beginning of
+        // another.
         let made = tokio::task::spawn_blocking(move || make(&path)).await;
         made.map_err(|error| ServiceError::new("open", error))?
             .map_err(|error| ServiceError::new("open", error))?;

@@ -1,18 +1,20 @@
 //! Removing what is too old, along the order in which it was inserted, without an index on time.
 //!
-//! A row is at least as old as each that comes after it, whatever the clock has said in between. So rows from
-//! when it was ahead, which seem young, go with the next ones; they keep nothing.
+//! A row is at least as old as each that comes after it, whatever the clock has said in between. So
+//! rows from when it was ahead, which seem young, go with the next ones; they keep nothing.
 
 use rusqlite::{Connection, Error, params};
 
-/// Removes at most `limit` rows of a table that were made before this time, the first ones, and returns how many.
+/// Removes at most `limit` rows of a table that were made before this time, the first ones, and
+/// returns how many.
 pub(super) fn trim(
     connection: &Connection,
     table: &str,
     (before, now): (i64, i64),
     limit: i64,
 ) -> Result<usize, Error> {
-    // After the last row none can come that shows how old it is. If it is from the future, it is made now.
+    // After the last row none can come that shows how old it is. If it is from the future, it is
+    // made now.
     let last = format!(
         "UPDATE {table} SET created = ?1
          WHERE seq = (SELECT max(seq) FROM {table}) AND created > ?1"
@@ -26,8 +28,9 @@ pub(super) fn trim(
     connection.execute(&delete, params![last, limit])
 }
 
-/// A row that is too old, as all before it are then: the last such among the first `limit` rows, or one further
-/// on. Further on only a few rows are looked at, at ever longer distances, and the last one.
+/// A row that is too old, as all before it are then: the last such among the first `limit` rows, or
+/// one further on. Further on only a few rows are looked at, at ever longer distances, and the last
+/// one.
 fn last_expired(
     connection: &Connection,
     table: &str,

@@ -1,7 +1,8 @@
-//! The one connection that writes to the file, in turn with other processes, on a thread of its own.
+//! The one connection that writes to the file, in turn with other processes, on a thread of its
+//! own.
 //!
-//! A transaction is one message to the thread and one answer, however many rows it has. What waits meanwhile is the
-//! [hub](crate::hub)'s next group.
+//! A transaction is one message to the thread and one answer, however many rows it has. What waits
+//! meanwhile is the [hub](crate::hub)'s next group.
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -14,18 +15,19 @@ use tokio::sync::oneshot;
 use super::connect;
 use crate::ServiceError;
 
-/// How long to wait for another process that has locked the file and does nothing, before giving up.
+/// How long to wait for another process that has locked the file and does nothing, before giving
+/// up.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait at most for others that take turns: on a busy disk each may take seconds.
 const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a second in the
-/// end; a process that appends all the time leaves moments only.
+/// How long SQLite itself waits for the write lock. It would look ever more rarely, ten times a
+/// second in the end; a process that appends all the time leaves moments only.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// The longest pause before the next look; and how long a process that knows of others leaves the lock
-/// to them, so that they find it free.
+/// The longest pause before the next look; and how long a process that knows of others leaves the
+/// lock to them, so that they find it free.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long others that had the lock are expected to come again.
@@ -33,7 +35,8 @@ const CONTENDED: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce(&mut File) + Send>;
 
-/// What writes. SQLite has one writer at a time; those who wait have their turn in the order in which they came.
+/// What writes. SQLite has one writer at a time; those who wait have their turn in the order in
+/// which they came.
 #[derive(Debug)]
 pub(super) struct Writer {
     work: mpsc::Sender<Work>,
@@ -51,8 +54,8 @@ impl Writer {
         Ok(Self { work })
     }
 
-    /// Does this in one transaction that has the write lock; nothing has been done if it cannot be had, or if there
-    /// is an error. A caller that does not wait for the answer takes nothing back.
+    /// Does this in one transaction that has the write lock; nothing has been done if it cannot be
+    /// had, or if there is an error. A caller that does not wait for the answer takes nothing back.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -91,8 +94,9 @@ struct File {
 }
 
 impl File {
-    /// After an error the connection is closed, which rolls back: SQLite may have done so already (a disk that is
-    /// full, an error of the disk), and its state need not be known. So it is if `work` panics.
+    /// After an error the connection is closed, which rolls back: SQLite may have done so already
+    /// (a disk that is full, an error of the disk), and its state need not be known. So it is if
+    /// `work` panics.
     fn write<T>(
         &mut self,
         operation: &'static str,

@@ -1,7 +1,7 @@
 'use strict';
 
-// How the page reads its stream. It reads no bytes: either sse-client-wasm does, if the server was built
-// with it, or the browser's EventSource. Both are the same to the page:
+// How the page reads its stream. It reads no bytes: either sse-client-wasm does, if the server was
+// built with it, or the browser's EventSource. Both are the same to the page:
 //   onState(state, reason, retryAt)   state: connecting | open | waiting | closed
 //   onEvent({type, data, id})
 
