@@ -469,7 +469,12 @@ async fn the_secret_of_instances_can_be_in_a_file() {
     // believe each other.
     let name = folder.path().file_name().expect("a name").to_string_lossy().into_owned();
     let prefix = format!("{name}:");
-    let (file, relay) = (file("secret"), ["--relay", &*redis, "--redis-prefix", &*prefix]);
+    // Without rules nothing has to be told.
+    let rules = file("rules");
+    let text = "[[access.rules]]\nchannel = \"*\"\nallow = \"public\"\n";
+    fs::write(&rules, text).expect("writable");
+    let file = file("secret");
+    let relay = ["--relay", &*redis, "--redis-prefix", &*prefix, "--config", &*rules];
     let start = async |more: &[&str]| Server::start(&[&relay[..], more].concat()).await;
     let here = start(&["--relay-secret-file", &file]).await;
     let _there = start(&["--relay-secret", secret]).await;
