@@ -106,7 +106,7 @@ impl Report {
 }
 
 /// Runs a campaign, and tells each new finding and, now and then, how many cases there have been.
-/// What there is so far is in `report` at any time, for whoever ends it early.
+/// What there is so far is in `report` at any time, for a caller that ends it early.
 pub async fn run(
     target: Target,
     settings: &Settings,

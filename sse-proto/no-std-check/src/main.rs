@@ -14,8 +14,8 @@ use core::panic::PanicInfo;
 use core::time::Duration;
 
 use sse_proto::{
-    Closed, Cursor, Decoder, Event, Failure, Frame, Item, Reader, ResponseHead, SessionConfig, State,
-    Step,
+    Closed, Cursor, Decoder, Event, Failure, Frame, Item, Reader, ResponseHead, SessionConfig,
+    State, Step,
 };
 
 // Without std nothing asks the linker for the C library, whose start-up code calls `main`.

@@ -53,7 +53,7 @@ impl RemoteKeys {
             Ok(url) if url.scheme() == "https" && url.has_host() => url,
             Ok(url) if url.scheme() == "http" && is_here(&url) => url,
             Ok(url) if url.scheme() == "http" => {
-                return Err("whoever is between could exchange the keys; use https".to_owned());
+                return Err("the connection is not encrypted, so that others could replace the keys; use https".to_owned());
             }
             _ => {
                 return Err("this is no URL; write for example \

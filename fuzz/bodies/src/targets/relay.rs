@@ -1,4 +1,4 @@
-//! Messages of the relay: whoever can write to the broker can send anything. A hint may be late,
+//! Messages of the relay: anything that can write to the broker can send anything. A hint may be late,
 //! lost, repeated or a lie; readers get every event all the same, once, in order.
 
 use std::sync::Arc;

@@ -332,7 +332,7 @@ fn compressible(stream: OpenStream, headers: &HeaderMap, operations: &Operations
 fn event_stream(body: Body) -> Response {
     let own = [
         (header::CONTENT_TYPE, "text/event-stream"),
-        // Whoever is between passes on each part as it comes (RFC 10036).
+        // Intermediaries pass on each part as it comes (RFC 10036).
         (INCREMENTAL, "?1"),
     ];
     (stream_headers(), own, body).into_response()
