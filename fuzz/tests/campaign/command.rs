@@ -52,7 +52,7 @@ async fn a_finding_is_a_file_that_can_be_replayed_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn by_tls_a_finding_is_found_and_replayed_by_who_is_believed() {
+async fn by_tls_a_finding_is_found_and_replayed_if_the_certificate_is_trusted() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().join("findings").to_str().expect("UTF-8").to_owned();
     let server = Server::start(Fault::Percent);
@@ -64,7 +64,7 @@ async fn by_tls_a_finding_is_found_and_replayed_by_who_is_believed() {
     let output = sse_fuzz(&fuzz).await;
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("its certificate is not believed") && said.contains("--ca"), "{said}");
+    assert!(said.contains("its certificate is not trusted") && said.contains("--ca"), "{said}");
     let output = sse_fuzz(&[&fuzz[..], &["--ca", own]].concat()).await;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let file = format!("{out}/server-error-query.json");
