@@ -97,7 +97,7 @@ pub(super) fn head(state: &State, request: &Request) -> String {
         _ => "Content-Type: text/event-stream; charset=UTF-8\r\n",
     };
     head += match state.fault.as_str() {
-        "con.cache-control" => "Cache-Control: max-age=60\r\n",
+        "con.cache-control" => "Cache-Control: max-age=60, no-transform\r\n",
         "con.no-transform" => "Cache-Control: no-cache\r\n",
         _ => "Cache-Control: no-cache, no-transform\r\n",
     };
