@@ -53,7 +53,9 @@ impl RemoteKeys {
             Ok(url) if url.scheme() == "https" && url.has_host() => url,
             Ok(url) if url.scheme() == "http" && is_here(&url) => url,
             Ok(url) if url.scheme() == "http" => {
-                return Err("the connection is not encrypted, so that others could replace the keys; use https".to_owned());
+                return Err(
+                    "without encryption others could replace the keys; use https".to_owned()
+                );
             }
             _ => {
                 return Err("this is no URL; write for example \

@@ -1,5 +1,5 @@
-//! Messages of the relay: anything that can write to the broker can send anything. A hint may be late,
-//! lost, repeated or a lie; readers get every event all the same, once, in order.
+//! Messages of the relay: anything that can write to the broker can send anything. A hint may be
+//! late, lost, repeated or a lie; readers get every event all the same, once, in order.
 
 use std::sync::Arc;
 use std::task::Poll;
