@@ -176,10 +176,10 @@ async fn a_url_that_others_could_answer_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("settings.toml");
     for (jwt, problem) in [
-        ("jwks-url = 'http://login.example.com/keys'", "jwks-url: whoever is between could"),
+        ("jwks-url = 'http://login.example.com/keys'", "jwks-url: without encryption others could"),
         ("jwks-url = 'ftp://localhost/keys'", "jwks-url: this is no URL"),
         ("jwks-url = 'login.example.com'", "jwks-url: this is no URL"),
-        ("jwks-url = 'http://127.0.0.1.example.com/'", "jwks-url: whoever is between could"),
+        ("jwks-url = 'http://127.0.0.1.example.com/'", "jwks-url: without encryption others could"),
         ("jwks-url = 'https://a.example'\njwks-refresh = '1s'", "jwks-refresh: that is more often"),
         ("secret = 'x'\njwks-refresh = '1h'", "access.jwt.secret: the secret has 1 bytes"),
         ("jwks-file = '/dev/null'\njwks-url = 'https://a.example'", "jwks-file"),
