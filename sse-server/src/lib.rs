@@ -37,6 +37,8 @@ pub mod arriving;
 pub mod config;
 pub mod http;
 pub mod hub;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod identity;
 pub mod metrics;
 pub mod relay;
 mod seldom;

@@ -190,7 +190,7 @@ impl Shared {
             return Ok(());
         }
         if at_all {
-            self.look_for_move().await?;
+            self.look_for_move().await;
             self.look_at_heads().await?;
         }
         let hints = self.hints.take();

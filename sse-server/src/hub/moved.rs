@@ -56,27 +56,25 @@ impl Shared {
         Ok(state.moved.is_some_and(|moved| moved >= since))
     }
 
-    /// Looks whether the storage has moved, if that was not done for a while. If so, all is to be
-    /// looked at again.
-    pub(super) async fn look_for_move(&self) -> Result<(), ServiceError> {
+    /// Checks whether the storage has moved, if that was not done for a while.
+    pub(super) async fn look_for_move(&self) {
         let now = Instant::now();
         let looked = self.moves.0.lock().await.looked;
         if looked.is_none_or(|looked| now.duration_since(looked) >= PERIOD) {
-            self.has_moved(now).await?;
+            // What cannot be found out now is found out later; the connections may well do.
+            self.has_moved(now).await.ok();
         }
-        Ok(())
     }
 
     /// Where a channel ends, which has been seen to reach this far. That it does not any more is
     /// only believed of the server that the address leads to.
     pub(super) async fn head_from(&self, channel: &str, seen: u64) -> Result<u64, ServiceError> {
-        loop {
-            let since = Instant::now();
-            let head = self.storage.head(channel).await?;
-            if head >= seen || !self.has_moved(since).await? {
-                return Ok(head);
-            }
+        let since = Instant::now();
+        let head = self.storage.head(channel).await?;
+        if head >= seen || !self.has_moved(since).await? {
+            return Ok(head);
         }
+        self.storage.head(channel).await
     }
 
     /// The events after this one, of which there is at least one, unless it is lost.
@@ -86,14 +84,13 @@ impl Shared {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ServiceError> {
-        loop {
-            let since = Instant::now();
-            let events = self.storage.read(channel, after, limit).await?;
-            if events.first().is_some_and(|event| event.id == after + 1)
-                || !self.has_moved(since).await?
-            {
-                return Ok(events);
-            }
+        let since = Instant::now();
+        let events = self.storage.read(channel, after, limit).await?;
+        if events.first().is_some_and(|event| event.id == after + 1)
+            || !self.has_moved(since).await?
+        {
+            return Ok(events);
         }
+        self.storage.read(channel, after, limit).await
     }
 }

@@ -1,20 +1,22 @@
 //! Messages over PostgreSQL's notifications.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgExecutor, PgListener, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::message::Origin;
-use super::receiving::{Patience, hand_over, no_answer};
+use super::receiving::{Patience, hand_over, moved, no_answer};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
+use crate::identity::{Identity, differ, of_postgres};
 use crate::seldom::Seldom;
 
 /// The channel of notifications.
@@ -25,9 +27,6 @@ const MAX_PAYLOAD: usize = 7999;
 
 /// How long a connection, and an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often it is looked whether the address leads to another server by now.
-const MOVED_PERIOD: Duration = Duration::from_secs(10);
 
 /// Messages over `NOTIFY` and `LISTEN` of a PostgreSQL database, which may be the one that events
 /// are stored in. A pooler in front of it must not be in transaction mode.
@@ -72,12 +71,16 @@ impl PostgresRelay {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a new connection leads to another server than this one.
-    async fn has_moved(&self, from: &str) -> Result<bool, sqlx::Error> {
-        let mut new = self.options.connect().await?;
-        let there = server(&mut new).await?;
-        new.close().await?;
-        Ok(there != from)
+    /// Whether a new connection leads to another server than this one. If there is no answer, this
+    /// one may be well all the same.
+    async fn has_moved(&self, from: &Identity) -> bool {
+        let ask = async {
+            let mut new = self.options.connect().await?;
+            let there = of_postgres(&mut new).await?;
+            new.close().await?;
+            Ok::<_, sqlx::Error>(there)
+        };
+        matches!(timeout(PATIENCE, ask).await, Ok(Ok(there)) if differ(from, &there))
     }
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
@@ -88,23 +91,17 @@ impl PostgresRelay {
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
         // Connecting again is done in one place, whatever has happened.
         listener.eager_reconnect(false);
-        let server = server(&mut listener).await.map_err(failed("connect"))?;
+        let server = of_postgres(&mut listener).await.map_err(failed("connect"))?;
         listener.listen(CHANNEL).await.map_err(failed("listen"))?;
         info!("connected to the PostgreSQL relay");
         if news.send(News::Connected).await.is_err() {
             return Ok(());
         }
-        let mut ticks = interval_at(Instant::now() + MOVED_PERIOD, MOVED_PERIOD);
+        let mut moved = pin!(moved(|| self.has_moved(&server)));
         loop {
             let notification = tokio::select! {
                 notification = listener.try_recv() => notification.map_err(failed("receive"))?,
-                _ = ticks.tick() => {
-                    // If there is no answer, this connection may be well all the same.
-                    if let Ok(Ok(true)) = timeout(PATIENCE, self.has_moved(&server)).await {
-                        return Err(ServiceError::new("receive", "the address leads to another server"));
-                    }
-                    continue;
-                }
+                error = &mut moved => return Err(error),
                 () = news.closed() => return Ok(()),
             };
             let Some(notification) = notification else {
@@ -181,11 +178,6 @@ fn connect(options: &PgConnectOptions) -> PgPool {
         .max_connections(2)
         .acquire_timeout(PATIENCE)
         .connect_lazy_with(options.clone())
-}
-
-/// What tells a server from others: when it was started.
-async fn server(connection: impl PgExecutor<'_>) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_postmaster_start_time()::text").fetch_one(connection).await
 }
 
 fn failed(operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError + Copy {

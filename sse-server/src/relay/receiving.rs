@@ -55,6 +55,20 @@ impl Patience {
     }
 }
 
+/// How often it is checked whether the address leads to another server.
+const MOVED_PERIOD: Duration = Duration::from_secs(10);
+
+/// Completes when the address leads to another server, as after a fail-over: the one before may
+/// live on, and nothing comes from it any more. Beside it messages are received.
+pub(super) async fn moved<F: Future<Output = bool>>(has_moved: impl Fn() -> F) -> ServiceError {
+    loop {
+        tokio::time::sleep(MOVED_PERIOD).await;
+        if has_moved().await {
+            return ServiceError::new("receive", "the address leads to another server");
+        }
+    }
+}
+
 /// Hands over what has arrived, if it is something for us. Whether anybody still listens.
 pub(super) async fn hand_over(
     arrived: Result<Option<News>, serde_json::Error>,

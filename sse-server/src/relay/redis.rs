@@ -1,19 +1,22 @@
 //! Messages over Redis publish/subscribe, as django-eventstream sends them.
 
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::info;
 
 use super::message::Origin;
-use super::receiving::{Patience, hand_over};
+use super::receiving::{Patience, hand_over, moved};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
+use crate::identity::{Identity, differ, of_redis};
 use crate::seldom::Seldom;
 
 /// The one that django-eventstream uses; all databases of a Redis server share it.
@@ -36,7 +39,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// is.
 pub struct RedisRelay {
     client: Client,
-    sender: ConnectionManager,
+    sender: Mutex<ConnectionManager>,
     /// The names of the two channels.
     events: String,
     notices: String,
@@ -62,22 +65,37 @@ impl RedisRelay {
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, ServiceError> {
         let client = Client::open(url).map_err(failed("understand the URL"))?;
-        let config = ConnectionManagerConfig::new()
-            .set_number_of_retries(1)
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
-        let sender = ConnectionManager::new_with_config(client.clone(), config)
+        let sender = ConnectionManager::new_with_config(client.clone(), config())
             .await
             .map_err(failed("connect"))?;
         let [events, notices] = [CHANNEL, NOTICES].map(|name| format!("{}{name}", options.prefix));
         Ok(Self {
             client,
-            sender,
+            sender: Mutex::new(sender),
             events,
             notices,
             origin: Origin::new(options),
             refused: Seldom::default(),
         })
+    }
+
+    fn sender(&self) -> ConnectionManager {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which server a new connection leads to.
+    async fn identity(&self) -> RedisResult<Identity> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        let mut new = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        of_redis(&mut new).await
+    }
+
+    /// Whether it is another one than this. If there is no answer, this one may be well all the
+    /// same.
+    async fn has_moved(&self, from: &Identity) -> bool {
+        self.identity().await.is_ok_and(|there| differ(from, &there))
     }
 
     /// Who writes to the channel for events must not be taken for an instance.
@@ -92,6 +110,11 @@ impl RedisRelay {
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
         let lost = |text: &'static str| ServiceError::new("receive", text);
+        // Before it is subscribed to: what changes later is found by the first check.
+        let server = self.identity().await.map_err(failed("connect"))?;
+        let sender = ConnectionManager::new_lazy_with_config(self.client.clone(), config());
+        let sender = sender.map_err(failed("connect"))?;
+        *self.sender.lock().unwrap_or_else(PoisonError::into_inner) = sender;
         let connect = async {
             let mut pubsub = self.client.get_async_pubsub().await?;
             pubsub.subscribe(&[&self.events, &self.notices]).await?;
@@ -104,9 +127,11 @@ impl RedisRelay {
         if news.send(News::Connected).await.is_err() {
             return Ok(());
         }
+        let mut moved = pin!(moved(|| self.has_moved(&server)));
         loop {
             let message = tokio::select! {
                 message = timeout(SILENCE, messages.next()) => message,
+                error = &mut moved => return Err(error),
                 () = news.closed() => return Ok(()),
             };
             match message {
@@ -132,13 +157,13 @@ impl Relay for RedisRelay {
         for message in messages {
             pipe.cmd("PUBLISH").arg(&self.events).arg(self.origin.encode(message)).ignore();
         }
-        pipe.query_async(&mut self.sender.clone()).await.map_err(failed("publish"))
+        pipe.query_async(&mut self.sender()).await.map_err(failed("publish"))
     }
 
     async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
         let mut command = redis::cmd("PUBLISH");
         command.arg(&self.notices).arg(self.origin.encode_notice(notice));
-        command.exec_async(&mut self.sender.clone()).await.map_err(failed("publish"))
+        command.exec_async(&mut self.sender()).await.map_err(failed("publish"))
     }
 
     fn echoes(&self) -> bool {
@@ -158,6 +183,13 @@ impl Relay for RedisRelay {
     fn carries_events(&self) -> bool {
         true
     }
+}
+
+fn config() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_number_of_retries(1)
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE))
 }
 
 fn failed(operation: &'static str) -> impl Fn(RedisError) -> ServiceError + Copy {

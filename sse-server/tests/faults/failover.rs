@@ -97,3 +97,59 @@ async fn a_postgres_that_only_reads_is_left_for_the_new_primary() {
     };
     instances_go_over(&old, at, fail_over).await;
 }
+
+/// An instance that is connected to the relay's old server, which lives on, hears one that has come
+/// to the new one.
+async fn instances_find_each_other(old: &Own, new: &Own) {
+    let address = StableAddress::of(old).await;
+    let (relay, refresh) = (address.url(old), Duration::from_secs(1));
+    let before = Instance::start("none", &relay, refresh).await;
+    let mut reader = before.reader("channel=a", "").await;
+    address.lead_to(new.address());
+    let after = Instance::start("none", &relay, refresh).await;
+    let mut publisher = after.publisher().await;
+    within("the new server to be found", async {
+        let mut heard = std::pin::pin!(reader.next());
+        loop {
+            tokio::select! {
+                (kind, ..) = &mut heard => return assert_eq!(kind, "message"),
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+            assert_eq!(publisher.try_publish("a", &[json!("hello")]).await.0, 200);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_relay_is_followed_to_another_server() {
+    let (Some(old), Some(new)) = (Own::redis().await, Own::redis().await) else { return };
+    instances_find_each_other(&old, &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_relay_is_followed_to_another_server() {
+    let (Some(old), Some(new)) = (Own::postgres().await, Own::postgres().await) else { return };
+    instances_find_each_other(&old, &new).await;
+}
+
+/// One that is not told which server answers does its work all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_may_not_be_asked_who_it_is_serves_as_any_other() {
+    let Some(redis) = Own::redis().await else { return };
+    ask(&redis, &["ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-info"])
+        .await;
+    let url = redis.url().replace("redis://", "redis://limited:secret@");
+    let instance = Instance::start(&url, &url, Duration::from_millis(100)).await;
+    let mut publisher = instance.publisher().await;
+    let mut reader = instance.reader("channel=a", "").await;
+    assert_eq!(publisher.publish("a", 1).await, "a:1");
+    reader.all("a", 1, 1).await;
+    assert!(!instance.storage.has_moved().await.expect("it answers"));
+    // What another program appends is found, and a position that is not there is told.
+    let other = Instance::start(&url, "none", Duration::from_secs(1)).await;
+    assert_eq!(other.publisher().await.publish("a", 2).await, "a:2");
+    reader.all("a", 2, 2).await;
+    let mut lost = instance.reader("channel=a", "a:9").await;
+    assert_eq!(lost.next().await.0, "stream-reset");
+}

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tracing::warn;
 
 use super::PATIENCE;
+use crate::identity::{self, Identity};
 
 /// How many connections there are at most.
 const CONNECTIONS: u32 = 8;
@@ -35,6 +36,8 @@ struct Current {
     leads_to: Arc<LeadsTo>,
     /// When it took the place of another one.
     since: Option<Instant>,
+    /// The connections of that one led to several servers.
+    was_mixed: bool,
 }
 
 impl Pool {
@@ -47,7 +50,11 @@ impl Pool {
     pub(super) fn get(&self) -> PgPool {
         let mut current = self.current();
         if current.leads_to.several.load(Ordering::Relaxed) {
-            current.replace(&self.options);
+            // Once, at a fail-over. Behind a balancer of loads it would be for each request.
+            if !current.was_mixed || current.is_settled() {
+                current.replace(&self.options);
+                current.was_mixed = true;
+            }
         }
         current.pool.clone()
     }
@@ -60,7 +67,7 @@ impl Pool {
     /// connections.
     pub(super) async fn has_moved(&self) -> Result<bool, sqlx::Error> {
         let mut new = self.options.connect().await?;
-        let there = server(&mut new).await?;
+        let there = identity::of_postgres(&mut new).await?;
         new.close().await?;
         let mut current = self.current();
         let has_moved = current.leads_to.is_elsewhere_than(&there);
@@ -78,7 +85,7 @@ impl Pool {
             return false;
         }
         let mut current = self.current();
-        if current.since.is_some_and(|since| since.elapsed() < PAUSE) {
+        if !current.is_settled() {
             return false;
         }
         warn!(%error, "this PostgreSQL takes no writes; will connect again");
@@ -95,23 +102,16 @@ const LOCK_TIMEOUT: &str = "SET lock_timeout = '500ms'";
 /// Which server the connections of a pool lead to.
 #[derive(Debug, Default)]
 struct LeadsTo {
-    first: OnceLock<Server>,
+    first: OnceLock<String>,
     /// Some lead to another one than others.
     several: AtomicBool,
 }
 
 impl LeadsTo {
     /// Whether the first connection led to another server. If there is none yet, this is the first.
-    fn is_elsewhere_than(&self, server: &str) -> bool {
-        self.first.get_or_init(|| server.to_owned()) != server
+    fn is_elsewhere_than(&self, server: &Identity) -> bool {
+        server.as_ref().is_some_and(|server| self.first.get_or_init(|| server.clone()) != server)
     }
-}
-
-/// What tells a server from others: when it was started.
-type Server = String;
-
-async fn server(connection: &mut PgConnection) -> Result<Server, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_postmaster_start_time()::text").fetch_one(connection).await
 }
 
 impl Current {
@@ -125,14 +125,19 @@ impl Current {
                 let known = known.clone();
                 Box::pin(async move {
                     sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
-                    if known.is_elsewhere_than(&server(connection).await?) {
+                    if known.is_elsewhere_than(&identity::of_postgres(connection).await?) {
                         known.several.store(true, Ordering::Relaxed);
                     }
                     Ok(())
                 })
             })
             .connect_lazy_with(options.clone());
-        Self { pool, leads_to, since }
+        Self { pool, leads_to, since, was_mixed: false }
+    }
+
+    /// Whether new connections have had their time.
+    fn is_settled(&self) -> bool {
+        self.since.is_none_or(|since| since.elapsed() >= PAUSE)
     }
 
     fn replace(&mut self, options: &PgConnectOptions) {

@@ -3,12 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, InfoDict, RedisError, RedisResult,
-    ScriptInvocation,
+    AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
 };
 use tracing::warn;
+
+use crate::identity::{differ, of_redis};
 
 /// How long a connection, and an answer, may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -74,16 +75,15 @@ impl Connection {
     }
 
     /// Whether a new connection leads to another server. If so, the next request goes over a new
-    /// one. A server that may not be asked who it is, is taken for the same.
+    /// one.
     pub(super) async fn has_moved(&self) -> RedisResult<bool> {
         let new = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_PATIENCE))
             .set_response_timeout(Some(PATIENCE));
         let mut new = self.client.get_multiplexed_async_connection_with_config(&new).await?;
-        let (there, here) = (run_id(&mut new).await?, run_id(&mut self.get()).await?);
-        let has_moved = there.is_some() && here.is_some() && there != here;
+        let (there, here) = (of_redis(&mut new).await?, of_redis(&mut self.get()).await?);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(has_moved && current.replace(&self.client))
+        Ok(differ(&there, &here) && current.replace(&self.client))
     }
 }
 
@@ -93,15 +93,6 @@ impl Current {
         let Ok(manager) = manager else { return false };
         *self = Self { manager, since: Some(Instant::now()) };
         true
-    }
-}
-
-/// What a server calls itself, from its start to its end.
-async fn run_id(connection: &mut impl ConnectionLike) -> RedisResult<Option<String>> {
-    match redis::cmd("INFO").arg("server").query_async::<InfoDict>(connection).await {
-        Ok(info) => Ok(info.get("run_id")),
-        Err(error) if error.code() == Some("NOPERM") => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -4,6 +4,7 @@
 //! A transaction is one message to the thread and one answer, however many rows it has. What waits
 //! meanwhile is the [hub](crate::hub)'s next group.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
@@ -49,7 +50,13 @@ impl Writer {
         let mut file = File { path, connection: None, seen: None };
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || jobs.into_iter().for_each(|job| job(&mut file)))
+            .spawn(move || {
+                for job in jobs {
+                    // A panic is an error of its own transaction, which is rolled back with the
+                    // connection, and the end of no other.
+                    catch_unwind(AssertUnwindSafe(|| job(&mut file))).ok();
+                }
+            })
             .map_err(|error| ServiceError::new("start a thread", error))?;
         Ok(Self { work })
     }
@@ -66,7 +73,7 @@ impl Writer {
             // The caller may be gone.
             answer.send(file.write(operation, work)).ok();
         });
-        let ended = || ServiceError::new(operation, "the thread that writes has ended");
+        let ended = || ServiceError::new(operation, "a fault of the server has ended it");
         self.work.send(job).map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
@@ -161,4 +168,32 @@ fn data_version(connection: &Connection) -> Option<i64> {
 /// Whether another process has a lock.
 fn is_busy(error: &Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_transaction_and_no_other() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("test.db");
+        Connection::open(&path).expect("it can be made");
+        let writer = Writer::new(path).expect("a thread");
+        let execute = |connection: &Connection, sql| {
+            connection.execute_batch(sql).map_err(|error| ServiceError::new("test", error))
+        };
+        writer.write("test", move |it| execute(it, "CREATE TABLE t (n)")).await.expect("written");
+        let fault = move |connection: &Connection| -> Result<(), ServiceError> {
+            execute(connection, "INSERT INTO t VALUES (1)")?;
+            panic!("a fault");
+        };
+        writer.write("test", fault).await.expect_err("a fault");
+        let count = |connection: &Connection| {
+            let count = connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0));
+            count.map_err(|error| ServiceError::new("test", error))
+        };
+        let counted: i64 = writer.write("test", count).await.expect("it goes on");
+        assert_eq!(counted, 0, "what the fault had written was taken back");
+    }
 }
