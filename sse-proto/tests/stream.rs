@@ -84,7 +84,7 @@ fn an_unfinished_event_is_discarded_at_the_end() {
     assert_eq!(events.last_event_id(), None);
 }
 
-/// Whoever stores the id with each event must not store that of an event they have not seen yet.
+/// A program that stores the id with each event must not store that of a later one.
 #[test]
 fn what_a_client_resumes_with_is_as_of_the_last_item() {
     let mut events =

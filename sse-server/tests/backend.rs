@@ -252,7 +252,7 @@ async fn a_stream_survives_a_short_outage_of_the_backend_and_not_a_long_one() {
     until_refused(&port).await;
     let seen = ending.body().await;
     assert_eq!(seen, "id: room-1:0\n\n:it could not be checked for too long who may read this\n\n");
-    // Whoever comes back is told to try again, and gets in when the backend is there.
+    // A reader who comes back is told to try again, and gets in when the backend is there.
     let again = get(&strict, &["room-1"], &session("one")).await;
     assert_eq!(again, Answer::Status(503, String::new()));
     patient.fill("room-1", 1).await;

@@ -1,5 +1,5 @@
-//! Ten thousand requests that mean no good: never a server error, never a stream for whoever may
-//! not have it, and everybody else is served as before.
+//! Ten thousand hostile requests: none leads to a server error, none gets a stream without
+//! permission, and all others are served as before.
 //!
 //! A model says of each request what may come of it. `SSE_TEST_SEED` repeats a run.
 
@@ -157,7 +157,7 @@ async fn work(address: SocketAddr, tokens: Arc<Vec<Token>>, seed: u64) -> Vec<BT
                 let is_answer = matches!(status, 200 | 204 | 300..500);
                 assert!(is_answer, "{status}: {}", shown());
                 let is_wanted = matches!(expected, Expected::Stream(_)) && !is_mutilated;
-                assert!(!is_wanted, "{status} for whoever may read: {}", shown());
+                assert!(!is_wanted, "{status} for a reader who may read: {}", shown());
             }
             (Found::Stream(found), Expected::Stream(expected)) => match found {
                 Some(found) => {

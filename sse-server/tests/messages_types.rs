@@ -81,7 +81,7 @@ async fn the_position_goes_on_past_events_that_are_left_out() {
     assert!(!told.contains("noise"), "{told}");
     assert_eq!(stream.until("data:\n\n").await, "event: keep-alive\ndata:\n\n");
 
-    // Whoever is behind is told with each page.
+    // A reader that is behind is told with each page.
     mixed(&server, "a", 51..=350).await;
     let mut replay = open(&server, "channel=a&messages_types=wanted", "a:0").await;
     let mut seen = replay.until("id: a:350\n\n").await;

@@ -1,5 +1,5 @@
-//! Redis that loses everything: whoever has seen what is gone is told, on every instance, and no id
-//! is used a second time.
+//! Redis loses everything: readers of lost events are told, on every instance, and no id is used
+//! again.
 
 use std::time::Duration;
 

@@ -206,7 +206,7 @@ async fn forged_tokens_get_nobody_in() {
     ];
     for token in &tokens {
         for (server, name) in [(&server, "HS256"), (&of_rsa, "RS256")] {
-            // Not even to what is public: whoever sends a token means it.
+            // Not even to what is public: a client that sends a token means it.
             for channel in ["user-u1", "news"] {
                 let found = get(server, &[channel], &bearer(token)).await;
                 let shown: String = token.chars().take(80).collect();
@@ -341,7 +341,7 @@ async fn a_token_that_expires_ends_its_stream_and_no_other() {
     assert_eq!(
         ending.body().await,
         "id: news:0\n\n:the credentials have expired\n\n",
-        "no error: whoever has a new token goes on"
+        "no error: a client with a new token goes on"
     );
     server.fill("news", 1).await;
     other.until("data: 1\n\n").await;

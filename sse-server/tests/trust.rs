@@ -1,4 +1,4 @@
-//! Whoever can write to a broker: what instances take from them, and what they do not.
+//! Programs that can write to a broker: what instances take from them, and what they do not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 /// How often everyone gets an event.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long whoever watches over it takes to start it again.
+/// How long its supervisor takes to start it again.
 const RESTART: Duration = Duration::from_millis(300);
 
 /// How long it is busy with one reader.

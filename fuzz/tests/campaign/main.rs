@@ -50,7 +50,7 @@ fn only(report: &Report) -> &Finding {
 
 async fn found(fault: Fault) -> (Kind, Vec<Case>) {
     let server = Server::start(fault);
-    // Whoever hangs is waited for.
+    // A client that hangs is waited for.
     let patience = Duration::from_millis(if fault == Fault::Hang { 200 } else { 1000 });
     let settings = Settings { patience, ..settings(400) };
     let report = fuzzed(&server.url("/events?channel=test"), &settings).await;

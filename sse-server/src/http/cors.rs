@@ -148,7 +148,7 @@ impl Cors {
 }
 
 /// Adds what a browser needs to show the answer to a page of an allowed origin, and answers when it
-/// asks whether the page may send the request. `methods` are those that there are.
+/// asks whether the page may send the request. `methods` are those of the path.
 pub(super) async fn apply(
     State((cors, methods)): State<(Arc<Cors>, &'static str)>,
     request: Request,

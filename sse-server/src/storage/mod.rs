@@ -174,7 +174,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Events of a channel with an id greater than `after`, in ascending order, at most `limit`.
     /// The first is `after + 1`, and they are dense, as long as nothing is missing: the caller
     /// compares ids, and takes an event that was left out, or nothing before the head, for trimmed.
-    /// Fewer than `limit` need not mean that there are no more.
+    /// There may be more even if fewer than `limit` are returned.
     async fn read(
         &self,
         channel: &str,

@@ -269,7 +269,7 @@ fn credentials(
         parts.token.get_or_insert(token);
     }
     if rng.u8(..20) == 0 {
-        // Signed by whoever, for nobody knows the key.
+        // Signed with a key that nobody knows.
         query.push(format!("es-meta={}", tokens[rng.usize(..tokens.len())].text));
         parts.has_es_meta = true;
     }

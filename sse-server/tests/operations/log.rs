@@ -30,8 +30,7 @@ async fn no_token_is_ever_logged() {
                     query = \"access_token\"\n\
                     [[publish-tokens]]\ntoken = \"publish-s3cret\"\nchannel = \"*\"\n";
     let (server, _folder) = configured(settings, &["--log", "trace"]).await;
-    // As a parameter, as a header, as a cookie; good or bad; to paths that there are and that there
-    // are not.
+    // As a parameter, a header or a cookie; good or bad; to paths that exist and that do not.
     let header = "Authorization: Bearer header-s3cret\r\nCookie: session=cookie-s3cret\r\n";
     for path in [
         "/events/?channel=a&access_token=query-s3cret",

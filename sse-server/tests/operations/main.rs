@@ -1,4 +1,4 @@
-//! What whoever runs a server relies on: limits, slow readers, ends, numbers, TLS, the log.
+//! What operators rely on: limits, slow readers, ends, numbers, TLS, the log.
 
 mod age;
 mod base_path;
