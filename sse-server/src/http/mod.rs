@@ -9,6 +9,7 @@ mod coding;
 mod cors;
 mod error;
 mod fallbacks;
+mod fanout;
 mod headers;
 mod hosts;
 mod limits;

@@ -66,6 +66,11 @@ impl KeptEvent {
         !self.0.skip_users.iter().any(|skipped| skipped == user)
     }
 
+    /// Whether everyone gets it.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.0.skip_users.is_empty()
+    }
+
     /// How many bytes the event has.
     pub(super) fn len(&self) -> usize {
         self.end() - self.0.start

@@ -12,6 +12,7 @@ use slab::Slab;
 
 use super::event::KeptEvent;
 use super::memory::Memory;
+use super::pieces::ROUND_BYTES;
 
 /// How much of a channel is kept in memory, in events and in bytes. A reader that is further behind
 /// reads from storage.
@@ -41,7 +42,9 @@ struct State {
     /// How many events without an id there have been, and the last of them.
     live_head: u64,
     live: Tail,
-    readers: Slab<Arc<Signal>>,
+    /// Whom to wake: a reader, or many of them at rest.
+    signals: Slab<Arc<Signal>>,
+    readers: usize,
 }
 
 /// The last events of a log, within bounds.
@@ -71,6 +74,28 @@ pub(super) enum Appended {
     Unclear,
 }
 
+/// How far a reader has read a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    /// The id of the last event that has gone out.
+    pub(super) id: u64,
+    /// How many of the events without an id have gone out.
+    pub(super) live: u64,
+    /// The generation of ids that this belongs to.
+    pub(super) generation: u64,
+}
+
+/// What [`Log::ahead`] has found.
+pub(super) enum Ahead {
+    /// The reader has everything.
+    Nothing,
+    /// Events, each with whether it is one without an id; and where the reader is behind them.
+    Events(Vec<(KeptEvent, bool)>, At),
+    /// Not events from memory: they are in the storage, or gone, or the next one is too large to go
+    /// out at once.
+    Elsewhere,
+}
+
 /// What [`Log::read`] has found.
 pub(super) enum Read {
     /// The events after the position, in order; none if there are none yet.
@@ -88,7 +113,8 @@ impl Log {
             generation: 0,
             live_head: 0,
             live: tail(),
-            readers: Slab::new(),
+            signals: Slab::new(),
+            readers: 0,
         };
         LazyLock::force(&START);
         Self { name, is_lasting, state: Mutex::new(state), grown: AtomicU64::new(0) }
@@ -231,21 +257,73 @@ impl Log {
         (Read::Events(due), usize::try_from(ahead).unwrap_or(usize::MAX))
     }
 
-    /// Adds a reader to be woken, and returns its place.
+    /// The events after a position, with an id and without, in the order in which readers get them;
+    /// at most [`ROUND_BYTES`].
+    pub(super) fn ahead(&self, from: At) -> Ahead {
+        let state = self.state();
+        let Some(head) = state.head.filter(|&head| from.id <= head) else {
+            return Ahead::Elsewhere;
+        };
+        let stored = state.tail.after(head, from.id);
+        let live = state.live.after(state.live_head, from.live);
+        let (Some(mut stored), Some(live)) = (stored, live) else { return Ahead::Elsewhere };
+        if state.generation != from.generation {
+            return Ahead::Elsewhere;
+        }
+        let mut live = live.peekable();
+        let (mut events, mut bytes, mut to) = (Vec::new(), 0, from);
+        loop {
+            let next = live.next_if(|entry| entry.after <= to.id).map(|entry| (entry, true));
+            let Some((entry, is_live)) = next.or_else(|| Some((stored.next()?, false))) else {
+                break;
+            };
+            bytes += entry.event.len();
+            if bytes > ROUND_BYTES {
+                break;
+            }
+            if is_live {
+                to.live += 1
+            } else {
+                to.id += 1
+            }
+            events.push((entry.event.clone(), is_live));
+        }
+        match (events.is_empty(), bytes) {
+            (true, 0) => Ahead::Nothing,
+            // One that goes out in pieces.
+            (true, _) => Ahead::Elsewhere,
+            (false, _) => Ahead::Events(events, to),
+        }
+    }
+
+    /// Adds a reader to be woken, and returns the place of its signal.
     pub(super) fn join(&self, signal: Arc<Signal>) -> usize {
-        self.state().readers.insert(signal)
+        let mut state = self.state();
+        state.readers += 1;
+        state.signals.insert(signal)
     }
 
     /// Removes a reader, and tells whether there are others.
     pub(super) fn leave(&self, place: usize) -> bool {
         let mut state = self.state();
-        state.readers.remove(place);
-        !state.readers.is_empty()
+        state.signals.remove(place);
+        state.readers -= 1;
+        state.readers > 0
+    }
+
+    /// Adds a signal, and no reader: that of many that rest, or of one that has rested.
+    pub(super) fn add_signal(&self, signal: Arc<Signal>) -> usize {
+        self.state().signals.insert(signal)
+    }
+
+    /// Removes a signal. Its reader stays one.
+    pub(super) fn remove_signal(&self, place: usize) {
+        self.state().signals.remove(place);
     }
 
     /// How many readers it has.
     pub(super) fn readers(&self) -> usize {
-        self.state().readers.len()
+        self.state().readers
     }
 
     pub(super) fn wake_all(&self) {
@@ -266,7 +344,7 @@ impl State {
     }
 
     fn wake_all(&self) {
-        self.readers.iter().for_each(|(_, signal)| signal.raise());
+        self.signals.iter().for_each(|(_, signal)| signal.raise());
     }
 }
 

@@ -43,6 +43,7 @@
 //! visible.
 
 mod allowed;
+mod crowd;
 mod event;
 mod filter;
 mod follow;
@@ -72,6 +73,7 @@ use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
+pub(crate) use crowd::{Bell, Chunks, Crowd, put_chunk};
 pub use filter::Types;
 use follow::{Announcer, Hints};
 pub use health::Unready;
@@ -445,7 +447,7 @@ impl Shared {
         let mut position = Position::new(log, resume);
         if position.is_unknown() {
             // Perhaps another instance has shown them what this one has not heard of yet.
-            let head = self.head_from(position.channel(), position.at()).await?;
+            let head = self.head_from(position.channel(), position.at().id).await?;
             position.check(head, &self.hints);
         }
         Ok(position)

@@ -26,7 +26,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const LOCK_TRIES: usize = 50;
 
 /// A connection's socket.
-pub(super) type Stream = Either<TcpStream, UnixStream>;
+pub(in crate::http) type Stream = Either<TcpStream, UnixStream>;
 
 /// A socket that connections come in by: one of TCP, or a unix socket. Made of tokio's, or by
 /// [`listen`] and [`listen_at`].
@@ -210,6 +210,14 @@ impl fmt::Display for ListenerAddress {
             Self::Unix(Some(path)) => write!(f, "unix:{}", path.display()),
             Self::Unix(None) => f.write_str("a unix socket"),
         }
+    }
+}
+
+/// The other end of a connection that was accepted before.
+pub(super) fn remote(socket: &Stream) -> io::Result<Remote> {
+    match socket {
+        Either::Left(socket) => Ok(Remote::At(socket.peer_addr()?)),
+        Either::Right(_) => Ok(Remote::Local),
     }
 }
 

@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::Frame;
 
+use crate::http::fanout::Resting;
 use crate::hub::{Framing, Outgoing};
 
 /// What a body that lasts is made of.
@@ -26,6 +27,17 @@ pub(in crate::http) trait LongLived: Send + 'static {
 
     /// Whether nothing more will come, as far as is known.
     fn is_ended(&self) -> bool;
+
+    /// Whether it has nothing to write before an event or a keep-alive, and can be written by the
+    /// [loop](crate::http::fanout) for such streams.
+    fn is_at_rest(&self) -> bool {
+        false
+    }
+
+    /// What that loop has to know of it, if it is [at rest](Self::is_at_rest).
+    fn rest(self: Box<Self>) -> Option<Box<Resting>> {
+        None
+    }
 }
 
 /// An extension of a response whose body lasts, by which its source can be taken out of the body.

@@ -14,3 +14,5 @@ mod proxies;
 pub(super) mod serve;
 mod socket;
 pub(super) mod tls;
+
+pub(super) use connection::Held;

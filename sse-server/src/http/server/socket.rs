@@ -46,6 +46,11 @@ impl Socket {
             #[cfg(target_os = "linux")]
             socket2::SockRef::from(socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
         }
+        Self::resumed(socket, consumer, bound)
+    }
+
+    /// That of a connection which was begun before.
+    pub(super) fn resumed(socket: Stream, consumer: Arc<Consumer>, bound: Duration) -> Self {
         Self {
             stream: socket,
             consumer,
@@ -56,6 +61,15 @@ impl Socket {
             start_len: 0,
             start_read: 0,
         }
+    }
+
+    /// Whether nothing is under way: no write, and nothing to be read again.
+    pub(super) fn is_calm(&self) -> bool {
+        self.stall.is_none() && self.start_read == self.start_len
+    }
+
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Waits for the first bytes, and tells whether they are HTTP/2. They can be read afterwards.

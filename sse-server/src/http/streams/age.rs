@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The time that a stream has left.
 #[derive(Debug)]
@@ -18,7 +18,21 @@ pub(super) struct Age {
 impl Age {
     /// None: it has no end.
     pub(super) fn new(longest: Option<Duration>) -> Self {
-        Self { clock: longest.map(|time| Box::pin(sleep(time))), is_over: false }
+        Self::until(longest.map(|time| Instant::now() + time))
+    }
+
+    /// One that is over then.
+    pub(super) fn until(end: Option<Instant>) -> Self {
+        Self { clock: end.map(|end| Box::pin(sleep_until(end))), is_over: false }
+    }
+
+    /// When it is over, unless it is already.
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.clock.as_ref().map(|clock| clock.deadline())
+    }
+
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Ready once it is over, however often it is asked.

@@ -17,6 +17,7 @@ use super::age::Age;
 use crate::access::{Ending, Guard};
 use crate::http::app::App;
 use crate::http::error::forbidden;
+use crate::http::fanout::{Resting, Resume};
 use crate::http::server::admission::Permit;
 use crate::http::server::consumer::Consumer;
 use crate::http::server::long_lived::LongLived;
@@ -49,7 +50,6 @@ const INTERRUPTED: &str = "the stream ends within an event; come back for the wh
 #[derive(Debug)]
 pub(super) struct StreamContext {
     pub(super) app: Arc<App>,
-    #[expect(dead_code, reason = "held as long as the stream is open")]
     pub(super) permit: Permit,
     /// `None`: another server than ours has the connection.
     pub(super) consumer: Option<Arc<Consumer>>,
@@ -102,6 +102,23 @@ impl OpenStream {
             opening,
             guard,
             is_behind: true,
+            is_to_check: false,
+            within_event: None,
+            is_ended: false,
+        }
+    }
+
+    /// One that has been at rest.
+    fn resumed(resting: Resting, consumer: Arc<Consumer>) -> Self {
+        let Resting { subscriber, app, permit, guard, keep_alive, end, .. } = resting;
+        Self {
+            subscriber,
+            context: StreamContext { app, permit, consumer: Some(consumer) },
+            keep_alive: Box::pin(tokio::time::sleep_until(keep_alive)),
+            age: Age::until(end),
+            opening: Opening::Sent,
+            guard,
+            is_behind: false,
             is_to_check: false,
             within_event: None,
             is_ended: false,
@@ -294,10 +311,22 @@ impl LongLived for OpenStream {
     fn is_ended(&self) -> bool {
         self.is_ended
     }
-}
 
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        debug!(subscriber = ?self.subscriber, "stream closed");
+    fn is_at_rest(&self) -> bool {
+        self.opening == Opening::Sent
+            && self.subscriber.is_at_rest()
+            && self.within_event.is_none()
+            && !self.is_behind
+            && !self.is_to_check
+            && !self.is_ended
+            && !self.age.is_over()
+            && self.context.consumer.is_some()
+    }
+
+    fn rest(self: Box<Self>) -> Option<Box<Resting>> {
+        let Self { subscriber, context: StreamContext { app, permit, .. }, guard, .. } = *self;
+        let (keep_alive, end) = (self.keep_alive.deadline(), self.age.end());
+        let resume: Resume = |resting, consumer| Box::new(Self::resumed(resting, consumer));
+        Some(Box::new(Resting { subscriber, app, permit, guard, keep_alive, end, resume }))
     }
 }

@@ -1,6 +1,7 @@
 //! A position in each of some channels, and reading forward from there.
 
 mod large;
+mod rest;
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,17 +11,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use sse_proto::{Cursor, stream_reset};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::event::KeptEvent;
 use super::filter::Types;
 use super::follow::Hints;
-use super::log::{Log, Read, Signal};
+use super::log::{At, Log, Read, Signal};
 use super::outgoing::Outgoing;
 use super::pieces::{Begun, ROUND_BYTES, is_large};
 use super::publish::render_stored;
 use super::{PAGE, Shared};
 use crate::storage::StoredEvent;
+pub(super) use rest::Parts;
 
 /// How long to wait before storage that has failed is read again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -29,7 +31,7 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAGE: usize = 16;
 
 /// The name of readers without a name, for events that are not for everyone.
-const ANONYMOUS: &str = "anonymous";
+pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// Reads some channels forward, from the positions it started from.
 ///
@@ -410,8 +412,12 @@ impl Position {
         self.log.name()
     }
 
-    pub(super) const fn at(&self) -> u64 {
-        self.at
+    pub(super) const fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    pub(super) const fn at(&self) -> At {
+        At { id: self.at, live: self.live_at, generation: self.generation }
     }
 
     /// Whether the log does not reach as far.
@@ -469,6 +475,10 @@ fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        // One that rests has been taken apart.
+        if !self.joined.is_empty() {
+            debug!(subscriber = ?self, "a subscriber leaves");
+        }
         for (log, place) in self.joined.drain(..) {
             self.shared.leave(&log, place);
         }

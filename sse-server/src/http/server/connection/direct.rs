@@ -11,11 +11,12 @@ use std::time::SystemTime;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http_body::Body as _;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 
-use super::transport::Transport;
+use super::transport::{Io, Transport};
+use crate::http::fanout::Resting;
 use crate::http::server::consumer::Consumer;
 use crate::http::server::long_lived::{LongLived, Takeable};
 use crate::hub::{Framing, Outgoing};
@@ -29,24 +30,65 @@ const SLICES: usize = 64;
 /// What ends a body of chunks.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Writes a response to its end, unless the other end goes away before.
-pub(super) async fn write<I>(
-    response: Response,
-    socket: &mut Transport<I>,
-    consumer: &Consumer,
+/// A response under way.
+pub(super) struct Open {
+    writing: Writing,
     is_kept: bool,
-) -> io::Result<()>
-where
-    I: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut parts, body) = response.into_parts();
-    let mut out = Outgoing::new(Framing::Chunked);
-    out.put_unframed(&head(&parts.headers, is_kept));
-    let takeable = parts.extensions.remove();
-    let source = Source::Body { body, takeable };
-    drop(parts);
-    let mut writing = Writing { source, out, is_begun: false, is_ended: false };
-    poll_fn(|cx| writing.poll(socket, consumer, cx)).await
+}
+
+/// What has become of a response.
+pub(super) enum Written {
+    /// All of it was written.
+    Whole,
+    /// It is a stream that has nothing to write now, and whose connection can be given away.
+    AtRest(Box<Resting>),
+}
+
+impl Open {
+    /// One of which nothing was written. `is_kept`: more requests may follow. `may_rest`: it can be
+    /// given away.
+    pub(super) fn new(response: Response, is_kept: bool, may_rest: bool) -> Self {
+        let (mut parts, body) = response.into_parts();
+        let mut out = Outgoing::new(Framing::Chunked);
+        out.put_unframed(&head(&parts.headers, is_kept));
+        let takeable = parts.extensions.remove();
+        let source = Source::Body { body, takeable };
+        let writing = Writing { source, out, may_rest, is_begun: false, is_ended: false };
+        Self { writing, is_kept }
+    }
+
+    /// A stream that was at rest. `left` is written first.
+    pub(super) fn resumed(
+        source: Box<dyn LongLived>,
+        left: &Bytes,
+        is_kept: bool,
+        may_rest: bool,
+    ) -> Self {
+        let mut out = Outgoing::new(Framing::Chunked);
+        out.put_unframed(left);
+        let source = Source::Taken(source);
+        let writing = Writing { source, out, may_rest, is_begun: true, is_ended: false };
+        Self { writing, is_kept }
+    }
+
+    pub(super) const fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Writes it to its end, unless the other end goes away before, or it is a stream that comes to
+    /// rest.
+    pub(super) async fn write(
+        mut self,
+        socket: &mut Transport<impl Io>,
+        consumer: &Consumer,
+    ) -> io::Result<Written> {
+        poll_fn(|cx| self.writing.poll(socket, consumer, cx)).await?;
+        let resting = match self.writing.source {
+            Source::Taken(source) if !self.writing.is_ended => source.rest(),
+            _ => None,
+        };
+        Ok(resting.map_or(Written::Whole, Written::AtRest))
+    }
 }
 
 /// The head of a response whose body has chunks.
@@ -75,6 +117,10 @@ enum Source {
 }
 
 impl Source {
+    fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Taken(source) if source.is_at_rest())
+    }
+
     /// What is due, as chunks. `None`: that was all.
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Outgoing>>> {
         let (body, takeable) = match self {
@@ -100,6 +146,8 @@ struct Writing {
     source: Source,
     /// What has not been written yet. Without memory while there is nothing.
     out: Outgoing,
+    /// It can be given away when it comes to rest.
+    may_rest: bool,
     /// Something of the body has been taken.
     is_begun: bool,
     /// The last chunk is in `out`, or written.
@@ -107,15 +155,13 @@ struct Writing {
 }
 
 impl Writing {
-    fn poll<I>(
+    /// Ready when all was written, or when it can be given away.
+    fn poll(
         &mut self,
-        socket: &mut Transport<I>,
+        socket: &mut Transport<impl Io>,
         consumer: &Consumer,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>>
-    where
-        I: AsyncRead + AsyncWrite + Unpin,
-    {
+    ) -> Poll<io::Result<()>> {
         loop {
             let is_more = self.poll_source(consumer, cx)?;
             while self.out.has_remaining() {
@@ -130,7 +176,10 @@ impl Writing {
                 return Poll::Ready(Ok(()));
             }
             if !is_more {
-                ready!(socket.poll_ended(cx))?;
+                if socket.poll_ended(cx)?.is_pending() {
+                    let is_at_rest = self.may_rest && self.source.is_at_rest() && socket.can_rest();
+                    return if is_at_rest { Poll::Ready(Ok(())) } else { Poll::Pending };
+                }
                 // A client that has closed its sending side gets what is due at first, and then is
                 // taken for gone.
                 if !self.is_begun {

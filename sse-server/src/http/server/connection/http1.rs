@@ -7,7 +7,9 @@
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
@@ -17,13 +19,13 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::graceful::Watcher;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
-use super::direct;
+use super::direct::{Open, Written};
 use super::requests::{Connections, Ended, Requests};
 use super::takeover::{Direct, Takeover};
-use super::transport::Transport;
+use super::transport::{Io, Transport};
+use crate::http::fanout::{Idle, Resting, Socket};
 use crate::http::server::long_lived::Takeable;
 
 /// What has to be known of a request when its response is there.
@@ -64,44 +66,88 @@ fn is_to_close(headers: &HeaderMap) -> bool {
 }
 
 impl Connections {
-    /// Speaks HTTP/1 to the end of the connection.
-    pub(super) async fn speak_http1<I>(
-        &self,
-        io: I,
-        mut requests: Requests,
-        watcher: Watcher,
-    ) -> Ended
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Speaks HTTP/1 to the end of the connection, or until it is given to a loop of streams.
+    pub(super) async fn speak_http1(self: &Arc<Self>, io: impl Io, requests: Requests) -> Ended {
         let takeover = requests.takeover.clone();
-        let mut socket = Transport { io, ahead: Bytes::new(), takeover };
+        self.go_on(Transport { io, ahead: Bytes::new(), takeover }, requests).await
+    }
+
+    async fn go_on<I: Io>(
+        self: &Arc<Self>,
+        mut socket: Transport<I>,
+        mut requests: Requests,
+    ) -> Ended {
         loop {
             // Apart, because it is large, and streams are many.
             let taken = Box::pin(self.speak_by_hyper(socket, requests)).await?;
-            let Some(taken) = taken else { break };
-            (socket, requests) = (taken.socket, taken.requests);
+            let Some(taken) = taken else { return Ok(()) };
             let is_kept = taken.direct.is_kept && !self.is_draining();
-            direct::write(taken.direct.response, &mut socket, &requests.consumer, is_kept).await?;
-            if !is_kept {
-                socket.shutdown().await?;
-                break;
+            let may_rest = self.fanout.is_there();
+            let open = Open::new(taken.direct.response, is_kept, may_rest);
+            match self.write(open, taken.socket, taken.requests).await? {
+                Some(next) => (socket, requests) = next,
+                None => return Ok(()),
             }
         }
-        // Until then a shutdown waits.
-        drop(watcher);
-        Ok(())
+    }
+
+    /// The same, from within a response.
+    pub(super) async fn resume_http1(
+        self: &Arc<Self>,
+        io: impl Io,
+        requests: Requests,
+        open: Open,
+    ) -> Ended {
+        let takeover = requests.takeover.clone();
+        let socket = Transport { io, ahead: Bytes::new(), takeover };
+        match self.write(open, socket, requests).await? {
+            Some((socket, requests)) => Box::pin(self.go_on(socket, requests)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a response. What is returned has more requests.
+    async fn write<I: Io>(
+        &self,
+        open: Open,
+        mut socket: Transport<I>,
+        requests: Requests,
+    ) -> io::Result<Option<(Transport<I>, Requests)>> {
+        let is_kept = open.is_kept();
+        match open.write(&mut socket, &requests.consumer).await? {
+            Written::Whole if is_kept => Ok(Some((socket, requests))),
+            Written::Whole => {
+                socket.shutdown().await?;
+                Ok(None)
+            }
+            Written::AtRest(stream) => {
+                self.give_away(stream, socket.io, requests, is_kept)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Gives a connection whose stream is at rest to a loop.
+    fn give_away(
+        &self,
+        stream: Box<Resting>,
+        io: impl Io,
+        requests: Requests,
+        is_kept: bool,
+    ) -> io::Result<()> {
+        let gone = || io::Error::other("only a plain socket of a connection that is not refused");
+        let (plain, held) = io.into_plain().zip(requests.held()).ok_or_else(gone)?;
+        let (socket, left) = (Socket::take(plain)?, Bytes::new());
+        let idle = Idle { socket, stream, held, is_kept, left, may_rest: true };
+        self.fanout.take(Box::new(idle)).map_err(|_| io::Error::other("the loop has ended"))
     }
 
     /// Has hyper read requests and answer them, up to one whose response is written without it.
-    async fn speak_by_hyper<I>(
+    async fn speak_by_hyper<I: Io>(
         &self,
         socket: Transport<I>,
         requests: Requests,
-    ) -> Result<Option<Taken<I>>, hyper::Error>
-    where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    ) -> Result<Option<Taken<I>>, hyper::Error> {
         let takeover = requests.takeover.clone();
         let mut connection = self.http1.serve_connection(TokioIo::new(socket), requests);
         let mut draining = pin!(self.draining());

@@ -22,7 +22,6 @@ use futures_util::FutureExt;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -58,7 +57,7 @@ const CONNECTION_HEADERS: [HeaderName; 5] = [
 
 impl Connections {
     /// Speaks HTTP/2 to the end of the connection.
-    pub(super) async fn speak_http2<I>(&self, io: I, requests: Requests, watcher: Watcher) -> Ended
+    pub(super) async fn speak_http2<I>(&self, io: I, requests: Requests) -> Ended
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -102,10 +101,7 @@ impl Connections {
             }
             idleness.poll(&mut connection, answers.is_empty(), cx)
         });
-        let ended: Ended = ended.await;
-        // Until then a shutdown waits.
-        drop(watcher);
-        ended
+        ended.await
     }
 }
 

@@ -13,12 +13,14 @@ use futures_util::future::Either;
 use hyper::server::conn::http1;
 use hyper::service::Service as _;
 use hyper_util::rt::TokioTimer;
+use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
 
 use super::takeover::Takeover;
+use super::{Admission, Held};
 use crate::http::error::Refusal;
-use crate::http::server::admission::Limit;
+use crate::http::fanout::Fanout;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::consumer::Consumer;
 use crate::http::server::listener::Remote;
@@ -34,6 +36,7 @@ pub(in crate::http) struct Connections {
     router: TowerToHyperService<Router>,
     pub(super) operations: Operations,
     pub(super) http1: http1::Builder,
+    pub(super) fanout: Fanout,
     is_draining: watch::Sender<bool>,
 }
 
@@ -47,7 +50,8 @@ impl Connections {
             .half_close(true)
             .max_buf_size(MAX_READ_BUFFER);
         let router = TowerToHyperService::new(router);
-        Self { router, operations, http1, is_draining: watch::Sender::new(false) }
+        let is_draining = watch::Sender::new(false);
+        Self { router, operations, http1, fanout: Fanout::default(), is_draining }
     }
 
     /// From now on, connections that have not asked for anything are closed.
@@ -71,11 +75,19 @@ pub(super) struct Requests {
     pub(super) peer: Remote,
     pub(super) consumer: Arc<Consumer>,
     pub(super) takeover: Arc<Takeover>,
-    /// There is no room for the connection: all that it hears.
-    pub(super) limit: Option<Limit>,
+    /// If there is no room for the connection, that is all that it hears.
+    pub(super) admission: Admission,
+    /// Until it is dropped, a shutdown waits.
+    pub(super) watcher: Watcher,
 }
 
 impl Requests {
+    /// What is held as long as the connection is open, unless it is refused.
+    pub(super) fn held(self) -> Option<Held> {
+        let Self { common: connections, admission, watcher, .. } = self;
+        Some(Held { connections, permit: admission.ok()?, watcher })
+    }
+
     /// Has the router answer a request, if there is room for its connection. `consumer` is who
     /// takes the response.
     pub(super) fn respond<B>(
@@ -87,8 +99,8 @@ impl Requests {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         self.consumer.has_asked();
-        let response = if let Some(limit) = self.limit {
-            let mut answer = Refusal::from(limit).into_response();
+        let response = if let Err((limit, _)) = &self.admission {
+            let mut answer = Refusal::from(*limit).into_response();
             if request.version() < Version::HTTP_2 {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(header::CONNECTION, close);

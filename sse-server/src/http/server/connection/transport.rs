@@ -7,18 +7,57 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use super::takeover::Takeover;
+use crate::http::server::listener::Stream;
+use crate::http::server::socket::Socket;
 
 /// What is read of the other end while a stream is open: only whether it is still there. If it
 /// sends another request already, the rest of it waits in the socket.
 const READ_AT_ONCE: usize = 256;
+
+/// What a connection reads from and writes to.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether it is nothing but a socket, and nothing is under way on it.
+    fn is_plain(&self) -> bool;
+
+    /// The socket, if it is plain.
+    fn into_plain(self) -> Option<Stream>;
+}
+
+impl Io for Socket {
+    fn is_plain(&self) -> bool {
+        self.is_calm()
+    }
+
+    fn into_plain(self) -> Option<Stream> {
+        Some(self.into_stream())
+    }
+}
+
+impl Io for TlsStream<Socket> {
+    fn is_plain(&self) -> bool {
+        false
+    }
+
+    fn into_plain(self) -> Option<Stream> {
+        None
+    }
+}
 
 /// A connection's socket, with what was read too far; it remembers whether all was flushed.
 pub(super) struct Transport<I> {
     pub(super) io: I,
     pub(super) ahead: Bytes,
     pub(super) takeover: Arc<Takeover>,
+}
+
+impl<I: Io> Transport<I> {
+    /// Whether it can be given to a [loop of streams](crate::http::fanout).
+    pub(super) fn can_rest(&self) -> bool {
+        self.ahead.is_empty() && self.io.is_plain()
+    }
 }
 
 impl<I: AsyncRead + Unpin> Transport<I> {

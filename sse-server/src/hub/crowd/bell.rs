@@ -1,0 +1,60 @@
+//! What wakes the owner of a crowd.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+
+/// Rung when a log has grown that members of a crowd read. Rung any number of times, it is heard
+/// once.
+pub(crate) struct Bell {
+    is_rung: AtomicBool,
+    /// The groups whose logs have grown.
+    grown: Mutex<Vec<u32>>,
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Bell {
+    /// A bell that does this when it is rung.
+    pub(crate) fn new(ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        let (is_rung, grown) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(Self { is_rung, grown, ring: Box::new(ring) })
+    }
+
+    /// Rings it.
+    pub(crate) fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel) {
+            (self.ring)();
+        }
+    }
+
+    /// Takes note that it was heard. What comes from now on rings again.
+    pub(crate) fn hear(&self) {
+        self.is_rung.store(false, Ordering::Release);
+    }
+
+    /// Moves the groups whose logs have grown to `groups`, which is empty.
+    pub(crate) fn take_grown(&self, groups: &mut Vec<u32>) {
+        std::mem::swap(&mut *self.grown(), groups);
+    }
+
+    fn grown(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.grown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Rings for one group.
+pub(super) struct Rope {
+    pub(super) bell: Arc<Bell>,
+    pub(super) group: u32,
+}
+
+impl Wake for Rope {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.bell.grown().push(self.group);
+        self.bell.ring();
+    }
+}
