@@ -34,6 +34,7 @@
 
 pub mod access;
 pub mod arriving;
+mod blocking;
 pub mod config;
 pub mod http;
 pub mod hub;

@@ -9,7 +9,7 @@ use sse_server::access::{Access, ChannelManager, PublishToken, Publishers, Reloa
 use sse_server::arriving::Hopeless;
 use sse_server::config::{Config, ConfigError, Listen, ListenAddress, Running};
 use sse_server::http::{self, HttpConfig, Listener, ListenerAddress, Tls};
-use sse_server::hub::{Hub, HubConfig};
+use sse_server::hub::{Hub, HubConfig, PublishThread};
 use sse_server::metrics::{TimedRelay, TimedStorage};
 use sse_server::storage;
 use tracing::{error, info, warn};
@@ -68,7 +68,10 @@ pub(crate) async fn run(
     for warning in config.warnings {
         warn!("{warning}");
     }
-    let mut hub = HubConfig::default().refresh(config.refresh).max_event_len(config.max_event_size);
+    let mut hub = HubConfig::default()
+        .refresh(config.refresh)
+        .max_event_len(config.max_event_size)
+        .publish_on(PublishThread::start()?);
     if config.retention.age < Duration::from_mins(1) {
         hub = hub.memory_age(config.retention.age);
     }
@@ -130,14 +133,13 @@ pub(crate) async fn run(
         tls: operations.tls_settings().cloned(),
     };
     tasks.push(tokio::spawn(reload.when_asked(signals)));
-    let router = http::router(hub.clone(), http);
     systemd::notify(systemd::State::Ready);
     let end = async {
         end.await;
         systemd::notify(systemd::State::Stopping);
     };
     tokio::select! {
-        () = http::serve_with(listener, router, &hub, &operations, end) => {}
+        () = http::serve_alone(listener, &hub, http, end) => {}
         error = hopeless(no_storage) => return Err(of_storage(error).into()),
         error = hopeless(no_relay) => return Err(of_relay(error).into()),
         () = end_at_once => {

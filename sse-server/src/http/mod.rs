@@ -27,6 +27,6 @@ pub use routes::router;
 pub use server::caller::Peer;
 pub use server::listener::{Listener, ListenerAddress, listen, listen_at};
 pub use server::operations::Operations;
-pub use server::serve::{serve, serve_with};
+pub use server::serve::{serve, serve_alone, serve_with};
 pub use server::tls::{Tls, TlsError};
 pub use streams::endpoint::{Endpoint, EndpointError, Endpoints};

@@ -22,7 +22,10 @@ use crate::hub::Hub;
 /// The routes of a server over this hub, to be served by [`serve`](super::serve) or within another
 /// axum application.
 pub fn router(hub: Hub, config: HttpConfig) -> Router {
-    let app = Arc::new(App { hub, config });
+    routes(Arc::new(App { hub, config }))
+}
+
+pub(super) fn routes(app: Arc<App>) -> Router {
     let endpoints = &app.config.endpoints;
     // A part of a path may begin with a colon or a star.
     let mut streams = Router::new().without_v07_checks();

@@ -282,9 +282,9 @@ impl Log {
                 break;
             }
             if is_live {
-                to.live += 1
+                to.live += 1;
             } else {
-                to.id += 1
+                to.id += 1;
             }
             events.push((entry.event.clone(), is_live));
         }

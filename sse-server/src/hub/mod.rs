@@ -43,6 +43,7 @@
 //! visible.
 
 mod allowed;
+mod config;
 mod crowd;
 mod event;
 mod filter;
@@ -56,13 +57,11 @@ mod pieces;
 mod publish;
 mod subscriber;
 
+use sse_proto::Cursor;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use sse_proto::Cursor;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 
@@ -73,6 +72,8 @@ use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
+pub use config::HubConfig;
+use config::Reliable;
 pub(crate) use crowd::{Bell, Chunks, Crowd, put_chunk};
 pub use filter::Types;
 use follow::{Announcer, Hints};
@@ -84,7 +85,7 @@ use moved::Moves;
 pub use outgoing::{Framing, Outgoing};
 use pieces::Remembered;
 use publish::Request;
-pub use publish::{PublishError, Submitted};
+pub use publish::{PublishError, PublishThread, Submitted};
 use subscriber::Position;
 pub(crate) use subscriber::Tally;
 pub use subscriber::{Delivery, Subscriber};
@@ -125,13 +126,11 @@ struct Shared {
     /// The relay has been connected, once at least.
     was_connected: AtomicBool,
     tasks: Tasks,
+    publish_thread: Option<PublishThread>,
     writing: Arc<Writing>,
     is_closed: AtomicBool,
     closing: Notify,
 }
-
-/// Tells by a channel's name whether its events are stored.
-type Reliable = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// How many notices may wait to be heard.
 const NOTICES: usize = 256;
@@ -143,92 +142,6 @@ pub(crate) enum RelayNotice {
     Connected,
     /// Another instance has said this.
     Notice(Arc<str>),
-}
-
-/// How a hub gets to know what other instances publish.
-#[derive(Clone)]
-#[non_exhaustive]
-#[must_use]
-pub struct HubConfig {
-    relay: Option<Arc<dyn Relay>>,
-    refresh: Duration,
-    reliable: Option<Reliable>,
-    memory: usize,
-    memory_age: Duration,
-    max_event_len: usize,
-}
-
-impl Default for HubConfig {
-    fn default() -> Self {
-        Self {
-            relay: None,
-            refresh: Duration::from_secs(5),
-            reliable: None,
-            memory: 64 << 20,
-            memory_age: Duration::from_mins(1),
-            max_event_len: MAX_EVENT_LEN,
-        }
-    }
-}
-
-impl HubConfig {
-    /// Over this relay. Default: none.
-    pub fn relay(mut self, relay: Arc<dyn Relay>) -> Self {
-        self.relay = Some(relay);
-        self
-    }
-
-    /// How often the storage is asked where the channels that somebody reads end. Default: 5 s.
-    /// This is how late an event can be if the relay has lost the hint, or if there is no relay.
-    /// Shorter costs a small query per 500 channels each time.
-    pub const fn refresh(mut self, period: Duration) -> Self {
-        self.refresh = period;
-        self
-    }
-
-    /// How many bytes of events all channels together keep in memory; for a moment it may be more.
-    /// Those in which nothing has happened for longest lose theirs first. Default: 64 MiB. Events
-    /// that are not in memory are read from storage; more memory spares reads when many come back
-    /// after a cut.
-    pub const fn memory(mut self, bytes: usize) -> Self {
-        self.memory = bytes;
-        self
-    }
-
-    /// How long events are kept in memory after they became visible. Default: a minute. Not longer
-    /// than the storage keeps them, or some readers would still get what others are told is gone.
-    pub const fn memory_age(mut self, age: Duration) -> Self {
-        self.memory_age = age;
-        self
-    }
-
-    /// Which channels are reliable: their events are stored and have ids. Default: all. The events
-    /// of the others cost no write and reach the readers of the moment, on every instance; a reader
-    /// that misses one never gets it. The answer to a name must always be the same, and quick.
-    pub fn reliable(mut self, is_reliable: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.reliable = Some(Arc::new(is_reliable));
-        self
-    }
-
-    /// The most bytes that type and data of an event may have that comes over the relay. Others are
-    /// not shown to readers. Default: 1 MiB. What is stored is shown in any case.
-    pub const fn max_event_len(mut self, bytes: usize) -> Self {
-        self.max_event_len = bytes;
-        self
-    }
-}
-
-impl std::fmt::Debug for HubConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubConfig")
-            .field("has_relay", &self.relay.is_some())
-            .field("refresh", &self.refresh)
-            .field("has_unreliable", &self.reliable.is_some())
-            .field("memory", &self.memory)
-            .field("memory_age", &self.memory_age)
-            .field("max_event_len", &self.max_event_len)
-            .finish()
-    }
 }
 
 impl Hub {
@@ -257,6 +170,7 @@ impl Hub {
             notices: broadcast::Sender::new(NOTICES),
             was_connected: AtomicBool::new(false),
             tasks,
+            publish_thread: config.publish_thread,
             writing: Arc::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
@@ -366,6 +280,11 @@ impl Hub {
     /// Counts a task to the hub's own, which have to run as long as it does.
     pub fn depends_on(&self, name: &'static str, task: AbortHandle) {
         self.shared.tasks.add(name, task);
+    }
+
+    /// The thread on which it appends, if that is not a task like others.
+    pub(crate) fn publish_thread(&self) -> Option<&PublishThread> {
+        self.shared.publish_thread.as_ref()
     }
 
     /// Whether there is a relay to other instances.

@@ -14,8 +14,8 @@ use super::reactor::{Message, Remote};
 use super::{Idle, Resting, Resume, Socket};
 use crate::access::Guard;
 use crate::http::app::App;
-use crate::http::server::Held;
 use crate::http::server::admission::Permit;
+use crate::http::server::{Held, LAST_CHUNK};
 use crate::hub::{Chunks, Subscriber};
 use crate::metrics::Metrics;
 
@@ -146,6 +146,11 @@ impl Entry {
                 Err(_) => Err(Leaves::Broken),
             };
         }
+    }
+
+    /// Ends the response, if the socket takes that.
+    pub(super) fn say_goodbye(&self) {
+        send(self.socket.fd(), LAST_CHUNK, SendFlags::NOSIGNAL).ok();
     }
 
     /// Whether the other end is still there. What it sends stays in the socket.

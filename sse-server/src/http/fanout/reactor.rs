@@ -236,7 +236,11 @@ impl Reactor {
         let Some(entry) = self.crowd.get_mut(reader) else { return };
         match entry.other() {
             Other::Silent => {}
-            Other::HasEnded => self.remove(reader, Leaves::Ends),
+            Other::HasEnded => {
+                // A client that sends nothing any more is taken for gone; it may still listen.
+                entry.say_goodbye();
+                self.remove(reader, Leaves::Broken);
+            }
             Other::Broken => self.remove(reader, Leaves::Broken),
         }
     }

@@ -4,5 +4,6 @@ mod ndjson;
 pub(super) mod permissions;
 pub(super) mod publish;
 mod python_json;
+pub(super) mod quick;
 mod refused;
 pub(super) mod token;

@@ -15,6 +15,7 @@ use super::message::{Message, check, not_json};
 use super::ndjson;
 use super::refused::{forbidden, refusal};
 use super::token::authorize;
+use crate::access::PublishToken;
 use crate::http::app::App;
 use crate::http::error::Refusal;
 use crate::hub::PublishError;
@@ -30,7 +31,7 @@ const MAX_KEY: usize = 255;
 const MAX_LINE: u64 = 1 << 53;
 
 #[derive(Serialize)]
-struct Published {
+pub(super) struct Published {
     /// None: it is not stored.
     id: Option<String>,
 }
@@ -48,7 +49,25 @@ pub(in crate::http) async fn publish(
         return Ok(ndjson::publish(app, token, key, first, request.into_body()));
     }
     let body = body(request).await?;
-    let (events, is_batch) = read(&body, app.config.max_event_len)?;
+    Ok(Json(act(&app, &token, key, &body).await?).into_response())
+}
+
+/// What was published: an id, or those of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Single(Published),
+    Batch(Vec<Published>),
+}
+
+/// Publishes what is in a body, once it is there.
+pub(super) async fn act(
+    app: &App,
+    token: &PublishToken,
+    key: Option<String>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let (events, is_batch) = read(body, app.config.max_event_len)?;
     let about = |index: usize, refusal: Refusal| {
         if is_batch { refusal.about(format_args!("event {}", index + 1)) } else { refusal }
     };
@@ -56,7 +75,7 @@ pub(in crate::http) async fn publish(
         return Err(about(index, forbidden(&events[index].channel)));
     }
     let channels: Vec<Arc<str>> = events.iter().map(|event| event.channel.clone()).collect();
-    let key = key.map(|name| RequestKey::new(token.publisher(), name, &body));
+    let key = key.map(|name| RequestKey::new(token.publisher(), name, body));
     let published = async { app.hub.submit(events, key).await?.await };
     let ids = published.await.map_err(|error| match error {
         PublishError::Refused(index, _) => about(index, refusal(error)),
@@ -70,10 +89,10 @@ pub(in crate::http) async fn publish(
     let mut published: Vec<Published> = published.collect();
     debug!(events = published.len(), last = ?published.last().map(|last| &last.id), "published");
     Ok(match published.pop() {
-        Some(single) if !is_batch => Json(single).into_response(),
+        Some(single) if !is_batch => Answer::Single(single),
         last => {
             published.extend(last);
-            Json(published).into_response()
+            Answer::Batch(published)
         }
     })
 }

@@ -16,10 +16,8 @@ pub(in crate::http) fn authorize(
     let Some(given) = headers.get(header::AUTHORIZATION) else {
         return unauthorized("send the publish token as `Authorization: Bearer TOKEN`");
     };
-    let given = given.as_bytes();
-    let bearer = match given.split_at_checked(7) {
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => given.trim_ascii(),
-        _ => return unauthorized("the authorization must be `Bearer TOKEN`"),
+    let Some(bearer) = bearer(given.as_bytes()) else {
+        return unauthorized("the authorization must be `Bearer TOKEN`");
     };
     publishers.find(bearer).map_or_else(
         || {
@@ -29,4 +27,10 @@ pub(in crate::http) fn authorize(
         },
         Ok,
     )
+}
+
+/// The token of an `Authorization`.
+pub(super) fn bearer(given: &[u8]) -> Option<&[u8]> {
+    let (scheme, given) = given.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| given.trim_ascii())
 }

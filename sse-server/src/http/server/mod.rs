@@ -15,4 +15,4 @@ pub(super) mod serve;
 mod socket;
 pub(super) mod tls;
 
-pub(super) use connection::Held;
+pub(super) use connection::{Held, LAST_CHUNK};

@@ -12,6 +12,9 @@ use tracing::{debug, info, warn};
 use super::connection::Connections;
 use super::listener::Listener;
 use super::operations::Operations;
+use crate::http::app::{App, HttpConfig};
+use crate::http::publishing::quick::Quick;
+use crate::http::routes::routes;
 use crate::hub::Hub;
 
 /// How many connections beyond the limit are told so at the same time. Others are closed at once.
@@ -48,8 +51,35 @@ pub async fn serve_with(
     operations: &Operations,
     shutdown: impl Future<Output = ()>,
 ) {
-    let listener = listener.into();
-    let connections = Arc::new(Connections::new(router, operations.clone()));
+    let connections = Connections::new(router, operations.clone(), None);
+    run(listener.into(), connections, hub, operations, shutdown).await;
+}
+
+/// Serves the routes of a server over this hub as they are, with nothing around them, until
+/// `shutdown` completes: as [`serve_with`] and [`router`](crate::http::router), with the operations
+/// of `config`; and quicker for publishers, if the hub has a
+/// [thread](crate::hub::HubConfig::publish_on) for them.
+pub async fn serve_alone(
+    listener: impl Into<Listener>,
+    hub: &Hub,
+    config: HttpConfig,
+    shutdown: impl Future<Output = ()>,
+) {
+    let operations = config.operations.clone();
+    let app = Arc::new(App { hub: hub.clone(), config });
+    let router = routes(app.clone());
+    let connections = Connections::new(router, operations.clone(), Quick::new(app));
+    run(listener.into(), connections, hub, &operations, shutdown).await;
+}
+
+async fn run(
+    listener: Listener,
+    connections: Connections,
+    hub: &Hub,
+    operations: &Operations,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Arc::new(connections);
     let graceful = GracefulShutdown::new();
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let mut shutdown = std::pin::pin!(async {

@@ -9,21 +9,24 @@
 //! May enter: logs. May not: what carries the bytes.
 
 mod bell;
+mod chunks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 pub(crate) use bell::Bell;
 use bell::Rope;
 use bytes::{Bytes, BytesMut};
+pub(crate) use chunks::{Chunks, put_chunk};
 use slab::Slab;
 use sse_proto::encode_channel;
 
 use super::Shared;
-use super::event::{CHUNK_END, KeptEvent};
+use super::event::KeptEvent;
 use super::filter::Types;
 use super::log::{Ahead, At, Log, Signal};
 use super::subscriber::{ANONYMOUS, Parts, Position, Subscriber};
@@ -109,31 +112,6 @@ struct Stretch {
     /// All of them, as chunks, for those who read this channel only.
     chunks: Bytes,
     content_len: usize,
-}
-
-/// Chunks of HTTP/1.1 for one reader.
-pub(crate) struct Chunks<'a> {
-    bytes: &'a [u8],
-    shared: Option<&'a Bytes>,
-    /// How many bytes of content they have, and how many events.
-    pub(crate) content_len: usize,
-    pub(crate) events: u64,
-    /// How long the last of them has been there.
-    pub(crate) lag: Option<Duration>,
-}
-
-impl Chunks<'_> {
-    pub(crate) const fn bytes(&self) -> &[u8] {
-        self.bytes
-    }
-
-    /// What comes after so many bytes.
-    pub(crate) fn rest(&self, written: usize) -> Bytes {
-        match self.shared {
-            Some(bytes) => bytes.slice(written..),
-            None => Bytes::copy_from_slice(&self.bytes[written..]),
-        }
-    }
 }
 
 impl<T> Crowd<T> {
@@ -368,6 +346,15 @@ impl<T> Crowd<T> {
     }
 }
 
+impl<T> Drop for Crowd<T> {
+    fn drop(&mut self) {
+        // The logs count their readers.
+        while let Some((reader, _)) = self.readers.iter().next() {
+            self.remove(index(reader));
+        }
+    }
+}
+
 impl Group {
     /// What is ahead of a position; which of the stretches that is. None: not events from memory.
     fn stretch(&mut self, from: At) -> Option<usize> {
@@ -420,9 +407,9 @@ impl Resting {
         for (event, is_live) in &stretch.events {
             let at = &mut self.places[place];
             if *is_live {
-                at.live_at += 1
+                at.live_at += 1;
             } else {
-                at.at += 1
+                at.at += 1;
             }
             let is_wanted = match &self.filter {
                 Some(filter) => filter.lets(event),
@@ -470,17 +457,6 @@ impl Resting {
         }
         out.len() > start
     }
-}
-
-/// Appends a chunk of these parts, and returns how many bytes they have.
-pub(crate) fn put_chunk(parts: &[&[u8]], out: &mut Vec<u8>) -> usize {
-    let len = parts.iter().map(|part| part.len()).sum();
-    write!(out, "{len:x}\r\n").expect("writing to memory cannot fail");
-    for part in parts {
-        out.extend_from_slice(part);
-    }
-    out.extend_from_slice(CHUNK_END);
-    len
 }
 
 fn address(log: &Arc<Log>) -> usize {

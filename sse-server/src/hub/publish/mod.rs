@@ -9,6 +9,7 @@
 //! channel, only the requests to it are set aside and tried again; everybody else goes on.
 
 mod held;
+mod thread;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -20,6 +21,8 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 use held::Held;
 use sse_proto::{Event, event_id};
+pub use thread::PublishThread;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -82,7 +85,9 @@ pub enum PublishError {
 pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let (sender, mut requests) = mpsc::channel::<Request>(GROUP);
     let hub = shared.clone();
-    let publishing = tokio::spawn(async move {
+    let runtime = hub.publish_thread.as_ref().map(PublishThread::runtime);
+    let runtime = runtime.map_or_else(Handle::current, Handle::clone);
+    let publishing = runtime.spawn(async move {
         let mut was_failing = false;
         let mut next = None;
         let mut held = Held::default();

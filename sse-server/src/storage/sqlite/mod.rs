@@ -127,6 +127,11 @@ fn prepare(connection: &Connection) -> Result<(), ServiceError> {
 #[async_trait]
 impl Storage for SqliteStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
+        let failed = |error| ServiceError::new("append", error);
+        let here = |connection: &Connection| append::append(connection, events).map_err(failed);
+        if let Some(done) = self.writer.write_here("append", here) {
+            return done;
+        }
         let events = events.to_vec();
         let append = move |connection: &Connection| {
             append::append(connection, &events).map_err(|error| ServiceError::new("append", error))

@@ -3,10 +3,14 @@
 //!
 //! A transaction is one message to the thread and one answer, however many rows it has. What waits
 //! meanwhile is the [hub](crate::hub)'s next group.
+//!
+//! The way to the thread and back costs as much as a small transaction. So on a [thread that does
+//! nothing but publish](crate::hub::PublishThread) a transaction is done [where it
+//! stands](Writer::write_here), unless there is somebody to wait for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::connect;
 use crate::ServiceError;
+use crate::blocking::may_block;
 
 /// How long to wait for another process that has locked the file and does nothing, before giving
 /// up.
@@ -34,6 +39,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long others that had the lock are expected to come again.
 const CONTENDED: Duration = Duration::from_secs(1);
 
+/// A transaction has ended with a panic.
+const FAULT: &str = "a fault of the server has ended it";
+
 type Work = Box<dyn FnOnce(&mut File) + Send>;
 
 /// What writes. SQLite has one writer at a time; those who wait have their turn in the order in
@@ -41,24 +49,46 @@ type Work = Box<dyn FnOnce(&mut File) + Send>;
 #[derive(Debug)]
 pub(super) struct Writer {
     work: mpsc::Sender<Work>,
+    file: Arc<Mutex<File>>,
 }
 
 impl Writer {
     /// Writes to this file. The thread ends with the last handle.
     pub(super) fn new(path: PathBuf) -> Result<Self, ServiceError> {
         let (work, jobs) = mpsc::channel::<Work>();
-        let mut file = File { path, connection: None, seen: None };
+        let file = File { path, connection: None, seen: None };
+        let file = Arc::new(Mutex::new(file));
+        let theirs = file.clone();
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
                 for job in jobs {
                     // A panic is an error of its own transaction, which is rolled back with the
                     // connection, and the end of no other.
-                    catch_unwind(AssertUnwindSafe(|| job(&mut file))).ok();
+                    catch_unwind(AssertUnwindSafe(|| job(&mut lock(&theirs)))).ok();
                 }
             })
             .map_err(|error| ServiceError::new("start a thread", error))?;
-        Ok(Self { work })
+        Ok(Self { work, file })
+    }
+
+    /// Does this in one transaction, on the thread of the caller. None: that may not wait for a disk,
+    /// or another program has the file; nothing was done.
+    pub(super) fn write_here<T>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, ServiceError>,
+    ) -> Option<Result<T, ServiceError>> {
+        if !may_block() {
+            return None;
+        }
+        let mut file = self.file.try_lock().ok()?;
+        let is_calm = file.seen.is_none_or(|seen| seen.elapsed() > CONTENDED);
+        if !is_calm || execute(file.connection.as_ref()?, "BEGIN IMMEDIATE").is_err() {
+            return None;
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| file.commit(operation, work)));
+        Some(done.unwrap_or_else(|_| Err(ServiceError::new(operation, FAULT))))
     }
 
     /// Does this in one transaction that has the write lock; nothing has been done if it cannot be
@@ -73,7 +103,7 @@ impl Writer {
             // The caller may be gone.
             answer.send(file.write(operation, work)).ok();
         });
-        let ended = || ServiceError::new(operation, "a fault of the server has ended it");
+        let ended = || ServiceError::new(operation, FAULT);
         self.work.send(job).map_err(|_| ended())?;
         answered.await.map_err(|_| ended())?
     }
@@ -92,12 +122,18 @@ impl Writer {
     }
 }
 
+#[derive(Debug)]
 struct File {
     path: PathBuf,
     /// None until it is needed, and after a transaction that was not committed.
     connection: Option<Connection>,
     /// When another process was last seen to have the lock.
     seen: Option<Instant>,
+}
+
+fn lock(file: &Mutex<File>) -> MutexGuard<'_, File> {
+    // A panic costs the connection, and leaves the rest in order.
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl File {
@@ -120,8 +156,21 @@ impl File {
             }
             return Err(failed(error));
         }
+        self.connection = Some(connection);
+        self.commit(operation, work)
+    }
+
+    /// Does this in the transaction that was begun.
+    fn commit<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let failed = |error| ServiceError::new(operation, error);
+        let none = || ServiceError::new(operation, "there is no connection");
+        let connection = self.connection.take().ok_or_else(none)?;
         let done = work(&connection)?;
-        connection.execute_batch("COMMIT").map_err(failed)?;
+        execute(&connection, "COMMIT").map_err(failed)?;
         self.connection = Some(connection);
         Ok(done)
     }
@@ -158,6 +207,11 @@ impl File {
             thread::sleep(PAUSE.mul_f64(fastrand::f64()));
         }
     }
+}
+
+/// Executes what returns no rows, and is executed often.
+fn execute(connection: &Connection, sql: &str) -> Result<(), Error> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// Another one whenever another process has committed something, if it can be told.

@@ -28,7 +28,7 @@ const WRITE_AT_ONCE: usize = 16 << 10;
 const SLICES: usize = 64;
 
 /// What ends a body of chunks.
-const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+pub(in crate::http) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// A response under way.
 pub(super) struct Open {

@@ -6,6 +6,7 @@
 //! long as the stream is open; afterwards it has it back, for the requests that follow.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -14,19 +15,25 @@ use std::task::Poll;
 
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Handle;
 
 use super::direct::{Open, Written};
 use super::requests::{Connections, Ended, Requests};
 use super::takeover::{Direct, Takeover};
 use super::transport::{Io, Transport};
 use crate::http::fanout::{Idle, Resting, Socket};
+use crate::http::publishing::quick::Quick;
 use crate::http::server::long_lived::Takeable;
+use crate::http::server::socket::Socket as PlainSocket;
+
+/// What is read at first, to see who it is.
+const FIRST: usize = 4 << 10;
 
 /// What has to be known of a request when its response is there.
 #[derive(Clone, Copy, Debug)]
@@ -67,9 +74,74 @@ fn is_to_close(headers: &HeaderMap) -> bool {
 
 impl Connections {
     /// Speaks HTTP/1 to the end of the connection, or until it is given to a loop of streams.
-    pub(super) async fn speak_http1(self: &Arc<Self>, io: impl Io, requests: Requests) -> Ended {
+    pub(super) async fn speak_http1<S: Io>(self: &Arc<Self>, io: S, requests: Requests) -> Ended {
         let takeover = requests.takeover.clone();
-        self.go_on(Transport { io, ahead: Bytes::new(), takeover }, requests).await
+        let mut socket = Transport { io, ahead: Bytes::new(), takeover };
+        if let Some(quick) = self.quick.as_ref().filter(|_| S::IS_SOCKET)
+            && requests.admission.is_ok()
+            && is_publisher(&mut socket).await?
+            && socket.io.is_plain()
+        {
+            return self.give_to_publishing(quick, socket, requests);
+        }
+        self.go_on(socket, requests).await
+    }
+
+    /// Has the thread for publishing serve a connection, as long as it is one of a publisher.
+    fn give_to_publishing<I: Io>(
+        self: &Arc<Self>,
+        quick: &Quick,
+        socket: Transport<I>,
+        requests: Requests,
+    ) -> Ended {
+        let Transport { io, ahead, .. } = socket;
+        let plain = io.into_plain().ok_or("only a plain socket is given to another thread")?;
+        let (taken, runtime) = (Socket::take(plain)?, Handle::current());
+        let (connections, quick) = (self.clone(), quick.clone());
+        quick.thread.clone().runtime().spawn(async move {
+            let (peer, consumer) = (requests.peer, requests.consumer.clone());
+            let answered = connections.publish(&quick, taken, ahead, requests).await;
+            match answered {
+                Ok(Some((socket, ahead, requests))) => {
+                    runtime.spawn(connections.leave_publishing(socket, ahead, requests));
+                }
+                Ok(None) => {}
+                Err(error) => connections.report(Err(error), peer, &consumer),
+            }
+        });
+        Ok(())
+    }
+
+    /// Answers a publisher. What is returned has other requests too.
+    async fn publish(
+        &self,
+        quick: &Quick,
+        socket: Socket,
+        ahead: Bytes,
+        requests: Requests,
+    ) -> Result<Option<(Socket, Bytes, Requests)>, Box<dyn Error + Send + Sync>> {
+        let bound = self.operations.write_timeout;
+        let io = PlainSocket::resumed(socket.give()?, requests.consumer.clone(), bound);
+        let takeover = requests.takeover.clone();
+        let mut socket = Transport { io, ahead, takeover };
+        self.answer_quickly(quick, &mut socket, &requests).await?;
+        let Some(plain) = socket.io.is_plain().then(|| socket.io.into_plain()).flatten() else {
+            return Ok(None);
+        };
+        Ok(Some((Socket::take(plain)?, socket.ahead, requests)))
+    }
+
+    /// Goes on with a connection that was a publisher's.
+    async fn leave_publishing(self: Arc<Self>, socket: Socket, ahead: Bytes, requests: Requests) {
+        let (peer, consumer) = (requests.peer, requests.consumer.clone());
+        let ended = async {
+            let bound = self.operations.write_timeout;
+            let io = PlainSocket::resumed(socket.give()?, consumer.clone(), bound);
+            let takeover = requests.takeover.clone();
+            self.go_on(Transport { io, ahead, takeover }, requests).await
+        };
+        let ended: Ended = Box::pin(ended).await;
+        self.report(ended, peer, &consumer);
     }
 
     async fn go_on<I: Io>(
@@ -196,6 +268,14 @@ impl Service<hyper::Request<Incoming>> for Requests {
             })
         })
     }
+}
+
+/// Whether the first request may be one that publishes. What is read is read again.
+async fn is_publisher(socket: &mut Transport<impl Io>) -> io::Result<bool> {
+    let mut first = BytesMut::with_capacity(FIRST);
+    socket.read_buf(&mut first).await?;
+    socket.ahead = first.freeze();
+    Ok(socket.ahead.starts_with(b"POST "))
 }
 
 #[cfg(test)]

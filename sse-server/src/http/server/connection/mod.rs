@@ -3,6 +3,7 @@
 mod direct;
 mod http1;
 mod http2;
+mod quick;
 mod requests;
 mod takeover;
 mod transport;
@@ -21,6 +22,7 @@ use super::consumer::Consumer;
 use super::listener::{Remote, Stream, remote};
 use super::socket::Socket;
 use crate::http::fanout::Idle;
+pub(in crate::http) use direct::LAST_CHUNK;
 use direct::Open;
 pub(in crate::http) use requests::Connections;
 use requests::{Ended, Requests};

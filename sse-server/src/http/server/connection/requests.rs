@@ -21,6 +21,7 @@ use super::takeover::Takeover;
 use super::{Admission, Held};
 use crate::http::error::Refusal;
 use crate::http::fanout::Fanout;
+use crate::http::publishing::quick::Quick;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::consumer::Consumer;
 use crate::http::server::listener::Remote;
@@ -37,11 +38,17 @@ pub(in crate::http) struct Connections {
     pub(super) operations: Operations,
     pub(super) http1: http1::Builder,
     pub(super) fanout: Fanout,
+    /// The publish API, if nothing is around it.
+    pub(super) quick: Option<Quick>,
     is_draining: watch::Sender<bool>,
 }
 
 impl Connections {
-    pub(in crate::http) fn new(router: Router, operations: Operations) -> Self {
+    pub(in crate::http) fn new(
+        router: Router,
+        operations: Operations,
+        quick: Option<Quick>,
+    ) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -51,7 +58,7 @@ impl Connections {
             .max_buf_size(MAX_READ_BUFFER);
         let router = TowerToHyperService::new(router);
         let is_draining = watch::Sender::new(false);
-        Self { router, operations, http1, fanout: Fanout::default(), is_draining }
+        Self { router, operations, http1, fanout: Fanout::default(), quick, is_draining }
     }
 
     /// From now on, connections that have not asked for anything are closed.

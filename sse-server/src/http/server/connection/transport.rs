@@ -19,6 +19,9 @@ const READ_AT_ONCE: usize = 256;
 
 /// What a connection reads from and writes to.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// It is a socket, with nothing around it.
+    const IS_SOCKET: bool;
+
     /// Whether it is nothing but a socket, and nothing is under way on it.
     fn is_plain(&self) -> bool;
 
@@ -27,6 +30,8 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 impl Io for Socket {
+    const IS_SOCKET: bool = true;
+
     fn is_plain(&self) -> bool {
         self.is_calm()
     }
@@ -37,6 +42,8 @@ impl Io for Socket {
 }
 
 impl Io for TlsStream<Socket> {
+    const IS_SOCKET: bool = false;
+
     fn is_plain(&self) -> bool {
         false
     }
