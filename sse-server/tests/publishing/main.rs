@@ -2,6 +2,7 @@
 
 mod ndjson;
 mod once;
+mod quick;
 mod skip;
 mod store;
 
