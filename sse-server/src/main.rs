@@ -16,10 +16,6 @@ use std::process::ExitCode;
 use commands::Cli;
 use sse_server::config::{Settings, raise_file_limit};
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     #[cfg(feature = "manual")]
     if let Some(code) = manual::write(<Cli as clap::CommandFactory>::command()) {

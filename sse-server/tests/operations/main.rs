@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod metrics;
 mod reload;
+mod rest;
 mod slow;
 mod storm;
 mod unix;

@@ -68,6 +68,11 @@ impl Socket {
         self.stall.is_none() && self.start_read == self.start_len
     }
 
+    /// What was read of the beginning and has not been read again.
+    pub(super) fn first(&self) -> &[u8] {
+        &self.start[self.start_read.into()..self.start_len.into()]
+    }
+
     pub(super) fn into_stream(self) -> Stream {
         self.stream
     }

@@ -15,12 +15,12 @@ use std::task::Poll;
 
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::response::Response;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
 use super::direct::{Open, Written};
@@ -31,9 +31,6 @@ use crate::http::fanout::{Idle, Resting, Socket};
 use crate::http::publishing::quick::Quick;
 use crate::http::server::long_lived::Takeable;
 use crate::http::server::socket::Socket as PlainSocket;
-
-/// What is read at first, to see who it is.
-const FIRST: usize = 4 << 10;
 
 /// What has to be known of a request when its response is there.
 #[derive(Clone, Copy, Debug)]
@@ -76,11 +73,10 @@ impl Connections {
     /// Speaks HTTP/1 to the end of the connection, or until it is given to a loop of streams.
     pub(super) async fn speak_http1<S: Io>(self: &Arc<Self>, io: S, requests: Requests) -> Ended {
         let takeover = requests.takeover.clone();
-        let mut socket = Transport { io, ahead: Bytes::new(), takeover };
-        if let Some(quick) = self.quick.as_ref().filter(|_| S::IS_SOCKET)
+        let socket = Transport { io, ahead: Bytes::new(), takeover };
+        if let Some(quick) = &self.quick
             && requests.admission.is_ok()
-            && is_publisher(&mut socket).await?
-            && socket.io.is_plain()
+            && socket.io.begins_as_post()
         {
             return self.give_to_publishing(quick, socket, requests);
         }
@@ -94,13 +90,14 @@ impl Connections {
         socket: Transport<I>,
         requests: Requests,
     ) -> Ended {
-        let Transport { io, ahead, .. } = socket;
+        let first = Bytes::copy_from_slice(socket.io.first());
+        let io = socket.io;
         let plain = io.into_plain().ok_or("only a plain socket is given to another thread")?;
         let (taken, runtime) = (Socket::take(plain)?, Handle::current());
         let (connections, quick) = (self.clone(), quick.clone());
         quick.thread.clone().runtime().spawn(async move {
             let (peer, consumer) = (requests.peer, requests.consumer.clone());
-            let answered = connections.publish(&quick, taken, ahead, requests).await;
+            let answered = connections.publish(&quick, taken, first, requests).await;
             match answered {
                 Ok(Some((socket, ahead, requests))) => {
                     runtime.spawn(connections.leave_publishing(socket, ahead, requests));
@@ -268,14 +265,6 @@ impl Service<hyper::Request<Incoming>> for Requests {
             })
         })
     }
-}
-
-/// Whether the first request may be one that publishes. What is read is read again.
-async fn is_publisher(socket: &mut Transport<impl Io>) -> io::Result<bool> {
-    let mut first = BytesMut::with_capacity(FIRST);
-    socket.read_buf(&mut first).await?;
-    socket.ahead = first.freeze();
-    Ok(socket.ahead.starts_with(b"POST "))
 }
 
 #[cfg(test)]

@@ -19,19 +19,22 @@ const READ_AT_ONCE: usize = 256;
 
 /// What a connection reads from and writes to.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// It is a socket, with nothing around it.
-    const IS_SOCKET: bool;
-
     /// Whether it is nothing but a socket, and nothing is under way on it.
     fn is_plain(&self) -> bool;
 
-    /// The socket, if it is plain.
+    /// The socket, with nothing around it.
     fn into_plain(self) -> Option<Stream>;
+
+    /// What was read of a socket's beginning and is to be read again.
+    fn first(&self) -> &[u8];
+
+    /// Whether it is a socket whose first request is a POST.
+    fn begins_as_post(&self) -> bool {
+        self.first().starts_with(b"PO")
+    }
 }
 
 impl Io for Socket {
-    const IS_SOCKET: bool = true;
-
     fn is_plain(&self) -> bool {
         self.is_calm()
     }
@@ -39,17 +42,23 @@ impl Io for Socket {
     fn into_plain(self) -> Option<Stream> {
         Some(self.into_stream())
     }
+
+    fn first(&self) -> &[u8] {
+        Self::first(self)
+    }
 }
 
 impl Io for TlsStream<Socket> {
-    const IS_SOCKET: bool = false;
-
     fn is_plain(&self) -> bool {
         false
     }
 
     fn into_plain(self) -> Option<Stream> {
         None
+    }
+
+    fn first(&self) -> &[u8] {
+        &[]
     }
 }
 
