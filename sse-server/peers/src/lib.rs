@@ -1,12 +1,21 @@
-//! sse-server beside other servers: what its benches share. `cargo xtask bench` builds the servers,
-//! and runs the benches.
+//! sse-server beside other servers: a load generator, what it measures, and the limits that this
+//! machine sets.
+//!
+//! `cargo xtask bench` builds the servers and runs the program of this crate, `sse-bench`.
 
 #![forbid(unsafe_code)]
 
-use std::env;
-use std::path::PathBuf;
+pub mod floor;
+pub mod load;
+pub mod measure;
+pub mod rounds;
+pub mod servers;
+pub mod system;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::env;
+
+pub use servers::program;
+pub use system::enough_descriptors;
 
 /// As many streams as there are ports for the other end, and some to spare.
 pub const MOST: usize = 25_000;
@@ -30,32 +39,4 @@ pub fn count() -> Result<usize, String> {
         },
         [_, stray, ..] => Err(format!("a number is all it takes, not {stray:?} too")),
     }
-}
-
-/// A program in cargo's folder for releases, above which this one lies.
-///
-/// # Panics
-///
-/// If this program does not know where it is.
-pub fn program(name: &str) -> PathBuf {
-    let this = env::current_exe().expect("a program knows where it is");
-    let release = this.parent().and_then(|deps| deps.parent());
-    release.expect("target/release/deps/bench").join(name)
-}
-
-/// Has as many descriptors as are needed, for this process and for what it starts.
-///
-/// # Errors
-///
-/// If the system does not let us have as many.
-pub fn enough_descriptors(count: usize) -> Result<(), String> {
-    let count = u64::try_from(count).map_err(|error| error.to_string())?;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= count) {
-        return Ok(());
-    }
-    let more = Rlimit { current: Some(count), maximum };
-    setrlimit(Resource::Nofile, more).map_err(|error| {
-        format!("{count} open files are needed, and this system does not allow as many: {error}")
-    })
 }

@@ -1,0 +1,244 @@
+//! The servers: how each is started, and what its requests look like.
+
+use std::env;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sse_fuzz_peers::servers::nchan_command;
+use testkit::daemons::{Daemons, End, Ready, free_port};
+
+use crate::load::{Readers, Request};
+
+/// Names another build of this server, to be measured.
+pub const OURS: &str = "SSE_BENCH_SERVER";
+/// Names `durable-streams-server`.
+pub const DURABLE: &str = "SSE_BENCH_DURABLE_STREAMS";
+
+const TOKEN: &str = "of-a-server-that-lives-for-a-minute";
+
+/// More connections than any bench opens.
+const MOST: usize = 25_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Ours,
+    /// One keeps events in memory, so that publishing costs what it does without a disk.
+    OursInMemory,
+    DurableStreams,
+    Nchan,
+    Axum,
+    /// A loop of `send`, which is the least that fan-out can cost.
+    Floor,
+}
+
+/// A server that has been started.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    pub server: Server,
+    pub port: u16,
+    pub pid: u32,
+}
+
+/// From where a stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Now,
+    Start,
+}
+
+/// A program that cargo has built beside this one.
+///
+/// # Panics
+///
+/// If this program does not know where it is.
+pub fn program(name: &str) -> PathBuf {
+    let this = env::current_exe().expect("a program knows where it is");
+    let folder = this.parent().expect("a program is in a folder");
+    if folder.ends_with("deps") { folder.with_file_name(name) } else { folder.join(name) }
+}
+
+fn named(variable: &str, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
+    env::var_os(variable).map_or_else(otherwise, PathBuf::from)
+}
+
+impl Server {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::OursInMemory => "ours in memory",
+            Self::DurableStreams => "durable-streams",
+            Self::Nchan => "nchan",
+            Self::Axum => "axum",
+            Self::Floor => "floor",
+        }
+    }
+
+    /// Starts it in a folder of its own, and waits until it accepts.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start(self, daemons: &Daemons) -> Result<Running, String> {
+        let failed = |error: io::Error| format!("{}: {error}", self.name());
+        let port = free_port().map_err(failed)?;
+        let folder = daemons.folder().join(format!("{}-{port}", self.name()));
+        fs::create_dir(&folder).map_err(failed)?;
+        let command = self.command(port, &folder).map_err(failed)?;
+        let ready = Ready::Accepts(port);
+        let pid =
+            daemons.add(self.name(), command, &folder, ready, End::KillGroup).map_err(failed)?;
+        daemons.wait()?;
+        Ok(Running { server: self, port, pid })
+    }
+
+    fn command(self, port: u16, folder: &Path) -> io::Result<Command> {
+        let address = format!("127.0.0.1:{port}");
+        let ours = |storage: &str| {
+            let mut command = Command::new(named(OURS, || program("sse-server")));
+            command.args(["--listen", &address, "--publish-token", TOKEN]);
+            command.args(["--storage", storage]);
+            command
+        };
+        Ok(match self {
+            Self::Ours => ours(&format!("sqlite:{}", folder.join("events.db").display())),
+            Self::OursInMemory => ours("memory"),
+            Self::DurableStreams => {
+                let built = || program("../durable-streams/bin/durable-streams-server");
+                let mut command = Command::new(named(DURABLE, built));
+                command.args(["--port", &port.to_string(), "--data-dir"]).arg(folder.join("data"));
+                command
+            }
+            Self::Nchan => nchan_command(folder, port, MOST)?,
+            Self::Axum => {
+                let mut command = Command::new(program("examples/axum_sse"));
+                command.arg(address);
+                command
+            }
+            Self::Floor => {
+                let mut command = Command::new(env::current_exe()?);
+                command.args(["floor", &port.to_string()]);
+                command
+            }
+        })
+    }
+
+    /// The request for a stream.
+    pub fn stream(self, from: From, channels: u32) -> String {
+        let path = match self {
+            Self::Ours | Self::OursInMemory => {
+                let channels: Vec<_> = (0..channels).map(|n| format!("channel=c{n}")).collect();
+                format!("/events/?{}", channels.join("&"))
+            }
+            Self::DurableStreams => {
+                let offset = if from == From::Now { "now" } else { "-1" };
+                format!("/c0?offset={offset}&live=sse")
+            }
+            Self::Nchan if from == From::Start => "/history/?channel=c0".to_owned(),
+            Self::Nchan | Self::Axum | Self::Floor => "/events/?channel=c0".to_owned(),
+        };
+        let resume = match self {
+            Self::Ours | Self::OursInMemory if from == From::Start => {
+                let positions: Vec<_> = (0..channels).map(|n| format!("c{n}:0")).collect();
+                format!("Last-Event-ID: {}\r\n", positions.join(","))
+            }
+            _ => String::new(),
+        };
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n"
+        )
+    }
+
+    /// What an answer has before it falls silent, if there are no events yet.
+    fn ready(self) -> &'static [u8] {
+        match self {
+            Self::Ours | Self::OursInMemory | Self::DurableStreams => b"\n\n",
+            // They say nothing until there is an event.
+            Self::Nchan | Self::Axum | Self::Floor => b"\r\n\r\n",
+        }
+    }
+
+    /// Readers with this request.
+    pub fn readers(self, request: &str, first: u32, channels: u32) -> Readers<'_> {
+        Readers { request, ready: self.ready(), first, channels }
+    }
+
+    /// Requests that publish so many events each, to be sent in turns. Where a server takes one event
+    /// a request, each is as many requests, sent together. With several channels, events take turns.
+    pub fn publish(self, events: usize, channels: u32) -> Vec<Request> {
+        let channels = channels as usize;
+        let turns = if events.is_multiple_of(channels) { 1 } else { channels };
+        (0..turns).map(|turn| self.request(events, turn * events, channels)).collect()
+    }
+
+    /// A request whose first event has this number.
+    fn request(self, events: usize, first: usize, channels: usize) -> Request {
+        let batch = |head: &str, event: &dyn Fn(&str, usize) -> String| {
+            let head = format!("{head}Content-Type: application/json\r\n");
+            Request::new(&head, events, |text, index| {
+                in_array(&event(text, (first + index) % channels), index, events)
+            })
+        };
+        let each = |head: &str, event: &dyn Fn(&str) -> String| {
+            Request::pipelined((0..events).map(|_| Request::new(head, 1, |text, _| event(text))))
+        };
+        match self {
+            Self::Ours | Self::OursInMemory => batch(
+                &format!(
+                    "POST /publish/ HTTP/1.1\r\nHost: localhost\r\n\
+                     Authorization: Bearer {TOKEN}\r\n"
+                ),
+                &|text, channel| format!("{{\"channel\":\"c{channel}\",\"text\":\"{text}\"}}"),
+            ),
+            Self::DurableStreams => {
+                batch("POST /c0 HTTP/1.1\r\nHost: localhost\r\n", &|text, _| format!("\"{text}\""))
+            }
+            Self::Nchan | Self::Floor => each(
+                "POST /publish/?channel=c0 HTTP/1.1\r\nHost: localhost\r\n\
+                 Content-Type: text/plain\r\n",
+                &str::to_owned,
+            ),
+            Self::Axum => each(
+                "POST /publish/ HTTP/1.1\r\nHost: localhost\r\n\
+                 Content-Type: application/json\r\n",
+                &|text| format!("{{\"event\":\"message\",\"text\":\"{text}\"}}"),
+            ),
+        }
+    }
+}
+
+/// An event of a batch, with what JSON has around it.
+fn in_array(event: &str, index: usize, events: usize) -> String {
+    let begin = if index == 0 && events > 1 { "[" } else { "" };
+    let end = match index + 1 {
+        last if last == events && events > 1 => "]",
+        last if last == events => "",
+        _ => ",",
+    };
+    format!("{begin}{event}{end}")
+}
+
+impl Running {
+    /// Makes the channel, where that must be done.
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses it.
+    pub fn make_channel(&self) -> io::Result<()> {
+        if self.server != Server::DurableStreams {
+            return Ok(());
+        }
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+        socket.write_all(
+            b"PUT /c0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+              Content-Length: 0\r\nConnection: close\r\n\r\n",
+        )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        if answer.get(9..10) == Some("2") { Ok(()) } else { Err(io::Error::other(answer)) }
+    }
+}

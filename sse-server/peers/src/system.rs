@@ -1,0 +1,107 @@
+//! What the system says: the time, and what a process has used.
+
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The monotonic clock, in nanoseconds.
+pub fn now() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// CPU time of a process, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    pub user: f64,
+    pub system: f64,
+}
+
+impl Cpu {
+    /// What the process has used so far.
+    ///
+    /// # Errors
+    ///
+    /// If it has ended, or this is not Linux.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name is in parentheses, and may have any sign in it.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let mut ticks = fields.skip(11).map(|field| field.parse::<f64>().ok());
+        match (ticks.next().flatten(), ticks.next().flatten()) {
+            // A tick is 10 ms on every Linux that counts.
+            (Some(user), Some(system)) => Ok(Self { user: user / 100.0, system: system / 100.0 }),
+            _ => Err(io::Error::other("no CPU times in its stat")),
+        }
+    }
+
+    /// What it has used since an earlier look.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cpu::of`].
+    pub fn since(self, pid: u32) -> io::Result<Self> {
+        let now = Self::of(pid)?;
+        Ok(Self { user: now.user - self.user, system: now.system - self.system })
+    }
+
+    pub fn sum(self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// The resident memory of a process, in bytes.
+///
+/// # Errors
+///
+/// If it has ended, or this is not Linux.
+pub fn resident(pid: u32) -> io::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("it has ended"))
+}
+
+/// How long we wait until the memory does not change any more.
+const CALM_WITHIN: Duration = Duration::from_secs(8);
+const CALM: Duration = Duration::from_millis(400);
+
+/// The resident memory once it does not change any more.
+///
+/// # Errors
+///
+/// As [`resident`].
+pub fn calm(pid: u32) -> io::Result<u64> {
+    let deadline = Instant::now() + CALM_WITHIN;
+    let mut last = resident(pid)?;
+    loop {
+        thread::sleep(CALM);
+        let now = resident(pid)?;
+        if now == last || Instant::now() > deadline {
+            return Ok(now);
+        }
+        last = now;
+    }
+}
+
+/// Has as many descriptors as are needed, for this process and for what it starts.
+///
+/// # Errors
+///
+/// If the system does not let us have as many.
+pub fn enough_descriptors(count: usize) -> Result<(), String> {
+    let count = u64::try_from(count).map_err(|error| error.to_string())?;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= count) {
+        return Ok(());
+    }
+    let more = Rlimit { current: Some(count), maximum };
+    setrlimit(Resource::Nofile, more).map_err(|error| {
+        format!("{count} open files are needed, and this system does not allow as many: {error}")
+    })
+}
