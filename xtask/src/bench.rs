@@ -3,9 +3,14 @@
 //! Each runs in release mode and shows its output as it comes. The bench decides what to
 //! measure and how; this file sets up what it needs.
 
-use std::process::ExitCode;
+use std::env;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use crate::process::{cargo, ended, say, shown};
+use crate::process::{cargo, ended, say, shown, target};
+use crate::tool::Tool;
 use crate::wasm::{self, Trouble};
 use crate::{Failure, Outcome, setup};
 
@@ -16,7 +21,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 11] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -47,20 +52,53 @@ const BENCHES: [Bench; 6] = [
         run: wasm,
     },
     Bench {
-        name: "idle",
-        args: "[STREAMS]",
-        about: "How much memory the server takes for an open stream on which nothing happens, beside\n    \
-                axum's Sse: half a minute, once both are built. Without STREAMS it takes 10000.\n    \
-                Needs Linux, and as many open files.",
-        run: idle,
+        name: "connect",
+        args: "[--quick] [COUNT] [SERVER…]",
+        about: "How long many take that come at once: without COUNT 10000. Like all that follow beside\n    \
+                durable-streams, nginx with nchan and axum's Sse, or those that you name (ours,\n    \
+                durable-streams, nchan, axum, floor). In five rounds, with --quick in one. They need\n    \
+                Linux, and 20000 open files. SSE_BENCH_SERVER names another build of this server.",
+        run: |args| servers("connect", args),
     },
     Bench {
-        name: "connect",
-        args: "[COUNT]",
-        about: "How long many take that come at once, and a storm of readers that come back with 100\n    \
-                events to catch up, beside axum's Sse and nginx with nchan: a minute, once both are\n    \
-                built. Without COUNT it takes 10000. Needs Linux, and as many open files.",
-        run: connect,
+        name: "idle",
+        args: "[--quick] [COUNT] [SERVER…]",
+        about: "How much memory a server takes for an open stream on which nothing happens, and what it\n    \
+                gives back.",
+        run: |args| servers("idle", args),
+    },
+    Bench {
+        name: "fanout",
+        args: "[--quick] [SERVER…]",
+        about: "What it costs to bring an event to 1,000 and to 10,000 readers, and when each has it;\n    \
+                beside a loop that only sends.",
+        run: |args| servers("fanout", args),
+    },
+    Bench {
+        name: "publish",
+        args: "[--quick] [SERVER…]",
+        about: "How many events a second become durable, from 1 to 256 publishers and in batches;\n    \
+                beside SQLite alone.",
+        run: |args| servers("publish", args),
+    },
+    Bench {
+        name: "replay",
+        args: "[--quick] [SERVER…]",
+        about: "How fast a reader gets what it has missed, and whether others notice.",
+        run: |args| servers("replay", args),
+    },
+    Bench {
+        name: "storm",
+        args: "[--quick] [COUNT] [SERVER…]",
+        about: "How long many readers take that come back at once and have 100 events to catch up.",
+        run: |args| servers("storm", args),
+    },
+    Bench {
+        name: "all",
+        args: "[--quick] [SERVER…]",
+        about: "All of the last six, and plots: 20 minutes, with --quick 2. Without --quick it writes\n    \
+                docs/performance.md.",
+        run: |args| servers("all", args),
     },
 ];
 
@@ -78,11 +116,9 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         let names = BENCHES.each_ref().map(|bench| bench.name).join(", ");
         return Err(Failure::Usage(format!("there is no bench {name:?}: {names}")));
     };
-    let known = |arg: &&&str| match bench.args {
-        "[STREAMS]" | "[COUNT]" => args.len() == 1 && arg.parse::<usize>().is_ok(),
-        known => {
-            known.contains(&format!("[{arg}]")) || known.ends_with("…]") && !arg.starts_with('-')
-        }
+    let known = |arg: &&&str| {
+        bench.args.contains(&format!("[{arg}]"))
+            || bench.args.ends_with("…]") && !arg.starts_with('-')
     };
     if let Some(stray) = args.iter().find(|arg| !known(arg)) {
         return Err(Failure::Usage(format!("bench {name} does not take {stray:?}")));
@@ -114,27 +150,65 @@ fn wasm(_: &[&str]) -> Outcome {
     ended(bench)
 }
 
-fn idle(args: &[&str]) -> Outcome {
-    servers("idle", args)
-}
-
-fn connect(args: &[&str]) -> Outcome {
-    setup::nchan(&mut shown)?;
-    servers("connect", args)
-}
-
-/// Builds this server and axum's as they would be installed, and measures them.
+/// Builds this server and the others as they would be installed, and measures them.
 fn servers(target: &str, args: &[&str]) -> Outcome {
-    for build in [
-        ["-p", "ssekit-server", "--bin", "sse-server"],
-        ["-p", "ssekit-fuzz", "--example", "axum_sse"],
-    ] {
+    let values: Vec<_> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name| {
+        let mut names = values.iter().filter(|name| name.parse::<usize>().is_err()).peekable();
+        names.peek().is_none() || names.any(|asked| **asked == name)
+    };
+    let mut bench = Command::new(target_folder("release/sse-bench"));
+    if is_wanted("nchan") {
+        setup::nchan(&mut shown).map_err(|why| format!("nchan: {why}"))?;
+    }
+    if is_wanted("durable-streams") {
+        bench.env("SSE_BENCH_DURABLE_STREAMS", durable_streams()?);
+    }
+    let mut builds = vec![["-p", "sse-server-peers", "--bin", "sse-bench"]];
+    if env::var_os("SSE_BENCH_SERVER").is_none() {
+        builds.push(["-p", "ssekit-server", "--bin", "sse-server"]);
+    }
+    if is_wanted("axum") {
+        builds.push(["-p", "ssekit-fuzz", "--example", "axum_sse"]);
+    }
+    for build in builds {
         let built = ended(cargo(&[&["build", "--release"][..], &build].concat()))?;
         if built != ExitCode::SUCCESS {
             return Ok(built);
         }
     }
-    cargo_bench("sse-server-peers", target, args)
+    bench.arg(target).args(args);
+    // It replaces this process, so Ctrl-C reaches it, and it stops what it has started.
+    let error = bench.exec();
+    Err(format!("cannot start {}: {error}", bench.get_program().display()).into())
+}
+
+fn target_folder(name: &str) -> PathBuf {
+    env::current_dir().unwrap_or_default().join(target()).join(name)
+}
+
+/// The program of durable-streams, which is built once.
+fn durable_streams() -> Result<PathBuf, String> {
+    const VERSION: &str = "0.1.5";
+    let tool = Tool::new(&target_folder("durable-streams"), &format!("durable-streams {VERSION}"))?;
+    let program = tool.folder().join("bin/durable-streams-server");
+    let works =
+        |_: &str| if program.is_file() { Ok(()) } else { Err("it is not there".to_owned()) };
+    if !tool.is_kept(works) {
+        tool.begin()?;
+        let mut install = cargo(&["install", "durable-streams", "--locked", "--version", VERSION]);
+        install.arg("--root").arg(tool.folder());
+        // It is no package of this workspace, and leaves nothing in its target folder.
+        install.env("CARGO_TARGET_DIR", tool.folder().join("build"));
+        if !shown(install) {
+            return Err(format!(
+                "durable-streams {VERSION} cannot be built; name the servers to measure"
+            ));
+        }
+        let _ = fs::remove_dir_all(tool.folder().join("build"));
+        tool.finish("")?;
+    }
+    Ok(program)
 }
 
 /// Runs a bench target, whose output is ours.

@@ -26,8 +26,6 @@ const MOST: usize = 25_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     Ours,
-    /// One keeps events in memory, so that publishing costs what it does without a disk.
-    OursInMemory,
     DurableStreams,
     Nchan,
     Axum,
@@ -41,6 +39,21 @@ pub struct Running {
     pub server: Server,
     pub port: u16,
     pub pid: u32,
+}
+
+/// What is published and read. Events of several channels take turns.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    pub channels: u32,
+    /// How many events a request has.
+    pub batch: usize,
+}
+
+impl Traffic {
+    /// One channel, and so many events a request.
+    pub fn of(batch: usize) -> Self {
+        Self { channels: 1, batch }
+    }
 }
 
 /// From where a stream begins.
@@ -57,8 +70,7 @@ pub enum From {
 /// If this program does not know where it is.
 pub fn program(name: &str) -> PathBuf {
     let this = env::current_exe().expect("a program knows where it is");
-    let folder = this.parent().expect("a program is in a folder");
-    if folder.ends_with("deps") { folder.with_file_name(name) } else { folder.join(name) }
+    this.with_file_name(name)
 }
 
 fn named(variable: &str, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
@@ -69,7 +81,6 @@ impl Server {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
-            Self::OursInMemory => "ours in memory",
             Self::DurableStreams => "durable-streams",
             Self::Nchan => "nchan",
             Self::Axum => "axum",
@@ -97,15 +108,14 @@ impl Server {
 
     fn command(self, port: u16, folder: &Path) -> io::Result<Command> {
         let address = format!("127.0.0.1:{port}");
-        let ours = |storage: &str| {
-            let mut command = Command::new(named(OURS, || program("sse-server")));
-            command.args(["--listen", &address, "--publish-token", TOKEN]);
-            command.args(["--storage", storage]);
-            command
-        };
         Ok(match self {
-            Self::Ours => ours(&format!("sqlite:{}", folder.join("events.db").display())),
-            Self::OursInMemory => ours("memory"),
+            Self::Ours => {
+                let mut command = Command::new(named(OURS, || program("sse-server")));
+                command.args(["--listen", &address, "--publish-token", TOKEN]);
+                let events = folder.join("events.db");
+                command.args(["--storage", &format!("sqlite:{}", events.display())]);
+                command
+            }
             Self::DurableStreams => {
                 let built = || program("../durable-streams/bin/durable-streams-server");
                 let mut command = Command::new(named(DURABLE, built));
@@ -127,21 +137,22 @@ impl Server {
     }
 
     /// The request for a stream.
-    pub fn stream(self, from: From, channels: u32) -> String {
+    pub fn stream(self, from: From, Traffic { channels, batch }: Traffic) -> String {
         let path = match self {
-            Self::Ours | Self::OursInMemory => {
+            Self::Ours => {
                 let channels: Vec<_> = (0..channels).map(|n| format!("channel=c{n}")).collect();
                 format!("/events/?{}", channels.join("&"))
             }
             Self::DurableStreams => {
                 let offset = if from == From::Now { "now" } else { "-1" };
-                format!("/c0?offset={offset}&live=sse")
+                let stream = if batch == 1 { "text" } else { "json" };
+                format!("/{stream}?offset={offset}&live=sse")
             }
             Self::Nchan if from == From::Start => "/history/?channel=c0".to_owned(),
             Self::Nchan | Self::Axum | Self::Floor => "/events/?channel=c0".to_owned(),
         };
         let resume = match self {
-            Self::Ours | Self::OursInMemory if from == From::Start => {
+            Self::Ours if from == From::Start => {
                 let positions: Vec<_> = (0..channels).map(|n| format!("c{n}:0")).collect();
                 format!("Last-Event-ID: {}\r\n", positions.join(","))
             }
@@ -155,7 +166,7 @@ impl Server {
     /// What an answer has before it falls silent, if there are no events yet.
     fn ready(self) -> &'static [u8] {
         match self {
-            Self::Ours | Self::OursInMemory | Self::DurableStreams => b"\n\n",
+            Self::Ours | Self::DurableStreams => b"\n\n",
             // They say nothing until there is an event.
             Self::Nchan | Self::Axum | Self::Floor => b"\r\n\r\n",
         }
@@ -168,7 +179,7 @@ impl Server {
 
     /// Requests that publish so many events each, to be sent in turns. Where a server takes one event
     /// a request, each is as many requests, sent together. With several channels, events take turns.
-    pub fn publish(self, events: usize, channels: u32) -> Vec<Request> {
+    pub fn publish(self, Traffic { channels, batch: events }: Traffic) -> Vec<Request> {
         let channels = channels as usize;
         let turns = if events.is_multiple_of(channels) { 1 } else { channels };
         (0..turns).map(|turn| self.request(events, turn * events, channels)).collect()
@@ -186,15 +197,22 @@ impl Server {
             Request::pipelined((0..events).map(|_| Request::new(head, 1, |text, _| event(text))))
         };
         match self {
-            Self::Ours | Self::OursInMemory => batch(
+            Self::Ours => batch(
                 &format!(
                     "POST /publish/ HTTP/1.1\r\nHost: localhost\r\n\
                      Authorization: Bearer {TOKEN}\r\n"
                 ),
                 &|text, channel| format!("{{\"channel\":\"c{channel}\",\"text\":\"{text}\"}}"),
             ),
+            // Where an event is a request, it need not be JSON, which costs them more.
+            Self::DurableStreams if events == 1 => each(
+                "POST /text HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n",
+                &str::to_owned,
+            ),
             Self::DurableStreams => {
-                batch("POST /c0 HTTP/1.1\r\nHost: localhost\r\n", &|text, _| format!("\"{text}\""))
+                batch("POST /json HTTP/1.1\r\nHost: localhost\r\n", &|text, _| {
+                    format!("\"{text}\"")
+                })
             }
             Self::Nchan | Self::Floor => each(
                 "POST /publish/?channel=c0 HTTP/1.1\r\nHost: localhost\r\n\
@@ -222,23 +240,29 @@ fn in_array(event: &str, index: usize, events: usize) -> String {
 }
 
 impl Running {
-    /// Makes the channel, where that must be done.
+    /// Makes the channels, where that must be done.
     ///
     /// # Errors
     ///
     /// If the server refuses it.
-    pub fn make_channel(&self) -> io::Result<()> {
+    pub fn make_channels(&self) -> io::Result<()> {
         if self.server != Server::DurableStreams {
             return Ok(());
         }
-        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        socket.set_read_timeout(Some(Duration::from_secs(10)))?;
-        socket.write_all(
-            b"PUT /c0 HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-              Content-Length: 0\r\nConnection: close\r\n\r\n",
-        )?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer)?;
-        if answer.get(9..10) == Some("2") { Ok(()) } else { Err(io::Error::other(answer)) }
+        for (name, kind) in [("text", "text/plain"), ("json", "application/json")] {
+            let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+            let request = format!(
+                "PUT /{name} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n\
+                 Content-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            socket.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            if answer.get(9..10) != Some("2") {
+                return Err(io::Error::other(answer));
+            }
+        }
+        Ok(())
     }
 }

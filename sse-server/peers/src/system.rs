@@ -50,6 +50,12 @@ impl Cpu {
         Ok(Self { user: now.user - self.user, system: now.system - self.system })
     }
 
+    /// Of each of so many.
+    #[must_use]
+    pub fn each(self, count: f64) -> Self {
+        Self { user: self.user / count, system: self.system / count }
+    }
+
     pub fn sum(self) -> f64 {
         self.user + self.system
     }

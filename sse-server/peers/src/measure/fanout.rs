@@ -6,100 +6,189 @@ use std::time::Duration;
 
 use testkit::daemons::Daemons;
 
+use super::{Bench, failed, hundredth, names};
 use crate::load::{Crowd, Plan, publish};
-use crate::servers::{From, Server};
+use crate::report::{Column, Row};
+use crate::servers::{From, Server, Traffic};
 use crate::system::{Cpu, resident};
 
 /// How long a server may take to open streams, or to deliver.
 const WITHIN: Duration = Duration::from_secs(30);
 
+pub(super) const SERVERS: [Server; 5] =
+    [Server::Ours, Server::DurableStreams, Server::Nchan, Server::Axum, Server::Floor];
+
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub readers: usize,
-    /// Of each stream. Events take turns.
-    pub channels: u32,
-    /// How many events are published at once.
-    pub batch: usize,
+pub(super) struct Setting {
+    pub(super) readers: usize,
+    /// Of each stream, and of each request.
+    pub(super) traffic: Traffic,
     /// How many times.
-    pub requests: u32,
-    pub every: Duration,
+    pub(super) requests: u32,
+    pub(super) every: Duration,
 }
 
-/// Times are in milliseconds, CPU time in microseconds for each delivery, memory in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Fanout {
-    pub user: f64,
-    pub system: f64,
-    pub p50: f64,
-    pub p99: f64,
-    /// Until the last receiver has an event, as the median of all events.
-    pub last: f64,
-    pub memory: f64,
-    pub a_cpu_second: f64,
+impl Setting {
+    /// Single events of one channel.
+    pub(super) fn single(readers: usize, requests: u32, every: Duration) -> Self {
+        Self { readers, traffic: Traffic::of(1), requests, every }
+    }
 }
 
-/// Starts a server, opens streams, publishes, and ends it.
+/// The same for all: so many readers of one channel, and an event now and then.
+const MANY: usize = 10_000;
+const FEW: usize = 1_000;
+/// How many events are under way at once, where there are several.
+const IN_FLIGHT: usize = 64;
+const CHANNELS: u32 = 10;
+
+/// Runs it.
 ///
 /// # Errors
 ///
-/// If the server fails, or a reader misses an event or gets one twice.
-pub fn measure(daemons: &Daemons, server: Server, setting: Setting) -> Result<Fanout, String> {
-    let failed = |error: io::Error| format!("{}: {error}", server.name());
+/// If a server does not start, or a reader misses an event or gets one twice.
+pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
+    bench.report.begin("fanout");
+    let quick = bench.options.quick;
+    let ms = Duration::from_millis;
+    let few = Setting::single(FEW, if quick { 20 } else { 40 }, ms(50));
+    let many = Setting::single(MANY, if quick { 3 } else { 8 }, ms(500));
+    let batches = Setting { traffic: Traffic::of(IN_FLIGHT), requests: 10, every: ms(200), ..few };
+    let channels = Traffic { channels: CHANNELS, batch: 1 };
+    let cases = [
+        ("fanout.1000", few, &SERVERS[..]),
+        ("fanout.10000", many, &SERVERS[..]),
+        // nchan takes one event a request, and falls behind by seconds.
+        ("fanout.64-in-flight", batches, &SERVERS),
+        ("fanout.ten-channels", Setting { traffic: channels, ..few }, &[Server::Ours]),
+    ];
+    for _ in 0..bench.rounds() {
+        for (case, setting, servers) in cases {
+            for server in bench.servers(servers) {
+                if server == Server::Nchan && setting.traffic.batch > 1 {
+                    continue;
+                }
+                measure(bench.daemons, server, setting)?.keep(bench, case, server.name());
+            }
+        }
+    }
+    let columns = [
+        Column::new("user µs", "user", 1e-6, 2),
+        Column::new("system µs", "system", 1e-6, 2),
+        Column::new("p50 ms", "p50", 1e-3, 1),
+        Column::new("p99 ms", "p99", 1e-3, 1),
+        Column::new("last ms", "latency", 1e-3, 1),
+        Column::new("RSS MB", "memory", 1e6, 1),
+        Column::new("M/CPU-s", "deliveries", 1e6, 2),
+    ];
+    let titles = [
+        "1,000 readers, an event each 50 ms",
+        "10,000 readers, an event each 500 ms",
+        "1,000 readers, 64 events each 200 ms",
+        "1,000 readers of ten channels",
+    ];
+    for ((case, _, servers), title) in cases.into_iter().zip(titles) {
+        let row = |who: &str| Row { label: who.into(), case: case.into(), who: who.into() };
+        let rows: Vec<_> = names(servers).into_iter().map(row).collect();
+        bench.report.table(title, &rows, &columns);
+    }
+    let peers = names(&SERVERS);
+    for (case, what) in [
+        ("fanout.1000", "cpu"),
+        ("fanout.1000", "latency"),
+        ("fanout.10000", "cpu"),
+        ("fanout.10000", "latency"),
+        ("fanout.64-in-flight", "cpu"),
+    ] {
+        bench.report.ratios(case, &peers, what);
+    }
+    let cpu = |case| bench.report.median(case, "ours", "cpu");
+    if let (Some(ten), Some(one)) = (cpu("fanout.ten-channels"), cpu("fanout.1000")) {
+        bench.report.ratio("fanout.ten-channels.one-channel.cpu", ten / one);
+    }
+    Ok(())
+}
+
+/// Times in seconds, CPU time for each delivery, memory in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fanout {
+    pub(super) cpu: Cpu,
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+    /// Until the last receiver has an event, as the median of all events.
+    pub(super) last: f64,
+    pub(super) memory: f64,
+}
+
+impl Fanout {
+    pub(super) fn keep(self, bench: &mut Bench<'_>, case: &str, who: &str) {
+        let Self { cpu, p50, p99, last, memory } = self;
+        for (what, figure) in [
+            ("user", cpu.user),
+            ("system", cpu.system),
+            ("cpu", cpu.sum()),
+            ("deliveries", 1.0 / cpu.sum()),
+            ("p50", p50),
+            ("p99", p99),
+            ("latency", last),
+            ("memory", memory),
+        ] {
+            bench.report.add(case, who, what, figure);
+        }
+    }
+}
+
+/// Starts a server, opens streams, publishes, and ends it.
+pub(super) fn measure(
+    daemons: &Daemons,
+    server: Server,
+    setting: Setting,
+) -> Result<Fanout, String> {
+    let Setting { readers: count, traffic, requests, every } = setting;
+    let failed = failed(server);
     let running = server.start(daemons)?;
-    running.make_channel().map_err(failed)?;
-    let (request, channels) = (server.stream(From::Now, setting.channels), setting.channels);
-    let readers = server.readers(&request, 0, channels);
-    let mut crowd = Crowd::new().map_err(failed)?;
+    running.make_channels().map_err(&failed)?;
+    let request = server.stream(From::Now, traffic);
+    let readers = server.readers(&request, 0, traffic.channels);
+    let mut crowd = Crowd::new().map_err(&failed)?;
     let group = crowd.group(readers);
-    crowd.open(running.port, setting.readers, readers, WITHIN).map_err(failed)?;
-    // All there is to say at first has been said.
-    while crowd.turn(Duration::from_millis(100)).map_err(failed)? > 0 {}
-    let requests = server.publish(setting.batch, channels);
-    // Once through for what is done only once.
-    let warm = Plan { first: 0, requests: channels.max(2), every: Duration::ZERO };
-    let first = warm.requests * u32::try_from(setting.batch).map_err(|error| error.to_string())?;
-    let events = |requests: u32| u64::from(requests) * setting.batch as u64;
-    let all = |requests: u32| events(requests) * setting.readers as u64;
-    let run = |crowd: &mut Crowd, plan: Plan| {
-        let requests = requests.clone();
-        let publisher = thread::spawn(move || publish(running.port, requests, plan));
-        let count = all(plan.requests);
+    crowd.open(running.port, count, readers, WITHIN).map_err(&failed)?;
+    let posts = server.publish(traffic);
+    let publish_all = |crowd: &mut Crowd, plan: Plan| {
+        // All that is under way has arrived, and what comes twice too.
+        while crowd.turn(Duration::from_millis(50))? > 0 {}
+        let posts = posts.clone();
+        let publisher = thread::spawn(move || publish(running.port, posts, plan));
+        let due = u64::from(plan.requests) * (traffic.batch * count) as u64;
         let within = WITHIN + plan.every * plan.requests;
-        let read = crowd.turn_until(within, |crowd| crowd.deliveries[group].count >= count);
+        let read = crowd.turn_until(within, |crowd| crowd.deliveries[group].count >= due);
         publisher.join().map_err(|_| io::Error::other("the publisher panicked"))??;
-        read
+        read?;
+        while crowd.turn(Duration::from_millis(50))? > 0 {}
+        Ok(())
     };
-    run(&mut crowd, warm).map_err(failed)?;
-    while crowd.turn(Duration::from_millis(50)).map_err(failed)? > 0 {}
+    // Each channel gets an event, for what is done only once.
+    let warm = Plan { first: 0, requests: traffic.channels.max(2), every: Duration::ZERO };
+    publish_all(&mut crowd, warm).map_err(&failed)?;
+    let first = warm.requests * u32::try_from(traffic.batch).map_err(|error| error.to_string())?;
     crowd.deliveries[group].restart(first);
-    let cpu = Cpu::of(running.pid).map_err(failed)?;
-    let plan = Plan { first, requests: setting.requests, every: setting.every };
-    run(&mut crowd, plan).map_err(failed)?;
-    // Something that comes twice comes soon.
-    while crowd.turn(Duration::from_millis(50)).map_err(failed)? > 0 {}
-    let cpu = cpu.since(running.pid).map_err(failed)?;
-    #[expect(clippy::cast_precision_loss, reason = "a few gigabytes at most")]
-    let memory = resident(running.pid).map_err(failed)? as f64;
+    let cpu = Cpu::of(running.pid).map_err(&failed)?;
+    publish_all(&mut crowd, Plan { first, requests, every }).map_err(&failed)?;
+    let cpu = cpu.since(running.pid).map_err(&failed)?;
+    let memory = resident(running.pid).map_err(&failed)?;
     let got = &mut crowd.deliveries[group];
-    got.sound().map_err(|why| format!("{}: {why}", server.name()))?;
-    #[expect(clippy::cast_precision_loss, reason = "a few millions")]
-    let count = got.count as f64;
+    got.sound().map_err(io::Error::other).map_err(&failed)?;
     got.latencies.sort_unstable();
     let mut lasts: Vec<_> = got.events.iter().map(|(last, _)| *last).collect();
     lasts.sort_unstable();
-    let at = |sorted: &[u32], part: usize| {
-        let index = (sorted.len() * part / 100).min(sorted.len().saturating_sub(1));
-        sorted.get(index).map_or(f64::NAN, |micros| f64::from(*micros) / 1e3)
-    };
+    #[expect(clippy::cast_precision_loss, reason = "a few gigabytes at most")]
     let fanout = Fanout {
-        user: cpu.user * 1e6 / count,
-        system: cpu.system * 1e6 / count,
-        p50: at(&got.latencies, 50),
-        p99: at(&got.latencies, 99),
-        last: at(&lasts, 50),
-        memory,
-        a_cpu_second: count / cpu.sum(),
+        cpu: cpu.each(got.count as f64),
+        p50: hundredth(&got.latencies, 50),
+        p99: hundredth(&got.latencies, 99),
+        last: hundredth(&lasts, 50),
+        memory: memory as f64,
     };
     drop(crowd);
     daemons.stop();

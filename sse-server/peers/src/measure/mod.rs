@@ -1,5 +1,68 @@
-//! The measurements, a file each.
+//! The measurements, a file each, and what they have in common.
 
+use std::io;
+
+use testkit::daemons::Daemons;
+
+use crate::report::Report;
+use crate::servers::Server;
+
+pub mod connect;
 pub mod fanout;
+pub mod idle;
+pub mod plots;
 pub mod publish;
 pub mod replay;
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// One round, and fewer cases.
+    pub quick: bool,
+    /// Another number of streams than 10,000.
+    pub streams: Option<usize>,
+    /// Only these servers.
+    pub servers: Vec<String>,
+}
+
+/// Where a measurement runs, and what it writes into.
+#[derive(Debug)]
+pub struct Bench<'b> {
+    pub daemons: &'b Daemons,
+    pub options: &'b Options,
+    pub report: &'b mut Report,
+}
+
+impl Bench<'_> {
+    /// Those of these servers that are asked for.
+    fn servers(&self, servers: &[Server]) -> Vec<Server> {
+        let asked = &self.options.servers;
+        let is_asked =
+            |server: &&Server| asked.is_empty() || asked.iter().any(|name| name == server.name());
+        servers.iter().filter(is_asked).copied().collect()
+    }
+
+    /// How many rounds there are. In each, all servers take their turn.
+    fn rounds(&self) -> usize {
+        if self.options.quick { 1 } else { 5 }
+    }
+
+    fn streams(&self) -> usize {
+        self.options.streams.unwrap_or(10_000)
+    }
+}
+
+/// Says which server it was.
+fn failed(server: Server) -> impl Fn(io::Error) -> String {
+    move |error| format!("{}: {error}", server.name())
+}
+
+fn names(servers: &[Server]) -> Vec<&'static str> {
+    servers.iter().map(|server| server.name()).collect()
+}
+
+/// The value below which so many hundredths are, of sorted microseconds, in seconds.
+fn hundredth(sorted: &[u32], part: usize) -> f64 {
+    let index = (sorted.len() * part / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).map_or(f64::NAN, |micros| f64::from(*micros) / 1e6)
+}

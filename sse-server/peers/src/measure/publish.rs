@@ -1,64 +1,110 @@
 //! `publish`: how many events a second a server takes and makes durable, from publishers that each
-//! wait for the answer, and in requests of 10,000 events.
+//! wait for the answer to their last event, and in requests of 10,000 events.
 
 use std::time::Duration;
 
 use testkit::daemons::Daemons;
 
+use super::{Bench, failed};
 use crate::floor::{bare_sqlite, synced_writes};
 use crate::load::{Published, Request, produce};
-use crate::servers::{Running, Server};
+use crate::report::{Column, Row};
+use crate::servers::{Running, Server, Traffic};
 use crate::system::Cpu;
 
 /// How many publishers there are at once.
-pub const CONNECTIONS: [usize; 4] = [1, 8, 64, 256];
+const CONNECTIONS: [usize; 4] = [1, 8, 64, 256];
 /// How many events a batch has.
-pub const BATCH: usize = 10_000;
+const BATCH: usize = 10_000;
+/// Those that answer once an event is on disk.
+const SERVERS: [Server; 2] = [Server::Ours, Server::DurableStreams];
 
-/// Events a second, and the server's CPU time for each.
+/// Runs it.
+///
+/// # Errors
+///
+/// If a server does not start, or refuses an event.
+pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
+    bench.report.begin("publish");
+    let servers = bench.servers(&SERVERS);
+    let time = Duration::from_millis(if bench.options.quick { 500 } else { 1_000 });
+    for _ in 0..bench.rounds() {
+        for server in &servers {
+            let mut publishers = Publishers::start(*server, bench.daemons)?;
+            for connections in CONNECTIONS {
+                let got = publishers.single(connections, time)?;
+                got.keep(bench, &format!("publish.{connections}"), server.name());
+            }
+            let got = publishers.batches(2 * time)?;
+            got.keep(bench, "publish.batch", server.name());
+            bench.daemons.stop();
+        }
+        floors(bench, time / 4)?;
+    }
+    let cases = CONNECTIONS.map(|connections| connections.to_string());
+    let cases: Vec<_> = cases.into_iter().chain(["batch".to_owned()]).collect();
+    let mut rows = Vec::new();
+    for case in &cases {
+        let (label, case) = match case.as_str() {
+            "batch" => (format!("a request of {BATCH}"), "publish.batch".to_owned()),
+            count => (format!("{count} publishers"), format!("publish.{count}")),
+        };
+        for who in ["ours", "durable-streams", "floor"] {
+            let who = who.to_owned();
+            rows.push(Row { label: format!("{label}, {who}"), case: case.clone(), who });
+        }
+    }
+    let (label, case, who) = ("write and fdatasync", "publish.write", "floor");
+    rows.push(Row { label: label.to_owned(), case: case.to_owned(), who: who.to_owned() });
+    let columns = [
+        Column::new("events/s", "throughput", 1.0, 0),
+        Column::new("user µs each", "user", 1e-6, 1),
+        Column::new("system µs each", "system", 1e-6, 1),
+    ];
+    bench.report.table("publishing", &rows, &columns);
+    for case in &cases {
+        let case = format!("publish.{case}");
+        bench.report.ratios(&case, &["durable-streams", "floor"], "throughput");
+    }
+    Ok(())
+}
+
+/// Events a second, and the server's CPU seconds for each.
 #[derive(Clone, Copy, Debug)]
-pub struct Publishing {
-    pub a_second: f64,
-    /// Microseconds.
-    pub user: f64,
-    pub system: f64,
+struct Publishing {
+    throughput: f64,
+    user: f64,
+    system: f64,
+}
+
+impl Publishing {
+    fn keep(self, bench: &mut Bench<'_>, case: &str, who: &str) {
+        bench.report.add(case, who, "throughput", self.throughput);
+        bench.report.add(case, who, "user", self.user);
+        bench.report.add(case, who, "system", self.system);
+    }
 }
 
 /// A server that is published to, and the number of the next event.
 #[derive(Debug)]
-pub struct Publishers {
-    pub running: Running,
+struct Publishers {
+    running: Running,
     next: u32,
 }
 
 impl Publishers {
-    /// Starts a server.
-    ///
-    /// # Errors
-    ///
-    /// If it does not start.
-    pub fn start(server: Server, daemons: &Daemons) -> Result<Self, String> {
+    fn start(server: Server, daemons: &Daemons) -> Result<Self, String> {
         let running = server.start(daemons)?;
-        running.make_channel().map_err(|error| error.to_string())?;
+        running.make_channels().map_err(failed(server))?;
         Ok(Self { running, next: 0 })
     }
 
-    /// Publishes single events on so many connections.
-    ///
-    /// # Errors
-    ///
-    /// If the server refuses an event, or ends.
-    pub fn single(&mut self, connections: usize, time: Duration) -> Result<Publishing, String> {
-        self.produce(&self.running.server.publish(1, 1)[0], connections, time)
+    fn single(&mut self, connections: usize, time: Duration) -> Result<Publishing, String> {
+        self.produce(&self.running.server.publish(Traffic::of(1))[0], connections, time)
     }
 
-    /// Publishes batches on one connection.
-    ///
-    /// # Errors
-    ///
-    /// As [`Publishers::single`].
-    pub fn batches(&mut self, time: Duration) -> Result<Publishing, String> {
-        self.produce(&self.running.server.publish(BATCH, 1)[0], 1, time)
+    fn batches(&mut self, time: Duration) -> Result<Publishing, String> {
+        self.produce(&self.running.server.publish(Traffic::of(BATCH))[0], 1, time)
     }
 
     fn produce(
@@ -68,35 +114,35 @@ impl Publishers {
         time: Duration,
     ) -> Result<Publishing, String> {
         let Running { server, port, pid } = self.running;
-        let failed = |error: std::io::Error| format!("{}: {error}", server.name());
+        let failed = failed(server);
         let mut cpu = Cpu::default();
         let begin = || cpu = Cpu::of(pid).unwrap_or_default();
         let published = produce(port, request, connections, time, &mut self.next, begin);
-        let Published { events, seconds } = published.map_err(failed)?;
-        let cpu = cpu.since(pid).map_err(failed)?;
+        let Published { events, seconds } = published.map_err(&failed)?;
+        let cpu = cpu.since(pid).map_err(&failed)?;
         #[expect(clippy::cast_precision_loss, reason = "a few millions")]
         let events = events as f64;
         Ok(Publishing {
-            a_second: events / seconds,
-            user: cpu.user * 1e6 / events,
-            system: cpu.system * 1e6 / events,
+            throughput: events / seconds,
+            user: cpu.user / events,
+            system: cpu.system / events,
         })
     }
 }
 
-/// The floors, in events a second.
-///
-/// # Errors
-///
-/// If the disk refuses.
-pub fn floors(daemons: &Daemons, time: Duration) -> Result<Vec<(String, f64)>, String> {
-    let folder = daemons.folder();
+/// What the disk, and SQLite alone, can do. SQLite has as many rows in a transaction as there are
+/// publishers, who could not have more events under way; for batches it has the most of these.
+fn floors(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
+    let folder = bench.daemons.folder();
     let writes = synced_writes(folder, time).map_err(|error| error.to_string())?;
-    let mut floors = vec![("write, fdatasync".to_owned(), writes)];
+    bench.report.add("publish.write", "floor", "throughput", writes);
     for each in CONNECTIONS {
-        let each = u32::try_from(each).map_err(|error| error.to_string())?;
-        let rows = bare_sqlite(folder, each, time).map_err(|error| error.to_string())?;
-        floors.push((format!("SQLite, {each} a commit"), rows));
+        let rows = u32::try_from(each).map_err(|error| error.to_string())?;
+        let throughput = bare_sqlite(folder, rows, time).map_err(|error| error.to_string())?;
+        bench.report.add(&format!("publish.{each}"), "floor", "throughput", throughput);
+        if each == CONNECTIONS[CONNECTIONS.len() - 1] {
+            bench.report.add("publish.batch", "floor", "throughput", throughput);
+        }
     }
-    Ok(floors)
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `replay`: how fast a reader gets what it has missed, and whether others notice.
+//! `replay`: how fast a reader gets what it has missed, and whether others notice when many do.
 
 use std::io;
 use std::thread;
@@ -6,138 +6,199 @@ use std::time::{Duration, Instant};
 
 use testkit::daemons::Daemons;
 
+use super::{Bench, failed, hundredth};
 use crate::load::{Crowd, Plan, publish};
-use crate::servers::{From, Running, Server};
+use crate::report::{Column, Row};
+use crate::servers::{From, Running, Server, Traffic};
 use crate::system::Cpu;
 
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// Speeds are by the second, CPU time in microseconds for each event.
-#[derive(Clone, Copy, Debug)]
-pub struct Replay {
-    pub events: f64,
-    pub bytes: f64,
-    pub user: f64,
-    pub system: f64,
-}
+/// Those that keep events on disk.
+const SERVERS: [Server; 2] = [Server::Ours, Server::DurableStreams];
 
-/// Starts a server and publishes so many events, in thousands.
+/// How many events there are to replay, in thousands.
+const THOUSANDS: u32 = 200;
+
+/// How many replay in the crowd, and how much, while so many read live.
+const REPLAYING: usize = 100;
+const REPLAYED: u32 = 100;
+const LIVE: usize = 1_000;
+
+/// How events come to be there.
+const FILLING: Traffic = Traffic { channels: 1, batch: 1_000 };
+/// What live readers get, and how often. Two a request, because single events are another stream of
+/// durable-streams.
+const LIVELY: Traffic = Traffic { channels: 1, batch: 2 };
+const EVERY: Duration = Duration::from_millis(50);
+
+/// Runs it.
 ///
 /// # Errors
 ///
-/// If the server fails.
-pub fn filled(daemons: &Daemons, server: Server, thousands: u32) -> Result<Running, String> {
-    let failed = |error: io::Error| format!("{}: {error}", server.name());
+/// If a server does not start, or a reader misses an event or gets one twice.
+pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
+    bench.report.begin("replay");
+    for _ in 0..bench.rounds() {
+        for server in bench.servers(&SERVERS) {
+            let running = filled(bench.daemons, server, THOUSANDS)?;
+            for _ in 0..2 {
+                one(running, u64::from(THOUSANDS) * 1_000)?.keep(bench, server.name());
+            }
+            bench.daemons.stop();
+        }
+    }
+    let columns = [
+        Column::new("events/s", "events", 1.0, 0),
+        Column::new("MB/s", "throughput", 1e6, 1),
+        Column::new("user µs", "user", 1e-6, 2),
+        Column::new("system µs", "system", 1e-6, 2),
+    ];
+    let rows = SERVERS.map(|server| row("replay.1", server));
+    bench.report.table("200,000 events to one reader", &rows, &columns);
+    bench.report.ratios("replay.1", &["durable-streams"], "throughput");
+    // durable-streams closes the stream of a reader that is 8 MiB behind, so all but a few of its
+    // readers would have to come back: there is nothing to compare.
+    let (rounds, replayed) = if bench.options.quick { (1, REPLAYED / 4) } else { (3, REPLAYED) };
+    for _ in 0..rounds {
+        for server in bench.servers(&SERVERS[..1]) {
+            let with = crowded(bench.daemons, server, (LIVE, REPLAYING, replayed), None)?;
+            let time = Duration::from_secs_f64(with.seconds).min(Duration::from_secs(6));
+            let without = crowded(bench.daemons, server, (LIVE, 0, replayed), Some(time))?;
+            for (case, got) in [("replay.live", with), ("replay.alone", without)] {
+                let who = server.name();
+                bench.report.add(case, who, "p50", got.p50);
+                bench.report.add(case, who, "latency", got.p99);
+                bench.report.add(case, who, "time", got.seconds);
+            }
+        }
+    }
+    let columns = [
+        Column::new("p50 ms", "p50", 1e-3, 1),
+        Column::new("p99 ms", "latency", 1e-3, 1),
+        Column::new("seconds", "time", 1.0, 1),
+    ];
+    let rows = [("replay.alone", "nobody replays"), ("replay.live", "100 replay 100,000 events")];
+    let rows = rows.map(|(case, label)| Row { label: label.into(), ..row(case, Server::Ours) });
+    bench.report.table("1,000 live readers while …", &rows, &columns);
+    let p99 = |case| bench.report.median(case, "ours", "latency");
+    if let (Some(with), Some(without)) = (p99("replay.live"), p99("replay.alone")) {
+        bench.report.ratio("replay.live.alone.latency", with / without);
+    }
+    Ok(())
+}
+
+fn row(case: &str, server: Server) -> Row {
+    Row { label: server.name().to_owned(), case: case.to_owned(), who: server.name().to_owned() }
+}
+
+/// By the second; CPU seconds for each event.
+#[derive(Clone, Copy, Debug)]
+struct Replay {
+    events: f64,
+    bytes: f64,
+    cpu: Cpu,
+}
+
+impl Replay {
+    fn keep(self, bench: &mut Bench<'_>, who: &str) {
+        bench.report.add("replay.1", who, "events", self.events);
+        bench.report.add("replay.1", who, "throughput", self.bytes);
+        bench.report.add("replay.1", who, "user", self.cpu.user);
+        bench.report.add("replay.1", who, "system", self.cpu.system);
+    }
+}
+
+/// Starts a server and publishes so many events, in thousands.
+fn filled(daemons: &Daemons, server: Server, thousands: u32) -> Result<Running, String> {
+    let failed = failed(server);
     let running = server.start(daemons)?;
-    running.make_channel().map_err(failed)?;
+    running.make_channels().map_err(&failed)?;
     let plan = Plan { first: 0, requests: thousands, every: Duration::ZERO };
-    publish(running.port, server.publish(1_000, 1), plan).map_err(failed)?;
+    publish(running.port, server.publish(FILLING), plan).map_err(&failed)?;
     Ok(running)
 }
 
 /// One reader gets all events from the first.
-///
-/// # Errors
-///
-/// If the server fails, or an event is missing or comes twice.
-pub fn one(running: Running, events: u64) -> Result<Replay, String> {
+fn one(running: Running, events: u64) -> Result<Replay, String> {
     let Running { server, port, pid } = running;
-    let failed = |error: io::Error| format!("{}: {error}", server.name());
-    let request = server.stream(From::Start, 1);
+    let failed = failed(server);
+    let request = server.stream(From::Start, FILLING);
     let readers = server.readers(&request, 0, 1);
-    let mut crowd = Crowd::new().map_err(failed)?;
+    let mut crowd = Crowd::new().map_err(&failed)?;
     let group = crowd.group(readers);
     crowd.deliveries[group].timed = false;
-    let cpu = Cpu::of(pid).map_err(failed)?;
+    let cpu = Cpu::of(pid).map_err(&failed)?;
     let start = Instant::now();
-    crowd.connect(port, 1, readers).map_err(failed)?;
+    crowd.connect(port, 1, readers).map_err(&failed)?;
     let all = |crowd: &Crowd| crowd.deliveries[group].count >= events;
-    crowd.turn_until(WITHIN, all).map_err(failed)?;
+    crowd.turn_until(WITHIN, all).map_err(&failed)?;
     let seconds = start.elapsed().as_secs_f64();
-    let cpu = cpu.since(pid).map_err(failed)?;
+    let cpu = cpu.since(pid).map_err(&failed)?;
     let got = &crowd.deliveries[group];
-    got.sound().map_err(|why| format!("{}: {why}", server.name()))?;
+    got.sound().map_err(io::Error::other).map_err(&failed)?;
     #[expect(clippy::cast_precision_loss, reason = "a few millions")]
     let (count, bytes) = (got.count as f64, got.bytes as f64);
-    Ok(Replay {
-        events: count / seconds,
-        bytes: bytes / seconds,
-        user: cpu.user * 1e6 / count,
-        system: cpu.system * 1e6 / count,
-    })
+    Ok(Replay { events: count / seconds, bytes: bytes / seconds, cpu: cpu.each(count) })
 }
 
-/// Many replay what there is, while others read what is published now. The live readers' latencies
-/// in milliseconds, and the seconds until the last has caught up.
+/// The live readers' latencies, and the time until the last of the others has caught up, in seconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Crowded {
-    pub p50: f64,
-    pub p99: f64,
-    pub seconds: f64,
+struct Crowded {
+    p50: f64,
+    p99: f64,
+    seconds: f64,
 }
 
-/// How often events are published to live readers.
-const EVERY: Duration = Duration::from_millis(50);
-
-/// `live` readers, while `replaying` others get so many thousands of events each. Without these, it
-/// takes as long as `seconds`.
-///
-/// # Errors
-///
-/// If the server fails, or an event is missing or comes twice.
-pub fn crowded(
+/// `live` readers, while `replaying` others get so many thousands of events each, or for a time.
+fn crowded(
     daemons: &Daemons,
     server: Server,
     (live, replaying, thousands): (usize, usize, u32),
-    seconds: f64,
+    time: Option<Duration>,
 ) -> Result<Crowded, String> {
-    let failed = |error: io::Error| format!("{}: {error}", server.name());
+    let failed = failed(server);
     let running = filled(daemons, server, thousands)?;
-    let (now, from_start) = (server.stream(From::Now, 1), server.stream(From::Start, 1));
+    let [now, from_start] = [From::Now, From::Start].map(|from| server.stream(from, FILLING));
     let first = thousands * 1_000;
     let readers = server.readers(&now, first, 1);
-    let mut crowd = Crowd::new().map_err(failed)?;
+    let mut crowd = Crowd::new().map_err(&failed)?;
     let group = crowd.group(readers);
-    crowd.open(running.port, live, readers, WITHIN).map_err(failed)?;
-    while crowd.turn(Duration::from_millis(100)).map_err(failed)? > 0 {}
+    crowd.open(running.port, live, readers, WITHIN).map_err(&failed)?;
+    while crowd.turn(Duration::from_millis(50)).map_err(&failed)? > 0 {}
     // They take a thread of their own: what they read must not hold up the others' clock.
     let catching_up = thread::spawn(move || -> io::Result<f64> {
         let start = Instant::now();
-        if replaying == 0 {
-            thread::sleep(Duration::from_secs_f64(seconds));
-            return Ok(seconds);
+        if let Some(time) = time {
+            thread::sleep(time);
+        } else {
+            let readers = server.readers(&from_start, 0, 1);
+            let mut crowd = Crowd::new()?;
+            let group = crowd.group(readers);
+            crowd.deliveries[group].timed = false;
+            crowd.connect(running.port, replaying, readers)?;
+            let all = u64::from(first) * replaying as u64;
+            crowd.turn_until(WITHIN, |crowd| crowd.deliveries[group].count >= all)?;
+            crowd.deliveries[group].sound().map_err(io::Error::other)?;
         }
-        let readers = server.readers(&from_start, 0, 1);
-        let mut crowd = Crowd::new()?;
-        let group = crowd.group(readers);
-        crowd.deliveries[group].timed = false;
-        crowd.connect(running.port, replaying, readers)?;
-        let all = u64::from(first) * replaying as u64;
-        crowd.turn_until(WITHIN, |crowd| crowd.deliveries[group].count >= all)?;
-        let seconds = start.elapsed().as_secs_f64();
-        crowd.deliveries[group].sound().map_err(io::Error::other)?;
-        Ok(seconds)
+        Ok(start.elapsed().as_secs_f64())
     });
-    let post = server.publish(1, 1);
-    let mut number = first;
+    let posts = server.publish(LIVELY);
+    let mut next = first;
     while !catching_up.is_finished() {
-        let (plan, post) = (Plan { first: number, requests: 10, every: EVERY }, post.clone());
-        let publisher = thread::spawn(move || publish(running.port, post, plan));
-        number += plan.requests;
-        let count = u64::from(number - first) * live as u64;
-        crowd.turn_until(WITHIN, |crowd| crowd.deliveries[group].count >= count).map_err(failed)?;
-        publisher.join().map_err(|_| "the publisher panicked")?.map_err(failed)?;
+        let (plan, posts) = (Plan { first: next, requests: 10, every: EVERY }, posts.clone());
+        let publisher = thread::spawn(move || publish(running.port, posts, plan));
+        next += 20;
+        let due = u64::from(next - first) * live as u64;
+        crowd.turn_until(WITHIN, |crowd| crowd.deliveries[group].count >= due).map_err(&failed)?;
+        publisher.join().map_err(|_| "the publisher panicked")?.map_err(&failed)?;
     }
-    let seconds = catching_up.join().map_err(|_| "a reader panicked")?.map_err(failed)?;
+    let seconds = catching_up.join().map_err(|_| "a reader panicked")?.map_err(&failed)?;
     let got = &mut crowd.deliveries[group];
-    got.sound().map_err(|why| format!("{}: {why}", server.name()))?;
+    got.sound().map_err(io::Error::other).map_err(&failed)?;
     got.latencies.sort_unstable();
-    let at = |part: usize| {
-        let index = got.latencies.len() * part / 100;
-        got.latencies.get(index).map_or(f64::NAN, |micros| f64::from(*micros) / 1e3)
-    };
-    let crowded = Crowded { p50: at(50), p99: at(99), seconds };
+    let [p50, p99] = [50, 99].map(|part| hundredth(&got.latencies, part));
     drop(crowd);
     daemons.stop();
-    Ok(crowded)
+    Ok(Crowded { p50, p99, seconds })
 }

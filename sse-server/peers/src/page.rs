@@ -1,0 +1,33 @@
+//! `docs/performance.md`: the tables of one run, with words that say what they mean.
+
+use std::fs;
+use std::path::Path;
+
+use crate::report::Report;
+
+/// The words, with the places of the tables: `{publish}` and so on.
+const WORDS: &str = include_str!("page.md");
+
+/// Writes the page and its pictures into the folder of documents.
+///
+/// # Errors
+///
+/// If they cannot be written.
+pub fn write(
+    docs: &Path,
+    report: &Report,
+    pictures: &[(&'static str, String)],
+) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot write into {}: {error}", docs.display());
+    let folder = docs.join("performance");
+    fs::create_dir_all(&folder).map_err(failed)?;
+    for (name, svg) in pictures {
+        fs::write(folder.join(format!("{name}.svg")), svg).map_err(failed)?;
+    }
+    let mut page = WORDS.to_owned();
+    for name in ["publish", "fanout", "replay", "connect", "storm", "idle"] {
+        let tables = report.section(name).unwrap_or_default().trim();
+        page = page.replace(&format!("{{{name}}}"), tables);
+    }
+    fs::write(docs.join("performance.md"), page).map_err(failed)
+}

@@ -1,0 +1,116 @@
+//! What was measured: figures of several rounds, their medians, tables and `ratio` lines of these.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Who is compared with the others.
+pub const OURS: &str = "ours";
+
+/// Figures by case, by server, by what they measure. Each has one for each round.
+#[derive(Debug, Default)]
+pub struct Report {
+    figures: BTreeMap<(String, String, &'static str), Vec<f64>>,
+    /// Tables and ratios by the name of the bench, in Markdown.
+    sections: BTreeMap<&'static str, String>,
+    section: &'static str,
+}
+
+/// A row of a table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub label: String,
+    pub case: String,
+    pub who: String,
+}
+
+/// A column of a table: its title, what it shows, in which unit and with how many decimals.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub title: &'static str,
+    pub what: &'static str,
+    pub unit: f64,
+    pub decimals: usize,
+}
+
+impl Column {
+    pub const fn new(title: &'static str, what: &'static str, unit: f64, decimals: usize) -> Self {
+        Self { title, what, unit, decimals }
+    }
+}
+
+impl Report {
+    /// What follows belongs to this bench.
+    pub fn begin(&mut self, section: &'static str) {
+        self.section = section;
+    }
+
+    /// The tables of a bench, in Markdown.
+    pub fn section(&self, name: &str) -> Option<&str> {
+        self.sections.get(name).map(String::as_str)
+    }
+
+    /// Adds the figure of a round.
+    pub fn add(&mut self, case: &str, who: &str, what: &'static str, figure: f64) {
+        self.figures.entry((case.to_owned(), who.to_owned(), what)).or_default().push(figure);
+    }
+
+    /// The median of the rounds, if there are any.
+    pub fn median(&self, case: &str, who: &str, what: &'static str) -> Option<f64> {
+        let mut figures = self.figures.get(&(case.to_owned(), who.to_owned(), what))?.clone();
+        figures.sort_unstable_by(f64::total_cmp);
+        Some(figures[figures.len() / 2])
+    }
+
+    /// Prints a line `ratio CASE.PEER.WHAT OURS/THEIRS` for each peer of which there are figures.
+    pub fn ratios(&mut self, case: &str, peers: &[&str], what: &'static str) {
+        let Some(ours) = self.median(case, OURS, what) else { return };
+        for peer in peers.iter().filter(|peer| **peer != OURS) {
+            if let Some(theirs) = self.median(case, peer, what) {
+                self.ratio(&format!("{case}.{peer}.{what}"), ours / theirs);
+            }
+        }
+    }
+
+    /// Prints one such line.
+    pub fn ratio(&mut self, name: &str, ratio: f64) {
+        println!("ratio {name} {ratio:.2}");
+        let section = self.sections.entry(self.section).or_default();
+        let _ = writeln!(section, "<!-- ratio {name} {ratio:.2} -->");
+    }
+
+    /// Prints the medians as a table. Rows without a figure are left out.
+    pub fn table(&mut self, title: &str, rows: &[Row], columns: &[Column]) {
+        let cell = |row: &Row, column: &Column| {
+            let median = self.median(&row.case, &row.who, column.what);
+            median.map(|median| format!("{:.*}", column.decimals, median / column.unit))
+        };
+        let mut lines = Vec::new();
+        for row in rows {
+            let cells: Vec<_> = columns.iter().map(|column| cell(row, column)).collect();
+            if cells.iter().any(Option::is_some) {
+                let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+                lines.push((row.label.clone(), cells.collect::<Vec<_>>()));
+            }
+        }
+        let mut markdown = format!("| {title} |");
+        print!("\n{title:32}");
+        for Column { title, .. } in columns {
+            print!(" {title:>14}");
+            let _ = write!(markdown, " {title} |");
+        }
+        println!();
+        let _ = writeln!(markdown, "\n|---|{}", "---:|".repeat(columns.len()));
+        for (label, cells) in lines {
+            print!("{label:32}");
+            let _ = write!(markdown, "| {label} |");
+            for cell in cells {
+                print!(" {cell:>14}");
+                let _ = write!(markdown, " {cell} |");
+            }
+            println!();
+            markdown.push('\n');
+        }
+        let section = self.sections.entry(self.section).or_default();
+        let _ = writeln!(section, "\n{markdown}");
+    }
+}
