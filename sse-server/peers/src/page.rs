@@ -26,8 +26,7 @@ pub fn write(
     }
     let mut page = WORDS.to_owned();
     for name in ["publish", "fanout", "replay", "connect", "storm", "idle"] {
-        let tables = report.section(name).unwrap_or_default().trim();
-        page = page.replace(&format!("{{{name}}}"), tables);
+        page = page.replace(&format!("{{{name}}}"), report.section(name).trim());
     }
     fs::write(docs.join("performance.md"), page).map_err(failed)
 }

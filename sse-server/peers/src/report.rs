@@ -12,6 +12,7 @@ pub struct Report {
     figures: BTreeMap<(String, String, &'static str), Vec<f64>>,
     /// Tables and ratios by the name of the bench, in Markdown.
     sections: BTreeMap<&'static str, String>,
+    remarks: BTreeMap<&'static str, Vec<String>>,
     section: &'static str,
 }
 
@@ -44,9 +45,22 @@ impl Report {
         self.section = section;
     }
 
-    /// The tables of a bench, in Markdown.
-    pub fn section(&self, name: &str) -> Option<&str> {
-        self.sections.get(name).map(String::as_str)
+    /// The tables of a bench, in Markdown, and what else there is to say.
+    pub fn section(&self, name: &str) -> String {
+        let mut section = self.sections.get(name).cloned().unwrap_or_default();
+        for remark in self.remarks.get(name).into_iter().flatten() {
+            let _ = writeln!(section, "\nNot in the table: {remark}.");
+        }
+        section
+    }
+
+    /// Says something that a table does not.
+    pub fn remark(&mut self, remark: String) {
+        eprintln!("{}: {remark}", self.section);
+        let remarks = self.remarks.entry(self.section).or_default();
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
     }
 
     /// Adds the figure of a round.

@@ -5,15 +5,19 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
-use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{RecvFlags, recv};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::mark::{Carry, Mark};
-use super::socket::{connect, write_all};
+use super::socket::{Sources, begin_to_connect};
 use crate::system::now;
 
 /// How many readiness events are taken at once.
 const AT_ONCE: usize = 512;
+
+/// How many wait for their answer at once. With more, the queues of the kernel decide how long it
+/// takes: it drops a connection that finds no place, which tries again after a second, after two ...
+const AT_THE_DOOR: usize = 100;
 
 /// How much is read at once.
 const BUFFER: usize = 256 << 10;
@@ -38,17 +42,28 @@ struct Reader {
     /// What has come, until the reader is open.
     head: Vec<u8>,
     ready: Option<&'static [u8]>,
+    /// It is not connected yet, and its request not sent.
+    connecting: bool,
     group: u16,
+}
+
+#[derive(Debug)]
+struct Group {
+    request: String,
+    /// The number of its first reader, and the place of that reader's channels.
+    first: usize,
+    next: usize,
+    channels: u32,
 }
 
 /// Streams that are read by one thread.
 pub struct Crowd {
     epoll: OwnedFd,
+    sources: Sources,
     readers: Vec<Reader>,
     /// The next event of each channel of each reader.
     next: Vec<u32>,
-    /// Of each group: its first reader, and its number of channels.
-    groups: Vec<(usize, usize, u32)>,
+    groups: Vec<Group>,
     buffer: Vec<u8>,
     events: Vec<epoll::Event>,
     open: usize,
@@ -132,6 +147,7 @@ impl Crowd {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            sources: Sources::new(),
             readers: Vec::new(),
             next: Vec::new(),
             groups: Vec::new(),
@@ -144,31 +160,36 @@ impl Crowd {
 
     /// A group, which has no readers yet. Only the newest gets any.
     pub fn group(&mut self, readers: Readers<'_>) -> usize {
-        self.groups.push((self.readers.len(), self.next.len(), readers.channels));
+        self.groups.push(Group {
+            request: readers.request.to_owned(),
+            first: self.readers.len(),
+            next: self.next.len(),
+            channels: readers.channels,
+        });
         let deliveries = Deliveries { timed: true, first: readers.first, ..Deliveries::default() };
         self.deliveries.push(deliveries);
         self.groups.len() - 1
     }
 
-    /// Connects so many, and sends their requests without waiting for answers.
+    /// Connects so many, all at once. Their requests are sent as soon as they are connected.
     ///
     /// # Errors
     ///
-    /// If the server does not accept them.
+    /// If there are not as many descriptors.
     pub fn connect(&mut self, port: u16, count: usize, readers: Readers<'_>) -> io::Result<()> {
         let group = u16::try_from(self.groups.len() - 1).map_err(io::Error::other)?;
         for _ in 0..count {
             let number = self.readers.len();
-            let socket = connect(port, number)?;
-            write_all(&socket, readers.request.as_bytes())?;
-            ioctl_fionbio(&socket, true)?;
+            let socket = begin_to_connect(port, self.sources, number)?;
             let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+            let both = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+            epoll::add(&self.epoll, &socket, data, both)?;
             self.readers.push(Reader {
                 socket: Some(socket),
                 carry: Carry::default(),
                 head: Vec::new(),
                 ready: Some(readers.ready),
+                connecting: true,
                 group,
             });
             self.next.extend((0..readers.channels).map(|channel| readers.first + channel));
@@ -176,7 +197,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Connects so many, and waits until all are open. Some at a time, so that no queue overflows.
+    /// Connects so many, and waits until all are open. At most [`AT_THE_DOOR`] wait for their answer
+    /// at a time.
     ///
     /// # Errors
     ///
@@ -189,18 +211,16 @@ impl Crowd {
         within: Duration,
     ) -> io::Result<()> {
         let total = self.readers.len() + count;
-        while self.readers.len() < total {
-            let some = (total - self.readers.len()).min(500);
-            self.connect(port, some, readers)?;
-            let all = self.readers.len();
-            self.turn_until(within, |crowd| crowd.open == all)?;
+        loop {
+            let waiting = self.readers.len() - self.open;
+            let more = (total - self.readers.len()).min(AT_THE_DOOR - waiting);
+            self.connect(port, more, readers)?;
+            if self.open == total {
+                return Ok(());
+            }
+            let open = self.open;
+            self.turn_until(within, |crowd| crowd.open > open)?;
         }
-        Ok(())
-    }
-
-    /// How many are open.
-    pub fn opened(&self) -> usize {
-        self.open
     }
 
     /// Reads what is there, or waits so long for something.
@@ -261,6 +281,18 @@ impl Crowd {
         let reader = &mut self.readers[number];
         let Some(socket) = &reader.socket else { return Ok(()) };
         let deliveries = &mut self.deliveries[usize::from(reader.group)];
+        let group = &self.groups[usize::from(reader.group)];
+        if reader.connecting {
+            match send(socket, group.request.as_bytes(), SendFlags::NOSIGNAL) {
+                Ok(_) => {}
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            reader.connecting = false;
+            let data = epoll::EventData::new_u64(number as u64);
+            epoll::modify(&self.epoll, socket, data, epoll::EventFlags::IN)?;
+            return Ok(());
+        }
         let len = match recv(socket, &mut self.buffer[..], RecvFlags::empty()) {
             Ok((len, _)) => len,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
@@ -288,8 +320,8 @@ impl Crowd {
             return Ok(());
         }
         deliveries.bytes += len as u64;
-        let (first, next, channels) = self.groups[usize::from(reader.group)];
-        let next = next + (number - first) * channels as usize;
+        let channels = group.channels;
+        let next = group.next + (number - group.first) * channels as usize;
         let next = &mut self.next[next..next + channels as usize];
         let now = now();
         let sound = reader.carry.scan(bytes, |mark| {

@@ -18,4 +18,3 @@ pub use mark::{MARK, Mark};
 pub use producers::{Published, produce};
 pub use publisher::{Plan, publish};
 pub use request::Request;
-pub use socket::connect;

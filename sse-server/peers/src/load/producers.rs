@@ -9,7 +9,7 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::socket::{connect, write_all};
+use super::socket::{Sources, connect, write_all};
 use super::{Answers, Mark, Request};
 
 /// What was published.
@@ -42,9 +42,10 @@ pub fn produce(
     begin: impl FnOnce(),
 ) -> io::Result<Published> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let sources = Sources::new();
     let mut producers = Vec::with_capacity(connections);
     for number in 0..connections {
-        let socket = connect(port, number)?;
+        let socket = connect(port, sources, number)?;
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
         let request = request.clone();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 
-use super::socket::{connect, write_all};
+use super::socket::{Sources, connect, write_all};
 use super::{Answers, Mark, Request};
 use crate::system::now;
 
@@ -31,7 +31,7 @@ pub struct Plan {
 ///
 /// If the server refuses an event, or the connection fails.
 pub fn publish(port: u16, mut requests: Vec<Request>, plan: Plan) -> io::Result<()> {
-    let socket = connect(port, 0)?;
+    let socket = connect(port, Sources::new(), 0)?;
     let mut answers = Answers::default();
     let mut buffer = [0; 16 << 10];
     let every = u64::try_from(plan.every.as_nanos()).map_err(io::Error::other)?;

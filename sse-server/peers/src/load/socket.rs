@@ -2,40 +2,71 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
-/// How many connections have the same source. A system has about 28,000 ports to give for each.
-const OF_ONE_SOURCE: usize = 4_000;
+/// Our own ports of each source. Where the system chooses, it looks longer for each, the more there
+/// are that have just been closed, and the servers that are measured later look slow.
+const PORTS: std::ops::Range<u16> = 40_000..44_000;
 
-/// Connects to a port of 127.0.0.1, as the connection of this number. The socket blocks.
+/// Addresses that nobody has connected from for a while.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sources(u8);
+
+impl Sources {
+    /// The next.
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id());
+        Self(u8::try_from(1 + next % 250).unwrap_or(1))
+    }
+
+    /// That of the connection of this number.
+    fn of(self, number: usize) -> SocketAddrV4 {
+        let source = u8::try_from(1 + number / PORTS.len()).unwrap_or(u8::MAX);
+        let port = u16::try_from(number % PORTS.len()).map_or(0, |port| PORTS.start + port);
+        SocketAddrV4::new(Ipv4Addr::new(127, self.0, source, 1), port)
+    }
+}
+
+/// Connects to a port of 127.0.0.1. The socket blocks.
 ///
 /// # Errors
 ///
 /// If the server does not accept it, or there are not as many descriptors.
-pub fn connect(port: u16, number: usize) -> io::Result<OwnedFd> {
-    let socket =
-        net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    let source = Ipv4Addr::from_bits(
-        Ipv4Addr::LOCALHOST.to_bits() + u32::try_from(number / OF_ONE_SOURCE).unwrap_or(0),
-    );
-    if source != Ipv4Addr::LOCALHOST {
-        // A port may be in use to another server, which has just ended.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-        net::bind(&socket, &SocketAddrV4::new(source, 0))?;
-    }
+pub(super) fn connect(port: u16, sources: Sources, number: usize) -> io::Result<OwnedFd> {
+    let socket = bound(sources.of(number), SocketFlags::CLOEXEC)?;
     net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     sockopt::set_tcp_nodelay(&socket, true)?;
     Ok(socket)
 }
 
-/// Writes all of it to a socket, whether it blocks or not.
+/// The same without waiting until it is connected. The socket does not block.
+pub(super) fn begin_to_connect(port: u16, sources: Sources, number: usize) -> io::Result<OwnedFd> {
+    let socket = bound(sources.of(number), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    match net::connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn bound(source: SocketAddrV4, flags: SocketFlags) -> io::Result<OwnedFd> {
+    let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    // It may still be known from a connection to another server.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    net::bind(&socket, &source)?;
+    Ok(socket)
+}
+
+/// Writes all of it to a socket that blocks.
 pub(super) fn write_all(socket: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match net::send(socket, bytes, net::SendFlags::NOSIGNAL) {
             Ok(len) => bytes = &bytes[len..],
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

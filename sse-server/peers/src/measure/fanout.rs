@@ -69,7 +69,10 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
                 if server == Server::Nchan && setting.traffic.batch > 1 {
                     continue;
                 }
-                measure(bench.daemons, server, setting)?.keep(bench, case, server.name());
+                let got = measure(bench.daemons, server, setting);
+                if let Some(got) = bench.unless_a_peer_failed(server, got)? {
+                    got.keep(bench, case, server.name());
+                }
             }
         }
     }
@@ -190,7 +193,7 @@ pub(super) fn measure(
         last: hundredth(&lasts, 50),
         memory: memory as f64,
     };
-    drop(crowd);
     daemons.stop();
+    drop(crowd);
     Ok(fanout)
 }

@@ -39,7 +39,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     for _ in 0..rounds {
         for count in &counts {
             for server in bench.servers(&SERVERS) {
-                measure(bench, server, *count)?;
+                let got = measure(bench, server, *count);
+                bench.unless_a_peer_failed(server, got)?;
             }
         }
     }

@@ -47,6 +47,24 @@ impl Bench<'_> {
         if self.options.quick { 1 } else { 5 }
     }
 
+    /// What a peer cannot do is said, and leaves a hole in the table. What this server cannot do is an
+    /// error.
+    fn unless_a_peer_failed<T>(
+        &mut self,
+        server: Server,
+        measured: Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        match measured {
+            Ok(measured) => Ok(Some(measured)),
+            Err(why) if server == Server::Ours => Err(why),
+            Err(why) => {
+                self.daemons.stop();
+                self.report.remark(why);
+                Ok(None)
+            }
+        }
+    }
+
     fn streams(&self) -> usize {
         self.options.streams.unwrap_or(10_000)
     }

@@ -65,7 +65,10 @@ pub fn run(bench: &mut Bench<'_>) -> Result<Vec<(&'static str, String)>, String>
     }
     for (case, setting, servers) in settings {
         for server in servers {
-            measure(bench.daemons, *server, setting)?.keep(bench, &case, server.name());
+            let got = measure(bench.daemons, *server, setting);
+            if let Some(got) = bench.unless_a_peer_failed(*server, got)? {
+                got.keep(bench, &case, server.name());
+            }
         }
     }
     let readers: Vec<_> = readers.iter().map(|(count, ..)| *count).collect();

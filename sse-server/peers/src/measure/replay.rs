@@ -198,7 +198,7 @@ fn crowded(
     got.sound().map_err(io::Error::other).map_err(&failed)?;
     got.latencies.sort_unstable();
     let [p50, p99] = [50, 99].map(|part| hundredth(&got.latencies, part));
-    drop(crowd);
     daemons.stop();
+    drop(crowd);
     Ok(Crowded { p50, p99, seconds })
 }
