@@ -96,8 +96,8 @@ const BENCHES: [Bench; 11] = [
     Bench {
         name: "all",
         args: "[--quick] [SERVER…]",
-        about: "All of the last six, and plots: 20 minutes, with --quick 2. Without --quick it writes\n    \
-                docs/performance.md.",
+        about: "All of the last six, and plots: 20 minutes, with --quick 2. It writes\n    \
+                docs/performance.md, with --quick target/performance/performance.md.",
         run: |args| servers("all", args),
     },
 ];

@@ -80,12 +80,14 @@ fn run() -> Result<(), String> {
     if let Some((_, run)) = BENCHES.iter().find(|(name, _)| *name == command) {
         return run(&mut bench);
     }
-    if command != "all" {
-        return Err(format!("there is no bench {command:?}: {}, all", names()));
+    if command != "all" && command != "plots" {
+        return Err(format!("there is no bench {command:?}: {}, plots, all", names()));
     }
-    for (_, run) in BENCHES {
+    for (_, run) in BENCHES.into_iter().filter(|_| command == "all") {
         run(&mut bench)?;
     }
     let pictures = plots::run(&mut bench)?;
-    page::write(Path::new("docs"), &report, &pictures)
+    // Less than all of it is to be looked at, not to be shown.
+    let folder = if options.quick || command == "plots" { "target/performance" } else { "docs" };
+    page::write(Path::new(folder), &report, &pictures)
 }

@@ -8,7 +8,7 @@ use crate::report::Report;
 /// The words, with the places of the tables: `{publish}` and so on.
 const WORDS: &str = include_str!("page.md");
 
-/// Writes the page and its pictures into the folder of documents.
+/// Writes the page and its pictures into a folder.
 ///
 /// # Errors
 ///

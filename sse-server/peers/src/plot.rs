@@ -27,6 +27,8 @@ pub struct Picture {
 #[derive(Clone, Debug)]
 pub struct Panel {
     pub title: &'static str,
+    /// The legend is on the right, where the lines fall.
+    pub falls: bool,
     pub series: Vec<Series>,
 }
 
@@ -46,8 +48,7 @@ impl Picture {
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            let drawn = area.fill(&WHITE).map_err(|error| error.to_string());
-            drawn?;
+            area.fill(&WHITE).map_err(|error| error.to_string())?;
             for (panel, area) in self.panels.iter().zip(area.split_evenly((1, self.panels.len()))) {
                 panel.draw(&self.along, &area).map_err(|error| error.to_string())?;
             }
@@ -75,6 +76,8 @@ impl Panel {
         if !left.is_finite() {
             return Ok(());
         }
+        // Whole powers of ten, with room for the legend.
+        let decade = |value: f64| 10_f64.powf(value.log10().floor());
         let mut chart = ChartBuilder::on(area)
             .caption(self.title, ("sans-serif", 18))
             .margin(12)
@@ -82,7 +85,7 @@ impl Panel {
             .y_label_area_size(52)
             .build_cartesian_2d(
                 (left / 1.2..right * 1.2).log_scale(),
-                (low / 1.6..high * 3.0).log_scale(),
+                (decade(low).min(low / 1.2)..decade(high) * 10.0).log_scale(),
             )?;
         chart
             .configure_mesh()
@@ -104,7 +107,11 @@ impl Panel {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(if self.falls {
+                SeriesLabelPosition::UpperRight
+            } else {
+                SeriesLabelPosition::UpperLeft
+            })
             .background_style(WHITE.mix(0.8))
             .label_font(("sans-serif", 13))
             .draw()?;

@@ -114,6 +114,9 @@ impl Server {
                 command.args(["--listen", &address, "--publish-token", TOKEN]);
                 let events = folder.join("events.db");
                 command.args(["--storage", &format!("sqlite:{}", events.display())]);
+                let config = folder.join("config.toml");
+                fs::write(&config, "[request-limits]\nchannels = 100\n")?;
+                command.arg("--config").arg(config);
                 command
             }
             Self::DurableStreams => {

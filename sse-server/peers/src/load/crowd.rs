@@ -303,7 +303,9 @@ impl Crowd {
         if let Some(ready) = reader.ready {
             let from = reader.head.len().saturating_sub(ready.len());
             reader.head.extend_from_slice(bytes);
-            let refused = reader.head.get(9..12).is_some_and(|status| status != b"200");
+            // Ours says 200 first, as a browser must read why.
+            let refused = reader.head.get(9..12).is_some_and(|status| status != b"200")
+                || memchr::memmem::find(&reader.head, b"event: stream-error").is_some();
             if refused || len == 0 {
                 let answer = String::from_utf8_lossy(&reader.head).into_owned();
                 return Err(io::Error::other(format!("a stream was refused: {answer:?}")));

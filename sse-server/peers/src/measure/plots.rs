@@ -65,6 +65,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<Vec<(&'static str, String)>, String>
     }
     for (case, setting, servers) in settings {
         for server in servers {
+            eprintln!("plots: {case}, {}", server.name());
             let got = measure(bench.daemons, *server, setting);
             if let Some(got) = bench.unless_a_peer_failed(*server, got)? {
                 got.keep(bench, &case, server.name());
@@ -103,7 +104,8 @@ fn picture(
             };
             Series { name, points: values.iter().filter_map(point).collect() }
         });
-        Panel { title, series: series.filter(|series| !series.points.is_empty()).collect() }
+        let falls = what == "cpu" && case != "channels";
+        Panel { title, falls, series: series.filter(|series| !series.points.is_empty()).collect() }
     });
     Picture { along: along.to_owned(), panels: panels.into() }
 }
