@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use crate::process::{cargo, ended, say, shown, target};
 use crate::tool::Tool;
 use crate::wasm::{self, Trouble};
-use crate::{Failure, Outcome, setup};
+use crate::{Failure, Outcome, django, setup};
 
 struct Bench {
     name: &'static str,
@@ -56,7 +56,7 @@ const BENCHES: [Bench; 11] = [
         args: "[--quick] [COUNT] [SERVER…]",
         about: "How long many take that come at once: without COUNT 10000. Like all that follow beside\n    \
                 durable-streams, nginx with nchan and axum's Sse, or those that you name (ours,\n    \
-                durable-streams, nchan, axum, floor). In five rounds, with --quick in one. They need\n    \
+                durable-streams, nchan, pushpin, axum, django, floor). In five rounds, with --quick in one. They need\n    \
                 Linux, and 20000 open files. SSE_BENCH_SERVER names another build of this server.",
         run: |args| servers("connect", args),
     },
@@ -160,6 +160,13 @@ fn servers(target: &str, args: &[&str]) -> Outcome {
     let mut bench = Command::new(target_folder("release/sse-bench"));
     if is_wanted("nchan") {
         setup::nchan(&mut shown).map_err(|why| format!("nchan: {why}"))?;
+    }
+    if is_wanted("pushpin") {
+        setup::pushpin(&mut shown).map_err(|why| format!("pushpin: {why}"))?;
+    }
+    if matches!(target, "publish" | "all") && is_wanted("django") {
+        django::set_up(&mut shown).map_err(|why| format!("django: {why}"))?;
+        bench.env(django::VARIABLE, django::python());
     }
     if is_wanted("durable-streams") {
         bench.env("SSE_BENCH_DURABLE_STREAMS", durable_streams()?);

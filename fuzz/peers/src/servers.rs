@@ -81,17 +81,32 @@ fn locked(name: &str) -> Option<String> {
 }
 
 fn django(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
+    let (port, pid) = django_at(daemons, folder)?;
+    let mut args = vec!["--profile".to_owned(), "django".to_owned()];
+    args.extend(publish_url(port));
+    let name = python_versions(&python()?);
+    Ok(Probing { name, url: stream(port), pid: Some(pid), args })
+}
+
+fn python() -> io::Result<PathBuf> {
     let python = env::var_os(DJANGO).map(PathBuf::from);
-    let python = python.ok_or_else(|| io::Error::other(format!("{DJANGO} names no Python")))?;
+    python.ok_or_else(|| io::Error::other(format!("{DJANGO} names no Python")))
+}
+
+/// A site with django-eventstream under daphne: its port and its process. [`Daemons::wait`] waits for
+/// it.
+///
+/// # Errors
+///
+/// If the environment does not name a Python that has them, or it does not start.
+pub fn django_at(daemons: &Daemons, folder: &Path) -> io::Result<(u16, u32)> {
     let port = free_port()?;
     fs::write(folder.join("django_site.py"), include_str!("../files/django_site.py"))?;
-    let mut command = Command::new(python.with_file_name("daphne"));
+    let mut command = Command::new(python()?.with_file_name("daphne"));
     command.args(["-b", "127.0.0.1", "-p", &port.to_string(), "django_site:application"]);
     command.env("PYTHONPATH", folder).env("SITE_FOLDER", folder);
     let pid = daemons.add("daphne", command, folder, Ready::Accepts(port), End::KillGroup)?;
-    let mut args = vec!["--profile".to_owned(), "django".to_owned()];
-    args.extend(publish_url(port));
-    Ok(Probing { name: python_versions(&python), url: stream(port), pid: Some(pid), args })
+    Ok((port, pid))
 }
 
 /// What answers readers, with versions.
@@ -144,6 +159,23 @@ fn nchan(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
 }
 
 fn pushpin(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
+    let (port, _) = pushpin_at(daemons, folder, 4096)?;
+    let version = version(&pushpin_program(), "--version", ' ');
+    let name = format!("Pushpin {version}, an origin");
+    Ok(Probing { name, url: stream(port), pid: None, args: publish_url(port).to_vec() })
+}
+
+fn pushpin_program() -> PathBuf {
+    find("pushpin").unwrap_or_else(|| "pushpin".into())
+}
+
+/// Pushpin for so many connections, with an origin: its port, and the process that runs its others.
+/// [`Daemons::wait`] waits for it.
+///
+/// # Errors
+///
+/// If its settings cannot be written, or it does not start.
+pub fn pushpin_at(daemons: &Daemons, folder: &Path, connections: usize) -> io::Result<(u16, u32)> {
     let [port, control, origin_port] = [free_port()?, free_port()?, free_port()?];
     let origin_folder = folder.join("origin");
     for name in ["run", "logs", "origin"] {
@@ -155,18 +187,19 @@ fn pushpin(daemons: &Daemons, _: &Path, folder: &Path) -> io::Result<Probing> {
     origin.arg(file).args([origin_port.to_string(), control.to_string()]);
     let ready = Ready::Says("listening");
     daemons.add("the origin", origin, &origin_folder, ready, End::KillGroup)?;
-    let places = [("{port}", port.to_string()), ("{control}", control.to_string())];
+    let places = [
+        ("{port}", port.to_string()),
+        ("{control}", control.to_string()),
+        ("{connections}", connections.to_string()),
+    ];
     let config = fill(include_str!("../files/pushpin.conf"), folder, &places);
     fs::write(folder.join("pushpin.conf"), config)?;
     fs::write(folder.join("routes"), format!("* 127.0.0.1:{origin_port}\n"))?;
-    let program = find("pushpin").unwrap_or_else(|| "pushpin".into());
-    let version = version(&program, "--version", ' ');
-    let mut command = Command::new(program);
+    let mut command = Command::new(pushpin_program());
     command.args(["--config", "pushpin.conf"]);
     // It says so a moment before its port is there, and is several processes.
-    daemons.add("Pushpin", command, folder, Ready::Accepts(port), End::Terminate)?;
-    let name = format!("Pushpin {version}, an origin");
-    Ok(Probing { name, url: stream(port), pid: None, args: publish_url(port).to_vec() })
+    let pid = daemons.add("Pushpin", command, folder, Ready::Accepts(port), End::Terminate)?;
+    Ok((port, pid))
 }
 
 fn fill(text: &str, folder: &Path, places: &[(&str, String)]) -> String {

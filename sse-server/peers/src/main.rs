@@ -13,7 +13,7 @@
 //!
 //! `SSE_BENCH_SERVER` names another build of this server, `SSE_BENCH_DURABLE_STREAMS` another
 //! `durable-streams-server` than `target/durable-streams/bin/durable-streams-server`. Servers are
-//! named as in the tables: ours, durable-streams, nchan, axum, floor. A number is one of streams,
+//! named as in the tables: ours, durable-streams, nchan, pushpin, axum, django, floor. A number is one of streams,
 //! for connect, storm and idle.
 
 #![forbid(unsafe_code)]

@@ -57,10 +57,13 @@ impl Report {
     /// Says something that a table does not.
     pub fn remark(&mut self, remark: String) {
         eprintln!("{}: {remark}", self.section);
-        let remarks = self.remarks.entry(self.section).or_default();
-        if !remarks.contains(&remark) {
-            remarks.push(remark);
-        }
+        self.remarks.entry(self.section).or_default().push(remark);
+    }
+
+    /// How often something was said of this server in this bench.
+    pub fn remarks_of(&self, who: &str) -> usize {
+        let remarks = self.remarks.get(self.section).into_iter().flatten();
+        remarks.filter(|remark| remark.starts_with(who)).count()
     }
 
     /// Adds the figure of a round.

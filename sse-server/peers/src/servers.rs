@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use sse_fuzz_peers::servers::nchan_command;
+use sse_fuzz_peers::servers::{django_at, nchan_command, pushpin_at};
 use testkit::daemons::{Daemons, End, Ready, free_port};
 
 use crate::load::{Readers, Request};
@@ -28,7 +28,10 @@ pub enum Server {
     Ours,
     DurableStreams,
     Nchan,
+    Pushpin,
     Axum,
+    /// django-eventstream under daphne, with SQLite.
+    Django,
     /// A loop of `send`, which is the least that fan-out can cost.
     Floor,
 }
@@ -83,7 +86,9 @@ impl Server {
             Self::Ours => "ours",
             Self::DurableStreams => "durable-streams",
             Self::Nchan => "nchan",
+            Self::Pushpin => "pushpin",
             Self::Axum => "axum",
+            Self::Django => "django",
             Self::Floor => "floor",
         }
     }
@@ -98,17 +103,26 @@ impl Server {
         let port = free_port().map_err(failed)?;
         let folder = daemons.folder().join(format!("{}-{port}", self.name()));
         fs::create_dir(&folder).map_err(failed)?;
-        let command = self.command(port, &folder).map_err(failed)?;
-        let ready = Ready::Accepts(port);
-        let pid =
-            daemons.add(self.name(), command, &folder, ready, End::KillGroup).map_err(failed)?;
+        let add = |command| {
+            let ready = Ready::Accepts(port);
+            let pid = daemons.add(self.name(), command, &folder, ready, End::KillGroup)?;
+            Ok((port, pid))
+        };
+        let (port, pid) = match self {
+            Self::Django => django_at(daemons, &folder),
+            Self::Pushpin => pushpin_at(daemons, &folder, MOST),
+            _ => self.command(port, &folder).and_then(add),
+        }
+        .map_err(failed)?;
         daemons.wait()?;
         Ok(Running { server: self, port, pid })
     }
 
+    /// What starts one that is a single program.
     fn command(self, port: u16, folder: &Path) -> io::Result<Command> {
         let address = format!("127.0.0.1:{port}");
         Ok(match self {
+            Self::Django | Self::Pushpin => unreachable!("they are several"),
             Self::Ours => {
                 let mut command = Command::new(named(OURS, || program("sse-server")));
                 command.args(["--listen", &address, "--publish-token", TOKEN]);
@@ -132,7 +146,8 @@ impl Server {
                 command
             }
             Self::Floor => {
-                let mut command = Command::new(env::current_exe()?);
+                // This program, even if another build of it has taken its place.
+                let mut command = Command::new("/proc/self/exe");
                 command.args(["floor", &port.to_string()]);
                 command
             }
@@ -152,7 +167,11 @@ impl Server {
                 format!("/{stream}?offset={offset}&live=sse")
             }
             Self::Nchan if from == From::Start => "/history/?channel=c0".to_owned(),
-            Self::Nchan | Self::Axum | Self::Floor => "/events/?channel=c0".to_owned(),
+            Self::Nchan | Self::Axum | Self::Django | Self::Floor => {
+                "/events/?channel=c0".to_owned()
+            }
+            // All that its origin has.
+            Self::Pushpin => "/events/?channel=test".to_owned(),
         };
         let resume = match self {
             Self::Ours if from == From::Start => {
@@ -169,7 +188,7 @@ impl Server {
     /// What an answer has before it falls silent, if there are no events yet.
     fn ready(self) -> &'static [u8] {
         match self {
-            Self::Ours | Self::DurableStreams => b"\n\n",
+            Self::Ours | Self::DurableStreams | Self::Pushpin | Self::Django => b"\n\n",
             // They say nothing until there is an event.
             Self::Nchan | Self::Axum | Self::Floor => b"\r\n\r\n",
         }
@@ -222,10 +241,15 @@ impl Server {
                  Content-Type: text/plain\r\n",
                 &str::to_owned,
             ),
-            Self::Axum => each(
-                "POST /publish/ HTTP/1.1\r\nHost: localhost\r\n\
+            Self::Axum | Self::Pushpin | Self::Django => each(
+                "POST /publish/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\
                  Content-Type: application/json\r\n",
-                &|text| format!("{{\"event\":\"message\",\"text\":\"{text}\"}}"),
+                &|text| {
+                    let channel = if self == Self::Pushpin { "test" } else { "c0" };
+                    format!(
+                        "{{\"channel\":\"{channel}\",\"event\":\"message\",\"text\":\"{text}\"}}"
+                    )
+                },
             ),
         }
     }

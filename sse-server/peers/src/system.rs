@@ -23,21 +23,27 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// What the process has used so far.
+    /// What the process has used so far, and those that it has started.
     ///
     /// # Errors
     ///
     /// If it has ended, or this is not Linux.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        // The name is in parentheses, and may have any sign in it.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let mut ticks = fields.skip(11).map(|field| field.parse::<f64>().ok());
-        match (ticks.next().flatten(), ticks.next().flatten()) {
+        let mut sum = Self::default();
+        for pid in family(pid)? {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+            // The name is in parentheses, and may have any sign in it.
+            let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+            let mut ticks = fields.skip(11).map(|field| field.parse::<f64>().ok());
+            let (Some(user), Some(system)) = (ticks.next().flatten(), ticks.next().flatten())
+            else {
+                return Err(io::Error::other("no CPU times in its stat"));
+            };
             // A tick is 10 ms on every Linux that counts.
-            (Some(user), Some(system)) => Ok(Self { user: user / 100.0, system: system / 100.0 }),
-            _ => Err(io::Error::other("no CPU times in its stat")),
+            sum.user += user / 100.0;
+            sum.system += system / 100.0;
         }
+        Ok(sum)
     }
 
     /// What it has used since an earlier look.
@@ -61,16 +67,34 @@ impl Cpu {
     }
 }
 
-/// The resident memory of a process, in bytes.
+/// The resident memory of a process and of those that it has started, in bytes.
 ///
 /// # Errors
 ///
 /// If it has ended, or this is not Linux.
 pub fn resident(pid: u32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("it has ended"))
+    let one = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| io::Error::other("it has ended"))
+    };
+    family(pid)?.into_iter().map(one).sum()
+}
+
+/// A process and all below it.
+fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = all.get(at) {
+        // Every thread may have children of its own.
+        for task in fs::read_dir(format!("/proc/{parent}/task"))? {
+            let children = fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+        at += 1;
+    }
+    Ok(all)
 }
 
 /// How long we wait until the memory does not change any more.

@@ -70,15 +70,24 @@ fn answer_len(bytes: &[u8]) -> io::Result<Option<usize>> {
     if !(200..300).contains(&status) {
         return Err(io::Error::other(String::from_utf8_lossy(bytes).into_owned()));
     }
-    let length =
-        answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
-    let length: Option<usize> =
-        length.and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
-    match length {
-        Some(length) => Ok(Some(head + length)),
-        None if status == 204 => Ok(Some(head)),
-        None => Err(io::Error::other("an answer does not say how long it is")),
+    let field = |name: &str| {
+        let mut fields = answer.headers.iter();
+        let field = fields.find(|field| field.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(field.value).ok().map(str::trim)
+    };
+    if let Some(length) = field("content-length").and_then(|length| length.parse::<usize>().ok()) {
+        return Ok(Some(head + length));
     }
+    if field("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        // No answer to a publisher has this in a chunk.
+        let last = b"0\r\n\r\n";
+        let end = memchr::memmem::find(&bytes[head..], last);
+        return Ok(end.map(|end| head + end + last.len()));
+    }
+    if status == 204 {
+        return Ok(Some(head));
+    }
+    Err(io::Error::other("an answer does not say how long it is"))
 }
 
 #[cfg(test)]
@@ -88,11 +97,12 @@ mod tests {
     #[test]
     fn answers_are_counted_however_the_bytes_are_cut() {
         let stream = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\
-            HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n";
+            HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n\
+            HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
         for size in 1..=stream.len() {
             let mut answers = Answers::default();
             let counts = stream.chunks(size).map(|chunk| answers.take(chunk).expect("successes"));
-            assert_eq!(counts.sum::<usize>(), 3, "in chunks of {size}");
+            assert_eq!(counts.sum::<usize>(), 4, "in chunks of {size}");
         }
     }
 

@@ -34,12 +34,13 @@ pub struct Bench<'b> {
 }
 
 impl Bench<'_> {
-    /// Those of these servers that are asked for.
+    /// Those of these servers that are asked for, and have not failed twice in this bench.
     fn servers(&self, servers: &[Server]) -> Vec<Server> {
         let asked = &self.options.servers;
         let is_asked =
             |server: &&Server| asked.is_empty() || asked.iter().any(|name| name == server.name());
-        servers.iter().filter(is_asked).copied().collect()
+        let fails = |server: &&Server| self.report.remarks_of(server.name()) > 1;
+        servers.iter().filter(is_asked).filter(|server| !fails(server)).copied().collect()
     }
 
     /// How many rounds there are. In each, all servers take their turn.

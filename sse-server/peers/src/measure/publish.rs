@@ -17,7 +17,7 @@ const CONNECTIONS: [usize; 4] = [1, 8, 64, 256];
 /// How many events a batch has.
 const BATCH: usize = 10_000;
 /// Those that answer once an event is on disk.
-const SERVERS: [Server; 2] = [Server::Ours, Server::DurableStreams];
+const SERVERS: [Server; 3] = [Server::Ours, Server::DurableStreams, Server::Django];
 
 /// Runs it.
 ///
@@ -30,13 +30,10 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     let time = Duration::from_millis(if bench.options.quick { 500 } else { 1_000 });
     for _ in 0..bench.rounds() {
         for server in &servers {
-            let mut publishers = Publishers::start(*server, bench.daemons)?;
-            for connections in CONNECTIONS {
-                let got = publishers.single(connections, time)?;
-                got.keep(bench, &format!("publish.{connections}"), server.name());
+            let all = all_cases(bench.daemons, *server, time);
+            for (case, got) in bench.unless_a_peer_failed(*server, all)?.into_iter().flatten() {
+                got.keep(bench, &case, server.name());
             }
-            let got = publishers.batches(2 * time)?;
-            got.keep(bench, "publish.batch", server.name());
             bench.daemons.stop();
         }
         floors(bench, time / 4)?;
@@ -49,7 +46,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             "batch" => (format!("a request of {BATCH}"), "publish.batch".to_owned()),
             count => (format!("{count} publishers"), format!("publish.{count}")),
         };
-        for who in ["ours", "durable-streams", "floor"] {
+        for who in ["ours", "durable-streams", "django", "floor"] {
             let who = who.to_owned();
             rows.push(Row { label: format!("{label}, {who}"), case: case.clone(), who });
         }
@@ -64,9 +61,30 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     bench.report.table("publishing", &rows, &columns);
     for case in &cases {
         let case = format!("publish.{case}");
-        bench.report.ratios(&case, &["durable-streams", "floor"], "throughput");
+        bench.report.ratios(&case, &["durable-streams", "django", "floor"], "throughput");
     }
     Ok(())
+}
+
+fn all_cases(
+    daemons: &Daemons,
+    server: Server,
+    time: Duration,
+) -> Result<Vec<(String, Publishing)>, String> {
+    let mut publishers = Publishers::start(server, daemons)?;
+    let mut all = Vec::new();
+    for connections in CONNECTIONS {
+        // It takes one event a request, a few hundred of them a second.
+        if server == Server::Django && connections > 8 {
+            continue;
+        }
+        let got = publishers.single(connections, time)?;
+        all.push((format!("publish.{connections}"), got));
+    }
+    if server != Server::Django {
+        all.push(("publish.batch".to_owned(), publishers.batches(2 * time)?));
+    }
+    Ok(all)
 }
 
 /// Events a second, and the server's CPU seconds for each.
@@ -119,6 +137,9 @@ impl Publishers {
         let begin = || cpu = Cpu::of(pid).unwrap_or_default();
         let published = produce(port, request, connections, time, &mut self.next, begin);
         let Published { events, seconds } = published.map_err(&failed)?;
+        if events == 0 {
+            return Err(format!("{}: no answer within {} s", server.name(), time.as_secs_f64()));
+        }
         let cpu = cpu.since(pid).map_err(&failed)?;
         #[expect(clippy::cast_precision_loss, reason = "a few millions")]
         let events = events as f64;
