@@ -249,6 +249,19 @@ impl Crowd {
         Ok(count)
     }
 
+    /// Reads for so long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Crowd::turn`].
+    pub fn turn_for(&mut self, time: Duration) -> io::Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.turn(time)?;
+        }
+        Ok(())
+    }
+
     /// Reads until something is so.
     ///
     /// # Errors
@@ -332,5 +345,88 @@ impl Crowd {
         });
         deliveries.broken += u64::from(!sound);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+    use crate::load::MARK;
+
+    const WITHIN: Duration = Duration::from_secs(20);
+    const READERS: Readers<'_> =
+        Readers { request: "GET / HTTP/1.1\r\n\r\n", ready: b":\n\n", first: 0, channels: 1 };
+
+    /// A server that sends events of these numbers to one reader, a few bytes at a time, and closes.
+    fn served(numbers: &'static [u32], readers: Readers<'static>) -> Deliveries {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let server = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a reader");
+            let len = socket.read(&mut [0; 256]).expect("a request");
+            assert_eq!(len, readers.request.len());
+            let mut stream = b"HTTP/1.1 200 OK\r\n\r\n:\n\n".to_vec();
+            for number in numbers {
+                let mut mark = [0; MARK];
+                Mark { due: 1, number: *number }.write(&mut mark);
+                stream.extend_from_slice(b"data: x");
+                stream.extend_from_slice(&mark);
+                stream.extend_from_slice(b"\n\n");
+            }
+            for part in stream.chunks(11) {
+                socket.write_all(part).expect("a reader");
+            }
+        });
+        let mut crowd = Crowd::new().expect("descriptors");
+        let group = crowd.group(readers);
+        crowd.open(port, 1, readers, WITHIN).expect("open");
+        crowd.turn_until(WITHIN, |crowd| crowd.deliveries[group].closed == 1).expect("the end");
+        server.join().expect("sent");
+        crowd.deliveries.remove(group)
+    }
+
+    #[test]
+    fn what_comes_in_order_is_sound_but_for_the_end() {
+        let got = served(&[0, 1, 2, 3], READERS);
+        assert_eq!((got.count, got.gaps, got.duplicates, got.broken, got.closed), (4, 0, 0, 0, 1));
+        assert_eq!(got.events.len(), 4);
+        assert!(got.sound().is_err(), "a stream that ends is a fault");
+    }
+
+    #[test]
+    fn a_missing_event_and_one_that_comes_twice_are_counted() {
+        let got = served(&[0, 2, 2, 3], READERS);
+        assert_eq!((got.count, got.gaps, got.duplicates), (3, 1, 1));
+        let got = served(&[1, 0], READERS);
+        assert_eq!((got.count, got.gaps, got.duplicates), (1, 1, 1), "in another order");
+    }
+
+    #[test]
+    fn order_is_asked_for_within_each_channel() {
+        let two = Readers { channels: 2, ..READERS };
+        let got = served(&[1, 0, 2, 3], two);
+        assert_eq!((got.count, got.gaps, got.duplicates), (4, 0, 0));
+        let got = served(&[0, 1, 4], two);
+        assert_eq!((got.count, got.gaps), (3, 1));
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let server = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a reader");
+            let _ = socket.read(&mut [0; 256]).expect("a request");
+            socket.write_all(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").expect("a reader");
+        });
+        let mut crowd = Crowd::new().expect("descriptors");
+        crowd.group(READERS);
+        let error = crowd.open(port, 1, READERS, WITHIN).expect_err("refused");
+        assert!(error.to_string().contains("503"), "{error}");
+        server.join().expect("sent");
     }
 }

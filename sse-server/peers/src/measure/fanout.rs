@@ -167,6 +167,8 @@ pub(super) fn measure(
     let mut crowd = Crowd::new().map_err(&failed)?;
     let group = crowd.group(readers);
     crowd.open(running.port, count, readers, WITHIN).map_err(&failed)?;
+    // Pushpin answers some time before it is ready to deliver.
+    crowd.turn_for(Duration::from_millis(300)).map_err(&failed)?;
     let posts = server.publish(traffic);
     let publish_all = |crowd: &mut Crowd, plan: Plan| {
         // All that is under way has arrived, and what comes twice too.
