@@ -93,8 +93,8 @@ fn python() -> io::Result<PathBuf> {
     python.ok_or_else(|| io::Error::other(format!("{DJANGO} names no Python")))
 }
 
-/// A site with django-eventstream under daphne: its port and its process. [`Daemons::wait`] waits for
-/// it.
+/// A site with django-eventstream under daphne: its port and its process. [`Daemons::wait`] waits
+/// for it.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! The least that the work can cost on this machine: a loop of `send` over all sockets, bytes that
 //! are written and synced, rows of SQLite without anything around them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -145,7 +145,8 @@ pub fn synced_writes(folder: &Path, time: Duration) -> io::Result<f64> {
 ///
 /// If the database refuses.
 pub fn bare_sqlite(folder: &Path, each: u32, time: Duration) -> Result<f64, rusqlite::Error> {
-    let connection = Connection::open(folder.join(format!("floor-{each}.db")))?;
+    let file = folder.join(format!("floor-{each}.db"));
+    let connection = Connection::open(&file)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(
@@ -165,5 +166,9 @@ pub fn bare_sqlite(folder: &Path, each: u32, time: Duration) -> Result<f64, rusq
         connection.execute_batch("COMMIT")?;
         count += f64::from(each);
     }
-    Ok(count / start.elapsed().as_secs_f64())
+    let seconds = start.elapsed().as_secs_f64();
+    drop(insert);
+    drop(connection);
+    let _ = fs::remove_file(file);
+    Ok(count / seconds)
 }

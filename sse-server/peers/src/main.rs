@@ -12,9 +12,10 @@
 //! ```
 //!
 //! `SSE_BENCH_SERVER` names another build of this server, `SSE_BENCH_DURABLE_STREAMS` another
-//! `durable-streams-server` than `target/durable-streams/bin/durable-streams-server`. Servers are
-//! named as in the tables: ours, durable-streams, nchan, pushpin, axum, django, floor. A number is one of streams,
-//! for connect, storm and idle.
+//! `durable-streams-server` than `target/durable-streams/bin/durable-streams-server`, and
+//! `SSE_TEST_DJANGO` a Python with django-eventstream and daphne. Servers have their names in the
+//! tables: ours, durable-streams, nchan, pushpin, axum, django, floor. `--rounds N` takes another
+//! number of rounds than five. A number alone is one of streams, for connect, storm and idle.
 
 #![forbid(unsafe_code)]
 
@@ -61,9 +62,14 @@ fn run() -> Result<(), String> {
         return floor::serve(port).map_err(|error| error.to_string());
     }
     let mut options = Options::default();
-    for arg in args {
+    while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => options.quick = true,
+            "--rounds" => {
+                let rounds = args.next().and_then(|rounds| rounds.parse().ok());
+                options.rounds =
+                    Some(rounds.filter(|rounds| *rounds > 0).ok_or("how many rounds?")?);
+            }
             flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
             _ => match arg.parse() {
                 Ok(streams @ 1..=19_000) => options.streams = Some(streams),
@@ -89,5 +95,5 @@ fn run() -> Result<(), String> {
     let pictures = plots::run(&mut bench)?;
     // Less than all of it is to be looked at, not to be shown.
     let folder = if options.quick || command == "plots" { "target/performance" } else { "docs" };
-    page::write(Path::new(folder), &report, &pictures)
+    page::write(Path::new(folder), &report, options.rounds(), &pictures)
 }

@@ -16,6 +16,7 @@ const WORDS: &str = include_str!("page.md");
 pub fn write(
     docs: &Path,
     report: &Report,
+    rounds: usize,
     pictures: &[(&'static str, String)],
 ) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot write into {}: {error}", docs.display());
@@ -24,7 +25,7 @@ pub fn write(
     for (name, svg) in pictures {
         fs::write(folder.join(format!("{name}.svg")), svg).map_err(failed)?;
     }
-    let mut page = WORDS.to_owned();
+    let mut page = WORDS.replace("{rounds}", &rounds.to_string());
     for name in ["publish", "fanout", "replay", "connect", "storm", "idle"] {
         page = page.replace(&format!("{{{name}}}"), report.section(name).trim());
     }

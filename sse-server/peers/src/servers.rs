@@ -199,8 +199,9 @@ impl Server {
         Readers { request, ready: self.ready(), first, channels }
     }
 
-    /// Requests that publish so many events each, to be sent in turns. Where a server takes one event
-    /// a request, each is as many requests, sent together. With several channels, events take turns.
+    /// Requests that publish so many events each, to be sent in turns. Where a server takes one
+    /// event a request, each is as many requests, sent together. Events of several channels take
+    /// turns.
     pub fn publish(self, Traffic { channels, batch: events }: Traffic) -> Vec<Request> {
         let channels = channels as usize;
         let turns = if events.is_multiple_of(channels) { 1 } else { channels };

@@ -16,7 +16,7 @@ use crate::system::now;
 const AT_ONCE: usize = 512;
 
 /// How many wait for their answer at once. With more, the queues of the kernel decide how long it
-/// takes: it drops a connection that finds no place, which tries again after a second, after two ...
+/// takes: a connection that finds no place tries again after a second, then after two.
 const AT_THE_DOOR: usize = 100;
 
 /// How much is read at once.
@@ -197,8 +197,8 @@ impl Crowd {
         Ok(())
     }
 
-    /// Connects so many, and waits until all are open. At most [`AT_THE_DOOR`] wait for their answer
-    /// at a time.
+    /// Connects so many, and waits until all are open. At most [`AT_THE_DOOR`] wait for their
+    /// answer at a time.
     ///
     /// # Errors
     ///
@@ -361,7 +361,7 @@ mod tests {
     const READERS: Readers<'_> =
         Readers { request: "GET / HTTP/1.1\r\n\r\n", ready: b":\n\n", first: 0, channels: 1 };
 
-    /// A server that sends events of these numbers to one reader, a few bytes at a time, and closes.
+    /// A server that sends events of these numbers to one reader, in small parts, and closes.
     fn served(numbers: &'static [u32], readers: Readers<'static>) -> Deliveries {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = listener.local_addr().expect("bound").port();

@@ -1,7 +1,7 @@
 //! A publisher in an open loop: events are due at fixed times, whatever the server does.
 //!
-//! The latency of an event counts from when it was due, so a server that holds the publisher up does
-//! not look fast by it.
+//! The latency of an event counts from when it was due, so a server that holds the publisher up
+//! does not look fast by it.
 
 use std::io;
 use std::thread;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bench, failed, names};
+use super::{Bench, failed, names, stop};
 use crate::load::{Crowd, Plan, publish};
 use crate::report::{Column, Row};
 use crate::servers::{From, Server, Traffic};
@@ -78,7 +78,7 @@ fn measure(bench: &Bench<'_>, server: Server, count: usize, events: u32) -> Resu
     crowd.turn_until(WITHIN, is_done).map_err(&failed)?;
     let seconds = start.elapsed().as_secs_f64();
     crowd.deliveries[group].sound().map_err(std::io::Error::other).map_err(&failed)?;
-    bench.daemons.stop();
+    stop(bench.daemons);
     drop(crowd);
     Ok(seconds)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use testkit::daemons::Daemons;
 
-use super::{Bench, failed, hundredth, names};
+use super::{Bench, failed, hundredth, names, stop};
 use crate::load::{Crowd, Plan, publish};
 use crate::report::{Column, Row};
 use crate::servers::{From, Server, Traffic};
@@ -205,7 +205,7 @@ pub(super) fn measure(
         last: hundredth(&lasts, 50),
         memory: memory as f64,
     };
-    daemons.stop();
+    stop(daemons);
     drop(crowd);
     Ok(fanout)
 }

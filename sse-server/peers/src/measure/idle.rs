@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, failed, names};
+use super::{Bench, failed, names, stop};
 use crate::load::Crowd;
 use crate::report::{Column, Row};
 use crate::servers::{From, Server, Traffic};
@@ -79,7 +79,7 @@ fn measure(bench: &mut Bench<'_>, server: Server, count: usize) -> Result<(), St
     let open = calm(running.pid).map_err(&failed)?;
     drop(crowd);
     let closed = calm(running.pid).map_err(&failed)?;
-    bench.daemons.stop();
+    stop(bench.daemons);
     #[expect(clippy::cast_precision_loss, reason = "a few gigabytes at most")]
     let figures = [
         ("memory", (open as f64 - few as f64) / count as f64),

@@ -1,5 +1,6 @@
 //! The measurements, a file each, and what they have in common.
 
+use std::fs;
 use std::io;
 
 use testkit::daemons::Daemons;
@@ -19,10 +20,19 @@ pub mod replay;
 pub struct Options {
     /// One round, and fewer cases.
     pub quick: bool,
+    /// Another number of rounds than five.
+    pub rounds: Option<usize>,
     /// Another number of streams than 10,000.
     pub streams: Option<usize>,
     /// Only these servers.
     pub servers: Vec<String>,
+}
+
+impl Options {
+    /// How many rounds there are.
+    pub fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 })
+    }
 }
 
 /// Where a measurement runs, and what it writes into.
@@ -45,11 +55,11 @@ impl Bench<'_> {
 
     /// How many rounds there are. In each, all servers take their turn.
     fn rounds(&self) -> usize {
-        if self.options.quick { 1 } else { 5 }
+        self.options.rounds()
     }
 
-    /// What a peer cannot do is said, and leaves a hole in the table. What this server cannot do is an
-    /// error.
+    /// What a peer cannot do is said, and leaves a hole in the table. What this server cannot do is
+    /// an error.
     fn unless_a_peer_failed<T>(
         &mut self,
         server: Server,
@@ -59,7 +69,7 @@ impl Bench<'_> {
             Ok(measured) => Ok(Some(measured)),
             Err(why) if server == Server::Ours => Err(why),
             Err(why) => {
-                self.daemons.stop();
+                stop(self.daemons);
                 self.report.remark(why);
                 Ok(None)
             }
@@ -68,6 +78,14 @@ impl Bench<'_> {
 
     fn streams(&self) -> usize {
         self.options.streams.unwrap_or(10_000)
+    }
+}
+
+/// Ends the servers, and deletes what they have written: gigabytes, after some rounds.
+fn stop(daemons: &Daemons) {
+    daemons.stop();
+    for entry in fs::read_dir(daemons.folder()).into_iter().flatten().flatten() {
+        let _ = fs::remove_dir_all(entry.path());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use testkit::daemons::Daemons;
 
-use super::{Bench, failed};
+use super::{Bench, failed, stop};
 use crate::floor::{bare_sqlite, synced_writes};
 use crate::load::{Published, Request, produce};
 use crate::report::{Column, Row};
@@ -34,7 +34,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             for (case, got) in bench.unless_a_peer_failed(*server, all)?.into_iter().flatten() {
                 got.keep(bench, &case, server.name());
             }
-            bench.daemons.stop();
+            stop(bench.daemons);
         }
         floors(bench, time / 4)?;
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use testkit::daemons::Daemons;
 
-use super::{Bench, failed, hundredth};
+use super::{Bench, failed, hundredth, stop};
 use crate::load::{Crowd, Plan, publish};
 use crate::report::{Column, Row};
 use crate::servers::{From, Running, Server, Traffic};
@@ -45,7 +45,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             for _ in 0..2 {
                 one(running, u64::from(THOUSANDS) * 1_000)?.keep(bench, server.name());
             }
-            bench.daemons.stop();
+            stop(bench.daemons);
         }
     }
     let columns = [
@@ -142,7 +142,7 @@ fn one(running: Running, events: u64) -> Result<Replay, String> {
     Ok(Replay { events: count / seconds, bytes: bytes / seconds, cpu: cpu.each(count) })
 }
 
-/// The live readers' latencies, and the time until the last of the others has caught up, in seconds.
+/// The live readers' latencies, and the time until the last of the others has caught up. Seconds.
 #[derive(Clone, Copy, Debug)]
 struct Crowded {
     p50: f64,
@@ -198,7 +198,7 @@ fn crowded(
     got.sound().map_err(io::Error::other).map_err(&failed)?;
     got.latencies.sort_unstable();
     let [p50, p99] = [50, 99].map(|part| hundredth(&got.latencies, part));
-    daemons.stop();
+    stop(daemons);
     drop(crowd);
     Ok(Crowded { p50, p99, seconds })
 }
