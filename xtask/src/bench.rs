@@ -53,7 +53,7 @@ const BENCHES: [Bench; 11] = [
     },
     Bench {
         name: "connect",
-        args: "[--quick] [COUNT] [SERVER…]",
+        args: "[--quick] [--rounds N] [COUNT] [SERVER…]",
         about: "How long many take that come at once: without COUNT 10000. Like all that follow beside\n    \
                 durable-streams, nginx with nchan and axum's Sse, or those that you name (ours,\n    \
                 durable-streams, nchan, pushpin, axum, django, floor). In five rounds, with --quick in one. They need\n    \
@@ -62,40 +62,40 @@ const BENCHES: [Bench; 11] = [
     },
     Bench {
         name: "idle",
-        args: "[--quick] [COUNT] [SERVER…]",
+        args: "[--quick] [--rounds N] [COUNT] [SERVER…]",
         about: "How much memory a server takes for an open stream on which nothing happens, and what it\n    \
                 gives back.",
         run: |args| servers("idle", args),
     },
     Bench {
         name: "fanout",
-        args: "[--quick] [SERVER…]",
+        args: "[--quick] [--rounds N] [SERVER…]",
         about: "What it costs to bring an event to 1,000 and to 10,000 readers, and when each has it;\n    \
                 beside a loop that only sends.",
         run: |args| servers("fanout", args),
     },
     Bench {
         name: "publish",
-        args: "[--quick] [SERVER…]",
+        args: "[--quick] [--rounds N] [SERVER…]",
         about: "How many events a second become durable, from 1 to 256 publishers and in batches;\n    \
                 beside SQLite alone.",
         run: |args| servers("publish", args),
     },
     Bench {
         name: "replay",
-        args: "[--quick] [SERVER…]",
+        args: "[--quick] [--rounds N] [SERVER…]",
         about: "How fast a reader gets what it has missed, and whether others notice.",
         run: |args| servers("replay", args),
     },
     Bench {
         name: "storm",
-        args: "[--quick] [COUNT] [SERVER…]",
+        args: "[--quick] [--rounds N] [COUNT] [SERVER…]",
         about: "How long many readers take that come back at once and have 100 events to catch up.",
         run: |args| servers("storm", args),
     },
     Bench {
         name: "all",
-        args: "[--quick] [SERVER…]",
+        args: "[--quick] [--rounds N] [SERVER…]",
         about: "All of the last six, and plots: 20 minutes, with --quick 2. It writes\n    \
                 docs/performance.md, with --quick target/performance/performance.md.",
         run: |args| servers("all", args),
@@ -118,6 +118,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     };
     let known = |arg: &&&str| {
         bench.args.contains(&format!("[{arg}]"))
+            || bench.args.contains(&format!("[{arg} "))
             || bench.args.ends_with("…]") && !arg.starts_with('-')
     };
     if let Some(stray) = args.iter().find(|arg| !known(arg)) {
