@@ -55,7 +55,7 @@ pub struct Reader {
     session: Session,
     decoder: Decoder,
     error_events: Vec<String>,
-    terminator: Option<Terminator>,
+    terminators: Vec<Terminator>,
     /// The stream that the decoder reads: see [`Session::streams`].
     stream: u32,
     stream_error: Option<StreamError>,
@@ -78,7 +78,7 @@ impl Reader {
         Self {
             decoder: Decoder::with_config(config.decoder.clone()),
             error_events: mem::take(&mut config.error_events),
-            terminator: config.terminator.take(),
+            terminators: mem::take(&mut config.terminators),
             session: Session::new(config, seed),
             stream: 0,
             stream_error: None,
@@ -210,7 +210,7 @@ impl Reader {
     fn judge(&mut self, chunk: &Chunk<'_>, fields: &Fields<'_>) -> Fate {
         let control = ControlKind::of(self.decoder.event_type(fields));
         let is_message = control.is_none();
-        if is_message && (self.terminator.is_some() || !self.error_events.is_empty()) {
+        if is_message && (!self.terminators.is_empty() || !self.error_events.is_empty()) {
             return self.judge_message(chunk, fields);
         }
         let is_delivered = self.session.handle_event(control, false);
@@ -229,13 +229,16 @@ impl Reader {
             // It is no progress, so the session is not told.
             return Fate::Error;
         }
-        let (is_last, is_mark) = match &self.terminator {
-            Some(Terminator::Data(data)) => (event.data() == data, true),
-            Some(Terminator::EventType(name)) => (event.event_type() == name, false),
-            None => (false, false),
-        };
+        let (mut is_last, mut is_mark) = (false, false);
+        for terminator in &self.terminators {
+            match terminator {
+                Terminator::Data(mark) => is_mark |= event.data() == mark,
+                Terminator::EventType(name) => is_last |= event.event_type() == name,
+            }
+        }
+        is_last |= is_mark;
         self.session.handle_event(None, is_last);
-        if is_last && is_mark { Fate::Swallowed } else { Fate::Delivered }
+        if is_mark { Fate::Swallowed } else { Fate::Delivered }
     }
 
     /// Makes an item of an event that is not swallowed.

@@ -12,7 +12,7 @@ pub type Nanos = u64;
 /// Later than any moment.
 pub(super) const NEVER: Nanos = Nanos::MAX;
 
-const SECOND: Nanos = 1_000_000_000;
+pub(super) const SECOND: Nanos = 1_000_000_000;
 
 /// A length of time in nanoseconds. What is longer than 584 years is as long as that.
 pub const fn nanos(time: Duration) -> Nanos {
@@ -95,6 +95,12 @@ impl Backoff {
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
         let asked_for = nanos(asked_for.unwrap_or_default());
         Duration::from_nanos(self.delay_nanos(failures, asked_for, random))
+    }
+
+    /// No longer than the server asks for, and a fifth.
+    pub(super) fn close_to(&self, asked_for: Nanos, random: u64) -> Nanos {
+        let floor = asked_for.min(MAX_ASKED_FOR).max(self.min);
+        floor.saturating_add(floor / 5 / (1 << 16) * (random >> 48))
     }
 
     pub(super) fn delay_nanos(&self, failures: u32, asked_for: Nanos, random: u64) -> Nanos {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::backoff::{Backoff, NEVER, Nanos, nanos};
+use super::backoff::{Backoff, NEVER, Nanos, SECOND, nanos};
 use super::outcome::{Decision, Outcome};
 use crate::decoder::DecoderConfig;
 
@@ -15,11 +15,13 @@ use crate::decoder::DecoderConfig;
 #[non_exhaustive]
 pub enum Policy {
     /// Tries again after whatever may pass: network errors, the end of the stream, 408, 425, 429
-    /// and 5xx. Everything else is final.
+    /// and 5xx, and 409 when a stream was open before, which the server may still hold. Everything
+    /// else is final.
     #[default]
     Resilient,
     /// Tries again after network errors and the end of the stream only, as the standard's
-    /// `EventSource` does. Any status but 200 is final.
+    /// `EventSource` does. Any status but 200 is final. A reconnection time that the server has set
+    /// is kept to a fifth, for the first tries in a row.
     Strict,
     /// Asks once, whatever comes of it: for requests that cost or change something, such as a
     /// `POST` to a language model. The end of the stream is its [normal
@@ -68,7 +70,7 @@ pub struct SessionConfig {
     default_policy: Policy,
     terms: Terms,
     pub(crate) error_events: Vec<String>,
-    pub(crate) terminator: Option<Terminator>,
+    pub(crate) terminators: Vec<Terminator>,
     pub(crate) decoder: DecoderConfig,
 }
 
@@ -81,14 +83,45 @@ pub(super) struct Terms {
     pub(super) backoff: Backoff,
     pub(super) max_failures: Option<u32>,
     pub(super) give_up_after: Nanos,
-    pub(super) connect_timeout: Nanos,
-    pub(super) idle_timeout: Nanos,
+    connect_timeout: Option<Nanos>,
+    response_timeout: Option<Nanos>,
+    pub(super) send_timeout: Nanos,
+    first_event_timeout: Option<Nanos>,
+    idle_timeout: Option<Nanos>,
     /// The end of the stream without the terminator is a failure.
     pub(super) must_complete: bool,
     pub(super) control_events: bool,
 }
 
+/// How long a silent stream of a server is read that has shown that it keeps streams alive: more
+/// than twice django-eventstream's keep-alive.
+const KEPT_ALIVE: Nanos = 45 * SECOND;
+
+/// How long all else may take, unless the caller says so. A model may think for minutes, and a
+/// server may have nothing to say.
+const PATIENCE: Nanos = 600 * SECOND;
+
 impl Terms {
+    /// Whether it may be that only one request is made: then its answer is worth waiting for.
+    const fn is_precious(&self) -> bool {
+        matches!(self.policy, Policy::Once | Policy::Resume)
+    }
+
+    /// How long to wait for the head of the response.
+    pub(super) fn response_timeout(&self) -> Nanos {
+        let default = if self.is_precious() { PATIENCE } else { PATIENCE / 2 };
+        self.response_timeout.or(self.connect_timeout).unwrap_or(default)
+    }
+
+    /// How long a stream may be silent, that has had events, of a server that has shown that it
+    /// keeps streams alive.
+    pub(super) fn silence(&self, has_events: bool, is_kept_alive: bool) -> Nanos {
+        let first = if has_events { None } else { self.first_event_timeout };
+        let is_short = is_kept_alive && !self.is_precious();
+        let default = if is_short { KEPT_ALIVE } else { PATIENCE };
+        first.or(self.idle_timeout).unwrap_or(default)
+    }
+
     /// The last word on a failure.
     pub(super) fn judge(&self, outcome: &Outcome) -> Decision {
         self.decide.as_ref().map_or(outcome.decision, |decide| (decide.0)(outcome))
@@ -104,8 +137,11 @@ impl Default for Terms {
             backoff: Backoff::default(),
             max_failures: None,
             give_up_after: NEVER,
-            connect_timeout: 30 * 1_000_000_000,
-            idle_timeout: 45 * 1_000_000_000,
+            connect_timeout: None,
+            response_timeout: None,
+            send_timeout: 60 * SECOND,
+            first_event_timeout: None,
+            idle_timeout: None,
             must_complete: false,
             control_events: false,
         }
@@ -188,18 +224,58 @@ impl SessionConfig {
         self
     }
 
-    /// How long a try may take until the response's head has arrived. Default: 30 s. Shorter
-    /// notices a dead server sooner; a model that thinks before it answers may need longer.
+    /// How long to wait for a connection. Default: 30 s. A session does not see connections; this
+    /// is for the driver's [transport](Self::connection_limit). Set without
+    /// [`response_timeout`](Self::response_timeout), it is the limit for the head of the response
+    /// as well.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.terms.connect_timeout = nanos(timeout);
+        self.terms.connect_timeout = Some(nanos(timeout));
         self
     }
 
-    /// How long a stream may be silent, without even a comment, before it counts as dead. Default:
-    /// 45 s, twice django-eventstream's keep-alive and some. With `None` a connection that was lost
-    /// without a word (a sleeping laptop, a NAT that forgot) may never be noticed.
+    /// What [`connect_timeout`](Self::connect_timeout) is.
+    pub const fn connection_limit(&self) -> Duration {
+        match self.terms.connect_timeout {
+            Some(timeout) => Duration::from_nanos(timeout),
+            None => Duration::from_secs(30),
+        }
+    }
+
+    /// How long the connection may take nothing of the request's body. Default: 60 s. It counts
+    /// only with a driver that tells [what is sent](super::Session::handle_sending); with others
+    /// [`response_timeout`](Self::response_timeout) includes the sending.
+    pub const fn send_timeout(mut self, timeout: Duration) -> Self {
+        self.terms.send_timeout = nanos(timeout);
+        self
+    }
+
+    /// How long to wait for the head of the response, since the request was sent, as far as the
+    /// driver [tells](super::Session::handle_sent), or begun. Default: 5 minutes, since some
+    /// servers send the head with the first event only; 10 minutes with [`Policy::Once`] and
+    /// [`Policy::Resume`], since a model may think before it answers. Shorter notices a server
+    /// that hangs sooner.
+    pub const fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.terms.response_timeout = Some(nanos(timeout));
+        self
+    }
+
+    /// How long a stream may be silent before its first event. Default: as
+    /// [`idle_timeout`](Self::idle_timeout).
+    pub const fn first_event_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.terms.first_event_timeout = Some(nanos_or_never(timeout));
+        self
+    }
+
+    /// How long a stream may be silent, without even a comment, before it counts as dead.
+    ///
+    /// Default: 45 s if the server has shown that it keeps its streams alive, by three comments or
+    /// keep-alives in a row, at most 30 s apart and nothing between them; else 10 minutes, as
+    /// nothing obliges a server to break its silence. It is 10 minutes for all servers with
+    /// [`Policy::Once`] and [`Policy::Resume`]. A shorter time notices sooner that a connection was
+    /// lost without a word (a sleeping laptop, a NAT that forgot), and breaks streams of servers
+    /// that have nothing to say. With `None` such a loss may never be noticed.
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.terms.idle_timeout = nanos_or_never(timeout);
+        self.terms.idle_timeout = Some(nanos_or_never(timeout));
         self
     }
 
@@ -217,17 +293,16 @@ impl SessionConfig {
         self
     }
 
-    /// The event that completes the stream: after it the session is
-    /// [closed](super::Closed::Complete), and does not connect again. A stream that ends without it
-    /// is treated like any other; use [`must_end_with`](Self::must_end_with) if that is a loss.
-    /// Default: none.
+    /// An event that completes the stream: after it the session is
+    /// [closed](super::Closed::Complete), and does not connect again. Called several times, any of
+    /// the events completes it. A stream that ends without one is treated like any other; use
+    /// [`must_end_with`](Self::must_end_with) if that is a loss. Default: none.
     pub fn until(mut self, terminator: impl Into<Terminator>) -> Self {
-        self.terminator = Some(terminator.into());
-        self.terms.must_complete = false;
+        self.terminators.push(terminator.into());
         self
     }
 
-    /// As [`until`](Self::until), and a stream that ends without it has
+    /// As [`until`](Self::until), and a stream that ends without any of these events has
     /// [failed](super::Failure::Incomplete): half an answer is not taken for a whole one.
     pub fn must_end_with(self, terminator: impl Into<Terminator>) -> Self {
         self.until(terminator).must_complete(true)

@@ -6,6 +6,7 @@
 //! 1. [`Session::poll`] tells the next [`Step`]: connect, read, sleep, or stop.
 //! 2. What happens is told back: [`handle_response`](Session::handle_response),
 //!    [`handle_arrival`](Session::handle_arrival), [`handle_end`](Session::handle_end),
+//!    (with a body that takes time to send, [`handle_sending`](Session::handle_sending) too),
 //!    [`handle_error`](Session::handle_error), [`handle_unsent`](Session::handle_unsent).
 //! 3. Again from 1, also when the time that a step names has come.
 //!
@@ -23,6 +24,7 @@
 mod backoff;
 mod config;
 mod outcome;
+mod pulse;
 mod response;
 
 pub use self::backoff::{Backoff, Nanos, nanos};
@@ -30,6 +32,7 @@ use self::backoff::{Jitter, NEVER};
 use self::config::Terms;
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
+use self::pulse::Pulse;
 use self::response::{is_event_stream, is_sendable, may_pass};
 use crate::control::ControlKind;
 
@@ -69,7 +72,8 @@ pub struct Request {
 pub struct ResponseHead<'a> {
     /// The status code.
     pub status: u16,
-    /// The value of `Content-Type`.
+    /// The value of `Content-Type`; if it has come several times, the values with commas between
+    /// them.
     pub content_type: Option<&'a [u8]>,
     /// How long `Retry-After` asks to wait.
     pub retry_after: Option<Nanos>,
@@ -114,6 +118,9 @@ pub struct Session {
     last_event_id: LastEventId,
     /// How many streams have been opened.
     streams: u32,
+    /// This one has delivered an event.
+    has_events: bool,
+    pulse: Pulse,
     jitter: Jitter,
 }
 
@@ -121,10 +128,15 @@ pub struct Session {
 enum Phase {
     Due,
     Connecting,
+    /// The body of the request is being sent.
+    Sending,
     Open,
     Waiting(Failure),
     Closed(Closed),
 }
+
+/// How many tries in a row keep to the reconnection time with [`Policy::Strict`].
+const EXACT: u32 = 4;
 
 /// What a session has to know of the last event ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +164,8 @@ impl Session {
             reconnection_time: None,
             last_event_id: LastEventId::Empty,
             streams: 0,
+            has_events: false,
+            pulse: Pulse::default(),
             jitter: Jitter(seed),
         }
     }
@@ -159,7 +173,7 @@ impl Session {
     /// Where the session stands.
     pub const fn state(&self) -> State {
         match self.phase {
-            Phase::Due | Phase::Connecting => State::Connecting,
+            Phase::Due | Phase::Connecting | Phase::Sending => State::Connecting,
             Phase::Open => State::Open,
             Phase::Waiting(failure) => State::Waiting { until: self.until, failure },
             Phase::Closed(closed) => State::Closed(closed),
@@ -209,7 +223,11 @@ impl Session {
         if now >= self.until {
             match self.phase {
                 Phase::Connecting => self.fail(now, Failure::ConnectTimeout, Stage::Sent, 0),
-                Phase::Open => self.fail(now, Failure::IdleTimeout, Stage::Open, 0),
+                Phase::Sending => self.fail(now, Failure::SendTimeout, Stage::Sent, 0),
+                Phase::Open => {
+                    self.pulse.forget();
+                    self.fail(now, Failure::IdleTimeout, Stage::Open, 0);
+                }
                 Phase::Waiting(_) => self.phase = Phase::Due,
                 _ => {}
             }
@@ -217,11 +235,11 @@ impl Session {
         match self.phase {
             Phase::Due => {
                 self.phase = Phase::Connecting;
-                self.until = now.saturating_add(self.terms.connect_timeout);
+                self.until = now.saturating_add(self.terms.response_timeout());
                 self.earliest = now.saturating_add(self.terms.backoff.floor());
                 Step::Connect(self.request())
             }
-            Phase::Connecting | Phase::Open => Step::Read,
+            Phase::Connecting | Phase::Sending | Phase::Open => Step::Read,
             Phase::Waiting(_) => Step::Sleep,
             Phase::Closed(closed) => Step::Stop(closed),
         }
@@ -244,9 +262,31 @@ impl Session {
         }
     }
 
+    /// The connection has taken something of the request's body, and there is more. For drivers
+    /// that can see it.
+    pub fn handle_sending(&mut self, now: Nanos) {
+        if self.is_asking() {
+            self.phase = Phase::Sending;
+            self.until = now.saturating_add(self.terms.send_timeout);
+        }
+    }
+
+    /// The connection has taken the whole request. For drivers that can see it.
+    pub fn handle_sent(&mut self, now: Nanos) {
+        if self.is_asking() {
+            self.phase = Phase::Connecting;
+            self.until = now.saturating_add(self.terms.response_timeout());
+        }
+    }
+
+    /// Whether a request is on its way.
+    const fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Connecting | Phase::Sending)
+    }
+
     /// The head of the response has arrived. Afterwards the session is open, waits, or is closed.
     pub fn handle_response(&mut self, now: Nanos, head: &ResponseHead<'_>) {
-        if !matches!(self.phase, Phase::Connecting) {
+        if !self.is_asking() {
             return;
         }
         let failure = match head.status {
@@ -255,9 +295,10 @@ impl Session {
             200 if head.content_type.is_some_and(is_event_stream) => {
                 self.was_unauthorized = false;
                 self.streams = self.streams.wrapping_add(1);
-
                 self.phase = Phase::Open;
-                self.handle_arrival(now);
+                self.has_events = false;
+                self.pulse.start(now);
+                self.handle_read(now);
                 return;
             }
             200 => Failure::ContentType,
@@ -267,12 +308,38 @@ impl Session {
         self.fail(now, failure, Stage::Sent, retry_after);
     }
 
-    /// Something of the body has arrived: from now on silence counts. A driver that lets a chunk
-    /// wait tells this when it has read the chunk, or its own slowness would count as the
-    /// server's silence.
+    /// The response cannot be read, although it may be an event stream: with
+    /// [`Failure::ContentCoding`], say. No other try follows, unless the caller's
+    /// [say](SessionConfig::decide) is another.
+    pub fn handle_unreadable(&mut self, now: Nanos, failure: Failure) {
+        if self.is_asking() {
+            self.fail(now, failure, Stage::Sent, 0);
+        }
+    }
+
+    /// Something of the body has arrived: from now on silence counts. To be told before what has
+    /// arrived is read.
     pub fn handle_arrival(&mut self, now: Nanos) {
         if self.is_open() {
-            self.until = now.saturating_add(self.terms.idle_timeout);
+            self.pulse.beat(now);
+            self.handle_read(now);
+        }
+    }
+
+    /// What has arrived is read to its end: from now on silence counts. For drivers that let it
+    /// wait, whose own slowness would count as the server's silence.
+    pub fn handle_read(&mut self, now: Nanos) {
+        if self.is_open() {
+            let silence = self.terms.silence(self.has_events, self.pulse.keeps_alive());
+            self.until = now.saturating_add(silence);
+        }
+    }
+
+    /// The response was read as a whole, since the caller takes it in place of a stream. The
+    /// session is closed as [complete](Closed::Complete).
+    pub fn complete(&mut self) {
+        if self.is_open() {
+            self.phase = Phase::Closed(Closed::Complete);
         }
     }
 
@@ -289,17 +356,18 @@ impl Session {
     /// seen nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
     pub fn handle_error(&mut self, now: Nanos) {
         let stage = match self.phase {
-            Phase::Connecting => Stage::Sent,
+            Phase::Connecting | Phase::Sending => Stage::Sent,
             Phase::Open => Stage::Open,
             _ => return,
         };
         self.fail(now, Failure::Network, stage, 0);
     }
 
-    /// The request could not be sent, for this reason: [`Failure::Network`] if there is no
-    /// connection, [`Failure::Headers`] if the caller had nothing to send on it.
+    /// The request could not be sent, for this reason: [`Failure::Network`] or
+    /// [`Failure::ConnectTimeout`] if there is no connection, [`Failure::Headers`] if the caller
+    /// had nothing to send on it, [`Failure::Local`] if it would fail again.
     pub fn handle_unsent(&mut self, now: Nanos, failure: Failure) {
-        if matches!(self.phase, Phase::Connecting) {
+        if self.is_asking() {
             self.fail(now, failure, Stage::Unsent, 0);
         }
     }
@@ -360,6 +428,8 @@ impl Session {
                 true
             }
             None => {
+                self.has_events = true;
+                self.pulse.interrupt();
                 if is_last {
                     self.phase = Phase::Closed(Closed::Complete);
                 }
@@ -386,7 +456,13 @@ impl Session {
         // Longer than anyone waits, and short enough to be multiplied.
         let reconnection_time = self.reconnection_time.unwrap_or(0).min(u64::from(u32::MAX));
         let asked_for = asked_for.max(reconnection_time * 1_000_000);
-        let delay = self.terms.backoff.delay_nanos(self.failures, asked_for, self.jitter.next());
+        let (backoff, random) = (&self.terms.backoff, self.jitter.next());
+        let is_exact = self.terms.policy == Policy::Strict && self.failures <= EXACT;
+        let delay = if is_exact && reconnection_time > 0 {
+            backoff.close_to(asked_for, random)
+        } else {
+            backoff.delay_nanos(self.failures, asked_for, random)
+        };
         self.until = now.saturating_add(delay);
         let is_too_late = self.until.saturating_sub(self.failing_since) > self.terms.give_up_after;
         self.phase =
@@ -402,9 +478,13 @@ impl Session {
         match failure {
             Failure::Status(401) if self.terms.fresh_credentials => !self.was_unauthorized,
             Failure::Status(status) => {
-                self.terms.policy != Policy::Strict && may_pass(status) && self.is_repeatable()
+                // Another one may hold the stream: ours, which the server has not missed yet.
+                let is_held = status == 409 && self.streams > 0;
+                self.terms.policy != Policy::Strict
+                    && (is_held || may_pass(status))
+                    && self.is_repeatable()
             }
-            Failure::ContentType => false,
+            Failure::ContentType | Failure::ContentCoding | Failure::Local => false,
             _ => self.is_repeatable(),
         }
     }

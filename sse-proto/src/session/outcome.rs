@@ -18,13 +18,22 @@ pub enum Failure {
     Status(u16),
     /// The response is no event stream.
     ContentType,
-    /// No response within
-    /// [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout).
+    /// The response has a content coding that the client cannot decode.
+    ContentCoding,
+    /// No connection within
+    /// [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout), or no response
+    /// within [`response_timeout`](super::SessionConfig::response_timeout).
     ConnectTimeout,
+    /// The connection took nothing of the request's body for longer than
+    /// [`SessionConfig::send_timeout`](super::SessionConfig::send_timeout).
+    SendTimeout,
     /// Silence for longer than [`SessionConfig::idle_timeout`](super::SessionConfig::idle_timeout).
     IdleTimeout,
     /// The caller could not provide the headers of the request.
     Headers,
+    /// The request cannot be made as the caller wants it, whatever the server: a header that HTTP
+    /// cannot carry, say. It would fail again.
+    Local,
     /// None: [`Session::reconnect`](super::Session::reconnect) was called.
     ByCaller,
 }
@@ -37,9 +46,14 @@ impl fmt::Display for Failure {
             Self::Incomplete => f.write_str("the server ended the stream before it was complete"),
             Self::Status(status) => write!(f, "the server answered with status {status}"),
             Self::ContentType => f.write_str("the response is no event stream"),
+            Self::ContentCoding => {
+                f.write_str("the response is encoded in a way that is not known")
+            }
             Self::ConnectTimeout => f.write_str("the server did not answer in time"),
+            Self::SendTimeout => f.write_str("the request could not be sent in time"),
             Self::IdleTimeout => f.write_str("the stream was silent for too long"),
             Self::Headers => f.write_str("the headers of the request could not be provided"),
+            Self::Local => f.write_str("the request cannot be made"),
             Self::ByCaller => f.write_str("the caller asked for a new connection"),
         }
     }

@@ -52,7 +52,7 @@ fn once_asks_once_whatever_comes_of_it() {
     assert_eq!(closed(&mut reader, SECOND), Closed::Failed(Failure::Network));
 
     let mut reader = open(once());
-    assert_eq!(closed(&mut reader, 45 * SECOND), Closed::Failed(Failure::IdleTimeout));
+    assert_eq!(closed(&mut reader, 600 * SECOND), Closed::Failed(Failure::IdleTimeout));
 
     for code in [408, 429, 500, 503] {
         let mut reader = Reader::new(once(), 1);
@@ -98,6 +98,37 @@ fn a_terminator_ends_the_session_for_good() {
     let body = "data: a\n\nevent: stop\ndata: z\n\ndata: b\n\n";
     assert_eq!(feed(&mut reader, SECOND, body), ["a", "z"], "the last one is delivered");
     assert_eq!(closed(&mut reader, SECOND), Closed::Complete);
+}
+
+#[test]
+fn any_of_several_terminators_ends_the_session() {
+    let types = ["response.completed", "response.incomplete", "response.failed"];
+    let config = types.into_iter().fold(once().must_end_with("[DONE]"), |config, name| {
+        config.must_end_with(Terminator::EventType(name.to_owned()))
+    });
+    for (body, delivered) in [
+        ("data: a\n\ndata: [DONE]\n\ndata: b\n\n", &["a"][..]),
+        ("event: response.incomplete\ndata: c\n\ndata: b\n\n", &["c"]),
+        ("event: response.failed\ndata: [DONE]\n\n", &[]),
+    ] {
+        let mut reader = open(config.clone());
+        assert_eq!(feed(&mut reader, SECOND, body), delivered);
+        assert_eq!(closed(&mut reader, SECOND), Closed::Complete);
+    }
+    let mut reader = open(config);
+    feed(&mut reader, SECOND, "event: response.created\ndata: {}\n\n");
+    reader.session_mut().handle_end(SECOND);
+    assert_eq!(closed(&mut reader, SECOND), Closed::Failed(Failure::Incomplete));
+}
+
+#[test]
+fn a_response_that_is_read_as_a_whole_completes_the_session() {
+    let mut reader = open(SessionConfig::default());
+    reader.session_mut().complete();
+    assert_eq!(closed(&mut reader, SECOND), Closed::Complete);
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    reader.session_mut().complete();
+    assert_eq!(reader.session().state(), State::Connecting, "there is no response yet");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod always;
 mod ending;
 mod resuming;
+mod timing;
 mod trying;
 
 use sse_proto::{Closed, Item, Nanos, Policy, Reader, ResponseHead, SessionConfig, State, Step};

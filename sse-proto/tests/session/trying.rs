@@ -38,12 +38,31 @@ fn what_may_pass_is_tried_again_and_the_rest_is_final() {
         after(Policy::Resilient, &status(204)),
         State::Closed(Closed::Failed(Failure::Status(204)))
     );
-    for good in ["text/event-stream", "Text/Event-Stream;charset=latin1", " text/event-stream ; x"]
-    {
+    // "Extract a MIME type" (WHATWG Fetch): the last value that is one counts.
+    for good in [
+        "text/event-stream",
+        "Text/Event-Stream;charset=latin1",
+        " text/event-stream ; x",
+        "text/event-stream, text/event-stream",
+        "application/json, text/event-stream; charset=utf-8",
+        "text/event-stream, */*",
+        "text/event-stream,, no type, /, text/",
+        "text/html;x=\", text/html\", text/event-stream",
+        "text/event-stream;x=\"a\\\", text/html\"",
+    ] {
         let head = ResponseHead { content_type: Some(good.as_bytes()), ..OK };
         assert_eq!(after(Policy::Strict, &head), State::Open, "{good}");
     }
-    for wrong in [None, Some("text/html"), Some("text/event-stream2"), Some("")] {
+    for wrong in [
+        None,
+        Some("text/html"),
+        Some("text/event-stream2"),
+        Some(""),
+        Some("text/event-stream, text/html"),
+        Some("text/html;x=\", text/event-stream"),
+        Some("text/event stream"),
+        Some("*/*"),
+    ] {
         let head = ResponseHead { content_type: wrong.map(str::as_bytes), ..OK };
         let expected = Closed::Failed(Failure::ContentType);
         assert_eq!(after(Policy::Resilient, &head), State::Closed(expected));
@@ -70,6 +89,72 @@ fn retry_and_retry_after_are_floors_and_retry_zero_has_one() {
 }
 
 #[test]
+fn a_strict_session_keeps_to_the_reconnection_time() {
+    for seed in 0..50 {
+        let config = SessionConfig::default().policy(Policy::Strict);
+        let mut reader = Reader::new(config, seed);
+        let mut now = SECOND;
+        connect(&mut reader, now);
+        for _ in 0..4 {
+            reader.session_mut().handle_response(now, &OK);
+            feed(&mut reader, now, "retry: 3000\n");
+            reader.session_mut().handle_end(now);
+            let delay = due(&mut reader, now) - now;
+            assert!((3 * SECOND..=36 * SECOND / 10).contains(&delay), "{delay}");
+            now += delay;
+            connect(&mut reader, now);
+        }
+        // Then it is asked less and less often all the same, as the standard allows.
+        let mut longest = 0;
+        for _ in 0..20 {
+            reader.session_mut().handle_error(now);
+            longest = longest.max(due(&mut reader, now) - now);
+            now += longest;
+            connect(&mut reader, now);
+        }
+        assert!(longest > 4 * SECOND, "{longest}");
+    }
+}
+
+#[test]
+fn a_409_may_pass_once_a_stream_was_open() {
+    let refused = |reader: &mut Reader, now| {
+        reader.session_mut().handle_response(now, &status(409));
+        reader.session().state()
+    };
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    connect(&mut reader, SECOND);
+    let expected = State::Closed(Closed::Failed(Failure::Status(409)));
+    assert_eq!(refused(&mut reader, SECOND), expected, "it is not ours that is held");
+
+    for (policy, passes) in
+        [(Policy::Resilient, true), (Policy::Resume, true), (Policy::Strict, false)]
+    {
+        let mut reader = open(SessionConfig::default().policy(policy));
+        feed(&mut reader, SECOND, EVENT);
+        reader.session_mut().handle_error(SECOND);
+        let until = due(&mut reader, SECOND);
+        connect(&mut reader, until);
+        let state = refused(&mut reader, until);
+        assert_eq!(matches!(state, State::Waiting { .. }), passes, "{policy:?}: {state:?}");
+    }
+}
+
+#[test]
+fn what_would_fail_again_is_final() {
+    let config = SessionConfig::default();
+    for failure in [Failure::Local, Failure::ContentCoding] {
+        let mut reader = Reader::new(config.clone(), 1);
+        connect(&mut reader, SECOND);
+        match failure {
+            Failure::Local => reader.session_mut().handle_unsent(SECOND, failure),
+            _ => reader.session_mut().handle_unreadable(SECOND, failure),
+        }
+        assert_eq!(closed(&mut reader, SECOND), Closed::Failed(failure));
+    }
+}
+
+#[test]
 fn delays_grow_until_there_is_progress() {
     let growing = Backoff::default().initial(Duration::from_secs(1)).max(Duration::from_secs(1024));
     let mut reader = open(SessionConfig::default().backoff(growing));
@@ -89,30 +174,6 @@ fn delays_grow_until_there_is_progress() {
     assert!(longest > Some(20 * SECOND), "a 200 and a stream-open are no progress: {longest:?}");
     let delay = fail_after(&mut reader, &mut now, "event: keep-alive\ndata:\n\n");
     assert!(delay < 2 * SECOND, "{delay:?}");
-}
-
-/// How long the session reads on, if nothing happens.
-fn reading(reader: &mut Reader, now: Nanos) -> Nanos {
-    assert_eq!(reader.session_mut().poll(now), Step::Read);
-    reader.session().until()
-}
-
-#[test]
-fn silence_and_a_missing_answer_are_noticed() {
-    let mut reader = open(SessionConfig::default());
-    assert_eq!(reading(&mut reader, SECOND), 45 * SECOND);
-    feed(&mut reader, 40 * SECOND, ":");
-    assert_eq!(reading(&mut reader, 45 * SECOND), 85 * SECOND);
-    let until = due(&mut reader, 85 * SECOND);
-    assert_eq!(reader.session().state(), State::Waiting { until, failure: Failure::IdleTimeout });
-    assert!(feed(&mut reader, 85 * SECOND, "data: late\n\n").is_empty());
-    connect(&mut reader, until);
-    assert_eq!(reading(&mut reader, until), until + 30 * SECOND);
-    due(&mut reader, until + 30 * SECOND);
-    assert!(matches!(
-        reader.session().state(),
-        State::Waiting { failure: Failure::ConnectTimeout, .. }
-    ));
 }
 
 #[test]
