@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let all = arguments.next().ok_or("give the URL of the flags")?;
     let changes = arguments.next().ok_or("give the URL of their changes")?;
 
-    let mut source = EventSource::get(changes)?;
+    let mut source = EventSource::get(changes).build()?;
     let mut handle = source.handle();
     tokio::spawn(async move {
         while let Some(status) = handle.changed().await {

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .init();
 
     let url = std::env::args().nth(1).ok_or("give a URL")?;
-    let mut source = EventSource::get(url)?;
+    let mut source = EventSource::get(url).build()?;
     while let Some(item) = source.next().await {
         match item {
             Ok(Item::Event(event)) => println!("{}: {}", event.event_type(), event.data()),

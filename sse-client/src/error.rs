@@ -3,13 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use reqwest::Url;
 use sse_proto::{DecodeError, Event};
+use url::Url;
 
+use crate::send::BoxError;
 use crate::state::Closed;
-
-/// What the transport says.
-pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
 
 /// How much of what a server said a message quotes, in characters.
 const QUOTED: usize = 200;
@@ -30,10 +28,28 @@ pub enum BuildError {
         /// What it is instead.
         scheme: String,
     },
-    /// The URL is `https`, but this crate was built without TLS. Enable the feature `rustls` or
-    /// `native-tls`, or give a [client](crate::Builder::client) that has it.
-    #[error("https needs the feature rustls or native-tls of sse-client")]
+    /// The URL is `https`, but this crate was built without TLS. Enable the feature `rustls`,
+    /// `native-tls` or `hyper-rustls`, or give a [transport](crate::Builder::transport) that has
+    /// it.
+    #[error("https needs the feature rustls, native-tls or hyper-rustls of ssekit-client")]
     NoTls,
+    /// There is nothing to send requests with. Enable the feature `reqwest`, `hyper` or (on wasm32)
+    /// `fetch`, or give a [transport](crate::Builder::transport).
+    #[error("there is no transport; see the features of ssekit-client, and Builder::transport")]
+    NoTransport,
+    /// There is no timer. Enable the feature `tokio-runtime` or (on wasm32) `fetch`, or give a
+    /// [runtime](crate::Builder::runtime).
+    #[error("there is no timer; see the features of ssekit-client, and Builder::runtime")]
+    NoRuntime,
+    /// The body of a `reqwest::RequestBuilder` is a stream, which could be sent only once.
+    #[error("the body of the request is a stream, which cannot be sent again; give its bytes")]
+    StreamedBody,
+    /// A request of reqwest's is wrong in itself.
+    #[error("bad request: {reason}")]
+    Request {
+        /// What reqwest says.
+        reason: String,
+    },
     /// A header's name has a character that no name can have.
     #[error("{name:?} cannot be the name of a header")]
     HeaderName {
@@ -149,12 +165,12 @@ impl Refusal {
 
 /// Why a stream is over, and what is known about it.
 ///
-/// The message names the URL without its query, which may hold a token.
+/// The message names the URL without its query, which may hold a token, and the causes.
 pub struct ClosedError {
     pub(crate) reason: Closed,
     pub(crate) url: Url,
     pub(crate) body: String,
-    pub(crate) source: Option<Cause>,
+    pub(crate) source: Option<BoxError>,
 }
 
 impl ClosedError {
@@ -170,8 +186,9 @@ impl ClosedError {
     }
 
     /// The beginning of the body of the response that was refused, as UTF-8 text, up to
-    /// [`Builder::max_error_body`](crate::Builder::max_error_body); empty if it had none or there
-    /// was no response.
+    /// [`Builder::max_error_body`](crate::Builder::max_error_body). Of a stream that ended before
+    /// it was complete, what came at its end that is no field of an event: often the error that the
+    /// server had to tell. Else empty.
     pub fn body(&self) -> &str {
         &self.body
     }
@@ -179,23 +196,20 @@ impl ClosedError {
 
 impl fmt::Display for ClosedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}{}", place(&self.url), self.reason, Quoted(&self.body))
+        let what = format!("{}: {}", place(&self.url), self.reason);
+        f.write_str(&describe(&what, source(self.source.as_ref()), &self.body))
     }
 }
 
-/// Shows the URL as the message does: this is what a `main` that returns the error prints.
+/// The message: this is what a `main` that returns the error prints.
 impl fmt::Debug for ClosedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClosedError")
-            .field("reason", &self.reason)
-            .field("url", &place(&self.url))
-            .field("body", &self.body)
-            .field("source", &self.source)
-            .finish()
+        write!(f, "ClosedError({self})")
     }
 }
 
-/// The source is the transport's error, or why a redirect was not followed.
+/// The source is the transport's error, or why a redirect was not followed. The message has it
+/// already.
 impl StdError for ClosedError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         source(self.source.as_ref())
@@ -208,7 +222,7 @@ pub(crate) fn place(url: &Url) -> String {
 }
 
 /// The same, as the standard library wants it.
-pub(crate) fn source(cause: Option<&Cause>) -> Option<&(dyn StdError + 'static)> {
+pub(crate) fn source(cause: Option<&BoxError>) -> Option<&(dyn StdError + 'static)> {
     cause.map(|cause| &**cause as &(dyn StdError + 'static))
 }
 
@@ -234,8 +248,12 @@ pub(crate) fn describe(
 ) -> String {
     let mut text = failure.to_string();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        // Some errors say what their sources say.
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     text.push_str(&Quoted(body).to_string());

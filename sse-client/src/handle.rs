@@ -1,13 +1,13 @@
 //! What other tasks may know of an event source, and ask of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
-use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 use sse_proto::Failure;
 use tokio::sync::watch;
+use web_time::Instant;
 
 use crate::state::Closed;
 
@@ -41,7 +41,7 @@ pub enum Status {
 /// # async fn f() -> Result<(), sse_client::BuildError> {
 /// use sse_client::{EventSource, Status};
 ///
-/// let source = EventSource::get("https://example.com/events/?channel=news")?;
+/// let source = EventSource::get("https://example.com/events/?channel=news").build()?;
 /// let mut handle = source.handle();
 /// tokio::spawn(async move {
 ///     while let Some(status) = handle.changed().await {
@@ -79,6 +79,14 @@ impl Handle {
         Some(self.status.borrow_and_update().clone())
     }
 
+    /// The last event ID, for programs whose source is inside of another stream: see
+    /// [`EventSource::last_event_id`](crate::EventSource::last_event_id). It does not run ahead of
+    /// what was delivered, and can be behind by what was delivered since the source was last polled
+    /// and found nothing at hand.
+    pub fn last_event_id(&self) -> Option<Arc<str>> {
+        self.shared.last_event_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// As [`EventSource::reconnect`](crate::EventSource::reconnect); it happens when the source is
     /// polled, for which its task is woken.
     pub fn reconnect(&self) {
@@ -102,6 +110,7 @@ struct Shared {
     /// What handles have asked for since the source was last polled.
     commands: AtomicU8,
     waker: AtomicWaker,
+    last_event_id: Mutex<Option<Arc<str>>>,
 }
 
 impl Shared {
@@ -134,7 +143,8 @@ impl Controls {
     pub(crate) fn new() -> Self {
         let (status, _) = watch::channel(Status::Connecting);
         let waker = AtomicWaker::new();
-        Self(Arc::new(Shared { status, commands: AtomicU8::new(0), waker }))
+        let (commands, last_event_id) = (AtomicU8::new(0), Mutex::default());
+        Self(Arc::new(Shared { status, commands, waker, last_event_id }))
     }
 
     pub(crate) fn handle(&self) -> Handle {
@@ -143,6 +153,14 @@ impl Controls {
 
     pub(crate) fn publish(&self, status: Status) {
         self.0.publish(status);
+    }
+
+    /// What has been delivered has this last event ID.
+    pub(crate) fn note_last_event_id(&self, id: Option<&str>) {
+        let mut noted = self.0.last_event_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if noted.as_deref() != id {
+            *noted = id.map(Arc::from);
+        }
     }
 
     /// What has been asked for, once. To close outweighs all else.

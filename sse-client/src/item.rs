@@ -1,6 +1,9 @@
 //! What an event source delivers.
 
-use sse_proto::{DecodeError, Event};
+use std::sync::Arc;
+
+use sse_proto::{DecodeError, Event, Failure};
+use web_time::Instant;
 
 use crate::error::Error;
 
@@ -10,19 +13,30 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Item {
-    /// A connection is open: the first one, or one that resumes the stream. The response is a 200;
+    /// A connection is open: the first one, or one that resumes the stream.
     /// [`EventSource::headers`](crate::EventSource::headers) and
     /// [`url`](crate::EventSource::url) have the rest of its head.
     Open,
     /// An event.
     Event(Event<'static>),
-    /// The server cannot continue from the last event ID (a `stream-reset`, or a
-    /// `Mercure-Last-Event-ID` other than the one that was sent): events are missing. State
+    /// The server cannot continue from the last event ID (a `stream-reset`, or a response whose
+    /// `Mercure-Last-Event-ID` or `Last-Event-ID` is another one): events are missing. State
     /// that was built from these channels must be read anew. Events go on from here.
     Reset {
         /// The channels, or none if the server's list was unreadable, or it has no channels: then
         /// all of them.
         channels: Vec<String>,
+    },
+    /// The connection is lost, or could not be made, and another try follows. Nothing is missing
+    /// yet: the stream is resumed.
+    Waiting {
+        /// When the next try is due.
+        until: Instant,
+        /// What ended the last one.
+        failure: Failure,
+        /// The same on one line, with all that is known; see
+        /// [`EventSource::last_failure`](crate::EventSource::last_failure).
+        why: Arc<str>,
     },
     /// A comment, if they were [asked for](sse_proto::SessionConfig::comments).
     Comment(String),

@@ -17,6 +17,8 @@ use crate::source::EventSource;
 /// The data of events, read as JSON; made by [`EventSource::json`] and [`Events::json`].
 ///
 /// An event that cannot be read is an [`Error::Json`], which has the event; the stream goes on.
+/// Events with empty data, which some servers send to prime or to keep alive a stream, are passed
+/// over.
 #[must_use = "a stream does nothing unless polled"]
 pub struct Json<T> {
     events: Events,
@@ -60,12 +62,17 @@ impl<T: DeserializeOwned> Stream for Json<T> {
     type Item = Result<T, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(Pin::new(&mut self.get_mut().events).poll_next(cx));
-        Poll::Ready(next.map(|event| {
-            let event = event?;
-            serde_json::from_str(event.data())
-                .map_err(|source| Error::Json(Box::new(JsonError { event, source })))
-        }))
+        let events = &mut self.get_mut().events;
+        loop {
+            let event = match ready!(Pin::new(&mut *events).poll_next(cx)) {
+                Some(Ok(event)) if event.data().trim_ascii().is_empty() => continue,
+                Some(event) => event?,
+                None => return Poll::Ready(None),
+            };
+            let value = serde_json::from_str(event.data())
+                .map_err(|source| Error::Json(Box::new(JsonError { event, source })));
+            return Poll::Ready(Some(value));
+        }
     }
 }
 

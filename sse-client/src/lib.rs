@@ -8,7 +8,7 @@
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let source = EventSource::get("https://example.com/events/?channel=news")?;
+//!     let source = EventSource::get("https://example.com/events/?channel=news").build()?;
 //!     let mut handle = source.handle();
 //!     tokio::spawn(async move {
 //!         while let Some(status) = handle.changed().await {
@@ -87,30 +87,50 @@
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod accepts;
+#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
+mod blocking;
 mod builder;
+mod coding;
 mod error;
 mod events;
+mod exchange;
+#[cfg(all(feature = "reqwest", not(target_family = "wasm")))]
+mod extension;
 mod handle;
 mod item;
 #[cfg(feature = "json")]
 mod json;
+mod redirect;
+mod request;
+pub mod runtime;
+mod send;
 mod source;
 mod state;
-mod transport;
+pub mod transport;
 
+#[cfg(all(feature = "blocking", not(target_family = "wasm")))]
+pub use blocking::Blocking;
 pub use builder::Builder;
 #[cfg(feature = "json")]
 pub use error::JsonError;
 pub use error::{BuildError, ClosedError, Error, Refusal};
 pub use events::Events;
+#[cfg(all(feature = "reqwest", not(target_family = "wasm")))]
+pub use extension::RequestBuilderExt;
 pub use handle::{Handle, Status};
+pub use http;
 pub use item::Item;
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use request::TryRequest;
+#[cfg(all(feature = "reqwest", not(target_family = "wasm")))]
 pub use reqwest;
+pub use send::{BoxError, BoxFuture, MaybeSend, MaybeSync};
 pub use source::EventSource;
 pub use sse_proto::{
     Backoff, Decision, DecodeError, DecoderConfig, Event, Failure, Outcome, Policy, SessionConfig,
     Stage, StreamError, Terminator,
 };
 pub use state::{Closed, State};
+pub use url::Url;

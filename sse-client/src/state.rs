@@ -41,6 +41,10 @@ pub enum Closed {
     Status(u16),
     /// The response is no event stream but has this type, or none.
     ContentType(Option<String>),
+    /// The response has a content coding that is not known, or whose feature is off.
+    ContentCoding,
+    /// The request cannot be made as it was asked for, whatever the server.
+    Local,
     /// The server said so in the stream (`stream-error`).
     StreamError(StreamError),
     /// After this failure there may be no other try: as many in a row, or for as long, as
@@ -69,6 +73,8 @@ impl Closed {
                 Failure::Status(204) => Self::NoContent,
                 Failure::Status(status) => Self::Status(status),
                 Failure::ContentType => Self::ContentType(content_type()),
+                Failure::ContentCoding => Self::ContentCoding,
+                Failure::Local => Self::Local,
                 failure => Self::GaveUp(failure),
             },
             sse_proto::Closed::GaveUp(failure) => Self::GaveUp(failure),
@@ -91,6 +97,8 @@ impl fmt::Display for Closed {
             Self::ContentType(None) => {
                 f.write_str("the response has no Content-Type, text/event-stream is needed")
             }
+            Self::ContentCoding => f.write_str("the response cannot be decoded"),
+            Self::Local => Failure::Local.fmt(f),
             Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
             Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
         }

@@ -70,19 +70,14 @@ fn status_503_is_tried_again_when_the_server_says() {
         let mut source = server.source();
         let answer = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\n\r\nbusy";
         drop(server.answer(&mut source, answer).await);
-        // Until the next try is due there is nothing to deliver.
-        let until = loop {
-            if let (State::Waiting { until, failure }, Some(_)) =
-                (source.state(), source.last_failure())
-            {
-                assert_eq!(failure, Failure::Status(503));
-                break until;
-            }
-            let item = tokio::time::timeout(Duration::from_millis(1), source.next()).await;
-            assert!(item.is_err(), "unexpected {item:?}");
+        let Some(Ok(Item::Waiting { until, failure, why })) = source.next().await else {
+            panic!("it tells why nothing comes")
         };
+        assert_eq!((failure, &*why), (Failure::Status(503), source.last_failure().expect("one")));
+        assert_eq!(source.next_try(), Some(until));
+        let State::Waiting { until, failure } = source.state() else { panic!("it waits") };
+        assert_eq!(failure, Failure::Status(503));
         assert!(until >= Duration::from_secs(1), "as the server asked");
-        assert!(source.next_try().is_some());
         assert_eq!(source.last_failure(), Some("the server answered with status 503: \"busy\""));
         let _connection = server.open(&mut source, "data: a\n\n").await;
         assert_eq!(data(&mut source).await, "a");

@@ -45,7 +45,7 @@ fn every_change_of_status_can_be_watched() {
 #[test]
 fn a_source_that_is_dropped_is_closed() {
     run(async {
-        let source = EventSource::get("http://127.0.0.1:9/").expect("a valid set-up");
+        let source = EventSource::get("http://127.0.0.1:9/").build().expect("a valid set-up");
         let mut handle = source.handle();
         let other = handle.clone();
         drop(source);
@@ -177,5 +177,26 @@ fn dropping_it_aborts_a_request_without_an_answer() {
         let mut connection = server.answer(&mut source, "").await;
         drop(source);
         connection.gone().await;
+    });
+}
+
+#[test]
+fn a_handle_knows_the_last_event_id_of_what_was_delivered() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        let handle = source.handle();
+        assert_eq!(handle.last_event_id(), None);
+        let _connection = server.open(&mut source, "id: 1\ndata: a\n\nid: 2\ndata: b\n\n").await;
+        for (expected, id) in [("a", "1"), ("b", "2")] {
+            assert_eq!(data(&mut source).await, expected);
+            let known = handle.last_event_id();
+            assert!(known.as_deref().is_none_or(|known| known <= id), "{known:?}");
+        }
+        // Asked for more, the application has dealt with what there was.
+        assert!(source.next().now_or_never().is_none());
+        assert_eq!(handle.last_event_id().as_deref(), Some("2"));
+        drop(source);
+        assert_eq!(handle.last_event_id().as_deref(), Some("2"));
     });
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use server::{Server, config, data, end, item, nobody, refusal, run, silent_end, while_polled};
-use sse_client::reqwest::Method;
-use sse_client::reqwest::header::{AUTHORIZATION, HeaderMap};
+use sse_client::http::Method;
+use sse_client::http::header::{AUTHORIZATION, HeaderMap};
 use sse_client::{BuildError, Closed, Decision, EventSource, Failure, Item, Policy, Stage, State};
 
 #[test]
@@ -258,6 +258,152 @@ fn a_refusal_that_passes_is_told_with_status_and_body() {
         let refused = source.last_refusal().expect("a refusal");
         assert_eq!((refused.status(), refused.body()), (503, "over"));
         drop(connection);
+    });
+}
+
+#[test]
+fn a_request_names_its_client_unless_the_caller_does() {
+    run(async {
+        let mut server = Server::start().await;
+        let ours = format!("ssekit-client/{} (+", env!("CARGO_PKG_VERSION"));
+        for (builder, expected) in [
+            (server.builder(), ours.as_str()),
+            (server.builder().header("User-Agent", "caller/2"), "caller/2"),
+        ] {
+            let mut source = builder.build().expect("a valid set-up");
+            let connection = server.open(&mut source, "").await;
+            let found = connection.header("User-Agent").expect("it is sent");
+            assert!(found.starts_with(expected.as_bytes()), "{}", found.escape_ascii());
+        }
+    });
+}
+
+#[test]
+fn each_try_can_be_another_request() {
+    run(async {
+        let mut server = Server::start().await;
+        let other = server.url("/events/resume");
+        let builder =
+            server.post("begin").policy(Policy::Resume).request_with(move |mut request| {
+                let other = other.clone();
+                async move {
+                    request.headers.insert("x-token", format!("t{}", request.number()).parse()?);
+                    if let Some(id) = request.take_last_event_id() {
+                        request.url = other.parse()?;
+                        request.url.query_pairs_mut().append_pair("starting_after", &id);
+                    }
+                    Ok(request)
+                }
+            });
+        let mut source = builder.build().expect("a valid set-up");
+        let first = server.open(&mut source, "id: a b\ndata: a\n\n").await;
+        assert_eq!((first.method(), &*first.body), ("POST", &b"begin"[..]));
+        assert_eq!(first.header("X-Token"), Some(&b"t1"[..]));
+        assert_eq!(data(&mut source).await, "a");
+        drop(first);
+        let second = server.open(&mut source, "").await;
+        assert_eq!(second.method(), "GET");
+        assert_eq!(second.path(), "/events/resume?starting_after=a+b");
+        assert_eq!(second.header("Last-Event-ID"), None);
+        assert_eq!(second.header("X-Token"), Some(&b"t2"[..]));
+    });
+}
+
+#[test]
+fn the_position_goes_where_the_server_looks_for_it() {
+    run(async {
+        let mut server = Server::start().await;
+        let builder = EventSource::builder(server.url("/events?x=1&lastEvent=old#part"));
+        let builder = builder.session(|_| config()).last_event_id("é&1");
+        let mut source = builder.position_in_query("lastEvent").build().expect("a valid set-up");
+        let connection = server.open(&mut source, "").await;
+        assert_eq!(connection.path(), "/events?x=1&lastEvent=%C3%A9%261");
+        assert_eq!(connection.header("Last-Event-ID"), None);
+
+        let builder = server.builder().last_event_id("7").position_in_header("X-Position");
+        let mut source = builder.build().expect("a valid set-up");
+        let connection = server.open(&mut source, "").await;
+        assert_eq!(connection.header("X-Position"), Some(&b"7"[..]));
+        assert_eq!(connection.header("Last-Event-ID"), None);
+    });
+}
+
+#[test]
+fn a_header_of_a_response_goes_with_the_next_request() {
+    run(async {
+        let mut server = Server::start().await;
+        let builder = server.post("{}").policy(Policy::Resume).keep_header("Mcp-Session-Id");
+        let mut source = builder.build().expect("a valid set-up");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nMcp-Session-Id: s1\r\n";
+        let answer = format!("{head}\r\nid: 1\ndata:\n\n");
+        let connection = server.answer(&mut source, answer).await;
+        assert_eq!(connection.header("Mcp-Session-Id"), None);
+        assert_eq!(item(&mut source).await, Item::Open);
+        assert_eq!(data(&mut source).await, "");
+        drop(connection);
+        for _ in 0..2 {
+            let connection = server.open(&mut source, "").await;
+            assert_eq!(connection.header("Mcp-Session-Id"), Some(&b"s1"[..]));
+        }
+    });
+}
+
+#[test]
+fn what_lies_in_the_request_is_final_and_named() {
+    run(async {
+        // A URL that no connection can be made for, in whatever way it comes about.
+        let builder =
+            EventSource::builder("http://127.0.0.1:9/").request_with(async |mut request| {
+                request.url = "ftp://127.0.0.1/".parse()?;
+                Ok(request)
+            });
+        let too_long = format!("http://127.0.0.1:9/{}", "x".repeat(70_000));
+        for (builder, told) in
+            [(builder, "\"ftp\""), (EventSource::builder(too_long), "uri too long")]
+        {
+            let mut source = builder.build().expect("a valid set-up");
+            let closed = end(&mut source).await;
+            assert_eq!(*closed.reason(), Closed::Local);
+            assert!(closed.to_string().contains(told), "{closed}");
+        }
+    });
+}
+
+#[test]
+fn a_long_upload_is_not_taken_for_a_late_answer() {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/events", listener.local_addr().expect("bound"));
+        let body = vec![b'x'; 16 << 20];
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut piece = vec![0; 1 << 20];
+                let mut read = stream.read(&mut piece[..4]).await.expect("a request");
+                // Others on this machine ask new ports for `/`.
+                if &piece[..read] != b"POST" {
+                    continue;
+                }
+                // Slower, all in all, than the answer may be.
+                while read < 16 << 20 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    read += stream.read(&mut piece).await.expect("more of the request");
+                }
+                stream.write_all(server::OPEN.as_bytes()).await.expect("the client listens");
+                return stream;
+            }
+        });
+        let builder = EventSource::post(url).body(body);
+        let limit = Duration::from_millis(250);
+        let builder = builder.session(|config| config.response_timeout(limit));
+        let mut source = builder.build().expect("a valid set-up");
+        assert_eq!(item(&mut source).await, Item::Open);
+        drop(serving.await);
     });
 }
 

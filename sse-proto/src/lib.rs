@@ -112,5 +112,5 @@ pub use event::{DEFAULT_EVENT_TYPE, Event, EventBuilder, InvalidField};
 pub use reader::{Item, Items, Reader};
 pub use session::{
     Backoff, Closed, Decision, Failure, Nanos, Outcome, Policy, Request, ResponseHead, Session,
-    SessionConfig, Stage, State, Step, Terminator, nanos,
+    SessionConfig, Stage, State, Step, Terminator, mime_essence, nanos,
 };

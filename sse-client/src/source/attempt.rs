@@ -1,14 +1,17 @@
 //! One attempt: its request, its response, and what is known when it fails.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
-use reqwest::Body;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName};
+use tracing::Span;
 
-use crate::error::{self, Cause, Refusal};
-use crate::transport::{Answer, TryError};
+use super::excerpt::Excerpt;
+use crate::error::{self, Refusal};
+use crate::exchange::{Answer, LAST_EVENT_ID, TryError};
+use crate::send::{BoxError, BoxFuture};
+use crate::transport::ResponseBody;
 
 /// What a Mercure hub continues from, after the request's `Last-Event-ID`.
 const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
@@ -19,39 +22,56 @@ const MERCURE_EARLIEST: &str = "earliest";
 pub(super) struct Attempt {
     pub(super) wire: Wire,
     /// The last event ID of the request.
-    sent_id: Option<HeaderValue>,
+    sent_id: Option<String>,
     /// It should have had one.
     pub(super) is_id_withheld: bool,
     /// What is known about the failure, besides what the session knows.
-    pub(super) cause: Option<Cause>,
+    pub(super) cause: Option<BoxError>,
     pub(super) refusal: Option<Refusal>,
+    /// The end of what has arrived.
+    pub(super) excerpt: Excerpt,
+    /// For the log.
+    pub(super) span: Span,
 }
 
 /// What an attempt waits for besides time.
 pub(super) enum Wire {
     Idle,
-    Request(Requesting),
-    Stream(Body),
+    Request(BoxFuture<Result<Answer, TryError>>, Upload),
+    Stream(ResponseBody),
+    /// A response that is taken as a whole, and what has arrived of it.
+    Whole(ResponseBody, Vec<u8>),
     /// The text of a response that is no event stream. The session knows the head already, and is
     /// asked for the next step once the text is there, so that both are told together.
-    Refusal(Pin<Box<dyn Future<Output = String> + Send>>),
+    Refusal(BoxFuture<String>),
 }
 
-type Requesting = Pin<Box<dyn Future<Output = Result<Answer, TryError>> + Send>>;
+/// How far the body of a request is sent.
+#[derive(Default)]
+pub(super) struct Upload {
+    /// In bytes; 0 if it is too short to be watched.
+    pub(super) total: usize,
+    /// What the connection has taken.
+    pub(super) sent: Arc<AtomicUsize>,
+    /// The same as of when the session was last told.
+    pub(super) seen: usize,
+}
 
 impl Attempt {
     /// None yet.
-    pub(super) const fn none() -> Self {
-        Self { wire: Wire::Idle, sent_id: None, is_id_withheld: false, cause: None, refusal: None }
+    pub(super) fn none() -> Self {
+        Self::new(Wire::Idle, None, false, Span::none())
     }
 
     /// One whose request is on its way.
-    pub(super) const fn new(
-        request: Requesting,
-        sent_id: Option<HeaderValue>,
+    pub(super) fn new(
+        wire: Wire,
+        sent_id: Option<String>,
         is_id_withheld: bool,
+        span: Span,
     ) -> Self {
-        Self { wire: Wire::Request(request), sent_id, is_id_withheld, cause: None, refusal: None }
+        let excerpt = Excerpt::default();
+        Self { wire, sent_id, is_id_withheld, cause: None, refusal: None, excerpt, span }
     }
 
     pub(super) const fn is_under_way(&self) -> bool {
@@ -59,31 +79,28 @@ impl Attempt {
     }
 
     /// Whether a Mercure hub continues from another id than the one that was sent: then it does not
-    /// know that one any more.
+    /// know that one any more. Hubs before 1.0 say it as `Last-Event-ID`.
     pub(super) fn is_elsewhere(&self, headers: &HeaderMap) -> bool {
-        match (&self.sent_id, headers.get(MERCURE_LAST_EVENT_ID)) {
-            (Some(sent), Some(resumed)) => sent != resumed && sent != MERCURE_EARLIEST,
-            _ => false,
-        }
-    }
-
-    pub(super) fn note_cause(&mut self, error: reqwest::Error) {
-        // The URL may hold a token, and is told elsewhere.
-        self.cause = Some(error.without_url().into());
+        let Some(sent) = self.sent_id.as_deref().filter(|id| *id != MERCURE_EARLIEST) else {
+            return false;
+        };
+        [MERCURE_LAST_EVENT_ID, LAST_EVENT_ID]
+            .iter()
+            .any(|name| headers.get_all(name).iter().any(|id| id.as_bytes() != sent.as_bytes()))
     }
 
     /// A failure on one line, with its cause and what the server said. What is known of it is
     /// taken.
-    pub(super) fn fail(&mut self, what: &impl fmt::Display) -> (LastFailure, Option<Cause>) {
+    pub(super) fn fail(&mut self, what: &impl fmt::Display) -> (LastFailure, Option<BoxError>) {
         let (cause, refusal) = (self.cause.take(), self.refusal.take());
         let body = refusal.as_ref().map(Refusal::body).unwrap_or_default();
         let text = error::describe(what, error::source(cause.as_ref()), body);
-        (LastFailure { text, refusal }, cause)
+        (LastFailure { text: text.into(), refusal }, cause)
     }
 }
 
 /// The last failure, as the application is told of it. It stays after the stream has recovered.
 pub(super) struct LastFailure {
-    pub(super) text: String,
+    pub(super) text: Arc<str>,
     pub(super) refusal: Option<Refusal>,
 }

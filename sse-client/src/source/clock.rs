@@ -1,12 +1,14 @@
 //! The session's clock, and the alarm that it sets.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sse_proto::{Nanos, nanos};
-use tokio::time::{Instant, Sleep, sleep_until};
+use web_time::Instant;
+
+use crate::runtime::Runtime;
+use crate::send::BoxFuture;
 
 /// How often the socket is looked at again when a time limit has passed. If the program stood
 /// still, bytes that came meanwhile are noticed only now, and pass through tasks of the HTTP
@@ -16,10 +18,19 @@ const LOOKS: u8 = 3;
 /// How long to wait for each of these looks.
 const LOOK_AFTER: Nanos = 10_000_000;
 
+/// The longest that a timer is set for. It is set anew when it rings.
+const LONGEST: Nanos = 24 * 60 * 60 * 1_000_000_000;
+
+/// How far away a time is put that others cannot count to.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 pub(super) struct Clock {
+    runtime: Arc<dyn Runtime>,
     /// What the session's times count from.
     start: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Rings at the time beside it, and perhaps for nothing: it is not set anew as long as it rings
+    /// in time, since nearly every chunk moves the alarm.
+    timer: Option<(BoxFuture<()>, Nanos)>,
     /// When the session wants to be asked again; `None`: not before something has happened.
     until: Option<Nanos>,
     /// How many looks beyond `until` have been arranged, when that has passed in the middle of an
@@ -31,18 +42,28 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Starts now, and rings at once.
-    pub(super) fn new() -> Self {
-        Self { start: Instant::now(), timer: None, until: Some(0), looks: 0, next_look: 0 }
+    pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        let start = runtime.now();
+        Self { runtime, start, timer: None, until: Some(0), looks: 0, next_look: 0 }
     }
 
     /// The time as the session counts it.
     pub(super) fn now(&self) -> Nanos {
-        nanos(self.start.elapsed())
+        nanos(self.runtime.now().saturating_duration_since(self.start))
     }
 
     /// The session's time as others have it; `None` if they cannot count to it.
-    pub(super) fn at(&self, time: Duration) -> Option<std::time::Instant> {
-        self.start.into_std().checked_add(time)
+    pub(super) fn at(&self, time: Duration) -> Option<Instant> {
+        self.start.checked_add(time)
+    }
+
+    /// In place of a time that others cannot count to.
+    pub(super) fn far(&self) -> Instant {
+        self.runtime.now() + FAR
+    }
+
+    pub(super) const fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
     }
 
     /// Sets the alarm, or none.
@@ -67,27 +88,31 @@ impl Clock {
         let Some(mut until) = self.until else {
             return Poll::Pending;
         };
-        let now = self.now();
-        if now >= until && is_amid && self.looks < LOOKS {
-            if self.looks == 0 || now >= self.next_look {
-                self.looks += 1;
-                self.next_look = now.saturating_add(LOOK_AFTER);
+        loop {
+            let now = self.now();
+            if now >= until && is_amid && self.looks < LOOKS {
+                if self.looks == 0 || now >= self.next_look {
+                    self.looks += 1;
+                    self.next_look = now.saturating_add(LOOK_AFTER);
+                }
+                until = self.next_look;
             }
-            until = self.next_look;
+            if now >= until {
+                self.looks = 0;
+                return Poll::Ready(());
+            }
+            // Made here because only here there is a runtime for certain.
+            if self.timer.as_ref().is_none_or(|(_, rings)| *rings > until) {
+                let rings = until.min(now.saturating_add(LONGEST));
+                let time = Duration::from_nanos(rings - now);
+                self.timer = Some((self.runtime.sleep(time), rings));
+            }
+            if let Some((timer, _)) = &mut self.timer {
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.timer = None;
+            }
         }
-        if now >= until {
-            self.looks = 0;
-            return Poll::Ready(());
-        }
-        // A time that the clock cannot count to does not come.
-        let Some(until) = self.start.checked_add(Duration::from_nanos(until)) else {
-            return Poll::Pending;
-        };
-        // Made here because only here there is a runtime for certain.
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
-        timer.as_mut().poll(cx)
     }
 }

@@ -5,24 +5,22 @@
 //! must not take its own slowness for the server's silence.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body::Body as _;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use sse_proto::{Event, Failure, Nanos, ResponseHead, Step, nanos};
+use sse_proto::{Event, Failure, Nanos, Request, Step};
 
-use super::attempt::{Attempt, Wire};
-use super::{Arrived, EventSource, Head};
-use crate::error::{Cause, ClosedError, Error, Refusal, place};
+use super::EventSource;
+use super::attempt::{Attempt, Upload, Wire};
+use crate::error::{ClosedError, Error, Refusal, place};
+use crate::exchange::{Try, content_type};
 use crate::handle::{Command, Status};
 use crate::item::{self, Item};
 use crate::state::{Closed, State};
-use crate::transport::{self, Answer, TryError};
-
-/// How far away a time is put that the clock cannot count to.
-const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+use crate::transport::RequestBody;
 
 impl EventSource {
     /// Does what handles have asked for.
@@ -60,7 +58,7 @@ impl EventSource {
     pub(super) fn finish_chunk(&mut self) {
         self.arrived = None;
         let now = self.clock.now();
-        self.reader.session_mut().handle_arrival(now);
+        self.reader.session_mut().handle_read(now);
         self.step();
     }
 
@@ -83,22 +81,21 @@ impl EventSource {
 
     /// Goes on with the request or the response. Ready when something has happened.
     pub(super) fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let span = self.attempt.span.clone();
+        let _entered = span.enter();
         match &mut self.attempt.wire {
             Wire::Idle => return Poll::Pending,
-            Wire::Request(request) => match ready!(request.as_mut().poll(cx)) {
+            Wire::Request(request, _) => match ready!(request.as_mut().poll(cx)) {
                 Ok(answer) => self.handle_answer(answer),
-                Err(error) => self.handle_error(error),
+                Err(error) => self.handle_try_error(error),
             },
             Wire::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
                 // Trailers mean nothing here.
                 Some(Ok(frame)) => self.begin(frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => self.handle_error(TryError::Broken(error)),
-                None => {
-                    let now = self.clock.now();
-                    self.reader.session_mut().handle_end(now);
-                    self.step();
-                }
+                Some(Err(error)) => self.handle_broken(error),
+                None => self.handle_end(),
             },
+            Wire::Whole(..) => ready!(self.poll_whole(cx)),
             Wire::Refusal(text) => {
                 let body = ready!(text.as_mut().poll(cx));
                 if let Some(refusal) = &mut self.attempt.refusal {
@@ -111,75 +108,12 @@ impl EventSource {
         Poll::Ready(())
     }
 
-    fn handle_answer(&mut self, answer: Answer) {
-        let content_type = answer.content_type();
-        let head = ResponseHead {
-            status: answer.status,
-            content_type: content_type.as_deref().map(str::as_bytes),
-            retry_after: answer.retry_after().map(nanos),
-        };
-        let now = self.clock.now();
-        self.reader.session_mut().handle_response(now, &head);
-        self.head = Head { url: answer.url, headers: answer.headers };
-        if !self.reader.session().is_open() {
-            self.attempt.cause = answer.refusal.map(Cause::from);
-            self.attempt.refusal = Some(Refusal { status: answer.status, body: String::new() });
-            self.clock.set(None);
-            let text = transport::text(answer.body, self.target.max_error_body);
-            self.attempt.wire = Wire::Refusal(Box::pin(text));
-            return;
-        }
-        tracing::debug!("{} is open", place(&self.head.url));
-        if self.attempt.is_id_withheld {
-            let id = self.reader.last_event_id().unwrap_or_default().to_owned();
-            self.items.push(Err(Error::IdWithheld { id }));
-        }
-        self.items.push(Ok(Item::Open));
-        if self.attempt.is_elsewhere(&self.head.headers) {
-            self.items.push(Ok(Item::Reset { channels: Vec::new() }));
-        }
-        self.attempt.wire = Wire::Stream(answer.body);
-        self.publish();
-        self.step();
-    }
-
-    fn handle_error(&mut self, error: TryError) {
-        let now = self.clock.now();
-        match error {
-            TryError::Headers(cause) => {
-                self.attempt.cause = Some(cause);
-                self.reader.session_mut().handle_unsent(now, Failure::Headers);
-            }
-            TryError::Unsent(error) => {
-                self.attempt.note_cause(error);
-                self.reader.session_mut().handle_unsent(now, Failure::Network);
-            }
-            TryError::Broken(error) => {
-                self.attempt.note_cause(error);
-                self.reader.session_mut().handle_error(now);
-            }
-        }
-        self.step();
-    }
-
-    /// Bytes of the body have arrived. They are read as events are asked for.
-    fn begin(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.arrived = Some(Arrived::new(bytes, |bytes| self.reader.begin(bytes)));
-        }
-    }
-
     /// Does what the session says.
     pub(super) fn step(&mut self) {
         let now = self.clock.now();
         match self.reader.session_mut().poll(now) {
             Step::Connect(request) => {
-                // The session has seen to it that a header can carry it.
-                let id = self.reader.last_event_id().filter(|_| request.sends_id);
-                let id = id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
-                tracing::debug!(?id, "connecting to {}", place(&self.target.url));
-                let sending = Box::pin(self.target.request(id.clone(), request.by_get));
-                self.attempt = Attempt::new(sending, id, request.id_withheld);
+                self.connect(request);
                 self.publish();
                 self.step();
             }
@@ -197,17 +131,68 @@ impl EventSource {
         }
     }
 
+    /// Sends a request.
+    fn connect(&mut self, request: Request) {
+        // The session has seen to it that a header can carry it.
+        let id = self.reader.last_event_id().filter(|_| request.sends_id).map(str::to_owned);
+        self.tries = self.tries.saturating_add(1);
+        let (number, url) = (self.tries, place(&self.target.url));
+        let span = tracing::debug_span!("try", number, %url);
+        span.in_scope(|| tracing::debug!(?id, by_get = request.by_get, "connecting"));
+        let upload = Upload::default();
+        let this_try =
+            Try { number, id: id.clone(), by_get: request.by_get, sent: Arc::clone(&upload.sent) };
+        let sending = self.target.request(this_try);
+        let len = self.target.body.as_ref().map_or(0, bytes::Bytes::len);
+        let upload = if request.by_get || RequestBody::is_short(len) {
+            upload
+        } else {
+            let now = self.clock.now();
+            self.reader.session_mut().handle_sending(now);
+            Upload { total: len, ..upload }
+        };
+        let wire = Wire::Request(sending, upload);
+        self.attempt = Attempt::new(wire, id, request.id_withheld, span);
+    }
+
+    /// Tells the session how far the body of the request is sent, if it is farther than before.
+    fn watch_upload(&mut self) {
+        let Wire::Request(_, upload) = &mut self.attempt.wire else {
+            return;
+        };
+        let sent = upload.sent.load(Ordering::Relaxed);
+        if sent != upload.seen {
+            upload.seen = sent;
+            let is_all = sent >= upload.total;
+            let now = self.clock.now();
+            match self.reader.session_mut() {
+                session if is_all => session.handle_sent(now),
+                session => session.handle_sending(now),
+            }
+        }
+    }
+
     fn note_failure(&mut self, delay: Duration) {
         let Some(failure) = self.reader.session().failure() else {
             return;
         };
-        let (failure, _) = self.attempt.fail(&failure);
-        tracing::info!("{}: reconnecting in {delay:.1?}: {}", place(&self.head.url), failure.text);
-        self.last_failure = Some(failure);
+        let (last_failure, _) = self.attempt.fail(&failure);
+        let why = Arc::clone(&last_failure.text);
+        self.last_failure = Some(last_failure);
+        if failure != Failure::ByCaller {
+            self.attempt.span.in_scope(|| {
+                tracing::warn!("{}: reconnecting in {delay:.1?}: {why}", place(&self.head.url));
+            });
+            let until = self.due().unwrap_or_else(|| self.clock.far());
+            self.items.push(Ok(Item::Waiting { until, failure, why }));
+        }
         self.publish();
     }
 
     fn stop(&mut self, reason: Closed) {
+        if reason == Closed::Complete {
+            self.drain();
+        }
         self.end();
         if reason.is_normal() {
             tracing::debug!("{}: {reason}", place(&self.head.url));
@@ -219,7 +204,7 @@ impl EventSource {
 
     fn fail(&mut self, reason: Closed) {
         let (failure, source) = self.attempt.fail(&reason);
-        tracing::info!("{}: {}", place(&self.head.url), failure.text);
+        tracing::warn!("{}: {}", place(&self.head.url), failure.text);
         let body = failure.refusal.as_ref().map(Refusal::body).unwrap_or_default().to_owned();
         let error = ClosedError { reason, url: self.head.url.clone(), body, source };
         self.last_failure = Some(failure);
@@ -229,8 +214,14 @@ impl EventSource {
     /// Waits until the session wants to be asked again, and asks. Ready when that has been done.
     pub(super) fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.clock.poll(cx, self.attempt.is_under_way()));
+        self.watch_upload();
         self.step();
         Poll::Ready(())
+    }
+
+    /// When the next try is due; `None` if the clock cannot count to it.
+    fn due(&self) -> Option<web_time::Instant> {
+        self.clock.at(Duration::from_nanos(self.reader.session().until()))
     }
 
     /// Tells the handles where the session stands.
@@ -238,9 +229,8 @@ impl EventSource {
         self.controls.publish(match self.state() {
             State::Connecting => Status::Connecting,
             State::Open => Status::Open,
-            State::Waiting { until, failure } => {
-                let until = self.clock.at(until);
-                let until = until.unwrap_or_else(|| std::time::Instant::now() + FAR);
+            State::Waiting { failure, .. } => {
+                let until = self.due().unwrap_or_else(|| self.clock.far());
                 let why = self.last_failure().unwrap_or_default().into();
                 Status::Waiting { until, failure, why }
             }
@@ -250,10 +240,7 @@ impl EventSource {
 
     /// Why it is over, with what only the last response tells.
     pub(super) fn why(&self, closed: sse_proto::Closed) -> Closed {
-        let content_type = || {
-            let value = self.head.headers.get(CONTENT_TYPE)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
+        let content_type = || content_type(&self.head.headers);
         Closed::of(closed, content_type, self.reader.stream_error())
     }
 

@@ -3,30 +3,36 @@
 mod attempt;
 mod clock;
 mod driver;
+mod excerpt;
 mod queue;
+mod response;
 
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
-use reqwest::Url;
-use reqwest::header::HeaderMap;
+use http::HeaderMap;
 use self_cell::self_cell;
 use sse_proto::{Chunk, Event, Reader, SessionConfig};
+use url::Url;
+use web_time::Instant;
 
 use self::attempt::{Attempt, LastFailure};
 use self::clock::Clock;
 use self::queue::Queue;
+use crate::accepts::Accepts;
 use crate::error::{Error, Refusal, place};
+use crate::exchange::{self, Target};
 use crate::handle::{Controls, Handle};
 use crate::item::Item;
+use crate::runtime::Runtime;
 use crate::state::State;
-use crate::transport::{self, Target};
 
 /// How many steps are made in a row before others may run; a chunk that completes no item takes
 /// two.
@@ -39,6 +45,9 @@ const STEPS_PER_POLL: usize = 32;
 pub struct EventSource {
     reader: Reader,
     target: Target,
+    options: Options,
+    /// How many tries there were.
+    tries: u32,
     /// The head of the last response, refused or not; at first, the URL of the request.
     head: Head,
     clock: Clock,
@@ -52,9 +61,21 @@ pub struct EventSource {
     is_over: bool,
 }
 
+/// What the builder says of responses.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) accepts: Accepts,
+    /// Headers of responses that go with each further request.
+    pub(crate) kept: Vec<http::HeaderName>,
+    /// How much is kept of the body of a response that is no event stream, in bytes.
+    pub(crate) max_error_body: usize,
+}
+
 struct Head {
     /// After redirects, without user name and password.
     url: Url,
+    /// None before there is a response.
+    status: Option<u16>,
     headers: HeaderMap,
 }
 
@@ -72,15 +93,20 @@ impl EventSource {
     pub(crate) fn new(
         target: Target,
         config: SessionConfig,
+        options: Options,
+        runtime: Arc<dyn Runtime>,
         last_event_id: Option<String>,
     ) -> Self {
-        let mut reader = Reader::new(config, fastrand::u64(..));
+        let mut reader = Reader::new(config, seed());
         reader.set_last_event_id(last_event_id);
+        let url = exchange::shown(&target.url);
         Self {
             reader,
-            head: Head { url: transport::shown(&target.url), headers: HeaderMap::new() },
+            head: Head { url, status: None, headers: HeaderMap::new() },
             target,
-            clock: Clock::new(),
+            options,
+            tries: 0,
+            clock: Clock::new(runtime),
             attempt: Attempt::none(),
             arrived: None,
             items: Queue::default(),
@@ -117,6 +143,11 @@ impl EventSource {
         &self.head.url
     }
 
+    /// The status code of the last response, refused or not; `None` at first.
+    pub const fn status(&self) -> Option<u16> {
+        self.head.status
+    }
+
     /// The headers of the last response, refused or not; empty at first. They may hold secrets,
     /// such as cookies.
     pub const fn headers(&self) -> &HeaderMap {
@@ -137,7 +168,7 @@ impl EventSource {
     }
 
     /// When the next try is due, while waiting for it.
-    pub fn next_try(&self) -> Option<std::time::Instant> {
+    pub fn next_try(&self) -> Option<Instant> {
         match self.state() {
             State::Waiting { until, .. } => self.clock.at(until),
             _ => None,
@@ -147,7 +178,7 @@ impl EventSource {
     /// The last failure on one line, with the causes that the transport names and the beginning of
     /// the response's body. It stays after the stream has recovered.
     pub fn last_failure(&self) -> Option<&str> {
-        self.last_failure.as_ref().map(|failure| failure.text.as_str())
+        self.last_failure.as_ref().map(|failure| &*failure.text)
     }
 
     /// The response of that failure, if it was one that is no event stream.
@@ -195,6 +226,9 @@ impl EventSource {
     /// Goes on until there is an item.
     #[inline(never)]
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        if self.items.is_empty() {
+            self.controls.note_last_event_id(self.reader.last_event_id());
+        }
         for _ in 0..STEPS_PER_POLL {
             self.obey();
             if let Some(item) = self.items.pop() {
@@ -239,6 +273,15 @@ impl FusedStream for EventSource {
     fn is_terminated(&self) -> bool {
         self.is_over && self.items.is_empty()
     }
+}
+
+/// Any number, another one for each source.
+fn seed() -> u64 {
+    // There is no entropy but JavaScript's.
+    #[cfg(all(feature = "fetch", target_family = "wasm"))]
+    return js_sys::Math::random().to_bits();
+    #[allow(unreachable_code, reason = "everywhere else")]
+    fastrand::u64(..)
 }
 
 /// Shows neither headers nor credentials.

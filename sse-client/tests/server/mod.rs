@@ -86,16 +86,13 @@ impl Server {
     }
 
     /// Accepts a connection while the source is polled, and answers with these bytes. The source
-    /// must deliver nothing before.
+    /// must deliver nothing before, but that it waits.
     pub(crate) async fn answer(
         &mut self,
         source: &mut EventSource,
         bytes: impl AsRef<[u8]>,
     ) -> Connection {
-        let mut connection = tokio::select! {
-            connection = self.accept() => connection,
-            item = source.next() => panic!("unexpected {item:?}"),
-        };
+        let mut connection = while_polled(source, self.accept()).await;
         connection.send(bytes).await;
         connection
     }
@@ -117,16 +114,28 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    async fn read_head(mut stream: TcpStream) -> Option<Self> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.ok()?);
-        }
-        let mut this = Self { stream, head, body: Vec::new() };
-        let len = this.header("Content-Length").map(|len| str::from_utf8(len).expect("a number"));
-        this.body = vec![0; len.map_or(0, |len| len.parse().expect("a number"))];
-        this.stream.read_exact(&mut this.body).await.ok()?;
+    async fn read_head(stream: TcpStream) -> Option<Self> {
+        let mut this = Self { stream, head: Vec::new(), body: Vec::new() };
+        this.read_request().await?;
         Some(this)
+    }
+
+    async fn read_request(&mut self) -> Option<()> {
+        self.head.clear();
+        while !self.head.ends_with(b"\r\n\r\n") {
+            self.head.push(self.stream.read_u8().await.ok()?);
+        }
+        let len = self.header("Content-Length").map(|len| str::from_utf8(len).expect("a number"));
+        self.body = vec![0; len.map_or(0, |len| len.parse().expect("a number"))];
+        self.stream.read_exact(&mut self.body).await.ok()?;
+        Some(())
+    }
+
+    /// Another request on this connection. It never comes if the client has closed it.
+    pub(crate) async fn next_request(&mut self) {
+        if self.read_request().await.is_none() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The method and what it is applied to.
@@ -166,10 +175,19 @@ impl Connection {
     }
 }
 
+/// The next item but those that tell of a wait.
+async fn next(source: &mut EventSource) -> Option<Result<Item, Error>> {
+    loop {
+        match source.next().await {
+            Some(Ok(Item::Waiting { .. })) => {}
+            item => return item,
+        }
+    }
+}
+
 /// The next item, which must be good news.
 pub(crate) async fn item(source: &mut EventSource) -> Item {
-    let item = source.next().await.expect("the stream goes on");
-    item.expect("good news")
+    next(source).await.expect("the stream goes on").expect("good news")
 }
 
 /// The data of the next event; other items are passed over.
@@ -183,8 +201,7 @@ pub(crate) async fn data(source: &mut EventSource) -> String {
 
 /// The next item, which must be bad news.
 pub(crate) async fn error(source: &mut EventSource) -> Error {
-    let item = source.next().await.expect("the stream goes on");
-    item.expect_err("bad news")
+    next(source).await.expect("the stream goes on").expect_err("bad news")
 }
 
 /// The next item, which must be the last.
@@ -196,16 +213,16 @@ pub(crate) async fn end(source: &mut EventSource) -> Box<sse_client::ClosedError
 
 /// The stream must be over, without a word.
 pub(crate) async fn silent_end(source: &mut EventSource) {
-    if let Some(item) = source.next().await {
+    if let Some(item) = next(source).await {
         panic!("unexpected {item:?}");
     }
 }
 
-/// Polls the source, which must deliver nothing, until this is done.
+/// Polls the source, which must deliver nothing but that it waits, until this is done.
 pub(crate) async fn while_polled<T>(source: &mut EventSource, done: impl Future<Output = T>) -> T {
     tokio::select! {
         done = done => done,
-        item = source.next() => panic!("unexpected {item:?}"),
+        item = next(source) => panic!("unexpected {item:?}"),
     }
 }
 

@@ -33,6 +33,7 @@ use self::config::Terms;
 pub use self::config::{Policy, SessionConfig, Terminator};
 pub use self::outcome::{Closed, Decision, Failure, Outcome, Stage};
 use self::pulse::Pulse;
+pub use self::response::mime_essence;
 use self::response::{is_event_stream, is_sendable, may_pass};
 use crate::control::ControlKind;
 

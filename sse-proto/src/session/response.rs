@@ -15,34 +15,34 @@ pub(super) fn is_sendable(id: &[u8]) -> bool {
     last != b' '
 }
 
-const EVENT_STREAM: &[u8] = b"text/event-stream";
-
-/// "Content-Type is text/event-stream" (section 9.2.3), by Fetch's "extract a MIME type": the
-/// header's lines, joined by commas, are split at the commas outside of quotes, and the last value
-/// that is a MIME type counts, whatever its parameters. `*/*` is none.
+/// "Content-Type is text/event-stream" (section 9.2.3).
 pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
-    let (mut is_last, mut is_quoted, mut is_escaped) = (false, false, false);
-    let mut rest = content_type;
-    loop {
-        // "Get, decode, and split": a value ends at a comma that is not quoted.
-        let end = rest.iter().position(|&byte| {
-            is_quoted = is_quoted != (byte == b'"' && !is_escaped);
-            is_escaped = is_quoted && byte == b'\\' && !is_escaped;
-            byte == b',' && !is_quoted
-        });
-        let (value, next) = match end {
-            Some(end) => (&rest[..end], &rest[end + 1..]),
-            None => (rest, &[][..]),
-        };
+    mime_essence(content_type).eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// The essence (`type/subtype`) of a `Content-Type`, by Fetch's "extract a MIME type": the header's
+/// lines, joined by commas, are split at the commas outside of quotes, and the last value that is a
+/// MIME type counts, whatever its parameters. `*/*` is none. Empty if there is none.
+///
+/// ```
+/// let content_type = b"application/json, text/event-stream; charset=utf-8";
+/// assert_eq!(sse_proto::mime_essence(content_type), b"text/event-stream");
+/// assert_eq!(sse_proto::mime_essence(b"*/*, nothing"), b"");
+/// ```
+pub fn mime_essence(content_type: &[u8]) -> &[u8] {
+    let (mut last, mut is_quoted, mut is_escaped) = (&[][..], false, false);
+    // "Get, decode, and split": a value ends at a comma that is not quoted.
+    for value in content_type.split(|&byte| {
+        is_quoted = is_quoted != (byte == b'"' && !is_escaped);
+        is_escaped = is_quoted && byte == b'\\' && !is_escaped;
+        byte == b',' && !is_quoted
+    }) {
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         if is_mime_type(essence) {
-            is_last = essence.eq_ignore_ascii_case(EVENT_STREAM);
+            last = essence;
         }
-        if end.is_none() {
-            return is_last;
-        }
-        rest = next;
     }
+    last
 }
 
 /// `type/subtype`, both of them tokens (RFC 9110, section 5.6.2), but not `*/*`.

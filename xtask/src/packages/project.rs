@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!((event.data(), event.id()), ("hello", Some("test:1")));
 
     let hostile = hostile::Server::start().await?;
-    let mut events = EventSource::get(hostile.url("cut.mid-event", "packages"))?.events();
+    let mut events = EventSource::get(hostile.url("cut.mid-event", "packages")).events()?;
     for expected in ["a", "b"] {
         let event = events.next().await.ok_or("no event")??;
         assert_eq!(event.data(), expected);

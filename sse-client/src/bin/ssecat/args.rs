@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use sse_client::reqwest::Method;
+use sse_client::http::Method;
 use sse_client::{Builder, EventSource, Policy, SessionConfig};
 
 /// Prints an event stream (Server-Sent Events), and goes on with it when the connection is lost

@@ -1,0 +1,216 @@
+//! Content codings: which are asked for, and how a body in them is decoded.
+
+use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, HeaderValue};
+
+use crate::transport::ResponseBody;
+
+/// What `Accept-Encoding` says. Without it a server may send any coding (RFC 9110, section
+/// 12.5.3), so it is always sent.
+pub(crate) fn accepted() -> HeaderValue {
+    let all = [
+        (cfg!(feature = "zstd"), "zstd"),
+        (cfg!(feature = "brotli"), "br"),
+        (cfg!(feature = "gzip"), "gzip"),
+        (cfg!(feature = "deflate"), "deflate"),
+    ];
+    let names: Vec<_> = all.iter().filter(|(is_on, _)| *is_on).map(|(_, name)| *name).collect();
+    match names.as_slice() {
+        [] => HeaderValue::from_static("identity"),
+        names => names.join(", ").parse().expect("names are header values"),
+    }
+}
+
+/// A body in a coding that cannot be decoded.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "its content coding is {name:?}, although {:?} was asked for; see the features of the client",
+    accepted()
+)]
+pub(crate) struct UnknownCoding {
+    pub(crate) name: String,
+}
+
+/// The body as it was before it was coded. The codings are listed in the order in which they were
+/// applied, on one line or several (RFC 9110, section 8.4).
+pub(crate) fn decoded(
+    headers: &HeaderMap,
+    mut body: ResponseBody,
+) -> Result<ResponseBody, UnknownCoding> {
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let values = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
+    let values: Vec<_> = values.collect();
+    let codings = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+    let mut codings: Vec<_> = codings.filter(|name| !matches!(*name, "" | "identity")).collect();
+    while let Some(name) = codings.pop() {
+        body = decoder(name, body)?;
+    }
+    Ok(body)
+}
+
+#[cfg(not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")))]
+fn decoder(name: &str, _: ResponseBody) -> Result<ResponseBody, UnknownCoding> {
+    Err(UnknownCoding { name: name.to_owned() })
+}
+
+#[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+use self::decoding::decoder;
+
+#[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
+mod decoding {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use bytes::{Buf, Bytes};
+    use compression_codecs::DecodeV2;
+    use compression_core::util::{PartialBuffer, WriteBuffer};
+    use http_body::{Body, Frame};
+
+    use super::UnknownCoding;
+    use crate::send::BoxError;
+    use crate::transport::ResponseBody;
+
+    /// How much is decoded at once, in bytes. However much a body unpacks to, no more than this is
+    /// held.
+    const BLOCK: usize = 16 << 10;
+
+    type Decoder = Box<dyn DecodeV2 + Send>;
+
+    pub(super) fn decoder(name: &str, body: ResponseBody) -> Result<ResponseBody, UnknownCoding> {
+        let decoder: Decoder = match name {
+            #[cfg(feature = "gzip")]
+            "gzip" | "x-gzip" => Box::new(compression_codecs::GzipDecoder::new()),
+            #[cfg(feature = "deflate")]
+            "deflate" => Box::new(Deflate(None)),
+            #[cfg(feature = "brotli")]
+            "br" => Box::new(compression_codecs::BrotliDecoder::new()),
+            #[cfg(feature = "zstd")]
+            "zstd" => Box::new(compression_codecs::ZstdDecoder::new()),
+            name => return Err(UnknownCoding { name: name.to_owned() }),
+        };
+        let (input, block) = (Bytes::new(), vec![0; BLOCK].into());
+        let is = State { has_more: false, has_begun: false, is_done: false };
+        Ok(ResponseBody::new(Decoded { body, decoder, input, block, is }))
+    }
+
+    /// A body that is decoded as it arrives: what a flush of the server completes comes at once.
+    struct Decoded {
+        body: ResponseBody,
+        decoder: Decoder,
+        /// What has arrived and is not decoded yet.
+        input: Bytes,
+        block: Box<[u8]>,
+        is: State,
+    }
+
+    struct State {
+        /// The decoder may have more without input.
+        has_more: bool,
+        has_begun: bool,
+        /// What is coded has ended; the same may begin again.
+        is_done: bool,
+    }
+
+    impl Decoded {
+        /// Decodes until there is something, or more input is needed.
+        fn decode(&mut self) -> io::Result<Option<Bytes>> {
+            while !self.input.is_empty() || self.is.has_more {
+                if self.is.is_done {
+                    self.decoder.reinit()?;
+                    self.is.is_done = false;
+                }
+                let mut input = PartialBuffer::new(&self.input[..]);
+                let mut output = WriteBuffer::new_initialized(&mut self.block);
+                self.is.is_done = self.decoder.decode(&mut input, &mut output)?;
+                let (read, written) = (input.written_len(), output.written_len());
+                self.input.advance(read);
+                self.is.has_more = written == BLOCK && !self.is.is_done;
+                if written > 0 {
+                    return Ok(Some(Bytes::copy_from_slice(&self.block[..written])));
+                }
+                if read == 0 && !self.input.is_empty() {
+                    return Err(io::Error::other("the coded body cannot be decoded"));
+                }
+            }
+            Ok(None)
+        }
+    }
+
+    impl Body for Decoded {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            let this = self.get_mut();
+            loop {
+                match this.decode() {
+                    Ok(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Some(Err(error.into()))),
+                }
+                match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                    Some(Ok(frame)) => {
+                        this.input = frame.into_data().unwrap_or_default();
+                        this.is.has_begun |= !this.input.is_empty();
+                    }
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    None if this.is.has_begun && !this.is.is_done => {
+                        let cut = io::Error::new(
+                            io::ErrorKind::UnexpectedEof,
+                            "the coded body ended in the middle",
+                        );
+                        return Poll::Ready(Some(Err(cut.into())));
+                    }
+                    None => return Poll::Ready(None),
+                }
+            }
+        }
+    }
+
+    /// `deflate` is zlib's format (RFC 9110, section 8.4.1.2), but some servers leave its frame
+    /// out.
+    #[cfg(feature = "deflate")]
+    struct Deflate(Option<Decoder>);
+
+    #[cfg(feature = "deflate")]
+    impl Deflate {
+        /// The first byte tells: zlib's says method 8 and a window of at most 32 KiB (RFC 1950,
+        /// section 2.2).
+        fn of(&mut self, input: &[u8]) -> &mut Decoder {
+            self.0.get_or_insert_with(|| match input.first() {
+                Some(first) if first & 0x0f == 8 && first >> 4 <= 7 => {
+                    Box::new(compression_codecs::ZlibDecoder::new())
+                }
+                _ => Box::new(compression_codecs::DeflateDecoder::new()),
+            })
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    impl DecodeV2 for Deflate {
+        fn reinit(&mut self) -> io::Result<()> {
+            self.0 = None;
+            Ok(())
+        }
+
+        fn decode(
+            &mut self,
+            input: &mut PartialBuffer<&[u8]>,
+            output: &mut WriteBuffer<'_>,
+        ) -> io::Result<bool> {
+            self.of(input.unwritten()).decode(input, output)
+        }
+
+        fn flush(&mut self, output: &mut WriteBuffer<'_>) -> io::Result<bool> {
+            self.of(&[]).flush(output)
+        }
+
+        fn finish(&mut self, output: &mut WriteBuffer<'_>) -> io::Result<bool> {
+            self.of(&[]).finish(output)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What must be `Send`: all but on wasm32, where there is one thread and nothing of JavaScript's is.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+/// The error of a transport, or of a function of the caller's.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+#[cfg(not(target_family = "wasm"))]
+mod bounds {
+    use std::sync::Arc;
+
+    use super::{BoxError, Bytes, Pin};
+
+    /// What can go to another thread; on wasm32, whatever there is.
+    pub trait MaybeSend: Send {}
+
+    impl<T: Send + ?Sized> MaybeSend for T {}
+
+    /// What several threads can use; on wasm32, whatever there is.
+    pub trait MaybeSync: Send + Sync + 'static {}
+
+    impl<T: Send + Sync + ?Sized + 'static> MaybeSync for T {}
+
+    /// A future of any kind. On wasm32 it need not be `Send`.
+    pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+    pub(crate) type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
+
+    pub(crate) type Shared<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
+}
+
+#[cfg(target_family = "wasm")]
+mod bounds {
+    use std::sync::Arc;
+
+    use super::{BoxError, Bytes, Pin};
+
+    /// What can go to another thread; on wasm32, whatever there is.
+    pub trait MaybeSend {}
+
+    impl<T: ?Sized> MaybeSend for T {}
+
+    /// What several threads can use; on wasm32, whatever there is.
+    pub trait MaybeSync: 'static {}
+
+    impl<T: ?Sized + 'static> MaybeSync for T {}
+
+    /// A future of any kind. On wasm32 it need not be `Send`.
+    pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+    pub(crate) type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>;
+
+    pub(crate) type Shared<A, T> = Arc<dyn Fn(A) -> BoxFuture<T>>;
+}
+
+pub(crate) use self::bounds::{BoxBody, Shared};
+pub use self::bounds::{BoxFuture, MaybeSend, MaybeSync};

@@ -1,0 +1,127 @@
+//! The transport of reqwest.
+
+use std::time::Duration;
+
+use ::reqwest::redirect::Policy;
+use ::reqwest::{Body, Client, Error};
+
+use super::{RequestBody, ResponseBody, ResponseUrl, Transport, TransportError, USER_AGENT};
+use crate::error::BuildError;
+use crate::send::{BoxError, BoxFuture};
+
+/// How often a peer that is silent is asked whether it is still there. Three answers that do not
+/// come mean that it is not.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How many headers a response may have. Beyond, it is malice.
+const MAX_HEADERS: usize = 1000;
+
+/// reqwest's client as a transport.
+#[derive(Clone, Debug)]
+pub struct Reqwest(Client);
+
+impl Reqwest {
+    /// A client that asks a silent peer whether it is still there, by TCP and HTTP/2, and forgives
+    /// what old servers do.
+    pub(crate) fn with_defaults(connect_timeout: Duration) -> Result<Self, BuildError> {
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .connect_timeout(connect_timeout)
+            .user_agent(USER_AGENT)
+            .tcp_keepalive(KEEP_ALIVE)
+            .tcp_keepalive_interval(KEEP_ALIVE)
+            .tcp_keepalive_retries(3)
+            // RFC 9112, section 5.2: a user agent MUST replace obs-fold by spaces.
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_max_headers(MAX_HEADERS);
+        #[cfg(feature = "http2")]
+        let client =
+            client.http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_timeout(KEEP_ALIVE);
+        let client = client.build();
+        let client = client.map_err(|error| BuildError::Client { reason: described(&error) })?;
+        Ok(Self(client))
+    }
+}
+
+impl From<Client> for Reqwest {
+    /// See [`Builder::client`](crate::Builder::client) for what it should be like.
+    fn from(client: Client) -> Self {
+        Self(client)
+    }
+}
+
+impl Transport for Reqwest {
+    fn send(
+        &self,
+        request: http::Request<RequestBody>,
+    ) -> BoxFuture<Result<http::Response<ResponseBody>, TransportError>> {
+        let request = request.map(|body| {
+            if RequestBody::is_short(body.len()) {
+                // It can be sent again, should the caller's client follow redirects.
+                Body::from(body.into_bytes())
+            } else {
+                Body::wrap(body)
+            }
+        });
+        let client = self.0.clone();
+        Box::pin(async move {
+            let mut request = ::reqwest::Request::try_from(request).map_err(refused)?;
+            if request.body().and_then(Body::as_bytes).is_some_and(<[u8]>::is_empty) {
+                *request.body_mut() = None;
+            }
+            let response = client.execute(request).await.map_err(refused)?;
+            let url = response.url().clone();
+            let mut response = http::Response::from(response).map(|body| {
+                // The URL may hold a token, and is told elsewhere.
+                ResponseBody::new(Unnamed(body))
+            });
+            response.extensions_mut().insert(ResponseUrl(url));
+            Ok(response)
+        })
+    }
+
+    /// The default one has; and that of a caller's client is the caller's.
+    fn has_user_agent(&self) -> bool {
+        true
+    }
+}
+
+/// A body whose errors do not tell the URL.
+struct Unnamed(Body);
+
+impl http_body::Body for Unnamed {
+    type Data = bytes::Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BoxError>>> {
+        let body = std::pin::Pin::new(&mut self.get_mut().0);
+        body.poll_frame(cx).map_err(|error| error.without_url().into())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.size_hint()
+    }
+}
+
+fn refused(error: Error) -> TransportError {
+    let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+    let is_local = error.is_builder();
+    let error = error.without_url();
+    match (is_connect, is_timeout) {
+        _ if is_local => TransportError::local(error),
+        (true, true) => TransportError::not_connected_in_time(error),
+        (true, false) => TransportError::unsent(error),
+        (false, _) => TransportError::broken(error),
+    }
+}
+
+fn described(error: &Error) -> String {
+    crate::error::describe(&"reqwest", std::error::Error::source(error), "")
+}

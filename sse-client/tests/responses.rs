@@ -1,0 +1,234 @@
+//! What counts as a stream, what does not, and what is done with a response to its end.
+
+mod server;
+
+use std::time::Duration;
+
+use server::{Server, data, end, error, item, refusal, run, silent_end};
+use sse_client::{Builder, Closed, Error, Failure, Item, Policy, State, Terminator};
+use tokio::io::AsyncWriteExt;
+
+fn head(headers: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{headers}\r\n")
+}
+
+#[test]
+fn a_content_type_that_comes_twice_is_read_as_browsers_do() {
+    run(async {
+        let mut server = Server::start().await;
+        for types in [
+            "Content-Type: text/event-stream, text/event-stream\r\n",
+            "Content-Type: application/json, text/event-stream; charset=utf-8\r\n",
+            "Content-Type: text/html\r\nContent-Type: text/event-stream\r\n",
+        ] {
+            let mut source = server.source();
+            let _connection = server.answer(&mut source, head(types) + "data: a\n\n").await;
+            assert_eq!(item(&mut source).await, Item::Open, "{types}");
+        }
+        let mut source = server.source();
+        let types = "Content-Type: text/event-stream\r\nContent-Type: text/html\r\n";
+        drop(server.answer(&mut source, head(types)).await);
+        let found = Some("text/event-stream, text/html".to_owned());
+        assert_eq!(*end(&mut source).await.reason(), Closed::ContentType(found));
+    });
+}
+
+#[test]
+fn an_unknown_coding_is_refused_by_name() {
+    run(async {
+        let mut server = Server::start().await;
+        for (coding, name) in [("compress", "compress"), ("GZip, aes128gcm", "aes128gcm")] {
+            let mut source = server.source();
+            let headers =
+                format!("Content-Type: text/event-stream\r\nContent-Encoding: {coding}\r\n");
+            drop(server.answer(&mut source, head(&headers) + "\x1f\x0b").await);
+            let closed = end(&mut source).await;
+            assert_eq!(*closed.reason(), Closed::ContentCoding);
+            assert!(closed.to_string().contains(&format!("coding is {name:?}")), "{closed}");
+        }
+        // A refusal stays what it is, although its text cannot be read.
+        let mut source = server.source();
+        let refused = "HTTP/1.1 403 No\r\nContent-Encoding: compress\r\nContent-Length: 1\r\n\r\nx";
+        drop(server.answer(&mut source, refused).await);
+        assert_eq!(*end(&mut source).await.reason(), Closed::Status(403));
+    });
+}
+
+#[test]
+fn retry_after_that_comes_twice_asks_for_the_longer_wait() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 5\r\nRetry-After: 3600\r\n\
+                    Content-Length: 0\r\n\r\n";
+        drop(server.answer(&mut source, busy).await);
+        let Some(Ok(Item::Waiting { .. })) = source.next().await else { panic!("it waits") };
+        let State::Waiting { until, .. } = source.state() else { panic!("it waits") };
+        assert!(until >= Duration::from_secs(3600), "{until:?}");
+    });
+}
+
+#[test]
+fn a_folded_header_and_many_headers_are_read() {
+    run(async {
+        let mut server = Server::start().await;
+        let many = "X-Many: 1\r\n".repeat(200);
+        for headers in ["X-Folded: a\r\n b\r\n", &many] {
+            let mut source = server.source();
+            let headers = format!("{headers}Content-Type: text/event-stream\r\n");
+            let _connection = server.answer(&mut source, head(&headers)).await;
+            assert_eq!(item(&mut source).await, Item::Open);
+            let folded = source.headers().get("x-folded");
+            assert!(folded.is_none_or(|value| !value.as_bytes().contains(&b'\n')), "{folded:?}");
+        }
+    });
+}
+
+#[test]
+fn a_whole_json_answer_is_an_event_if_it_is_allowed() {
+    run(async {
+        let mut server = Server::start().await;
+        let json = "HTTP/1.1 200 OK\r\nContent-Type: Application/JSON; charset=utf-8\r\n\
+                    Content-Length: 17\r\n\r\n{\"id\":1,\r\n\"x\":\"é\"}";
+        let json = json.replace("Length: 17", "Length: 19");
+        let mut source = server.post("{}").accepts("application/json").build().expect("valid");
+        let connection = server.answer(&mut source, &json).await;
+        let accept = connection.header("Accept").expect("it is sent");
+        assert_eq!(accept, b"application/json, text/event-stream");
+        assert_eq!(item(&mut source).await, Item::Open);
+        assert_eq!(data(&mut source).await, "{\"id\":1,\r\n\"x\":\"é\"}");
+        silent_end(&mut source).await;
+        assert_eq!(source.state(), State::Closed(Closed::Complete));
+
+        // A stream stays one.
+        let mut source = server.post("{}").accepts("application/json").build().expect("valid");
+        let _connection = server.open(&mut source, "data: a\n\n").await;
+        assert_eq!(data(&mut source).await, "a");
+
+        // Half of it is none.
+        let mut source = server.post("{}").accepts("application/json").build().expect("valid");
+        drop(server.answer(&mut source, &json[..json.len() - 4]).await);
+        assert_eq!(item(&mut source).await, Item::Open);
+        assert_eq!(*end(&mut source).await.reason(), Closed::GaveUp(Failure::Network));
+
+        let mut source = server.post("{}").build().expect("valid");
+        drop(server.answer(&mut source, &json).await);
+        assert!(matches!(end(&mut source).await.reason(), Closed::ContentType(Some(_))));
+    });
+}
+
+#[test]
+fn other_statuses_and_types_are_taken_if_they_are_allowed() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.post("{}").accepts_status(202).build().expect("valid");
+        let accepted = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+        let _connection = server.answer(&mut source, accepted).await;
+        assert_eq!(item(&mut source).await, Item::Open);
+        silent_end(&mut source).await;
+        assert_eq!((source.status(), source.state()), (Some(202), State::Closed(Closed::Complete)));
+
+        let open = |allow: fn(Builder) -> Builder| allow(server.builder()).build().expect("valid");
+        let created = open(|builder| builder.accepts_status(201));
+        let plain = open(|builder| builder.accepts_stream_as("text/plain"));
+        let untyped = open(|builder| builder.accepts_stream_as(""));
+        for (mut source, answer) in [
+            (created, "HTTP/1.1 201 Created\r\nContent-Type: text/event-stream\r\n\r\n"),
+            (plain, "HTTP/1.1 200 OK\r\nContent-Type: Text/Plain\r\n\r\n"),
+            (untyped, "HTTP/1.1 200 OK\r\n\r\n"),
+        ] {
+            let answer = format!("{answer}data: a\n\n");
+            let _connection = server.answer(&mut source, answer).await;
+            assert_eq!(item(&mut source).await, Item::Open);
+            assert_eq!(data(&mut source).await, "a");
+        }
+    });
+}
+
+#[test]
+fn what_came_unframed_is_told_when_a_stream_is_cut() {
+    run(async {
+        let mut server = Server::start().await;
+        let said = r#"{"error":{"code":429,"message":"overloaded"}}"#;
+        for body in [
+            format!("data: a\n\n{said}"),
+            format!("data: a\n\n: ping\n\n{said}\n\n"),
+            format!("data: a\n\nerror: {said}\n\n"),
+        ] {
+            let builder = server.post("x").must_end_with("[DONE]");
+            let mut source = builder.build().expect("a valid set-up");
+            drop(server.open(&mut source, &body).await);
+            assert_eq!(data(&mut source).await, "a");
+            let closed = end(&mut source).await;
+            assert_eq!(*closed.reason(), Closed::GaveUp(Failure::Incomplete));
+            assert!(closed.body().contains(said), "{}", closed.body());
+            assert!(closed.to_string().contains("overloaded"), "{closed}");
+        }
+    });
+}
+
+#[test]
+fn several_events_can_complete_an_answer() {
+    run(async {
+        let mut server = Server::start().await;
+        for last in ["response.completed", "response.incomplete", "response.failed"] {
+            let builder = ["response.completed", "response.incomplete", "response.failed"]
+                .into_iter()
+                .fold(server.post("x"), |builder, name| {
+                    builder.must_end_with(Terminator::EventType(name.to_owned()))
+                });
+            let mut source = builder.build().expect("a valid set-up");
+            let body = format!("event: response.created\ndata: 1\n\nevent: {last}\ndata: 2\n\n");
+            drop(server.open(&mut source, &body).await);
+            assert_eq!(
+                (data(&mut source).await, data(&mut source).await),
+                ("1".into(), "2".into())
+            );
+            silent_end(&mut source).await;
+        }
+    });
+}
+
+#[test]
+fn a_server_that_holds_on_after_the_end_is_left() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.post("x").until("[DONE]").build().expect("a valid set-up");
+        let mut connection = server.open(&mut source, "data: [DONE]\n\n").await;
+        silent_end(&mut source).await;
+        connection.gone().await;
+    });
+}
+
+#[test]
+fn a_refusal_after_a_reconnection_by_409_passes() {
+    run(async {
+        let mut server = Server::start().await;
+        let mut source = server.source();
+        drop(server.open(&mut source, "id: 1\ndata: a\n\n").await);
+        assert_eq!(data(&mut source).await, "a");
+        drop(server.answer(&mut source, refusal(409, "held")).await);
+        let connection = server.open(&mut source, "").await;
+        assert_eq!(connection.header("Last-Event-ID"), Some(&b"1"[..]));
+    });
+}
+
+#[test]
+fn a_whole_answer_has_a_limit() {
+    run(async {
+        let mut server = Server::start().await;
+        let builder = server.post("{}").policy(Policy::Once).accepts("application/json");
+        let mut source = builder.build().expect("a valid set-up");
+        let connection = server.answer(&mut source, head("Content-Type: application/json\r\n"));
+        let mut connection = connection.await;
+        let pumping = tokio::spawn(async move {
+            let block = vec![b' '; 1 << 20];
+            while connection.stream.write_all(&block).await.is_ok() {}
+        });
+        assert_eq!(item(&mut source).await, Item::Open);
+        assert!(matches!(error(&mut source).await, Error::Decode(_)));
+        silent_end(&mut source).await;
+        drop(source);
+        pumping.await.expect("the client has gone");
+    });
+}
