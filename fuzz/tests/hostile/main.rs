@@ -23,9 +23,9 @@ use serde_json::Value;
 fn a_client() {
     let value = |name: &str| env::var(name).unwrap_or_default();
     let fault = value("HOSTILE_FAULT");
-    if fault == "native" {
+    if let Some(transport) = fault.strip_prefix("native") {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let idle = Some(Duration::from_secs(3));
+        let idle = Duration::from_secs(3);
         let [url, header] = ["HOSTILE_URL", "HOSTILE_HEADER"].map(value);
         let [method, body] = ["HOSTILE_METHOD", "HOSTILE_BODY"].map(value);
         let authority = value("HOSTILE_CA");
@@ -35,6 +35,7 @@ fn a_client() {
             method: &method,
             body: &body,
             authority: Some(authority.as_str()),
+            over_hyper: transport == "-hyper",
         };
         let run = native::run(&request, idle);
         let result = runtime.expect("a runtime").block_on(run);
@@ -132,13 +133,22 @@ fn fails(fault: Fault, cases: &[&str], expected: &[&str]) {
     assert!(verdicts.len() > expected.len(), "some are to be passed");
 }
 
-#[test]
-fn the_native_client_passes() {
-    let (code, verdicts) = check("native", &[]);
+fn passes(client: &str) {
+    let (code, verdicts) = check(client, &[]);
     for (id, verdict) in &verdicts {
         assert_eq!(verdict, "pass", "{id}");
     }
     assert_eq!(code, Some(0));
+}
+
+#[test]
+fn the_native_client_passes_by_reqwest() {
+    passes("native");
+}
+
+#[test]
+fn the_native_client_passes_by_hyper() {
+    passes("native-hyper");
 }
 
 #[test]
