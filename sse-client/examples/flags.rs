@@ -1,6 +1,6 @@
 //! Keeps feature flags up to date: reads all of them when it starts, and again after a gap.
 //!
-//! `cargo run --features json --example flags -- URL-OF-FLAGS URL-OF-EVENTS`
+//! `cargo run --example flags -- URL-OF-FLAGS URL-OF-EVENTS`
 //!
 //! The first URL answers with a JSON object of flags; events of type `patch` have such an object as
 //! their data, with those that have changed.
@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use sse_client::{EventSource, Item, Status, reqwest};
+use sse_client::{EventSource, Item, reqwest};
 
 type Flags = BTreeMap<String, serde_json::Value>;
 
@@ -24,15 +24,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let changes = arguments.next().ok_or("give the URL of their changes")?;
 
     let mut source = EventSource::get(changes).build()?;
-    let mut handle = source.handle();
-    tokio::spawn(async move {
-        while let Some(status) = handle.changed().await {
-            if let Status::Waiting { why, .. } = status {
-                eprintln!("the flags may be old: {why}");
-            }
-        }
-    });
-
     let mut flags = Flags::new();
     let mut is_first = true;
     while let Some(item) = source.next().await {
@@ -43,6 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Item::Reset { .. } => flags = read_all(&all).await?,
             Item::Event(event) if event.event_type() == "patch" => {
                 flags.extend(serde_json::from_str::<Flags>(event.data())?);
+            }
+            Item::Waiting { why, .. } => {
+                eprintln!("the flags may be old: {why}");
+                continue;
             }
             _ => continue,
         }

@@ -1,12 +1,12 @@
 //! Asks a language model, and prints its answer as it comes, from any server with OpenAI's API.
 //!
-//! `cargo run --features json --example llm -- http://127.0.0.1:11434/v1 MODEL 'Why SSE?'`
+//! `cargo run --example llm -- http://127.0.0.1:11434/v1 MODEL 'Why SSE?'`
 //!
-//! A key is taken from the variable `API_KEY`.
+//! With `--no-default-features --features json,hyper-rustls` it asks by hyper, and reqwest is not
+//! built at all. A key is taken from the variable `API_KEY`.
 
 use std::error::Error;
 use std::io::Write;
-use std::time::Duration;
 
 use sse_client::EventSource;
 
@@ -39,20 +39,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "stream": true,
         "messages": [{"role": "user", "content": prompt}],
     });
-    let mut builder = EventSource::post(format!("{}/chat/completions", base.trim_end_matches('/')))
-        .json(&request)
-        // Without it, the answer is not whole.
-        .must_end_with("[DONE]")
-        // It may think for long before it says the first word, and between two.
-        .session(|config| {
-            let config = config.connect_timeout(Duration::from_secs(600));
-            config.idle_timeout(Some(Duration::from_secs(300)))
-        });
+    // It may think for minutes, and an answer without its mark at the end is not whole.
+    let url = format!("{}/chat/completions", base.trim_end_matches('/'));
+    let mut builder = EventSource::openai(url).json(&request);
     if let Ok(key) = std::env::var("API_KEY") {
         builder = builder.bearer_token(key);
     }
     // A POST is asked only once, so whatever goes wrong ends this with an error that says what.
-    let mut chunks = builder.build()?.json::<Chunk>();
+    let mut chunks = builder.events()?.json::<Chunk>();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk?;
         if let Some(error) = chunk.error {

@@ -8,10 +8,9 @@ use sse_client::{EventSource, Item};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // Shows why and when it reconnects; RUST_LOG says how much of it.
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    // Shows what it does on each try, if RUST_LOG says so.
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(std::io::stderr)
         .init();
 
@@ -20,6 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(item) = source.next().await {
         match item {
             Ok(Item::Event(event)) => println!("{}: {}", event.event_type(), event.data()),
+            Ok(Item::Waiting { why, .. }) => eprintln!("{why}; trying again"),
             Ok(Item::Reset { channels }) => eprintln!("events are missing of {channels:?}"),
             Ok(_) => {}
             Err(error) if error.is_final() => return Err(error.into()),

@@ -1,29 +1,31 @@
-//! A Server-Sent Events client that reconnects and resumes by itself, for native programs.
+//! A Server-Sent Events client that reconnects and resumes by itself, for native programs and for
+//! pages in Rust.
 //!
 //! An [`EventSource`] is a [`Stream`](futures_core::Stream) of what one URL sends. This program
 //! prints the data of all events, and says when the server is down:
 //!
 //! ```no_run
-//! use sse_client::{EventSource, Status};
+//! use sse_client::{EventSource, Item};
 //!
+//! # #[cfg(feature = "tokio-runtime")]
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let source = EventSource::get("https://example.com/events/?channel=news").build()?;
-//!     let mut handle = source.handle();
-//!     tokio::spawn(async move {
-//!         while let Some(status) = handle.changed().await {
-//!             if let Status::Waiting { why, .. } = status {
-//!                 eprintln!("{why}; trying again");
-//!             }
+//!     let mut source = EventSource::get("https://example.com/events/?channel=news").build()?;
+//!     while let Some(item) = source.next().await {
+//!         match item? {
+//!             Item::Event(event) => println!("{}", event.data()),
+//!             // It tries again for as long as the server is down; this says so.
+//!             Item::Waiting { why, .. } => eprintln!("{why}; trying again"),
+//!             _ => {}
 //!         }
-//!     });
-//!     let mut events = source.events();
-//!     while let Some(event) = events.next().await {
-//!         println!("{}", event?.data());
 //!     }
 //!     Ok(())
 //! }
+//! # #[cfg(not(feature = "tokio-runtime"))]
+//! # fn main() {}
 //! ```
+//!
+//! [`Builder::events`] gives the events and nothing else, and `Events::json` their values.
 //!
 //! # Install
 //!
@@ -34,9 +36,13 @@
 //!
 //! - **Resumes.** After a lost connection, the end of the stream, silence, or a status that may
 //!   pass, it waits (longer each time, with jitter, as the server asks) and sends the last event
-//!   ID. None of this is an item: it shows in [`state`](EventSource::state),
-//!   [`last_failure`](EventSource::last_failure) and, for other tasks, in a [`Handle`], and in the
-//!   log of the `tracing` crate.
+//!   ID. That is told by [`Item::Waiting`], in [`state`](EventSource::state) and
+//!   [`last_failure`](EventSource::last_failure), for other tasks in a [`Handle`], and in the log
+//!   of the `tracing` crate, with a span for each try.
+//! - **Waits as long as it makes sense.** There is a limit for each phase: connecting, sending the
+//!   body, the head, the first event, silence. The defaults suit servers that have nothing to say
+//!   for minutes, and models that think; [`SessionConfig`] has them. A connection that is dead is
+//!   noticed by TCP's and HTTP/2's keep-alives, too.
 //! - **Stops** when trying again is useless: the last item is [`Error::Closed`], which says why,
 //!   with the beginning of the response's body. The [`Policy`] says what counts as useless. A
 //!   stream that ends as it should just ends.
@@ -49,39 +55,53 @@
 //!   aborts the request.
 //!
 //! What happens when is decided by [`sse_proto::Session`]; this crate adds the socket and the
-//! clock. It must be polled in a tokio runtime with I/O and time enabled.
+//! clock. With reqwest and hyper it must be polled in a tokio runtime with I/O and time enabled.
+//!
+//! # Transports
+//!
+//! Requests go by a [`Transport`](transport::Transport): reqwest (the default; [`Builder::client`]
+//! takes yours, and `RequestBuilderExt` makes sources of its requests), hyper-util's client, a
+//! `tower::Service`, the browser's `fetch`, or one of your own. Redirects, secrets, content
+//! codings and all else are the same with each. On wasm32 futures need not be `Send`.
 //!
 //! # Streams of other servers
 //!
-//! What to set, by server. A setting of [`SessionConfig`], such as `error_events`, is set by
-//! [`Builder::session`].
+//! Constructors that set what such servers need; what they return is an ordinary [`Builder`].
 //!
-//! - `sse-server`, django-eventstream: [`EventSource::channels`]; [`Item::Reset`] is the gap
-//! - OpenAI and its kin: [`EventSource::post`], [`must_end_with("[DONE]")`](Builder::must_end_with)
-//!   or, for servers that may leave it out, [`until`](Builder::until)
-//! - Anthropic: [`EventSource::post`], [`must_end_with`](Builder::must_end_with) a
-//!   [`Terminator::EventType`] of `message_stop`,
-//!   [`error_events(["error"])`](SessionConfig::error_events): an error comes with status 200
+//! - [`EventSource::django`]: django-eventstream, and `sse-server`; [`Item::Reset`] is the gap
+//! - [`EventSource::openai`]: OpenAI and its kin
+//! - [`EventSource::anthropic`]: Anthropic
+//! - [`EventSource::mcp`], [`EventSource::mcp_listen`]: MCP 2025-11-25
+//! - [`EventSource::mercure`]: Mercure; [`Item::Reset`] without channels is the gap
+//! - [`EventSource::wikimedia`]: Wikimedia's streams
+//!
+//! And of others:
+//!
 //! - Gemini: [`EventSource::post`]; it ends without a mark
-//! - MCP 2025-11-25: [`Policy::Resume`], `Mcp-Session-Id` by [`header`](Builder::header): a `POST`
-//!   is resumed by `GET`, not before its `retry` is over; the end of a stream that has ids means to
-//!   ask again; [`Closed::Status`] of 404 asks for a new session, of 405 on `GET` says that the
-//!   server has nothing to resume
-//! - Mercure: `Mercure-Last-Event-ID` is understood: [`Item::Reset`] without channels
-//! - Wikimedia: nothing; ids are JSON, and are sent back byte for byte
 //! - Firebase: the token in the query (`auth=…`), since it redirects to another host, where no
-//!   header goes; [`error_events(["cancel", "auth_revoked"])`](SessionConfig::error_events)
+//!   header goes, made anew by [`Builder::request_with`];
+//!   [`error_events(["cancel", "auth_revoked"])`](SessionConfig::error_events)
+//! - Ably: [`Builder::position_in_query`] of `lastEvent`
+//! - PocketBase: nothing; the subscriptions are tied to the id in its first event, so send them
+//!   anew after each [`Item::Open`]
+//! - Servers that are wrong about it: [`Builder::accepts_stream_as`] for another media type or
+//!   none, [`Builder::accepts_status`] for another status
 //!
 //! # Features
 //!
-//! - `rustls` (default): TLS by rustls.
-//! - `native-tls`: TLS by the system's library.
-//! - `http2`: HTTP/2, where TLS negotiates it.
-//! - `json`: `Builder::json`, `EventSource::json`, `Events::json`.
+//! - `reqwest` (default), with TLS by `rustls` (default) or `native-tls`
+//! - `fetch` (default): the browser's `fetch`, on wasm32 only
+//! - `json` (default): `Builder::json`, `EventSource::json`, `Events::json`
+//! - `hyper`: hyper-util's client, without reqwest; `hyper-rustls`: the same with TLS
+//! - `tower`: any `tower::Service`
+//! - `http2`: HTTP/2, where TLS negotiates it
+//! - `gzip`, `brotli`, `zstd`, `deflate`: content codings that are asked for and decoded; without
+//!   any, `identity` is asked for, and another one is refused by name
+//! - `blocking`: `Builder::blocking`, an iterator for programs without `async`
 //! - `cli`: the program `ssecat`, which prints a stream and resumes it. It adds nothing to the
 //!   library.
 //!
-//! Without TLS the default client speaks plain `http` only.
+//! Without TLS the default transports speak plain `http` only.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -101,6 +121,7 @@ mod handle;
 mod item;
 #[cfg(feature = "json")]
 mod json;
+mod profile;
 mod redirect;
 mod request;
 pub mod runtime;

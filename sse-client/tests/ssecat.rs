@@ -257,6 +257,100 @@ fn a_complete_stream_ends_it_with_success() {
 }
 
 #[test]
+fn a_cut_answer_is_told_from_a_whole_one() {
+    run(async {
+        let arguments =
+            ["--body", "{}", "--must-end-with", "[DONE]", "--must-end-with", "type:stop", "--data"];
+        for (body, printed, code, said) in [
+            ("data: a\n\ndata: [DONE]\n\n", "a\n", 0, ""),
+            ("data: a\n\nevent: stop\ndata: b\n\n", "a\nb\n", 0, ""),
+            (
+                "data: a\n\n{\"error\":1}",
+                "a\n",
+                3,
+                "before it was complete: \"{\\\"error\\\":1}\";",
+            ),
+        ] {
+            let mut server = Server::start().await;
+            let run = Run::start(&server.url("/events"), &arguments);
+            let mut connection = server.accept().await;
+            connection.send(stream(body)).await;
+            drop(connection);
+            let output = run.end().await;
+            assert_eq!((text(&output.stdout), output.status.code()), (printed, Some(code)));
+            assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        }
+    });
+}
+
+#[test]
+fn an_event_that_reports_an_error_ends_it() {
+    run(async {
+        let body = "data: a\n\nevent: error\ndata: overloaded\n\n";
+        let (output, _) = answered(stream(body), &["--error-event", "error", "--data"]).await;
+        assert_eq!((text(&output.stdout), output.status.code()), ("a\n", Some(1)));
+        assert!(text(&output.stderr).contains("overloaded"), "{}", text(&output.stderr));
+    });
+}
+
+#[test]
+fn certificates_are_believed_as_asked() {
+    use std::sync::Arc;
+
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    run(async {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        fs::write(&file, made.cert.pem()).expect("written");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a certificate");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let mut stream = acceptor.accept(stream).await?;
+                    let mut head = [0; 4096];
+                    let len = stream.read(&mut head).await?;
+                    if head[..len].starts_with(b"GET /events") {
+                        stream.write_all(stream_of_one().as_bytes()).await?;
+                    }
+                    stream.shutdown().await
+                });
+            }
+        });
+        let file = file.to_str().expect("UTF-8");
+        for (arguments, code) in [
+            (&["--ca", file][..], 0),
+            (&["--insecure"], 0),
+            (&["--max-failures", "1"], 3),
+            (&["--ca", "/no such file"], 2),
+        ] {
+            let arguments = [&["-n", "1", "--data"][..], arguments].concat();
+            let run = Run::start(&format!("https://localhost:{port}/events"), &arguments);
+            let output = run.end().await;
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+            assert_eq!(text(&output.stdout), if code == 0 { "a\n" } else { "" });
+        }
+        serving.abort();
+    });
+}
+
+fn stream_of_one() -> String {
+    stream("data: a\n\n")
+}
+
+#[test]
 fn what_is_wrong_with_the_command_line_is_said_in_one_line() {
     run(async {
         for (url, arguments, message) in [

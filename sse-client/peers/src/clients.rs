@@ -12,6 +12,9 @@ use crate::Client;
 /// `sse-client`.
 pub const OURS: Client = ours::CLIENT;
 
+/// The same on hyper-util's client, in place of reqwest.
+pub const OURS_BY_HYPER: Client = ours::BY_HYPER;
+
 /// All others.
 pub const PEERS: [Client; 4] = [
     sse_reqwest_client::CLIENT,

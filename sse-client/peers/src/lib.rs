@@ -14,7 +14,7 @@ mod clients;
 use std::hint::black_box;
 use std::pin::Pin;
 
-pub use clients::{LIMIT, OURS, PEERS};
+pub use clients::{LIMIT, OURS, OURS_BY_HYPER, PEERS};
 pub use sse_peers::{Corpus, Count};
 
 /// What a client says when it cannot go on.

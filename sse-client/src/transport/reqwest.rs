@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::reqwest::redirect::Policy;
-use ::reqwest::{Body, Client, Error};
+use ::reqwest::{Body, Client, ClientBuilder, Error};
 
 use super::{RequestBody, ResponseBody, ResponseUrl, Transport, TransportError, USER_AGENT};
 use crate::error::BuildError;
@@ -21,9 +21,19 @@ const MAX_HEADERS: usize = 1000;
 pub struct Reqwest(Client);
 
 impl Reqwest {
-    /// A client that asks a silent peer whether it is still there, by TCP and HTTP/2, and forgives
-    /// what old servers do.
+    /// The default client.
     pub(crate) fn with_defaults(connect_timeout: Duration) -> Result<Self, BuildError> {
+        let client = Self::client_builder(connect_timeout).build();
+        let client = client.map_err(|error| BuildError::Client { reason: described(&error) })?;
+        Ok(Self(client))
+    }
+
+    /// What the default client is made of, to be set further: certificates, proxies. Give the
+    /// client to [`Builder::client`](crate::Builder::client).
+    ///
+    /// It follows no redirects, names itself, asks a silent peer every 15 s whether it is still
+    /// there, by TCP and HTTP/2, and forgives what old servers do to headers.
+    pub fn client_builder(connect_timeout: Duration) -> ClientBuilder {
         let client = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(connect_timeout)
@@ -37,9 +47,7 @@ impl Reqwest {
         #[cfg(feature = "http2")]
         let client =
             client.http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_timeout(KEEP_ALIVE);
-        let client = client.build();
-        let client = client.map_err(|error| BuildError::Client { reason: described(&error) })?;
-        Ok(Self(client))
+        client
     }
 }
 

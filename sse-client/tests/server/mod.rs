@@ -34,8 +34,12 @@ pub(crate) fn nobody() -> (TcpSocket, u16) {
 
 /// Tries again quickly, so that tests do.
 pub(crate) fn config() -> SessionConfig {
-    let backoff = Backoff::default().min(Duration::from_millis(10)).initial(Duration::ZERO);
-    SessionConfig::default().backoff(backoff)
+    SessionConfig::default().backoff(quick())
+}
+
+/// The same by itself.
+pub(crate) fn quick() -> Backoff {
+    Backoff::default().min(Duration::from_millis(10)).initial(Duration::ZERO)
 }
 
 pub(crate) struct Server {

@@ -20,7 +20,7 @@ mod server;
 use std::env;
 use std::process::ExitCode;
 
-use sse_client_peers::{Client, Corpus, LIMIT, OURS, PEERS};
+use sse_client_peers::{Client, Corpus, LIMIT, OURS, OURS_BY_HYPER, PEERS};
 
 use crate::reader::READ;
 use crate::server::{SERVE, Server};
@@ -76,7 +76,8 @@ fn done(result: Result<(), String>) -> ExitCode {
 
 fn run(peers: &[Client], rounds: usize) -> Result<(), String> {
     let server = Server::start().map_err(|error| error.to_string())?;
-    let clients: Vec<_> = [OURS].into_iter().chain(peers.iter().copied()).chain([LIMIT]).collect();
+    let ours = [OURS, OURS_BY_HYPER].into_iter();
+    let clients: Vec<_> = ours.chain(peers.iter().copied()).chain([LIMIT]).collect();
     let mut results = Vec::new();
     for corpus in Corpus::all().iter().filter(|corpus| CORPORA.contains(&corpus.name)) {
         eprintln!("measuring {} …", corpus.name);

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use sse_client_peers::{Client, Count, LIMIT, Meter, OURS, PEERS};
+use sse_client_peers::{Client, Count, LIMIT, Meter, OURS, OURS_BY_HYPER, PEERS};
 use tokio::runtime::{Builder, Runtime};
 
 /// The argument that makes this program a reader; the client's name follows it.
@@ -71,7 +71,8 @@ impl Drop for Reader {
 
 /// Reads streams until standard input ends.
 pub(crate) fn serve(name: &str) -> io::Result<()> {
-    let known = [OURS, LIMIT].into_iter().chain(PEERS).find(|client| client.name == name);
+    let known =
+        [OURS, OURS_BY_HYPER, LIMIT].into_iter().chain(PEERS).find(|client| client.name == name);
     let client = known.ok_or_else(|| io::Error::other(format!("there is no client {name:?}")))?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     for line in io::stdin().lines() {

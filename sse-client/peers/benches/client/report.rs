@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use sse_client_peers::{Corpus, LIMIT, OURS};
+use sse_client_peers::{Corpus, LIMIT, OURS, OURS_BY_HYPER};
 
 use crate::contest::Entry;
 
@@ -49,21 +49,28 @@ fn write_table(
 }
 
 /// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for
-/// us. More is better.
+/// us. More is better. The first is ours by hyper beside ours by reqwest.
 pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
     let Some(first) = results.first() else {
         return Vec::new();
     };
-    let is_peer = |entry: &&Entry| ![OURS.name, LIMIT.name].contains(&entry.client.name);
-    let lines = first.iter().filter(is_peer).filter_map(|peer| {
+    let others = [OURS.name, OURS_BY_HYPER.name, LIMIT.name];
+    let is_peer = |entry: &&Entry| !others.contains(&entry.client.name);
+    let worst = |ours: &str, theirs: &str| {
         let ratios = results.iter().filter_map(|entries| {
             let find = |name| entries.iter().find(|entry| entry.client.name == name);
-            Some(find(OURS.name)?.speed_ratio(find(peer.client.name)?))
+            Some(find(ours)?.speed_ratio(find(theirs)?))
         });
-        let ratio = ratios.min_by(f64::total_cmp)?;
+        ratios.min_by(f64::total_cmp)
+    };
+    let by_hyper = worst(OURS_BY_HYPER.name, OURS.name);
+    let by_hyper =
+        by_hyper.map(|ratio| format!("ratio client-hyper.reqwest.throughput {ratio:.2}"));
+    let lines = first.iter().filter(is_peer).filter_map(|peer| {
+        let ratio = worst(OURS.name, peer.client.name)?;
         Some(format!("ratio client.{}.throughput {ratio:.2}", peer.client.name))
     });
-    lines.collect()
+    by_hyper.into_iter().chain(lines).collect()
 }
 
 fn count(number: usize) -> f64 {

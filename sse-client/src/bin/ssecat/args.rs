@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use sse_client::http::Method;
-use sse_client::{Builder, EventSource, Policy, SessionConfig};
+use sse_client::reqwest::Certificate;
+use sse_client::transport::Reqwest;
+use sse_client::{Builder, EventSource, Policy, SessionConfig, Terminator};
 
 /// Prints an event stream (Server-Sent Events), and goes on with it when the connection is lost
 ///
@@ -73,6 +75,19 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "TEXT", help_heading = "Request", allow_hyphen_values = true)]
     body: Option<String>,
 
+    /// Believe the certificates in this file too, in PEM
+    #[arg(long, value_name = "FILE", help_heading = "Request")]
+    ca: Option<PathBuf>,
+
+    /// Believe any certificate. Whoever is in between can read and change everything
+    #[arg(long, help_heading = "Request")]
+    insecure: bool,
+
+    /// Take answers of this media type as a whole, as one event, such as `application/json`; may be
+    /// repeated
+    #[arg(long, value_name = "TYPE", help_heading = "Request")]
+    accept: Vec<String>,
+
     /// Read this channel of a server that speaks the protocol of django-eventstream, as sse-server
     /// does; may be repeated
     #[arg(short, long, help_heading = "Request")]
@@ -87,9 +102,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Resuming")]
     pub(crate) id_file: Option<PathBuf>,
 
-    /// End with success when an event has exactly these data, such as `[DONE]`; it is not printed
+    /// End with success when an event has exactly these data, such as `[DONE]`; it is not printed.
+    /// With `type:NAME`, when an event is of this type; it is printed. May be repeated
     #[arg(long, value_name = "TEXT", help_heading = "Ending")]
-    until: Option<String>,
+    until: Vec<String>,
+
+    /// The same, and it is an error if the stream ends without any such event; may be repeated
+    #[arg(long, value_name = "TEXT", help_heading = "Ending")]
+    must_end_with: Vec<String>,
+
+    /// Events of this type report errors: end with one; may be repeated
+    #[arg(long, value_name = "TYPE", help_heading = "Ending")]
+    pub(crate) error_event: Vec<String>,
 
     /// End with success after so many events have been printed
     #[arg(short = 'n', long, value_name = "N", help_heading = "Ending",
@@ -106,22 +130,30 @@ pub(crate) struct Args {
     max_failures: Option<u32>,
 
     /// How long the stream may be silent before it counts as dead, such as `90s`, or `none`
-    /// [default: 45s]
+    /// [default: 45s if the server has shown that it keeps streams alive, else 10m]
     #[arg(long, value_name = "TIME", help_heading = "Ending", value_parser = limit)]
     idle_timeout: Option<Limit>,
 
-    /// How long to wait for a response, such as `5s` [default: 30s]
+    /// How long to wait for a connection, such as `5s` [default: 30s], and, without
+    /// --response-timeout, for the response
     #[arg(long, value_name = "TIME", help_heading = "Ending",
         value_parser = humantime::parse_duration)]
     connect_timeout: Option<Duration>,
+
+    /// How long to wait for the response once the request is sent [default: 5m, or 10m if it is
+    /// asked once]
+    #[arg(long, value_name = "TIME", help_heading = "Ending",
+        value_parser = humantime::parse_duration)]
+    response_timeout: Option<Duration>,
 }
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0    ended as asked: --until, --max-events, a stream that is complete, or a closed output
-  1    the server refused, or has closed the stream for good
+  1    the server refused, has reported an error (--error-event), or has closed the stream for good
   2    the command line is wrong, or a file that it names cannot be read
-  3    gave up: --max-failures, or a failure that the policy does not retry
+  3    gave up: --max-failures, a failure that the policy does not retry, or an end without
+       --must-end-with
   4    the output or the id file cannot be written
   130  interrupted (Ctrl-C); the id file is up to date
   143  terminated (SIGTERM); the same
@@ -175,14 +207,22 @@ impl Args {
         if let Some(id) = stored_id.or(self.last_event_id.as_deref()) {
             builder = builder.last_event_id(id);
         }
+        for media_type in &self.accept {
+            builder = builder.accepts(media_type);
+        }
+        builder = self.with_client(builder)?;
         let builder = self.with_body(builder)?;
         builder.build().map_err(|error| format!("{error}; see ssecat --help"))
     }
 
     fn session(&self, config: SessionConfig) -> SessionConfig {
         let mut config = config.comments(self.comments).max_failures(self.max_failures);
-        if let Some(text) = &self.until {
-            config = config.until(text.as_str());
+        config = config.error_events(self.error_event.iter());
+        for text in &self.until {
+            config = config.until(terminator(text));
+        }
+        for text in &self.must_end_with {
+            config = config.must_end_with(terminator(text));
         }
         if let Some(policy) = self.policy {
             config = config.policy(match policy {
@@ -198,7 +238,27 @@ impl Args {
         if let Some(timeout) = self.connect_timeout {
             config = config.connect_timeout(timeout);
         }
+        if let Some(timeout) = self.response_timeout {
+            config = config.response_timeout(timeout);
+        }
         config
+    }
+
+    /// With a client of its own, which is named for the program and believes whom it shall.
+    fn with_client(&self, builder: Builder) -> Result<Builder, String> {
+        let timeout = self.connect_timeout.unwrap_or(Duration::from_secs(30));
+        let mut client = Reqwest::client_builder(timeout)
+            .user_agent(concat!("ssecat/", env!("CARGO_PKG_VERSION")))
+            .tls_danger_accept_invalid_certs(self.insecure);
+        if let Some(path) = &self.ca {
+            let pem = fs::read(path)
+                .map_err(|error| format!("--ca: cannot read {path:?}: {error}; name a file"))?;
+            let certificates = Certificate::from_pem_bundle(&pem)
+                .map_err(|error| format!("--ca: {path:?} has no certificates in PEM: {error}"))?;
+            client = client.tls_certs_merge(certificates);
+        }
+        let client = client.build().map_err(|error| format!("no HTTP client: {error}"))?;
+        Ok(builder.client(client))
     }
 
     fn with_body(&self, mut builder: Builder) -> Result<Builder, String> {
@@ -222,6 +282,14 @@ impl Args {
             builder = builder.header("Content-Type", "application/json");
         }
         Ok(builder.body(body))
+    }
+}
+
+/// The data of an event, or `type:` and its type.
+fn terminator(text: &str) -> Terminator {
+    match text.strip_prefix("type:") {
+        Some(name) => Terminator::EventType(name.to_owned()),
+        None => Terminator::Data(text.to_owned()),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reads the stream to its end.
 
-use std::error::Error as _;
 use std::future::{Future as _, poll_fn};
 use std::io::{self, ErrorKind};
 use std::pin::pin;
@@ -8,7 +7,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_core::Stream as _;
-use sse_client::{Closed, ClosedError, Error, Event, EventSource, Handle, Item, Status};
+use sse_client::{Closed, ClosedError, Error, Event, EventSource, Failure, Handle, Item, Status};
 use tokio::sync::oneshot;
 
 use crate::args::Args;
@@ -129,6 +128,10 @@ impl Tail {
                     }
                 }
                 Next::Item(Some(Err(Error::Closed(closed)))) => return Ok(end_of(&closed)),
+                Next::Item(Some(Err(error @ Error::Event(_)))) => {
+                    self.output.error(&error.to_string())?;
+                    return Ok(End::Refused(error.to_string()));
+                }
                 Next::Item(Some(Err(error))) => self.lost(&error.to_string())?,
                 Next::Item(None) => return Ok(End::Done),
                 Next::Status(status) => self.show(status),
@@ -242,19 +245,18 @@ fn write_out(
 /// What it means that the stream is over, and what can be done about it.
 fn end_of(closed: &ClosedError) -> End {
     let mut text = closed.to_string();
-    let mut cause = closed.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
     let advice = match closed.reason() {
-        Closed::Status(401 | 403) => "; give credentials with --bearer or --header",
+        Closed::Status(401) => "; give credentials with --bearer or --header",
+        Closed::Status(403) => {
+            "; give credentials with --bearer or --header, or another name with --header \
+             'User-Agent: …'"
+        }
         Closed::Status(404 | 410) => "; check the URL",
         Closed::Status(405) => "; try another --method",
         Closed::ContentType(_) => "; check that the URL is that of an event stream",
         Closed::Status(300..=399) => "; check where the URL leads",
         Closed::Status(_) => "; check the request",
+        Closed::GaveUp(Failure::Incomplete) => "; what was printed is not all",
         Closed::GaveUp(_) => "; try later, or allow more with --max-failures and --policy",
         _ => "",
     };
