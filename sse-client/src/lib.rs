@@ -68,12 +68,12 @@
 //!
 //! Constructors that set what such servers need; what they return is an ordinary [`Builder`].
 //!
-//! - [`EventSource::django`]: django-eventstream, and `sse-server`; [`Item::Reset`] is the gap
-//! - [`EventSource::openai`]: OpenAI and its kin
-//! - [`EventSource::anthropic`]: Anthropic
-//! - [`EventSource::mcp`], [`EventSource::mcp_listen`]: MCP 2025-11-25
-//! - [`EventSource::mercure`]: Mercure; [`Item::Reset`] without channels is the gap
-//! - [`EventSource::wikimedia`]: Wikimedia's streams
+//! - [`EventSource::django`][]: django-eventstream, and `sse-server`; [`Item::Reset`] is the gap
+//! - [`EventSource::openai`][]: OpenAI and its kin
+//! - [`EventSource::anthropic`][]: Anthropic
+//! - [`EventSource::mcp`][], [`EventSource::mcp_listen`][]: MCP 2025-11-25
+//! - [`EventSource::mercure`][]: Mercure; [`Item::Reset`] without channels is the gap
+//! - [`EventSource::wikimedia`][]: Wikimedia's streams
 //!
 //! And of others:
 //!
@@ -82,7 +82,7 @@
 //!   header goes, made anew by [`Builder::request_with`];
 //!   [`error_events(["cancel", "auth_revoked"])`](SessionConfig::error_events)
 //! - Ably: [`Builder::position_in_query`] of `lastEvent`
-//! - PocketBase: nothing; the subscriptions are tied to the id in its first event, so send them
+//! - `PocketBase`: nothing; the subscriptions are tied to the id in its first event, so send them
 //!   anew after each [`Item::Open`]
 //! - Servers that are wrong about it: [`Builder::accepts_stream_as`] for another media type or
 //!   none, [`Builder::accepts_status`] for another status

@@ -74,7 +74,7 @@ const BUILD: &str = "build";
 const PACKAGES: &str = "packages";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 18] = [
+const STEPS: [Step; 20] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -90,6 +90,8 @@ const STEPS: [Step; 18] = [
     Step { name: "dependencies", quick: false, needs_build: false, run: dependencies },
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
+    Step { name: "sse-client, by hyper", quick: false, needs_build: false, run: by_hyper },
+    Step { name: "sse-client, wasm32", quick: false, needs_build: false, run: client_for_wasm },
     Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
@@ -301,8 +303,43 @@ fn all_features(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     succeeds(progress, cargo(&test))
 }
 
+/// The native client without reqwest, which must not be in its tree.
+fn by_hyper(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    let client = ["-p", "ssekit-client", "--no-default-features"];
+    let tree = ["tree", "--features", "hyper", "-e", "normal", "--prefix", "none"];
+    let output = output(cargo(&tree).args(client))?;
+    let tree = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() || tree.lines().any(|line| line.starts_with("reqwest ")) {
+        return Err(format!("reqwest is in the tree of sse-client by hyper:\n{tree}").into());
+    }
+    let features = ["test", "--features", "blocking,hyper,json,tower", "--no-fail-fast"];
+    let mut test = cargo(&features);
+    test.args(client);
+    succeeds(progress, test)
+}
+
+/// The native client for pages: without a transport, and with `fetch`.
+fn client_for_wasm(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let mut libraries = Command::new("rustc");
+    libraries.args(["--print", "target-libdir", "--target", TARGET]);
+    let folder = output(&mut libraries)?;
+    let folder = String::from_utf8_lossy(&folder.stdout).trim().to_owned();
+    if !std::path::Path::new(&folder).exists() {
+        return Err(Trouble::Missing(format!(
+            "there is no {TARGET}; get it by `rustup target add {TARGET}`"
+        )));
+    }
+    for features in [&["--no-default-features"][..], &[]] {
+        let mut clippy = cargo(&["clippy", "-p", "ssekit-client", "--lib", "--target", TARGET]);
+        clippy.args(features).args(["--", "-D", "warnings"]);
+        succeeds(progress, clippy)?;
+    }
+    Ok(())
+}
+
 /// Not all features: `native-tls` needs a library of the system's.
-const CLIENT_FEATURES: &str = "json,http2,cli";
+const CLIENT_FEATURES: &str = "blocking,cli,http2,hyper-rustls,json,tower";
 
 /// What would be published.
 fn packages(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {

@@ -20,7 +20,8 @@ const CRATES: [(&str, &str); 3] = [
 ];
 
 /// Not `cli`: the program and what it is made of may need more.
-const FEATURES: &str = "ssekit-client/json,ssekit-client/http2";
+const FEATURES: &str = "ssekit-client/blocking,ssekit-client/gzip,ssekit-client/http2,\
+                        ssekit-client/hyper-rustls,ssekit-client/json,ssekit-client/tower";
 
 /// Leaves out the tools that only other tests need: see sse-client-wasm/Cargo.toml.
 const UNIT_TESTS_ONLY: &str = "--cfg unit_tests_only";

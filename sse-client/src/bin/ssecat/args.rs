@@ -251,10 +251,11 @@ impl Args {
             .user_agent(concat!("ssecat/", env!("CARGO_PKG_VERSION")))
             .tls_danger_accept_invalid_certs(self.insecure);
         if let Some(path) = &self.ca {
+            let shown = path.display();
             let pem = fs::read(path)
-                .map_err(|error| format!("--ca: cannot read {path:?}: {error}; name a file"))?;
+                .map_err(|error| format!("--ca: cannot read {shown}: {error}; name a file"))?;
             let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|error| format!("--ca: {path:?} has no certificates in PEM: {error}"))?;
+                .map_err(|error| format!("--ca: {shown} has no certificates in PEM: {error}"))?;
             client = client.tls_certs_merge(certificates);
         }
         let client = client.build().map_err(|error| format!("no HTTP client: {error}"))?;
