@@ -1,4 +1,4 @@
-//! What must be `Send`: all but on wasm32, where there is one thread and nothing of JavaScript's is.
+//! What must be `Send`: all but on wasm32, which has one thread, and where no JavaScript is `Send`.
 
 use std::error::Error as StdError;
 use std::pin::Pin;

@@ -68,8 +68,8 @@ impl Builder {
     }
 
     /// Adds a header to every request. A redirect to another origin (scheme, host or port) drops
-    /// it, whatever it is: any may be a secret. Only `Accept`, `Accept-Language`, `Accept-Encoding`,
-    /// `Cache-Control` and `User-Agent` go along.
+    /// it, whatever it is: any may be a secret. Only `Accept`, `Accept-Language`,
+    /// `Accept-Encoding`, `Cache-Control` and `User-Agent` go along.
     ///
     /// A request names this crate as its `User-Agent`, unless one is set here or by a client that
     /// is given; some servers refuse requests without.
