@@ -136,7 +136,8 @@ impl Reader {
     /// Begins to read bytes of the body, for a driver that keeps them and delivers each item when
     /// it is asked for: by [`next_item`](Self::next_item), until there is none left. The same
     /// as [`handle_bytes`](Self::handle_bytes), but nothing is borrowed between one item and
-    /// the next, and [`Session::handle_arrival`] is the driver's to call.
+    /// the next, and it is the driver's to call [`Session::handle_arrival`] before, and
+    /// [`Session::handle_read`] when the chunk is read.
     #[inline]
     pub fn begin<'c>(&mut self, chunk: &'c [u8]) -> Chunk<'c> {
         if self.stream != self.session.streams() {

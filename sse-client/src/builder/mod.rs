@@ -170,7 +170,10 @@ impl Builder {
     /// # use std::time::Duration;
     /// # use sse_client::{Backoff, EventSource};
     /// let builder = EventSource::builder("http://localhost:8080/events/?channel=news")
-    ///     .session(|config| config.idle_timeout(Some(Duration::from_secs(90))).comments(true));
+    ///     .session(|config| {
+    ///         let backoff = Backoff::default().max(Duration::from_secs(60));
+    ///         config.backoff(backoff).idle_timeout(Some(Duration::from_secs(90))).comments(true)
+    ///     });
     /// # builder.build()?;
     /// # Ok::<(), sse_client::BuildError>(())
     /// ```

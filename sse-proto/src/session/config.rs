@@ -202,6 +202,14 @@ impl SessionConfig {
     }
 
     /// How long to wait between tries. Default: [`Backoff::default`].
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use sse_proto::{Backoff, SessionConfig};
+    ///
+    /// let backoff = Backoff::default().initial(Duration::from_secs(2)).max(Duration::from_secs(60));
+    /// let config = SessionConfig::default().backoff(backoff);
+    /// ```
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
         self.terms.backoff = backoff;
         self
