@@ -15,9 +15,9 @@ use crate::send::{BoxError, MaybeSend, MaybeSync};
 impl Builder {
     /// The method of the request. Default: `GET`.
     ///
-    /// With any other the default policy is [`Policy::Once`]: such a request may cost or change
-    /// something, and is made again only if [`policy`](Self::policy) or
-    /// [`SessionConfig::decide`] says so.
+    /// With any other the default policy is [`Policy::Once`](sse_proto::Policy::Once): such a
+    /// request may cost or change something, and is made again only if [`policy`](Self::policy) or
+    /// [`SessionConfig::decide`](sse_proto::SessionConfig::decide) says so.
     ///
     /// A redirect by 303 turns it into a `GET` without a body, as do 301 and 302 after a `POST`;
     /// any other redirect repeats method and body. To another origin (scheme, host or port) the
@@ -99,14 +99,14 @@ impl Builder {
     /// of the same names, and a redirect to another origin drops them, too.
     ///
     /// A try in which it fails has [failed](sse_proto::Failure::Headers), and is followed by
-    /// another one if the policy allows it. It counts towards the [connect
-    /// timeout](SessionConfig::connect_timeout). With such a function a status 401 is answered with
-    /// one more request, whatever the policy; a second 401, without an open stream between them, is
-    /// final.
+    /// another one if the policy allows it. It counts towards the
+    /// [`response_timeout`](sse_proto::SessionConfig::response_timeout). With such a function a
+    /// status 401 is answered with one more request, whatever the policy; a second 401, without an
+    /// open stream between them, is final.
     ///
     /// ```
     /// use sse_client::EventSource;
-    /// use sse_client::reqwest::header::{AUTHORIZATION, HeaderMap};
+    /// use sse_client::http::header::{AUTHORIZATION, HeaderMap};
     ///
     /// # async fn fresh_token() -> Result<String, std::io::Error> { Ok(String::new()) }
     /// let builder = EventSource::builder("https://example.com/events/").headers_with(async || {

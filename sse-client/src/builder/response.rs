@@ -40,8 +40,9 @@ impl Builder {
     }
 
     /// How much is kept of the body of a response that is no event stream, in bytes; see
-    /// [`EventSource::last_refusal`] and [`ClosedError::body`](crate::ClosedError::body). Default:
-    /// 4 KiB, for which it waits at most two seconds; with 0 it reads nothing of the body.
+    /// [`EventSource::last_refusal`](crate::EventSource::last_refusal) and
+    /// [`ClosedError::body`](crate::ClosedError::body). Default: 4 KiB, for which it waits at most
+    /// two seconds; with 0 it reads nothing of the body.
     pub fn max_error_body(mut self, bytes: usize) -> Self {
         self.options.max_error_body = bytes;
         self
