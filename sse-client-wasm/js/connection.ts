@@ -1,17 +1,29 @@
 // What an event source does with its connection and its clock. The session, in WebAssembly,
 // decides; here it is done. What has arrived is told before the time is: a page that stood still
-// must not take its own silence for the server's.
+// must not take its own silence for the server's. What the caller has handed in (functions, bodies)
+// may throw at any time: that is told, and never taken for something that the server did.
 
 import * as is from './core';
 import { type Core, makeCore } from './core';
+import { beginning, bytes, retryAfter, send, utf8, withId, withoutUserInfo } from './request';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
 
-/** What is known when the headers of a request are made. */
+/** What is known when a request is made. */
 export interface Attempt {
   /** The id that the request continues from, or the empty string. */
   lastEventId: string;
+  /** The headers of the last answer, if there was one: it may have named a session. */
+  answer?: Headers;
+}
+
+/** What a request is made of, in place of what the options say. */
+export interface RequestParts {
+  url?: string | URL;
+  method?: string;
+  headers?: HeadersInit;
+  body?: BodyInit | null;
 }
 
 export type HeaderProvider = (attempt: Attempt) => HeadersInit | Promise<HeadersInit>;
@@ -23,20 +35,38 @@ export interface ConnectionOptions {
   withCredentials?: boolean;
   /** Headers, or a function that makes them for each request: after a 401 it is asked once more. */
   headers?: HeadersInit | HeaderProvider;
-  /** Default: GET. */
+  /** Default: GET, or POST with a body. */
   method?: string;
   body?: BodyInit | null;
-  /** Which failures are final. */
+  /**
+   * Makes each request, for servers that are resumed by another one than the first. What it leaves
+   * out is as the options say. The id is its own to place, if it names a URL or headers.
+   */
+  request?: (attempt: Attempt) => RequestParts | Promise<RequestParts>;
+  /** The parameter of the query that carries the id, at every origin. */
+  idParameter?: string;
+  /** The header that carries the id, at every origin: other ones have to allow it. */
+  idHeader?: string;
+  /** Which failures are final. Default: once for a request that is no `GET`. */
   policy?: Policy;
-  /** How long the stream may be silent, in milliseconds; 0: for ever. Default: 45,000. */
+  /**
+   * How long the stream may be silent, in milliseconds; 0: for ever. Default: 45,000 where the
+   * server has shown that it keeps streams alive, else, and if the request is made once, 600,000.
+   */
   idleTimeout?: number;
-  /** How long a response may take, in milliseconds. Default: 30,000. */
+  /**
+   * How long a response may take, in milliseconds, from connecting on; 0: for ever. Default:
+   * 300,000, or 600,000 if the request is made once.
+   */
   connectTimeout?: number;
   /** What the random delay between tries grows to, in milliseconds. Default: 30,000. */
   max_retry_time?: number;
   /** The greatest length of an event in bytes, by default 16 MiB. Longer ones are dropped. */
   maxEventLength?: number;
-  /** Replaces the browser's `fetch`. */
+  /**
+   * Replaces the browser's `fetch`. What may pass it tells by a promise that is rejected with a
+   * `TypeError`, as `fetch` does; what it throws ends the source.
+   */
   fetch?: (url: string, init: RequestInit) => Promise<Response>;
 }
 
@@ -51,7 +81,7 @@ export interface Status {
   body?: string;
   /** When the next try is due, as `Date.now()` counts. */
   nextRetry?: number;
-  /** What `fetch`, or the function that makes the headers, has thrown. */
+  /** What `fetch`, or a function of the caller's, has thrown. */
   cause?: unknown;
 }
 
@@ -60,13 +90,19 @@ const REASONS = [
   'idle-timeout', 'headers', 'by-caller', 'complete', 'stream-error',
 ] as const;
 
-export type Reason = NonNullable<(typeof REASONS)[number]>;
+/**
+ * Of those that the session does not know: `request` (it cannot be made as the caller wants it, or
+ * what their `fetch` returns is no answer), `wasm` (the module is missing), `error-event` (one that
+ * the caller has named).
+ */
+export type Reason =
+  | NonNullable<(typeof REASONS)[number]> | 'request' | 'wasm' | 'error-event';
 
 /** Reasons that are none to worry. */
 export const isNormal = (reason?: Reason) =>
   reason === 'ended' || reason === 'by-caller' || reason === 'complete';
 
-/** Who gets what comes out. */
+/** Who gets what comes out. Neither may throw. */
 export interface Receiver {
   row(type: string, lastEventId: string, data: string, time: number): void;
   status(status: Status): void;
@@ -87,22 +123,41 @@ export interface Link {
 
 export interface Internal extends ConnectionOptions {
   flags?: number;
-  terminator?: string;
   /** Of a line, comments included. */
   maxLineLength?: number;
+  /** The policy for requests that only read. */
+  usually?: Policy;
+  /** The origin of the events, if the response does not have it. */
+  origin?: string;
+  /** What the reconnection time is until the stream sets it. */
+  reconnectionTime?: number;
+}
+
+/** A link whose stream may be complete. */
+export interface Connection extends Link {
+  /** The row that is being delivered completes the stream. */
+  complete(): void;
 }
 
 /** After a time limit the connection is looked at once more, in so many milliseconds. */
 const LOOK = 30;
-/** Of a refusal's body, how many characters are kept, and how long they are waited for. */
-const BODY = 4096, BODY_WITHIN = 1000;
+/** How long the end of a complete answer is waited for, so that its connection can be used again. */
+const DRAIN = 50;
+/** In the place of a failure: it lies in what the caller has handed in. */
+const LOCAL = -1;
 
 const scope = globalThis as any;
 
+/** Whether a request with these asks for something only, and may be repeated. */
+export const isReading = ({ method, body }: ConnectionOptions) =>
+  method ? /^(get|head)$/i.test(method) : body == null;
+
 /** Connects, and goes on until it is closed. */
-export const connect = (url: string, options: Internal, to: Receiver): Link => {
-  const { headers: given, policy = 'resilient', terminator = '', body } = options;
-  const { idleTimeout = 45000, maxEventLength = 1 << 24 } = options;
+export const connect = (url: string, options: Internal, to: Receiver): Connection => {
+  const { headers: given, request: make, body, fetch: own } = options;
+  const reads = isReading(options);
+  const { policy = reads ? options.usually ?? 'resilient' : 'once', maxEventLength = 1 << 24 } = options;
+  const limit = (time?: number) => (time === undefined ? NaN : time || Infinity);
   const listening = new AbortController();
   let core: Core | undefined;
   let request: AbortController | undefined;
@@ -110,9 +165,10 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
   let suspended = false;
   /** How long this connection's clock has stood still. */
   let lost = 0;
-  /** By the wall clock, which goes on while the machine sleeps. */
-  let lastByte = 0;
+  /** When something has come last, by this clock, and by that of the wall. */
+  let heard = 0, lastByte = 0;
   let refusal: Pick<Status, 'body' | 'cause'> = {};
+  let answer: Headers | undefined;
 
   const link = {
     closed: false,
@@ -122,24 +178,36 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 3;
     },
     get reconnectionTime() {
-      return core?.calls.reconnection_time() ?? NaN;
+      const time = core?.calls.reconnection_time() ?? NaN;
+      return time >= 0 ? time : options.reconnectionTime ?? NaN;
     },
     reconnect() {
-      if (core && !link.closed) {
-        core.calls.tell(clock(), is.RECONNECT);
-        step();
-      }
+      tell(is.RECONNECT);
+    },
+    complete() {
+      tell(is.COMPLETE);
     },
     close() {
       if (!link.closed) {
         core?.calls.tell(0, is.CLOSE);
-        end();
-        to.status({ state: 'closed', reason: 'by-caller' });
+        fail('by-caller');
       }
     },
   };
 
   const clock = () => performance.now() - lost;
+
+  const hear = () => {
+    heard = clock();
+    lastByte = Date.now();
+  };
+
+  const tell = (happening: number) => {
+    if (core && !link.closed) {
+      core.calls.tell(clock(), happening);
+      step();
+    }
+  };
 
   const start = async () => {
     try {
@@ -147,19 +215,18 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       if (link.closed) return;
       const flags =
         ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
-        (typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
-      const id = made.write(link.lastEventId);
+        (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
       made.calls.start(
-        Math.random(), flags, options.max_retry_time ?? 30000, idleTimeout, options.connectTimeout ?? 30000,
+        Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.connectTimeout),
         // A line has the name of its field, too.
-        maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), id, made.write(terminator, id),
+        maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), made.write(link.lastEventId),
       );
       core = made;
     } catch (cause) {
       if (link.closed) return;
-      // Without WebAssembly there is nothing to try again.
-      end();
-      return to.status({ state: 'closed', reason: 'network', cause });
+      // There is nothing to try again.
+      console.error('sse-client-wasm cannot start:', cause);
+      return fail('wasm', cause);
     }
     listen();
     step();
@@ -179,9 +246,10 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     }
     const until = calls.until();
     const state = calls.state();
-    const why = { reason: REASONS[(state >> 2) & 63], code: state >> 8 || undefined, ...refusal };
+    const reason = REASONS[(state >> 2) & 63];
+    const why = { reason, code: state >> 8 || undefined, ...refusal };
     if (next === is.STOP) {
-      end();
+      end(reason === 'complete');
       return to.status({ state: 'closed', ...why });
     }
     wait(until, until - clock(), next === is.READ);
@@ -205,11 +273,18 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
     dropped?.abort();
   };
 
-  const end = () => {
+  const end = (gently?: boolean) => {
     link.closed = true;
     clearTimeout(timer);
-    drop();
+    if (gently) timer = setTimeout(drop, DRAIN);
+    else drop();
     listening.abort();
+  };
+
+  /** An end that the session has no part in. */
+  const fail = (reason: Reason, cause?: unknown) => {
+    end();
+    to.status({ state: 'closed', reason, cause });
   };
 
   const ask = async (id: string, byGet: boolean) => {
@@ -223,35 +298,56 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       return come;
     };
     let failure = is.UNSENT;
+    /** Nothing can have been asked of a network yet. */
+    let early = !!own;
     refusal = {};
     try {
-      const headers = new Headers(typeof given === 'function' ? await live(given({ lastEventId: id })) : given);
-      failure = is.ERROR;
-      let target = url;
-      if (!headers.has('Accept')) headers.set('Accept', 'text/event-stream');
-      // Another origin would have to allow the header first, and most do not.
-      if (id && isElsewhere()) target = withId(url, id);
-      else if (id) headers.set('Last-Event-ID', String.fromCharCode(...new TextEncoder().encode(id)));
-      const response = await live((options.fetch ?? fetch)(target, {
-        method: byGet ? 'GET' : options.method,
-        body: byGet ? null : body,
+      const attempt = { lastEventId: id, answer };
+      const parts = (make && await live(make(attempt))) || {};
+      const fresh = parts.headers ?? (typeof given === 'function' ? await live(given(attempt)) : given);
+      failure = LOCAL;
+      const headers = new Headers(fresh);
+      let [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
+      const set = (name: string, value: string) => headers.has(name) || headers.set(name, value);
+      if (basic) set('Authorization', basic);
+      set('Accept', 'text/event-stream');
+      if (id && !parts.url && !parts.headers) {
+        const { idHeader, idParameter } = options;
+        // Another origin would have to allow the header first, and most do not.
+        if (idParameter || (!idHeader && isElsewhere())) target = withId(target, id, idParameter);
+        else headers.set(idHeader || 'Last-Event-ID', utf8(id));
+      }
+      const content = byGet ? null : 'body' in parts ? parts.body : body;
+      const coming = send(target, {
+        method: byGet ? 'GET' : parts.method ?? options.method ?? (content == null ? 'GET' : 'POST'),
+        body: content,
         headers,
         signal,
         cache: 'no-store',
         credentials: options.withCredentials ? 'include' : 'same-origin',
-      }));
-      if (response.url) link.origin = new URL(response.url).origin;
-      const type = write(response.headers.get('Content-Type') ?? '');
+        // A stream can be sent only so.
+        ...((content as any)?.getReader && { duplex: 'half' }),
+      }, own);
+      failure = is.ERROR;
+      setTimeout(() => { early = false; });
+      const response = await live(coming);
+      failure = LOCAL;
+      link.origin = options.origin ?? new URL(response.url || target).origin;
+      answer = response.headers;
+      const type = write(answer.get('Content-Type') ?? '');
       calls.response(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
-        lastByte = Date.now();
+        // Some have none where there is nothing in it.
+        const reader = own || response.body ? response.body!.getReader() : undefined;
+        hear();
         to.status({ state: 'open' });
         step();
-        const reader = response.body?.getReader();
-        for (;;) {
-          const chunk = await live(reader?.read());
-          if (!chunk || chunk.done) break;
-          take(chunk.value, signal);
+        while (reader) {
+          failure = is.ERROR;
+          const chunk = await live(reader.read());
+          failure = LOCAL;
+          if (chunk.done) break;
+          take(bytes(chunk.value), signal);
           const drained = to.drained?.();
           if (drained) {
             // Stands still until there is room, and the clock with it.
@@ -263,23 +359,34 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
           }
           signal.throwIfAborted();
         }
+        if (link.closed) return clearTimeout(timer);
         calls.tell(clock(), is.END);
       } else {
         clearTimeout(timer);
-        refusal = { body: await live(beginning(response)) };
+        refusal = { body: await live(beginning(response, signal)) };
       }
     } catch (cause) {
-      if (signal.aborted) return;
+      if (signal.aborted || link.closed) return;
+      if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early))) {
+        return fail('request', cause);
+      }
       refusal = { cause };
       calls.tell(clock(), failure);
     }
     step();
   };
 
-  const take = (bytes: Uint8Array, signal: AbortSignal) => {
-    lastByte = Date.now();
-    const now = clock();
-    for (const rows of core!.push(now, bytes)) {
+  /** Whether a failed request is none of the network's. */
+  const isLocal = (cause: any, early: boolean) =>
+    // What `fetch` cannot do now it never can.
+    !/^https?:/.test(url) || !/^(Type|Network|Abort|Timeout)Error$/.test(cause?.name) &&
+      (early || /^(Reference|Range|Syntax|Redirect)Error$/.test(cause?.name));
+
+  const take = (chunk: Uint8Array, signal: AbortSignal) => {
+    if (link.closed) return;
+    hear();
+    const now = heard;
+    for (const rows of core!.push(now, chunk)) {
       for (let row = 0; row + 3 < rows.length; row += 3) {
         const type = rows[row + 1];
         link.lastEventId = rows[row + 2];
@@ -315,14 +422,15 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
       drop();
     });
     on(scope, 'pageshow', () => {
-      if (!suspended) return;
-      suspended = false;
-      core!.calls.tell(clock(), is.ERROR);
-      link.reconnect();
+      if (suspended) {
+        suspended = false;
+        anew();
+      }
     });
     on(scope.document, 'visibilitychange', () => {
       if (scope.document.visibilityState !== 'visible' || suspended) return;
-      const stalled = link.state === is.OPEN && idleTimeout && Date.now() - lastByte > idleTimeout;
+      // The clock of the wall goes on while the machine sleeps.
+      const stalled = link.state === is.OPEN && Date.now() - lastByte > core!.calls.until() - heard;
       // Hidden pages have slow timers.
       if (stalled || (!link.state && !request)) link.reconnect();
     });
@@ -330,30 +438,4 @@ export const connect = (url: string, options: Internal, to: Receiver): Link => {
 
   start();
   return link;
-};
-
-/** The URL with the id in its query, in place of one that is there. */
-export const withId = (url: string, id: string) => {
-  const parsed = new URL(url);
-  const named = (pair: string) => new URLSearchParams(pair).has('lastEventId');
-  const pairs = parsed.search.slice(1).split('&').filter((pair) => pair && !named(pair));
-  parsed.search = [...pairs, 'lastEventId=' + encodeURIComponent(id)].join('&');
-  return parsed.href;
-};
-
-/** `Retry-After` in milliseconds: it is a number of seconds, or a date. */
-const retryAfter = ({ headers }: Response) => {
-  const value = headers.get('Retry-After') ?? '';
-  return /^\d+$/.test(value) ? +value * 1000 : Math.max(Date.parse(value) - Date.now(), 0);
-};
-
-const beginning = async ({ body }: Response) => {
-  const reader = body?.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
-  const read = async () => {
-    let piece;
-    while (text.length < BODY && (piece = (await reader?.read())?.value)) text += piece;
-  };
-  await Promise.race([read().catch(() => {}), new Promise((late) => setTimeout(late, BODY_WITHIN))]);
-  return text.slice(0, BODY);
 };

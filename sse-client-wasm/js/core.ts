@@ -7,7 +7,7 @@ export const SEND_ID = 1 << 8, BY_GET = 1 << 9;
 /** What `state` returns in its lowest two bits. */
 export const OPEN = 1, CLOSED = 2;
 /** What is told with `tell`. */
-export const END = 0, ERROR = 1, UNSENT = 2, RECONNECT = 3, CLOSE = 4;
+export const END = 0, ERROR = 1, UNSENT = 2, RECONNECT = 3, CLOSE = 4, COMPLETE = 5;
 /** Flags of `start`. */
 export const FRESH_CREDENTIALS = 1 << 2, CONTROL_EVENTS = 1 << 3, MUST_COMPLETE = 1 << 4;
 /** The type of a row that is no event. */
@@ -22,7 +22,7 @@ interface Calls {
   rows(): number;
   start(
     seed: number, flags: number, maxRetry: number, idle: number, connect: number, maxEvent: number, maxLine: number,
-    id: number, terminator: number,
+    id: number,
   ): void;
   step(now: number): number;
   until(): number;
@@ -43,6 +43,18 @@ export const provide = (from: Load) => {
   load = from;
 };
 
+/** Says that it is a file. */
+export const provideFile = (url: URL) =>
+  provide(async () => {
+    try {
+      const response = await fetch(url);
+      if (!response.ok) throw new TypeError(`status ${response.status}`);
+      return await WebAssembly.compile(await response.arrayBuffer());
+    } catch (cause) {
+      throw new TypeError(`${url}: ${cause}`, { cause });
+    }
+  });
+
 // The session has dropped the stream's byte order mark; another one is a character.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
@@ -58,8 +70,10 @@ export const makeCore = async () => {
   return {
     calls,
     /** Writes the input of the next call, and returns its length in bytes. */
-    write(text: string, at = 0): number {
-      return new TextEncoder().encodeInto(text, memory(calls.input() + at, ROOM - at)).written;
+    write(text: string): number {
+      const { read, written } = new TextEncoder().encodeInto(text, memory(calls.input(), ROOM));
+      if (read < text.length) throw new RangeError('too long');
+      return written;
     },
     /** The data, type and last event ID of all that these bytes complete, one after the other. */
     *push(now: number, bytes: Uint8Array): Generator<string[]> {

@@ -1,9 +1,7 @@
-import { provide } from './core';
+import { provideFile } from './core';
+import { provideWorker } from './shared';
 
-provide(async () => {
-  const response = await fetch(new URL('./sse-client.wasm', import.meta.url));
-  if (!response.ok) throw new TypeError(`${response.url}: status ${response.status}`);
-  return WebAssembly.compile(await response.arrayBuffer());
-});
+provideFile(new URL('./sse-client.wasm', import.meta.url));
+provideWorker(new URL('./shared-worker.js', import.meta.url));
 
 export * from './index';

@@ -1,13 +1,7 @@
-import { provide } from './core';
+import { provideFile } from './core';
 import { ReconnectingEventSource } from './event-source';
 
 // Only now: later it is another script's.
-const script = (globalThis as any).document?.currentScript?.src ?? location.href;
-
-provide(async () => {
-  const response = await fetch(new URL('sse-client.wasm', script));
-  if (!response.ok) throw new TypeError(`${response.url}: status ${response.status}`);
-  return WebAssembly.compile(await response.arrayBuffer());
-});
+provideFile(new URL('sse-client.wasm', (globalThis as any).document?.currentScript?.src ?? location.href));
 
 (globalThis as any).ReconnectingEventSource = ReconnectingEventSource;

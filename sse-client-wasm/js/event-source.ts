@@ -4,6 +4,7 @@ import { CONTROL_EVENTS } from './core';
 import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection';
+import { COMMON, dispatcher, stopped } from './server-event';
 
 const scope = globalThis as any;
 
@@ -12,7 +13,7 @@ const report: (error: unknown) => void =
   scope.reportError ?? ((error: unknown) => queueMicrotask(() => { throw error; }));
 
 /** Runs what is not ours. */
-const run = (foreign: () => void) => {
+export const run = (foreign: () => unknown) => {
   try {
     foreign();
   } catch (error) {
@@ -20,43 +21,8 @@ const run = (foreign: () => void) => {
   }
 };
 
-/**
- * An event that the server has sent: a `MessageEvent` to all who look at it. Making the browser's
- * own takes a hundred times as long, and is what makes its `EventSource` slow; only `dispatchEvent`
- * of another target can tell them apart.
- */
-class ServerEvent {
-  // Fields of its own: what it inherits cannot be set.
-  readonly type: string;
-  readonly data: string;
-  readonly lastEventId: string;
-  readonly origin: string;
-  readonly target: EventTarget;
-  readonly timeStamp: number;
-  declare stopped?: boolean;
-
-  constructor(type: string, data: string, lastEventId: string, origin: string, target: EventTarget, time: number) {
-    this.type = type;
-    this.data = data;
-    this.lastEventId = lastEventId;
-    this.origin = origin;
-    this.target = target;
-    this.timeStamp = time;
-  }
-
-  get currentTarget() { return this.target; }
-  get srcElement() { return this.target; }
-  composedPath() { return [this.target]; }
-  preventDefault() {}
-  stopPropagation() {}
-  stopImmediatePropagation() { this.stopped = true; }
-}
-Object.setPrototypeOf(ServerEvent.prototype, (scope.MessageEvent ?? Event).prototype);
-// What is so of each of them.
-for (const [name, value] of Object.entries({
-  source: null, ports: [], isTrusted: true, eventPhase: 2, bubbles: false, cancelable: false, composed: false,
-  defaultPrevented: false, cancelBubble: false, returnValue: true,
-})) Object.defineProperty(ServerEvent.prototype, name, { value });
+const asEvent = dispatcher(Event);
+const asMessage = dispatcher(scope.MessageEvent ?? Event);
 
 interface Listener {
   callback: any;
@@ -65,77 +31,114 @@ interface Listener {
   gone?: boolean;
 }
 
-export interface SourceOptions extends ConnectionOptions {}
+export interface SourceOptions extends ConnectionOptions {
+  /** Of the library `reconnecting-eventsource`; ignored. */
+  eventSourceClass?: unknown;
+}
 
-type Handler = ((this: SourceBase, event: any) => void) | null;
+/** The events `open` and `error` of ours. */
+export interface StatusEvent extends Event {
+  readonly status: Status;
+}
 
-/** What both kinds of sources have in common. */
-export class SourceBase extends EventTarget {
+export interface SourceEventMap {
+  error: StatusEvent;
+  message: MessageEvent<string>;
+  open: StatusEvent;
+}
+
+/** A source; in place of the browser's own. Any answer but an event stream is final. */
+export class EventSource extends EventTarget {
   declare static readonly CONNECTING: 0;
   declare static readonly OPEN: 1;
   declare static readonly CLOSED: 2;
+  /** Reads a stream of bytes that is already there. Its end is the end of the source. */
+  declare static fromReadableStream: (stream: ReadableStream<BufferSource>, options?: StreamOptions) => EventSource;
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
   declare readonly CLOSED: 2;
-  declare onopen: Handler;
-  declare onmessage: Handler;
-  declare onerror: Handler;
+  declare onopen: ((this: EventSource, event: Event) => any) | null;
+  declare onmessage: ((this: EventSource, event: MessageEvent) => any) | null;
+  declare onerror: ((this: EventSource, event: Event) => any) | null;
   /** Gets each event of the server, whatever its type, before the listeners of its type. */
-  onevent: Handler = null;
+  declare onevent: ((this: EventSource, event: MessageEvent<string>) => any) | null;
   /** Is told when the state changes, and why. */
-  onstatus: ((status: Status) => void) | null = null;
-  declare readonly url: string;
-  declare readonly withCredentials: boolean;
-  /** Where it stands, and why. */
-  status: Status = { state: 'connecting' };
-  #connection: Link;
+  declare onstatus: ((this: EventSource, status: Status) => any) | null;
+  #url: string;
+  #withCredentials: boolean;
+  #status: Status = { state: 'connecting' };
+  #link: Link;
   #listeners = new Map<string, Listener[]>();
-  #handlers: Record<string, Handler> = {};
+  #handlers: Record<string, any> = {};
 
+  constructor(url: string | URL, options?: SourceOptions | null);
   constructor(
     url: string | URL,
-    options: Internal,
+    given: Internal | null = {},
     make: (url: string, options: Internal, to: Receiver) => Link = connect,
   ) {
+    if (!arguments.length) throw new TypeError('a URL is required');
     super();
-    const base = scope.document?.baseURI ?? scope.location?.href;
+    const options = given ?? {};
     try {
-      this.url = new URL(url, base).href;
+      this.#url = new URL(url, scope.document?.baseURI ?? scope.location?.href).href;
     } catch {
       throw new DOMException(`"${url}" is not a URL`, 'SyntaxError');
     }
-    this.withCredentials = !!options.withCredentials;
-    this.#connection = make(this.url, { flags: CONTROL_EVENTS, ...options }, {
+    this.#withCredentials = !!options.withCredentials;
+    this.#link = make(this.#url, { flags: CONTROL_EVENTS, usually: 'strict', ...options }, {
       row: (type, id, data, time) => this.#deliver(type, id, data, time),
       status: (status) => this.#change(status),
     });
   }
 
+  get url(): string {
+    return this.#url;
+  }
+
+  get withCredentials(): boolean {
+    return this.#withCredentials;
+  }
+
   /** 0: connecting, 1: open, 2: closed. */
   get readyState(): number {
-    return this.#connection.state;
+    return this.#link.state;
+  }
+
+  /** Where it stands, and why. */
+  get status(): Status {
+    return this.#status;
   }
 
   /** The id to continue from, for who wants to store it. */
   get lastEventId(): string {
-    return this.#connection.lastEventId;
+    return this.#link.lastEventId;
   }
 
   /** The reconnection time that the server has set, in milliseconds. */
   get reconnectionTime(): number {
-    return this.#connection.reconnectionTime;
+    return this.#link.reconnectionTime;
   }
 
-  close() {
-    this.#connection.close();
+  close(): void {
+    this.#link.close();
   }
 
   /** Connects anew, now, and continues from the last event ID. */
-  reconnect() {
-    this.#connection.reconnect();
+  reconnect(): void {
+    this.#link.reconnect();
   }
 
-  addEventListener(type: string, callback: any, options?: boolean | AddEventListenerOptions) {
+  addEventListener<K extends keyof SourceEventMap>(
+    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(type: string, callback: any, options?: boolean | AddEventListenerOptions): void {
     if (!callback) return;
     const { capture = false, once, signal } = typeof options === 'object' ? options ?? {} : { capture: !!options };
     if (signal?.aborted) return;
@@ -148,7 +151,16 @@ export class SourceBase extends EventTarget {
     signal?.addEventListener('abort', () => this.removeEventListener(type, callback, capture));
   }
 
-  removeEventListener(type: string, callback: any, options?: boolean | EventListenerOptions) {
+  removeEventListener<K extends keyof SourceEventMap>(
+    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(type: string, callback: any, options?: boolean | EventListenerOptions): void {
     const capture = !!(typeof options === 'object' ? options?.capture : options);
     this.#remove(`${type}`, (one) => one.callback === callback && one.capture === capture);
   }
@@ -161,11 +173,16 @@ export class SourceBase extends EventTarget {
   }
 
   #foreign = (event: any) => {
-    event.stopImmediatePropagation = () => { event.stopped = true; };
+    const { stopImmediatePropagation } = event;
+    event.stopImmediatePropagation = () => {
+      stopped.add(event);
+      stopImmediatePropagation.call(event);
+    };
     this.#fire(event);
+    delete event.stopImmediatePropagation;
   };
 
-  #fire(event: any) {
+  #fire(event: any, isMessage?: boolean) {
     const { type } = event;
     for (const one of this.#listeners.get(type) ?? []) {
       if (one.gone) continue;
@@ -173,24 +190,38 @@ export class SourceBase extends EventTarget {
       const { callback } = one;
       run(() => (typeof callback === 'function' ? callback.call(this, event) : callback.handleEvent(event)));
       // After `close` nothing is delivered, not even the rest of this.
-      if (event.stopped || (this.#connection.closed && event instanceof ServerEvent)) break;
+      if (stopped.has(event) || (isMessage && this.#link.closed)) break;
     }
   }
 
-  #deliver(type: string, id: string, data: string, time: number) {
-    if (!this.onevent && !this.#listeners.get(type)?.length) return;
-    const event = new ServerEvent(type, data, id, this.#connection.origin, this, time);
-    run(() => this.onevent?.(event));
-    if (!this.#connection.closed) this.#fire(event);
+  #deliver(type: string, lastEventId: string, data: string, timeStamp: number) {
+    const { onevent } = this;
+    if (!onevent && !this.#listeners.get(type)?.length) return;
+    const { origin } = this.#link;
+    asMessage(
+      {
+        __proto__: COMMON, type, data, lastEventId, origin, timeStamp,
+        target: this, currentTarget: this, srcElement: this,
+      },
+      (event) => {
+        run(() => onevent?.call(this, event));
+        if (!this.#link.closed) this.#fire(event, true);
+      },
+    );
   }
 
   #change(status: Status) {
-    const { state } = (this.status = status);
+    const { state } = (this.#status = status);
     run(() => this.onstatus?.(status));
     // Who closes needs no telling.
     if (state === 'connecting' || status.reason === 'by-caller') return;
-    const event = new Event(state === 'open' ? 'open' : 'error');
-    this.dispatchEvent(Object.assign(event, { status }));
+    asEvent(
+      {
+        __proto__: COMMON, type: state === 'open' ? 'open' : 'error', timeStamp: performance.now(),
+        target: this, currentTarget: this, srcElement: this,
+      },
+      (event) => this.#fire(Object.assign(event, { status })),
+    );
   }
 
   static {
@@ -198,25 +229,55 @@ export class SourceBase extends EventTarget {
     for (const [name, value] of [['CONNECTING', 0], ['OPEN', 1], ['CLOSED', 2]] as const) {
       for (const on of [this, prototype]) Object.defineProperty(on, name, { value, enumerable: true });
     }
-    for (const type of ['open', 'message', 'error']) {
-      Object.defineProperty(prototype, 'on' + type, {
-        get(this: SourceBase) { return this.#handlers[type] ?? null; },
-        set(this: SourceBase, handler: unknown) {
-          if (!(type in this.#handlers)) {
-            this.addEventListener(type, (event: Event) => this.#handlers[type]?.call(this, event));
+    for (const type of ['open', 'message', 'error', 'event', 'status']) {
+      const name = 'on' + type;
+      const isOurs = type[1] === 'v' || type[1] === 't';
+      // So these functions get the names that they should have.
+      const accessor = Object.getOwnPropertyDescriptor({
+        get [name]() { return (this as any as EventSource).#handlers[type] ?? null; },
+        set [name](handler: unknown) {
+          const source = this as any as EventSource;
+          if (!isOurs && !(type in source.#handlers)) {
+            source.addEventListener(type, (event: any) => source.#handlers[type]?.call(source, event));
           }
-          this.#handlers[type] = typeof handler === 'function' ? (handler as Handler) : null;
+          source.#handlers[type] = typeof handler === 'function' ? handler : null;
         },
-        enumerable: true,
-        configurable: true,
-      });
+      }, name)!;
+      Object.defineProperty(prototype, name, { ...accessor, enumerable: !isOurs });
     }
+    // As far as the platform's has them.
+    for (const name of ['url', 'withCredentials', 'readyState', 'close', 'addEventListener', 'removeEventListener']) {
+      Object.defineProperty(prototype, name, { enumerable: true });
+    }
+    named(this, 'EventSource');
   }
 }
 
+/** What the stream of a source is, and what it is told with. */
+export interface StreamOptions extends Pick<SourceOptions, 'lastEventId' | 'idleTimeout' | 'maxEventLength'> {
+  /** Where the stream comes from; `about:event-stream`, if it is not said. */
+  url?: string | URL;
+  /** The origin of its events; by default that of the URL. */
+  origin?: string;
+  /** What the reconnection time is until the stream sets it. */
+  reconnectionTime?: number;
+}
+
 /** In place of the library of this name: tries again after all that may pass. */
-export class ReconnectingEventSource extends SourceBase {
-  constructor(url: string | URL, options: SourceOptions = {}) {
-    super(url, options);
+export class ReconnectingEventSource extends EventSource {
+  constructor(url: string | URL, options?: SourceOptions | null, ...more: unknown[]) {
+    // @ts-expect-error What is more is ours.
+    super(url, { usually: 'resilient', ...options }, ...more);
+  }
+
+  static {
+    named(this, 'ReconnectingEventSource');
+  }
+}
+
+/** Tools make the names of classes short. */
+export function named(constructor: Function, name: string) {
+  for (const [on, key] of [[constructor, 'name'], [constructor.prototype, Symbol.toStringTag]]) {
+    Object.defineProperty(on, key, { value: name, configurable: true });
   }
 }

@@ -1,24 +1,22 @@
-// `EventSource` as the standard has it, and from a stream that is already there.
+// An `EventSource` from a stream that is already there, as whatwg/html#12272 has it.
 
-import { SourceBase, type SourceOptions } from './event-source';
+import { EventSource, type StreamOptions } from './event-source';
 
-/** In place of the browser's own: any answer but an event stream is final. */
-export class EventSource extends SourceBase {
-  constructor(url: string | URL, options: SourceOptions = {}) {
-    super(url, { policy: 'strict', ...options });
-  }
+EventSource.fromReadableStream = (stream: ReadableStream, given: StreamOptions = {}) => {
+  // Throws a `TypeError` if someone else reads it.
+  const reader = stream.getReader();
+  const { url = 'about:event-stream', ...options } = given;
+  const internal = {
+    idleTimeout: 0,
+    ...options,
+    policy: 'once',
+    fetch: async (_: string, { signal }: RequestInit) => {
+      signal!.addEventListener('abort', () => reader.cancel().catch(() => {}));
+      const headers = new Headers({ 'Content-Type': 'text/event-stream' });
+      return { status: 200, headers, body: { getReader: () => reader } };
+    },
+  };
+  return new EventSource(url, internal as any);
+};
 
-  /** Reads a stream of bytes that someone else has opened. Its end is the end of the source. */
-  static fromReadableStream(
-    stream: ReadableStream<Uint8Array>,
-    options: Pick<SourceOptions, 'lastEventId' | 'idleTimeout' | 'maxEventLength'> = {},
-  ): EventSource {
-    const headers = { 'Content-Type': 'text/event-stream' };
-    return new EventSource('about:blank', {
-      idleTimeout: 0,
-      ...options,
-      policy: 'once',
-      fetch: async () => new Response(stream as any, { headers }),
-    });
-  }
-}
+export { EventSource };

@@ -70,7 +70,7 @@ extern "C" fn rows() -> *const u8 {
     shared().rows
 }
 
-/// Begins, once, with the last event ID and the terminator as the input.
+/// Begins, once, with the last event ID as the input.
 #[unsafe(no_mangle)]
 extern "C" fn start(
     seed: f64,
@@ -81,10 +81,9 @@ extern "C" fn start(
     max_event_len: usize,
     max_line_len: usize,
     id: usize,
-    terminator: usize,
 ) {
     let Shared { source, input, .. } = shared();
-    let (id, rest) = input.split_at_checked(id).unwrap_or_default();
+    let id = input.get(..id).unwrap_or_default();
     let settings = Settings {
         seed,
         flags,
@@ -94,9 +93,8 @@ extern "C" fn start(
         max_event_len,
         max_line_len,
     };
-    let terminator = rest.get(..terminator).unwrap_or_default();
     // There was none before, and code to drop it would be too much.
-    mem::forget(source.replace(Source::new(&settings, id, terminator)));
+    mem::forget(source.replace(Source::new(&settings, id)));
 }
 
 #[unsafe(no_mangle)]

@@ -20,8 +20,6 @@ use sse_proto::{ControlKind, ERROR_ID, Session};
 pub(crate) struct Rows {
     max_event_len: usize,
     max_line_len: usize,
-    /// The data that complete the stream. None if empty.
-    terminator: Vec<u8>,
     /// What the stream has committed; before it has, what it is resumed from. None if empty.
     last_event_id: Vec<u8>,
     /// Complete rows, then the data of the event that is being read.
@@ -50,12 +48,10 @@ impl Rows {
     pub(crate) const fn new(
         [max_event_len, max_line_len]: [usize; 2],
         last_event_id: Vec<u8>,
-        terminator: Vec<u8>,
     ) -> Self {
         Self {
             max_event_len,
             max_line_len,
-            terminator,
             last_event_id,
             text: Vec::new(),
             complete: 0,
@@ -163,16 +159,15 @@ impl Rows {
         }
     }
 
-    /// The event is complete: tells the session, and makes a row.
+    /// The event is complete: tells the session, and makes a row. Whether it completes the stream,
+    /// who reads the rows tells.
     fn dispatch(&mut self, session: &mut Session) {
         let control = ControlKind::of(&self.event_type);
-        let is_last =
-            !self.terminator.is_empty() && self.text[self.complete..] == self.terminator[..];
         if control == Some(ControlKind::Error) && self.last_event_id == ERROR_ID.as_bytes() {
             // A request that resumed from it would be refused.
             mem::swap(&mut self.last_event_id, &mut self.id);
         }
-        if session.handle_event(control, is_last) { self.end_row() } else { self.note(&[]) }
+        if session.handle_event(control, false) { self.end_row() } else { self.note(&[]) }
     }
 
     /// Makes the data a row.

@@ -38,6 +38,8 @@ pub mod happening {
     pub const RECONNECT: u32 = 3;
     /// The caller wants no more.
     pub const CLOSE: u32 = 4;
+    /// The last row that was taken completes the stream.
+    pub const COMPLETE: u32 = 5;
 }
 
 /// What [`Source::state`] returns in its lowest two bits: `readyState`.
@@ -100,9 +102,10 @@ pub struct Settings {
     pub flags: u32,
     /// What the random part of the delay between tries grows to.
     pub max_retry: f64,
-    /// How long a stream may be silent; 0 means for ever.
+    /// How long a stream may be silent; infinity means for ever, not a number what the session
+    /// takes for right.
     pub idle_timeout: f64,
-    /// How long a response may take.
+    /// How long a response may take; the same.
     pub connect_timeout: f64,
     /// The greatest length of an event in bytes.
     pub max_event_len: usize,
@@ -119,11 +122,11 @@ pub struct Source {
 
 impl Source {
     /// A source that has not connected yet, and continues from this last event ID, if it is not
-    /// empty. An event with the data `terminator` completes the stream, unless that is empty.
-    pub fn new(settings: &Settings, id: &[u8], terminator: &[u8]) -> Self {
+    /// empty.
+    pub fn new(settings: &Settings, id: &[u8]) -> Self {
         let flags = settings.flags;
         let is = |flag| flags & flag != 0;
-        let config = SessionConfig::default()
+        let mut config = SessionConfig::default()
             .policy(match flags & flag::POLICY {
                 0 => Policy::Resilient,
                 1 => Policy::Strict,
@@ -132,14 +135,18 @@ impl Source {
             })
             .fresh_credentials(is(flag::FRESH_CREDENTIALS))
             .backoff(Backoff::up_to(time(settings.max_retry)))
-            .connect_timeout(time(settings.connect_timeout))
-            .idle_timeout((settings.idle_timeout != 0.0).then(|| time(settings.idle_timeout)))
             .control_events(is(flag::CONTROL_EVENTS))
             .must_complete(is(flag::MUST_COMPLETE));
+        if !settings.connect_timeout.is_nan() {
+            config = config.response_timeout(time(settings.connect_timeout));
+        }
+        if !settings.idle_timeout.is_nan() {
+            config = config.idle_timeout(Some(time(settings.idle_timeout)));
+        }
         let mut session = Session::new(config, settings.seed.to_bits());
         session.set_last_event_id(id);
         let limits = [settings.max_event_len, settings.max_line_len];
-        Self { session, rows: Rows::new(limits, owned(id), owned(terminator)) }
+        Self { session, rows: Rows::new(limits, owned(id)) }
     }
 
     /// What to do now; see [`step`].
@@ -194,6 +201,9 @@ impl Source {
             happening::ERROR => self.session.handle_error(now),
             happening::UNSENT => self.session.handle_unsent(now, Failure::Headers),
             happening::RECONNECT => self.session.reconnect(now),
+            happening::COMPLETE => {
+                self.session.handle_event(None, true);
+            }
             _ => self.session.close(),
         }
     }
@@ -281,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_events_of_a_chunk_are_rows() {
-        let mut source = Source::new(&SETTINGS, b"", b"");
+        let mut source = Source::new(&SETTINGS, b"");
         open(&mut source);
         let rows = source.push(2.0, b"id: 1\ndata: a\n\nevent: x\ndata: b\ndata\n\ndata: cu");
         assert_eq!(rows, b"a\r\r1\rb\n\rx\r1\r");
@@ -293,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_with_the_time_of_the_next_try() {
-        let mut source = Source::new(&SETTINGS, b"7", b"");
+        let mut source = Source::new(&SETTINGS, b"7");
         assert_eq!(source.step(0.0), step::CONNECT | step::SEND_ID);
         assert_eq!((source.step(0.0), source.until()), (step::READ, 500.0));
         source.response(1.0, 503, 2000.0, b"");
@@ -311,7 +321,7 @@ mod tests {
 
     #[test]
     fn control_events_are_rows_too() {
-        let mut source = Source::new(&SETTINGS, b"", b"");
+        let mut source = Source::new(&SETTINGS, b"");
         open(&mut source);
         let rows = source.push(2.0, b"event: stream-reset\nid: a:3\ndata: {'channels': ['a']}\n\n");
         assert_eq!(rows, b"{'channels': ['a']}\rstream-reset\ra:3\r");
@@ -321,17 +331,28 @@ mod tests {
     }
 
     #[test]
-    fn the_terminator_ends_a_stream_and_its_absence_is_a_failure() {
+    fn what_completes_a_stream_ends_it_and_its_absence_is_a_failure() {
         let settings = Settings { flags: flag::POLICY & 2 | flag::MUST_COMPLETE, ..SETTINGS };
-        for (chunk, reason) in [
-            (&b"data: a\n\ndata: [DONE]\n\n"[..], reason::COMPLETE),
-            (b"data: a\n\n", reason::INCOMPLETE),
-        ] {
-            let mut source = Source::new(&settings, b"", b"[DONE]");
+        for (is_last, reason) in [(true, reason::COMPLETE), (false, reason::INCOMPLETE)] {
+            let mut source = Source::new(&settings, b"");
             open(&mut source);
-            assert!(source.push(2.0, chunk).starts_with(b"a\r\r\r"));
+            assert_eq!(source.push(2.0, b"data: a\n\ndata: b\n\n"), b"a\r\r\rb\r\r\r");
+            if is_last {
+                source.tell(2.0, happening::COMPLETE);
+            }
             source.tell(3.0, happening::END);
             assert_eq!((source.step(3.0), source.state() >> 2), (step::STOP, reason));
         }
+    }
+
+    #[test]
+    fn a_time_limit_of_infinity_is_none() {
+        let never = f64::INFINITY;
+        let settings = Settings { idle_timeout: never, connect_timeout: never, ..SETTINGS };
+        let mut source = Source::new(&settings, b"");
+        assert_eq!(source.step(0.0) & 0xFF, step::CONNECT);
+        assert_eq!(source.step(1e12), step::READ, "thirty years are not too long for a head");
+        source.response(1e12, 200, f64::NAN, b"text/event-stream");
+        assert_eq!(source.step(2e12), step::READ);
     }
 }

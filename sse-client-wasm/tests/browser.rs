@@ -82,6 +82,36 @@ async fn sources_behave_in_a_worker() {
 }
 
 #[tokio::test]
+async fn what_was_reported_of_others_is_no_fault_in_a_window() {
+    run("reported", "window").await;
+}
+
+#[tokio::test]
+async fn what_was_reported_of_others_is_no_fault_in_a_worker() {
+    run("reported", "worker").await;
+}
+
+#[tokio::test]
+async fn a_page_with_credentials_in_its_address_has_sources() {
+    run("credentials", "window").await;
+}
+
+#[tokio::test]
+async fn sources_and_events_look_like_the_platforms_in_a_window() {
+    run("surface", "window").await;
+}
+
+#[tokio::test]
+async fn sources_and_events_look_like_the_platforms_in_a_worker() {
+    run("surface", "worker").await;
+}
+
+#[tokio::test]
+async fn pages_share_connections() {
+    run("shared", "window").await;
+}
+
+#[tokio::test]
 async fn the_package_works_in_script_tags_and_in_a_service_worker() {
     run("places", "window").await;
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sse_client_wasm::{Settings, Source, flag, happening, reason, state, step};
 use sse_proto::{
-    Backoff, Closed, Failure, Item, Nanos, Policy, Reader, ResponseHead, SessionConfig, State,
-    Step, Terminator,
+    Backoff, Closed, Failure, Item, Nanos, Policy, Reader, ResponseHead, SessionConfig, State, Step,
 };
 
 const MILLISECOND: Nanos = 1_000_000;
@@ -51,6 +50,7 @@ enum Happening {
     Pause(u64),
     Close,
     Reconnect,
+    Complete,
     Unsent,
 }
 
@@ -83,6 +83,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => (0_u64..50_000).prop_map(Happening::Pause),
         1 => Just(Happening::Close),
         1 => Just(Happening::Reconnect),
+        1 => Just(Happening::Complete),
         1 => Just(Happening::Unsent),
     ]
 }
@@ -162,9 +163,8 @@ proptest! {
             .backoff(Backoff::up_to(Duration::from_secs(30)))
             .control_events(control_events)
             .max_event_len(max_event_len)
-            .max_line_len(max_line_len);
-        let mark = Terminator::from("a");
-        let config = if must_complete { config.must_end_with(mark) } else { config.until(mark) };
+            .max_line_len(max_line_len)
+            .must_complete(must_complete);
         let mut reader = Reader::new(config, f64::to_bits(seed));
         reader.set_last_event_id(Some(id.into()));
         let flag = |is, flag| if is { flag } else { 0 };
@@ -179,12 +179,12 @@ proptest! {
                 | flag(control_events, flag::CONTROL_EVENTS)
                 | flag(must_complete, flag::MUST_COMPLETE),
             max_retry: 30_000.0,
-            idle_timeout: 45_000.0,
-            connect_timeout: 30_000.0,
+            idle_timeout: f64::NAN,
+            connect_timeout: f64::NAN,
             max_event_len,
             max_line_len,
         };
-        let mut source = Source::new(&settings, id.as_bytes(), b"a");
+        let mut source = Source::new(&settings, id.as_bytes());
         let mut now: Nanos = 0;
         let mut last_event_id = id.to_owned();
         for happening in happenings {
@@ -245,6 +245,10 @@ proptest! {
                 Happening::Close => {
                     reader.session_mut().close();
                     source.tell(page_now, happening::CLOSE);
+                }
+                Happening::Complete => {
+                    reader.session_mut().handle_event(None, true);
+                    source.tell(page_now, happening::COMPLETE);
                 }
                 Happening::Reconnect => {
                     reader.session_mut().reconnect(now);

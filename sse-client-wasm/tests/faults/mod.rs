@@ -51,7 +51,9 @@ impl Faults {
     /// The page that runs the tests of a file, in a window or in a worker.
     pub(crate) fn page(&self, file: &str, place: &str) -> String {
         let other = self.other.port();
-        format!("http://{}/page/run.html?{file}&{place}&{other}", self.address)
+        // What the address of the page itself may have.
+        let user = if file == "credentials" { "user:pass@" } else { "" };
+        format!("http://{user}{}/page/run.html?{file}&{place}&{other}", self.address)
     }
 }
 

@@ -292,34 +292,3 @@ test('a source that connects again for a day grows neither the heap nor its memo
     WebAssembly.instantiate = instantiate;
   }
 });
-
-windowTest('tabs share one connection, and one that is left takes it over', async () => {
-  const gate = `both${Math.random()}`;
-  const url = await serve(stays({ gate }, 'id: 1\ndata: a\n\n'), stays('id: 2\ndata: b\n\n'));
-  // Each frame has a copy of the module of its own, as a tab has.
-  const frames = [];
-  for (const _ of [1, 2]) {
-    const frame = document.body.appendChild(document.createElement('iframe'));
-    frames.push(frame);
-    await frame.contentWindow.eval(`
-      window.seen = [];
-      import('/package/external.js').then(({ SharedEventSource }) => {
-        window.source = new SharedEventSource(${JSON.stringify(url)}, { max_retry_time: 1 });
-        source.onmessage = ({ data, lastEventId }) => seen.push(lastEventId + data);
-      });`);
-  }
-  const [one, two] = frames.map((frame) => frame.contentWindow);
-  await until('both are open', () => one.source?.readyState === 1 && two.source?.readyState === 1);
-  await letGo(gate);
-  await until('both have it', () => one.seen.length && two.seen.length);
-  equal([one.seen, two.seen], [['1a'], ['1a']]);
-  equal([one.source.readyState, two.source.readyState], [1, 1]);
-  equal((await log(url)).length, 1, 'one connection');
-  // The first one leads.
-  one.source.close();
-  await until('the other goes on', () => two.seen.length === 2);
-  equal([one.seen, two.seen], [['1a'], ['1a', '2b']]);
-  equal((await log(url))[1].headers['last-event-id'], '1');
-  two.source.close();
-  frames.forEach((frame) => frame.remove());
-});

@@ -32,13 +32,13 @@ let number = 0;
 /** Sets up a stream with these connections, the last one over and over, and returns its URL. */
 export const serve = async (...connections) => {
   const name = `${globalThis.document ? 'w' : 'k'}${Math.random().toString(36).slice(2)}${++number}`;
-  await fetch(`/script/${name}`, { method: 'POST', body: JSON.stringify(connections) });
+  await fetch(`${location.origin}/script/${name}`, { method: 'POST', body: JSON.stringify(connections) });
   return `${location.origin}/s/${name}`;
 };
 
 /** The requests that a stream has got. */
-export const log = async (url) => (await fetch(`/log/${new URL(url).pathname.slice(3)}`)).json();
-export const letGo = (gate) => fetch(`/open/${gate}`, { method: 'POST' });
+export const log = async (url) => (await fetch(`${location.origin}/log/${new URL(url).pathname.slice(3)}`)).json();
+export const letGo = (gate) => fetch(`${location.origin}/open/${gate}`, { method: 'POST' });
 
 export const equal = (found, expected, about = '') => {
   const [one, two] = [found, expected].map((value) => JSON.stringify(value));

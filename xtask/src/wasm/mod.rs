@@ -47,14 +47,19 @@ const FEATURES: [&str; 6] = [
 ];
 
 /// An entry of the package: its source, its file, and whether it is a script rather than a module.
-const ENTRIES: [(&str, &str, bool); 4] = [
+const ENTRIES: [(&str, &str, bool); 6] = [
     ("entry-inline.ts", "inline.js", false),
     ("entry-module.ts", "external.js", false),
+    ("entry-shared-worker.ts", "shared-worker.js", true),
+    ("entry-workerd.ts", WORKERD, false),
     ("entry-script.ts", "reconnecting-eventsource.js", true),
     ("entry-script-inline.ts", "reconnecting-eventsource.inline.js", true),
 ];
 
 const MODULE: &str = "sse-client.wasm";
+
+/// The entry that imports the module rather than its bytes, where those cannot be compiled.
+const WORKERD: &str = "workerd.js";
 
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let mut base = base()?;
@@ -194,11 +199,20 @@ fn build_with(toolchain: &Toolchain, base: &Path, run: Run<'_>) -> Result<Packag
             "--minify",
             "--sourcemap",
             "--target=es2022",
-            "--loader:.wasm=binary",
+            if file == WORKERD { "--external:*.wasm" } else { "--loader:.wasm=binary" },
             "--legal-comments=none",
             "--log-level=warning",
         ]);
         succeeds(run, esbuild, "esbuild failed")?;
+        // It makes them 5 % smaller still.
+        let mut terser = node.command(tools.join("node_modules/.bin/terser"));
+        terser.current_dir(&folder).arg(file).args(["-o", file, "--ecma", "2022", "--mangle"]);
+        terser.args(["--compress", "passes=4,unsafe_arrows=true,pure_getters=true"]);
+        terser.args(["--source-map", &format!("content='{file}.map',url='{file}.map'")]);
+        if !is_script {
+            terser.arg("--module");
+        }
+        succeeds(run, terser, "terser failed")?;
     }
     let mut tsc = node.command(tools.join("node_modules/.bin/tsc"));
     tsc.arg("-p").arg(&source).arg("--outDir").arg(folder.join("types"));

@@ -1,0 +1,8 @@
+// Where modules of WebAssembly are imported, and cannot be made of bytes.
+
+import module from './sse-client.wasm';
+import { provide } from './core';
+
+provide(async () => module as any);
+
+export * from './index';

@@ -1,0 +1,73 @@
+// What a try sends, and how its answer is read, as far as neither asks for a decision.
+
+import type { ConnectionOptions } from './connection';
+
+/** How a request is sent. It throws at once if there is something wrong with the request itself. */
+export type Send = (url: string, init: RequestInit, own?: ConnectionOptions['fetch']) => Promise<Response>;
+
+/** Within browsers; elsewhere `redirects.ts` takes its place. */
+const plainly: Send = (url, init, own) => (own ? own(url, init) : fetch(new Request(url, init)));
+
+export let send = plainly;
+
+export const sendBy = (other: (plainly: Send) => Send) => {
+  send = other(plainly);
+};
+
+/** Text as a string of its bytes in UTF-8, which is what headers and `btoa` take. */
+export const utf8 = (text: string) => unescape(encodeURIComponent(text));
+
+/** The URL without user name and password, which `fetch` refuses, and the header in their place. */
+export const withoutUserInfo = (url: string): [string, string?] => {
+  const parsed = new URL(url);
+  const { username, password } = parsed;
+  if (!username && !password) return [url];
+  parsed.username = parsed.password = '';
+  return [parsed.href, 'Basic ' + btoa(unescape(username + ':' + password))];
+};
+
+/** The URL with the id in its query, in place of one that is there. */
+export const withId = (url: string, id: string, name = 'lastEventId') => {
+  const parsed = new URL(url);
+  const named = (pair: string) => new URLSearchParams(pair).has(name);
+  const pairs = parsed.search.slice(1).split('&').filter((pair) => pair && !named(pair));
+  parsed.search = [...pairs, encodeURIComponent(name) + '=' + encodeURIComponent(id)].join('&');
+  return parsed.href;
+};
+
+/** `Retry-After` in milliseconds: it is a number of seconds, or a date. */
+export const retryAfter = ({ headers }: Response) => {
+  const value = headers.get('Retry-After') ?? '';
+  return /^\d+$/.test(value) ? +value * 1000 : Math.max(Date.parse(value) - Date.now(), 0);
+};
+
+/** A chunk of a body, which is any `BufferSource`. */
+export const bytes = (chunk: any): Uint8Array => {
+  if (!(chunk?.byteLength >= 0)) throw new TypeError('the body is not of bytes');
+  return ArrayBuffer.isView(chunk)
+    ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    : new Uint8Array(chunk);
+};
+
+/** Of a refusal's body, how many characters are kept, and how long they are waited for. */
+const BODY = 4096, BODY_WITHIN = 1000;
+
+/** The beginning of a refusal's body. */
+export const beginning = async ({ body }: Response, signal: AbortSignal) => {
+  const reader = body?.getReader?.();
+  const decoder = new TextDecoder();
+  let text = '';
+  const stop = () => reader?.cancel().catch(() => {});
+  const timer = setTimeout(stop, BODY_WITHIN);
+  signal.addEventListener('abort', stop);
+  try {
+    let chunk;
+    while (text.length < BODY && (chunk = await reader?.read())?.value) {
+      text += decoder.decode(chunk!.value, { stream: true });
+    }
+  } catch {
+    // What has come is all that there is.
+  }
+  clearTimeout(timer);
+  return text.slice(0, BODY);
+};
