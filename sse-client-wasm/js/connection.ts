@@ -3,9 +3,9 @@
 // must not take its own silence for the server's. What the caller has handed in (functions, bodies)
 // may throw at any time: that is told, and never taken for something that the server did.
 
-import * as is from './core';
-import { type Core, makeCore } from './core';
-import { beginning, bytes, retryAfter, send, utf8, withId, withoutUserInfo } from './request';
+import * as is from './core.js';
+import { type Core, makeCore } from './core.js';
+import { beginning, bytes, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
@@ -348,7 +348,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
           failure = LOCAL;
           if (chunk.done) break;
           take(bytes(chunk.value), signal);
-          const drained = to.drained?.();
+          const drained = !link.closed && to.drained?.();
           if (drained) {
             // Stands still until there is room, and the clock with it.
             const since = performance.now();

@@ -1,6 +1,6 @@
 import bytes from './sse-client.wasm';
-import { provide } from './core';
+import { provide } from './core.js';
 
 provide(() => WebAssembly.compile(bytes));
 
-export * from './index';
+export * from './index.js';

@@ -1,7 +1,7 @@
-import { provideFile } from './core';
-import { provideWorker } from './shared';
+import { provideFile } from './core.js';
+import { provideWorker } from './shared.js';
 
 provideFile(new URL('./sse-client.wasm', import.meta.url));
 provideWorker(new URL('./shared-worker.js', import.meta.url));
 
-export * from './index';
+export * from './index.js';

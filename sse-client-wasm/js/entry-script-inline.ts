@@ -1,6 +1,6 @@
 import bytes from './sse-client.wasm';
-import { provide } from './core';
-import { ReconnectingEventSource } from './event-source';
+import { provide } from './core.js';
+import { ReconnectingEventSource } from './event-source.js';
 
 provide(() => WebAssembly.compile(bytes));
 

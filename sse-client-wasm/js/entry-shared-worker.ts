@@ -1,5 +1,5 @@
 import bytes from './sse-client.wasm';
-import { provide } from './core';
-import './shared-worker';
+import { provide } from './core.js';
+import './shared-worker.js';
 
 provide(() => WebAssembly.compile(bytes));

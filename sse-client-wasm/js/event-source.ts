@@ -1,10 +1,11 @@
 // The surface: `EventSource` as pages know it, and `ReconnectingEventSource`.
 
-import { CONTROL_EVENTS } from './core';
+import { CONTROL_EVENTS } from './core.js';
 import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
-} from './connection';
-import { COMMON, dispatcher, stopped } from './server-event';
+} from './connection.js';
+import type { PlatformSource } from './platform.js';
+import { COMMON, dispatcher, stopped } from './server-event.js';
 
 const scope = globalThis as any;
 
@@ -53,13 +54,13 @@ export class EventSource extends EventTarget {
   declare static readonly OPEN: 1;
   declare static readonly CLOSED: 2;
   /** Reads a stream of bytes that is already there. Its end is the end of the source. */
-  declare static fromReadableStream: (stream: ReadableStream<BufferSource>, options?: StreamOptions) => EventSource;
+  declare static fromReadableStream: (stream: ReadableStream<ArrayBufferLike | ArrayBufferView>, options?: StreamOptions) => EventSource;
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
   declare readonly CLOSED: 2;
-  declare onopen: ((this: EventSource, event: Event) => any) | null;
-  declare onmessage: ((this: EventSource, event: MessageEvent) => any) | null;
-  declare onerror: ((this: EventSource, event: Event) => any) | null;
+  declare onopen: ((this: PlatformSource, event: Event) => any) | null;
+  declare onmessage: ((this: PlatformSource, event: MessageEvent) => any) | null;
+  declare onerror: ((this: PlatformSource, event: Event) => any) | null;
   /** Gets each event of the server, whatever its type, before the listeners of its type. */
   declare onevent: ((this: EventSource, event: MessageEvent<string>) => any) | null;
   /** Is told when the state changes, and why. */

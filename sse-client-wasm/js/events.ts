@@ -1,8 +1,8 @@
 // An event stream as an async iterator: for requests of any method, and for streams that end.
 
-import { MUST_COMPLETE } from './core';
-import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection';
-import { run } from './event-source';
+import { MUST_COMPLETE } from './core.js';
+import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
+import { run } from './event-source.js';
 
 export interface ServerSentEvent {
   type: string;

@@ -1,7 +1,7 @@
 // A connection that several pages share: in a worker, or in the page that leads. It remembers what
 // has come lately, for pages that join with an older position.
 
-import { connect, type Connection, type Internal, type Receiver, type Status } from './connection';
+import { connect, type Connection, type Internal, type Receiver, type Status } from './connection.js';
 
 export type Row = Parameters<Receiver['row']>;
 

@@ -1,14 +1,14 @@
 // The whole package, as a module.
 
-import { carefully } from './redirects';
-import { sendBy } from './request';
+import { carefully } from './redirects.js';
+import { sendBy } from './request.js';
 
 sendBy(carefully);
 
-export { ReconnectingEventSource, type SourceEventMap, type SourceOptions, type StatusEvent, type StreamOptions } from './event-source';
-export { SharedEventSource, type SharedOptions } from './shared';
-export { EventSource } from './standard';
-export { events, EventsError, type EventsOptions, type ServerSentEvent, type Terminator } from './events';
+export { ReconnectingEventSource, type SourceEventMap, type SourceOptions, type StatusEvent, type StreamOptions } from './event-source.js';
+export { SharedEventSource, type SharedOptions } from './shared.js';
+export { EventSource } from './standard.js';
+export { events, EventsError, type EventsOptions, type ServerSentEvent, type Terminator } from './events.js';
 export type {
   Attempt, ConnectionOptions, HeaderProvider, Policy, Reason, RequestParts, Status,
-} from './connection';
+} from './connection.js';

@@ -1,7 +1,7 @@
 // Redirects outside browsers, where `fetch` shows them: what the caller has set is meant for the
 // origin that they named, and goes to no other.
 
-import type { Send } from './request';
+import type { Send } from './request.js';
 
 /** As many as the native client follows. */
 const MOST = 10;

@@ -1,6 +1,6 @@
 // What a try sends, and how its answer is read, as far as neither asks for a decision.
 
-import type { ConnectionOptions } from './connection';
+import type { ConnectionOptions } from './connection.js';
 
 /** How a request is sent. It throws at once if there is something wrong with the request itself. */
 export type Send = (url: string, init: RequestInit, own?: ConnectionOptions['fetch']) => Promise<Response>;

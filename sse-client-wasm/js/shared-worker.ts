@@ -1,7 +1,7 @@
 // The worker that has the connections which pages share, one for each request that differs.
 
-import { Hub, type Ask } from './hub';
-import type { Internal } from './connection';
+import { Hub, type Ask } from './hub.js';
+import type { Internal } from './connection.js';
 
 interface Shared {
   hub: Hub;

@@ -3,10 +3,10 @@
 // Otherwise a page has it, the one with the lock: it connects, and tells the others what comes. When
 // it goes, the next one gets the lock, and continues from what it has seen.
 
-import { connect, type Internal, type Link, type Receiver, type Status } from './connection';
-import { ReconnectingEventSource, named, type SourceOptions } from './event-source';
-import { Hub, type Ask, type Row, type Tell } from './hub';
-import { utf8 } from './request';
+import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
+import { ReconnectingEventSource, named, type SourceOptions } from './event-source.js';
+import { Hub, type Ask, type Row, type Tell } from './hub.js';
+import { utf8 } from './request.js';
 
 const scope = globalThis as any;
 

@@ -1,6 +1,6 @@
 // An `EventSource` from a stream that is already there, as whatwg/html#12272 has it.
 
-import { EventSource, type StreamOptions } from './event-source';
+import { EventSource, type StreamOptions } from './event-source.js';
 
 EventSource.fromReadableStream = (stream: ReadableStream, given: StreamOptions = {}) => {
   // Throws a `TypeError` if someone else reads it.

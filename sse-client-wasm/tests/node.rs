@@ -6,8 +6,10 @@ mod faults;
 mod npm;
 
 use std::fs;
+use std::path::Path;
 
 use faults::Faults;
+use serde_json::json;
 use tokio::process::Command;
 
 #[tokio::test]
@@ -46,4 +48,41 @@ async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
     node.arg("script.mjs");
     // It ends by itself only if nothing is left open.
     assert_eq!(npm::run(node, folder.path()).await.trim(), "a b c b 1");
+}
+
+/// The package, installed in a folder with one of the scripts in `node/`.
+async fn with(script: &str) -> Option<tempfile::TempDir> {
+    let package = npm::package()?;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    npm::install(&package, folder.path()).await;
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(script);
+    fs::copy(own, folder.path().join(script)).expect("copied");
+    Some(folder)
+}
+
+#[tokio::test]
+async fn redirects_connections_and_bodies_in_node() {
+    let Some(folder) = with("behaviour.mjs").await else { return };
+    let mut node = Command::new("node");
+    node.arg("behaviour.mjs");
+    npm::run(node, folder.path()).await;
+}
+
+#[tokio::test]
+async fn nothing_keeps_node_from_ending_after_a_source_was_closed() {
+    let Some(folder) = with("exit.mjs").await else { return };
+    let faults = Faults::start(Vec::new()).await;
+    let stream = "200 OK\r\nContent-Type: text/event-stream";
+    let refusal = "503 Busy\r\nContent-Length: 100";
+    for (way, head, end) in [
+        ("open", stream, "hang"),
+        ("waiting", stream, "close"),
+        ("refused", refusal, "hang"),
+        ("left", stream, "hang"),
+    ] {
+        faults.set(way, &json!([{"head": head, "body": ["data: a\n\n"], "end": end}]));
+        let mut node = Command::new("node");
+        node.arg("exit.mjs").arg(format!("http://{}/s/{way}", faults.address)).arg(way);
+        assert_eq!(npm::run(node, folder.path()).await.trim(), "timers: 0", "{way}");
+    }
 }

@@ -5,6 +5,7 @@
 
 #[allow(dead_code, reason = "each test file uses its part")]
 mod faults;
+#[allow(dead_code, reason = "each test file uses its part")]
 mod npm;
 
 use std::fs;

@@ -72,9 +72,10 @@ const SERVICES: &str = "services";
 const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const PACKAGES: &str = "packages";
+const HOSTILE: &str = "hostile";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 20] = [
+const STEPS: [Step; 21] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -94,6 +95,7 @@ const STEPS: [Step; 20] = [
     Step { name: "sse-client, wasm32", quick: false, needs_build: false, run: client_for_wasm },
     Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
+    Step { name: HOSTILE, quick: false, needs_build: true, run: hostile },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -147,7 +149,7 @@ fn wanted(step: &Step, filters: &[String], options: Options) -> bool {
         // Any step may need it.
         SET_UP => true,
         BROWSER | SERVICES | WASM if named(TESTS) => true,
-        WASM if named(PACKAGES) => true,
+        WASM if named(PACKAGES) || named(HOSTILE) => true,
         name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
     }
 }
@@ -187,8 +189,9 @@ fn services(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
 }
 
 fn wasm(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
-    let package = wasm::build(&mut |command| progress.run(command))?;
+    let mut package = wasm::build(&mut |command| progress.run(command))?;
     package.keeps_to_its_budget()?;
+    package.get_runtimes(&mut |command| progress.run(command));
     run.package = Some(package);
     Ok(())
 }
@@ -353,6 +356,15 @@ fn probe(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     let mut probe = Command::new(this);
     probe.args(["probe", "--built", "--strict", "ours", "axum"]).stdin(Stdio::null());
     succeeds(progress, probe)
+}
+
+/// `sse-fuzz hostile` on the npm package in Node. Its tests run it on the native client.
+fn hostile(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
+    let Some(package) = &run.package else {
+        return Err(Trouble::Missing("there is no npm package".to_owned()));
+    };
+    let fuzz = cargo(&["run", "--quiet", "-p", "ssekit-fuzz", "--bin", "sse-fuzz", "--"]);
+    Ok(package.torment(fuzz, &mut |command| progress.run(command))?)
 }
 
 fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {

@@ -24,6 +24,7 @@ pub(crate) struct Faults {
     pub(crate) address: SocketAddr,
     /// Another origin, with the same answers.
     pub(crate) other: SocketAddr,
+    state: Arc<State>,
 }
 
 struct State {
@@ -45,7 +46,14 @@ impl Faults {
             open: Mutex::default(),
             opened: Notify::new(),
         });
-        Self { address: listen(Arc::clone(&state)).await, other: listen(state).await }
+        let address = listen(Arc::clone(&state)).await;
+        Self { address, other: listen(Arc::clone(&state)).await, state }
+    }
+
+    /// Sets what the connections to `/s/NAME` get.
+    pub(crate) fn set(&self, name: &str, script: &Value) {
+        let script = script.as_array().expect("a list").clone();
+        self.state.scripts.lock().expect("whole").insert(name.to_owned(), script);
     }
 
     /// The page that runs the tests of a file, in a window or in a worker.

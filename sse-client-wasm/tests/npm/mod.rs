@@ -21,11 +21,16 @@ pub(crate) fn tools() -> Option<PathBuf> {
     made("SSE_WASM_TOOLS")
 }
 
+/// The folder of the npm packages that have other runtimes.
+pub(crate) fn runtimes() -> Option<PathBuf> {
+    made("SSE_WASM_RUNTIMES")
+}
+
 fn made(variable: &str) -> Option<PathBuf> {
     let folder = env::var_os(variable).filter(|path| !path.is_empty());
     if folder.is_none() {
         // Past the test harness, which keeps what tests print to itself.
-        let text = "left out, it needs the npm package; `cargo xtask test` builds it";
+        let text = "left out, it needs the npm package, and tools; `cargo xtask test` gets them";
         let _ = writeln!(io::stderr(), "{}: {text}", std::thread::current().name().unwrap_or(""));
     }
     folder.map(PathBuf::from)

@@ -5,6 +5,7 @@
 //! needed. The package itself is made anew each time, which takes seconds.
 
 pub(crate) mod old_lists;
+mod runtimes;
 pub(crate) mod toolchain;
 
 use std::env;
@@ -28,6 +29,9 @@ const PACKAGE: &str = "SSE_WASM_PACKAGE";
 
 /// Names the folder of the npm packages that it is tested under and compared with.
 const TOOLS: &str = "SSE_WASM_TOOLS";
+
+/// Names the folder of the npm packages that have other runtimes.
+const RUNTIMES: &str = "SSE_WASM_RUNTIMES";
 
 /// How large the module and the script of `ReconnectingEventSource` may be together, in bytes after
 /// `gzip -9`: a compiler's version, and its number. What grows beyond it has a reason, and changes
@@ -80,6 +84,8 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 pub(crate) struct Package {
     folder: PathBuf,
     tools: PathBuf,
+    /// The other runtimes, once they have been set up.
+    runtimes: Option<PathBuf>,
     node: Node,
     /// The version of the compiler that has made the module.
     compiler: String,
@@ -97,6 +103,25 @@ impl Package {
         &self.folder
     }
 
+    /// Runs our own hostile server against the package in Node: `client` is the script that is a
+    /// client for it, and `fuzz` starts the server.
+    pub(crate) fn torment(&self, mut fuzz: Command, run: Run<'_>) -> Result<(), String> {
+        let folder = self.folder.with_file_name("hostile");
+        let installed = folder.join("node_modules").join(CRATE);
+        files::create(&installed)?;
+        for file in ["package.json", "inline.js"] {
+            copy(&self.folder.join(file), &installed.join(file))?;
+        }
+        let client = folder.join("hostile.mjs");
+        copy(&Path::new(CRATE).join("tests/node/hostile.mjs"), &client)?;
+        self.node.hand_to(&mut fuzz);
+        fuzz.args(["hostile", "--jobs", "16", "--check"]).arg(format!(
+            "env NODE_EXTRA_CA_CERTS={{ca}} node '{}' {{url}} {{header}} {{method}} {{body}}",
+            client.display()
+        ));
+        succeeds(run, fuzz, "the npm package does not bear all that servers do")
+    }
+
     /// The Node that it is built and tested with.
     pub(crate) fn node(&self) -> &Node {
         &self.node
@@ -105,12 +130,16 @@ impl Package {
     /// Tells a command's tests about it.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         command.env(PACKAGE, &self.folder).env(TOOLS, &self.tools);
+        match &self.runtimes {
+            Some(runtimes) => command.env(RUNTIMES, runtimes),
+            None => command.env_remove(RUNTIMES),
+        };
         self.node.hand_to(command);
     }
 
     /// Tells them that there is no package.
     pub(crate) fn take_from(command: &mut Command) {
-        command.env_remove(PACKAGE).env_remove(TOOLS);
+        command.env_remove(PACKAGE).env_remove(TOOLS).env_remove(RUNTIMES);
     }
 
     /// Whether it has grown beyond what its compiler's number allows. That is asked in CI only:
@@ -225,21 +254,34 @@ fn build_with(toolchain: &Toolchain, base: &Path, run: Run<'_>) -> Result<Packag
     }
     let size = sizes(&folder, &node)?;
     let compiler = toolchain.version()?;
-    Ok(Package { folder, tools, node, compiler, size })
+    Ok(Package { folder, tools, runtimes: None, node, compiler, size })
 }
 
 /// The tools of npm, in the versions of the lock file.
 fn tools(folder: &Path, node: &Node, run: Run<'_>) -> Result<PathBuf, String> {
-    let own = Path::new(CRATE).join("tools");
+    install(&Path::new(CRATE).join("tools"), folder, &["esbuild"], node, run)
+}
+
+/// What a lock file lists, in a folder of its own. These programs of it must start.
+fn install(
+    own: &Path,
+    folder: &Path,
+    programs: &[&str],
+    node: &Node,
+    run: Run<'_>,
+) -> Result<PathBuf, String> {
     let lock = own.join("package-lock.json");
     let wanted = files::read(&lock)?;
     let tool = Tool::new(folder, &wanted)?;
-    let works = |_: &str| {
-        let mut esbuild = node.command(tool.folder().join("node_modules/.bin/esbuild"));
-        let starts = esbuild.arg("--version").output().is_ok_and(|output| output.status.success());
-        if starts { Ok(()) } else { Err("its programs do not start".to_owned()) }
+    let starts = |_: &str| {
+        let fails = programs.iter().find(|program| {
+            let program = tool.folder().join("node_modules/.bin").join(program);
+            let output = node.command(program).arg("--version").output();
+            !output.is_ok_and(|output| output.status.success())
+        });
+        fails.map_or(Ok(()), |program| Err(format!("{program} does not start")))
     };
-    if !tool.is_kept(works) {
+    if !tool.is_kept(starts) {
         tool.begin()?;
         for file in ["package.json", "package-lock.json", ".npmrc"] {
             copy(&own.join(file), &tool.folder().join(file))?;
@@ -247,6 +289,7 @@ fn tools(folder: &Path, node: &Node, run: Run<'_>) -> Result<PathBuf, String> {
         let mut npm = node.command("npm");
         npm.arg("ci").current_dir(tool.folder());
         succeeds(run, npm, "`npm ci` failed; it needs a package registry")?;
+        starts("")?;
         tool.finish("")?;
     }
     Ok(tool.folder().into())

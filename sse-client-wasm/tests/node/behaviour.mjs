@@ -1,0 +1,211 @@
+// What the package does outside browsers: in Node, Deno and Bun, which all have Node's servers.
+// Prints what has failed, and ends with 1 then.
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { EventSource, EventsError, ReconnectingEventSource, SharedEventSource, events } from 'sse-client-wasm';
+
+const equal = (found, expected, about = '') => {
+  const [one, two] = [found, expected].map((value) => JSON.stringify(value));
+  if (one !== two) throw new Error(`${about} ${one} instead of ${two}`);
+};
+
+const tests = [];
+const test = (name, run) => tests.push([name, run]);
+/** Servers of the test that runs. */
+const servers = [];
+
+/** A server, at an origin of its own, and the requests that it has got. */
+const serve = async (answer) => {
+  const requests = [];
+  const server = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    requests.push({ method: request.method, url: request.url, headers: request.headers, body });
+    answer(request, response, requests.length);
+  });
+  server.keepAliveTimeout = 60000;
+  const sockets = new Set();
+  server.on('connection', (socket) => sockets.add(socket));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  servers.push(() => {
+    sockets.forEach((socket) => socket.destroy());
+    server.close();
+  });
+  return { requests, sockets, origin: `http://127.0.0.1:${server.address().port}` };
+};
+
+const STREAM = { 'Content-Type': 'text/event-stream' };
+const stream = (...parts) => (_, response) => {
+  response.writeHead(200, STREAM);
+  parts.forEach((part) => response.write(part));
+  response.end();
+};
+
+/** What an iterator yields, and what it throws. */
+const read = async (url, options) => {
+  const found = [];
+  try {
+    for await (const { data } of events(url, { policy: 'once', ...options })) found.push(data);
+  } catch (error) {
+    if (!(error instanceof EventsError)) throw error;
+    found.push(error.status.reason, error.status.cause?.name ?? '');
+  }
+  return found;
+};
+
+const SECRETS = {
+  'X-Api-Key': 'k', 'Mcp-Session-Id': 's', Authorization: 'Bearer t', Cookie: 'c=1', 'Accept-Language': 'eo',
+  'User-Agent': 'mine/1',
+};
+const names = Object.keys(SECRETS).map((name) => name.toLowerCase());
+const carried = ({ headers }) => names.filter((name) => headers[name] === SECRETS[Object.keys(SECRETS)[names.indexOf(name)]]);
+
+for (const status of [301, 302, 303, 307, 308]) {
+  test(`a redirect (${status}) to another origin takes no secret along, and the id`, async () => {
+    const there = await serve(stream('data: there\n\n'));
+    const here = await serve((_, response) => response.writeHead(status, { Location: `${there.origin}/next` }).end());
+    equal(await read(here.origin, { headers: SECRETS, lastEventId: '7' }), ['there']);
+    equal(carried(here.requests[0]), names);
+    equal(carried(there.requests[0]), ['accept-language', 'user-agent']);
+    equal([there.requests[0].headers['last-event-id'], there.requests[0].headers.accept], ['7', 'text/event-stream']);
+  });
+}
+
+test('a redirect within an origin takes all along', async () => {
+  const here = await serve((request, response, count) => {
+    if (count === 1) response.writeHead(307, { Location: 'next?x' }).end();
+    else stream('data: here\n\n')(request, response);
+  });
+  equal(await read(`${here.origin}/a/b`, { headers: SECRETS, method: 'POST', body: 'question' }), ['here']);
+  const [, { method, url, body }] = here.requests;
+  equal([method, url, body, carried(here.requests[1])], ['POST', '/a/next?x', 'question', names]);
+});
+
+for (const [status, method, expected] of [
+  [301, 'POST', 'GET'], [302, 'POST', 'GET'], [303, 'POST', 'GET'], [303, 'PUT', 'GET'], [301, 'PUT', undefined],
+  [307, 'POST', undefined], [308, 'POST', undefined],
+]) {
+  test(`a body goes to no other origin (${status}, ${method})`, async () => {
+    const there = await serve(stream('data: there\n\n'));
+    const here = await serve((_, response) => response.writeHead(status, { Location: there.origin }).end());
+    const found = await read(here.origin, { method, body: 'secret' });
+    equal(found, expected ? ['there'] : ['request', 'RedirectError']);
+    equal(there.requests.map(({ method, body }) => [method, body]), expected ? [[expected, '']] : []);
+  });
+}
+
+test('a redirect to what is no address is final', async () => {
+  for (const Location of ['http://[', 'ftp://127.0.0.1/', 'file:///etc/passwd']) {
+    const here = await serve((_, response) => response.writeHead(302, { Location }).end());
+    const source = new ReconnectingEventSource(here.origin, { max_retry_time: 1 });
+    await new Promise((resolve) => { source.onerror = resolve; });
+    equal([source.readyState, source.status.reason, source.status.cause.name], [2, 'request', 'RedirectError'], Location);
+  }
+});
+
+test('a redirect without end is not followed for ever', async () => {
+  const here = await serve((_, response) => response.writeHead(302, { Location: '/again' }).end());
+  const source = new EventSource(here.origin);
+  await new Promise((resolve) => { source.onerror = resolve; });
+  equal([source.readyState, source.status.reason, here.requests.length], [0, 'network', 11]);
+  source.close();
+});
+
+test('user name and password go with a redirect within the origin, and to no other', async () => {
+  const there = await serve(stream('data: there\n\n'));
+  const here = await serve((_, response, count) =>
+    response.writeHead(302, { Location: count === 1 ? '/next' : `http://other:one@${there.origin.slice(7)}` }).end());
+  equal(await read(here.origin.replace('//', '//user:p%40ss@')), ['there']);
+  const basic = `Basic ${Buffer.from('user:p@ss').toString('base64')}`;
+  equal(here.requests.map(({ headers }) => headers.authorization), [basic, basic]);
+  equal(there.requests[0].headers.authorization, undefined);
+});
+
+test('a caller that sends the requests is asked to send each part of a redirect', async () => {
+  const there = await serve(stream('data: there\n\n'));
+  const here = await serve((_, response) => response.writeHead(302, { Location: there.origin }).end());
+  const asked = [];
+  const own = (url, init) => { asked.push(new URL(url).origin); return fetch(url, init); };
+  equal(await read(here.origin, { fetch: own, headers: SECRETS }), ['there']);
+  equal([asked, carried(there.requests[0])], [[here.origin, there.origin], ['accept-language', 'user-agent']]);
+});
+
+test('the connection of a complete answer is used again', async () => {
+  const here = await serve((_, response) => {
+    response.writeHead(200, STREAM);
+    response.write('data: a\n\ndata: [DONE]\n\n');
+    setTimeout(() => response.end(), 5);
+  });
+  for (let count = 0; count < 4; count++) {
+    equal(await read(here.origin, { until: '[DONE]', body: 'x' }), ['a']);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  equal([here.requests.length, here.sockets.size], [4, 1]);
+});
+
+test('a complete answer that does not end is let go', async () => {
+  let gone = false;
+  const here = await serve((_, response) => {
+    response.writeHead(200, STREAM);
+    response.write('data: a\n\nevent: end\ndata: b\n\n');
+    response.on('close', () => { gone = true; });
+  });
+  equal(await read(here.origin, { until: { type: 'end' } }), ['a', 'b']);
+  while (!gone) await new Promise((resolve) => setTimeout(resolve, 10));
+});
+
+test('a body may be a stream', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  const body = new Blob(['ques', 'tion']).stream();
+  equal(await read(here.origin, { method: 'POST', body }), ['a']);
+  equal(here.requests[0].body, 'question');
+});
+
+test('each has a connection of its own where pages share theirs', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  const source = new SharedEventSource(here.origin, { policy: 'once' });
+  const { data } = await new Promise((resolve) => { source.onmessage = resolve; });
+  equal(data, 'a');
+  source.close();
+});
+
+test('an id of any length and in any letters is resumed from', async () => {
+  for (const id of ['é✓', 'x'.repeat(15000)]) {
+    const here = await serve(stream(`id: ${id}\ndata: a\n\n`));
+    const source = new ReconnectingEventSource(here.origin, { max_retry_time: 1 });
+    while (here.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    source.close();
+    equal(Buffer.from(here.requests[1].headers['last-event-id'], 'latin1').toString(), id);
+  }
+});
+
+test('events look like those of the platform', async () => {
+  const source = EventSource.fromReadableStream(new Blob(['id: 1\ndata: a\n\n']).stream());
+  const [event, count] = await new Promise((resolve) => {
+    source.onmessage = (event) => {
+      let count = 0;
+      for (const name in event) count += event[name] === undefined ? 0 : 1;
+      resolve([event, count]);
+    };
+  });
+  equal([event.constructor === MessageEvent, event instanceof MessageEvent, count > 10], [true, true, true]);
+  equal(new MessageEvent(event.type, { data: event.data, lastEventId: event.lastEventId }).lastEventId, '1');
+});
+
+let failed = 0;
+for (const [name, run] of tests) {
+  let timer;
+  try {
+    const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error('it takes too long')), 20000); });
+    await Promise.race([run(), late]);
+  } catch (error) {
+    failed++;
+    console.log(`${name}: ${error.stack}`);
+  }
+  clearTimeout(timer);
+  servers.splice(0).forEach((stop) => stop());
+}
+console.log(`${tests.length - failed} of ${tests.length}`);
+process.exitCode = failed ? 1 : 0;
