@@ -123,6 +123,7 @@ pub struct Source {
 impl Source {
     /// A source that has not connected yet, and continues from this last event ID, if it is not
     /// empty.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
     pub fn new(settings: &Settings, id: &[u8]) -> Self {
         let flags = settings.flags;
         let is = |flag| flags & flag != 0;
@@ -144,6 +145,11 @@ impl Source {
             config = config.idle_timeout(Some(time(settings.idle_timeout)));
         }
         let mut session = Session::new(config, settings.seed.to_bits());
+        if flags & flag::POLICY == 1 {
+            // "Probably in the region of a few seconds" (section 9.2.2). So long it is in browsers,
+            // and a redirect without end, which they follow 20 times for each try, costs less.
+            session.set_reconnection_time(3000.min(settings.max_retry as u64));
+        }
         session.set_last_event_id(id);
         let limits = [settings.max_event_len, settings.max_line_len];
         Self { session, rows: Rows::new(limits, owned(id)) }

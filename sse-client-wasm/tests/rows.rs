@@ -167,6 +167,9 @@ proptest! {
             .must_complete(must_complete);
         let mut reader = Reader::new(config, f64::to_bits(seed));
         reader.set_last_event_id(Some(id.into()));
+        if policy == Policy::Strict {
+            reader.session_mut().set_reconnection_time(3000);
+        }
         let flag = |is, flag| if is { flag } else { 0 };
         let settings = Settings {
             seed,

@@ -123,6 +123,22 @@ test('functions of the caller that throw change nothing but themselves', async (
   ok(reported.length >= 6 && reported.every((message) => message.includes('mine')), reported);
 });
 
+test('strict: a redirect without end costs few requests, and `retry` is kept', async () => {
+  const url = await serve(refuses('302 Found\r\nLocation: again'));
+  // It leads to a script of the same name, which leads on.
+  await fetch(`${location.origin}/script/again`, { method: 'POST', body: JSON.stringify([refuses('302 Found\r\nLocation: again')]) });
+  const loop = keep(new EventSource(url));
+  const { status } = await next(loop, 'error');
+  equal([status.state, status.reason, loop.reconnectionTime], ['waiting', 'network', 3000]);
+  ok(status.nextRetry - Date.now() > 2500, 'the next try is not soon');
+  loop.close();
+  const kept = keep(new EventSource(await serve(ends('retry: 2000\ndata: a\n\n'))));
+  const before = Date.now();
+  const ended = await next(kept, 'error');
+  const delay = ended.status.nextRetry - before;
+  ok(delay >= 1990 && delay < 2400 + (Date.now() - before), `${delay} ms`);
+});
+
 test('a class asks by POST only once', async () => {
   const url = await serve(ends('data: a\n\n'));
   for (const [kind, options] of [
