@@ -12,6 +12,7 @@ use std::path::Path;
 
 use faults::Faults;
 use serde::Deserialize;
+use serde_json::json;
 use testkit::browser::Browser;
 use tokio::time::{Duration, Instant};
 
@@ -49,6 +50,37 @@ async fn run(file: &str, place: &str) {
         .collect();
     assert!(!outcomes.is_empty(), "{file} has no tests");
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), outcomes.len(), failed.join("\n"));
+}
+
+/// A page is left, with an open stream, and comes back as it was.
+async fn comes_back(kind: &str) {
+    let Some(package) = npm::package() else { return };
+    let Some(browser) = Browser::start().await else { return };
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = vec![("package", package), ("page", own.join("tests/page"))];
+    let faults = Faults::start(folders).await;
+    let stream = |id: &str| {
+        json!({
+            "head": "200 OK\r\nContent-Type: text/event-stream",
+            "body": [format!("id: {id}\ndata: event {id}\n\n")], "end": "hang",
+        })
+    };
+    faults.set("kept", &json!([stream("1"), stream("2")]));
+    let address = faults.address;
+    browser.open(&format!("http://{address}/page/kept.html?{kind}&http://{address}/s/kept")).await;
+    let seen = "return window.seen?.join() ?? ''";
+    browser.until_told(seen, "open,event 1").await;
+    browser.open(&format!("http://{address}/page/service-worker.js")).await;
+    browser.run("history.back()").await;
+    browser.until_told(seen, "event 2").await;
+    assert_eq!(browser.run(seen).await, json!("open,event 1,back,open,event 2"), "{kind}");
+}
+
+#[tokio::test]
+async fn a_page_that_the_browser_has_kept_goes_on_without_an_error() {
+    for kind in ["ReconnectingEventSource", "EventSource", "SharedEventSource"] {
+        comes_back(kind).await;
+    }
 }
 
 #[tokio::test]
