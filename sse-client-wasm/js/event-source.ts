@@ -250,7 +250,10 @@ export class EventSource extends EventTarget {
     for (const name of ['url', 'withCredentials', 'readyState', 'close', 'addEventListener', 'removeEventListener']) {
       Object.defineProperty(prototype, name, { enumerable: true });
     }
-    named(this, 'EventSource');
+    // Tools make it short.
+    for (const [on, key] of [[this, 'name'], [prototype, Symbol.toStringTag]] as const) {
+      Object.defineProperty(on, key, { value: 'EventSource', configurable: true });
+    }
   }
 }
 
@@ -271,14 +274,7 @@ export class ReconnectingEventSource extends EventSource {
     super(url, { usually: 'resilient', ...options }, ...more);
   }
 
-  static {
-    named(this, 'ReconnectingEventSource');
-  }
-}
-
-/** Tools make the names of classes short. */
-export function named(constructor: Function, name: string) {
-  for (const [on, key] of [[constructor, 'name'], [constructor.prototype, Symbol.toStringTag]]) {
-    Object.defineProperty(on, key, { value: name, configurable: true });
-  }
+  // Tools make the names of classes short; and they leave out what nobody uses, if nothing is called.
+  static name = 'ReconnectingEventSource';
+  get [Symbol.toStringTag]() { return 'ReconnectingEventSource'; }
 }

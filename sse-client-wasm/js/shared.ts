@@ -4,7 +4,7 @@
 // it goes, the next one gets the lock, and continues from what it has seen.
 
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
-import { ReconnectingEventSource, named, type SourceOptions } from './event-source.js';
+import { ReconnectingEventSource, type SourceOptions } from './event-source.js';
 import { Hub, type Ask, type Row, type Tell } from './hub.js';
 import { utf8 } from './request.js';
 
@@ -260,8 +260,7 @@ export class SharedEventSource extends ReconnectingEventSource {
     }) || undefined);
   }
 
-  static {
-    named(this, 'SharedEventSource');
-  }
+  static name = 'SharedEventSource';
+  get [Symbol.toStringTag]() { return 'SharedEventSource'; }
 }
 

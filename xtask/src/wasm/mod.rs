@@ -36,7 +36,11 @@ const RUNTIMES: &str = "SSE_WASM_RUNTIMES";
 /// How large the module and the script of `ReconnectingEventSource` may be together, in bytes after
 /// `gzip -9`: a compiler's version, and its number. What grows beyond it has a reason, and changes
 /// it. Other compilers make other code of the same source, and are not measured by it.
-const BUDGETS: [(&str, u64); 2] = [("1.96.0", 7_000), ("1.95.0", 7_100)];
+///
+/// 7,000 became 8,450 for: the session's time limits by phase, exact `retry` and `Content-Type` as
+/// Fetch reads it (0.7 KB of WebAssembly); events and classes that look like the platform's; errors
+/// in the call that are final and named; requests made from the position, and where the id goes.
+const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_450), ("1.95.0", 8_550)];
 
 const CRATE: &str = "sse-client-wasm";
 
