@@ -27,9 +27,8 @@ const SILENCE: Duration = Duration::from_secs(45);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let (url, header, method, body, others) = match arguments.as_slice() {
-        [url, header, method, body, others @ ..] => (url, header, method, body, others),
-        _ => return Err("give a URL, a header, a method, a body, and a file to believe".into()),
+    let [url, header, method, body, others @ ..] = arguments.as_slice() else {
+        return Err("give a URL, a header, a method, a body, and a file to believe".into());
     };
     let authority = others.first().map(String::as_str);
     let over_hyper = others.get(1).is_some_and(|transport| transport == "hyper");

@@ -81,7 +81,7 @@ pub fn by_rows(chunks: &[&[u8]], seed: &str, wanted: Wanted) -> (Vec<Delivery>, 
         max_event_len,
         max_line_len,
     };
-    let mut source = Source::new(&settings, seed.as_bytes(), b"");
+    let mut source = Source::new(&settings, seed.as_bytes());
     source.step(0.0);
     source.response(0.0, 200, f64::NAN, b"text/event-stream");
     let mut delivered = Vec::new();
