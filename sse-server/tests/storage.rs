@@ -1,8 +1,8 @@
 //! Every storage, put to the checks that any storage has to pass, and what is particular to each.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use sqlx::Connection;
@@ -10,7 +10,7 @@ use sse_server::metrics::{Metrics, TimedStorage};
 use sse_server::storage::conformance::{self, Subject};
 use sse_server::storage::{
     Batch, MemoryStorage, NewEvent, Outcome, PostgresStorage, RedisStorage, RequestKey, Retention,
-    SqliteStorage, Storage,
+    SqliteStorage, Storage, StoredEvent,
 };
 use testkit::{port, services};
 
@@ -244,6 +244,38 @@ const SQLITE_1: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// As the second version made them: an event is a row. Channel `b` has lost its first events.
+const SQLITE_2: &str = r#"
+    CREATE TABLE channel (
+        key  INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        head INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE event (
+        seq     INTEGER PRIMARY KEY,
+        channel INTEGER NOT NULL REFERENCES channel (key),
+        id      INTEGER NOT NULL,
+        type    TEXT NOT NULL,
+        data    TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        UNIQUE (channel, id)
+    ) STRICT;
+    ALTER TABLE event ADD COLUMN skip_users TEXT;
+    CREATE TABLE request (
+        seq         INTEGER PRIMARY KEY,
+        key         TEXT NOT NULL UNIQUE,
+        fingerprint BLOB NOT NULL,
+        ids         TEXT NOT NULL,
+        created     INTEGER NOT NULL
+    ) STRICT;
+    PRAGMA user_version = 2;
+    INSERT INTO channel VALUES (1, 'a', 900), (2, 'b', 4), (3, 'c', 7);
+    INSERT INTO request VALUES (1, 'p k', x'00', '[4]', 1000);
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 900)
+        INSERT INTO event SELECT 2 * n, 1, n, 't', 'a' || n, 1000 * (n / 300), NULL FROM n;
+    INSERT INTO event VALUES (101, 2, 3, '', '', 0, NULL), (103, 2, 4, 'é', 'ü', 0, '["u1", "é"]');
+"#;
+
 const POSTGRES_1: &str = "
     CREATE TABLE sse_server_schema (version integer NOT NULL);
     INSERT INTO sse_server_schema VALUES (1);
@@ -290,10 +322,145 @@ async fn goes_on_with_what_is_there(open: impl AsyncFn() -> Arc<dyn Storage>) {
 async fn a_sqlite_file_of_the_first_version_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.db");
-    let old = rusqlite::Connection::open(&path).expect("created");
-    old.execute_batch(SQLITE_1).expect("made");
-    old.close().expect("closed");
+    made(&path, SQLITE_1);
     goes_on_with_what_is_there(async || Sqlite(path.clone()).open().await).await;
+}
+
+fn made(path: &Path, script: &str) {
+    let old = rusqlite::Connection::open(path).expect("created");
+    old.execute_batch(script).expect("made");
+    old.close().expect("closed");
+}
+
+#[tokio::test]
+async fn a_sqlite_file_of_the_second_version_goes_on_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    made(&path, SQLITE_2);
+    for round in 0..2 {
+        let storage = SqliteStorage::open(&path).await.expect("it opens");
+        let heads = storage.heads(&["a", "b", "c"]).await.expect("it tells heads");
+        assert_eq!(heads, [900, 4, 7 + round]);
+        let events = storage.read("a", 0, 1000).await.expect("it reads");
+        let read: Vec<_> = events.iter().map(|event| (event.id, event.data.clone())).collect();
+        assert_eq!(read, (1..=900).map(|n| (n, format!("a{n}"))).collect::<Vec<_>>());
+        let events = storage.read("b", 0, 9).await.expect("it reads");
+        let expected = [
+            StoredEvent::new(3, "", ""),
+            StoredEvent::new(4, "é", "ü").skip_users(vec!["u1".to_owned(), "é".to_owned()]),
+        ];
+        assert_eq!(events, expected);
+        assert_eq!(storage.append(&[event("c", "")]).await.expect("appended"), [8 + round]);
+        storage.close().await;
+    }
+    // Each event goes when it would have gone: 299 of `a` and both of `b` are from the beginning.
+    let storage = SqliteStorage::open(&path).await.expect("it opens");
+    let mut trimmed = Vec::new();
+    let times = [(1, 301), (1001, 301), (1001, 0), (2001, 300), (3001, 1), (4000, 0)];
+    for (before, _) in times {
+        let before = UNIX_EPOCH + Duration::from_millis(before);
+        trimmed.push(storage.trim(before, 5000).await.expect("it trims"));
+    }
+    assert_eq!(trimmed, times.map(|(_, count)| count), "and a key with the second");
+    assert_eq!(storage.head("a").await.expect("it tells"), 900);
+}
+
+/// A power cut in the middle of it leaves the file of before.
+#[tokio::test]
+async fn a_sqlite_file_that_cannot_be_brought_up_to_date_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    made(&path, SQLITE_2);
+    // Somebody else's table refers to an event, which cannot go then: that shows at the end.
+    made(&path, "CREATE TABLE other (seq REFERENCES event (seq)); INSERT INTO other VALUES (2);");
+    SqliteStorage::open(&path).await.expect_err("an event cannot go");
+    let file = rusqlite::Connection::open(&path).expect("it opens");
+    let count: i64 =
+        file.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).expect("still there");
+    assert_eq!(count, 902);
+    file.execute_batch("DROP TABLE other").expect("dropped");
+    file.close().expect("closed");
+    let storage = SqliteStorage::open(&path).await.expect("it opens");
+    assert_eq!(storage.read("a", 0, 1000).await.expect("it reads").len(), 900);
+}
+
+#[tokio::test]
+async fn a_sqlite_file_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    made(&path, "PRAGMA user_version = 4");
+    let error = SqliteStorage::open(&path).await.expect_err("too new").to_string();
+    assert!(error.contains("version 4, made by a later sse-server"), "{error}");
+}
+
+/// Events of one append are stored together; what is kept is counted in events all the same.
+#[tokio::test]
+async fn a_sqlite_file_keeps_as_many_events_as_it_should_of_large_and_small_batches() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let storage = SqliteStorage::open(folder.path().join("events.db")).await.expect("created");
+    let mut head = 0;
+    for size in [1, 300, 2, 1000, 7, 100] {
+        let batch: Vec<_> = (head + 1..=head + size).map(|n| event("a", &n.to_string())).collect();
+        storage.append(&batch).await.expect("appended");
+        head += size;
+        for keep in [1000, 999, 301, 70] {
+            let kept =
+                |events: &[StoredEvent]| events.first().map_or(0, |first| head + 1 - first.id);
+            let before = storage.read("a", 0, 5000).await.expect("it reads");
+            let mut removed = 0;
+            loop {
+                match storage.shorten(keep, 99).await.expect("it trims") {
+                    0 => break,
+                    step => removed += step as u64,
+                }
+            }
+            let events = storage.read("a", 0, 5000).await.expect("it reads");
+            assert_eq!(kept(&events), kept(&before).min(keep), "of {head}");
+            assert_eq!(removed, kept(&before) - kept(&events));
+            let ids = head + 1 - kept(&events)..=head;
+            let expected: Vec<_> =
+                ids.map(|id| StoredEvent::new(id, "t", id.to_string())).collect();
+            assert_eq!(events, expected);
+        }
+    }
+}
+
+/// Requests with keys and without that are appended together are stored together, too.
+#[tokio::test]
+async fn requests_of_one_group_get_the_ids_of_their_own_events() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    let storage = SqliteStorage::open(&path).await.expect("created");
+    let key = |n: usize| RequestKey::new("p", n, b"");
+    let (first, second) = (key(1), key(2));
+    let known = [event("b", "known")];
+    let outcomes = storage.append_once(&[Batch { events: &known, key: Some(&first) }]).await;
+    assert_eq!(outcomes.expect("appended"), [Outcome::Appended(vec![1])]);
+    let (one, two) = ([event("a", "1"), event("b", "2")], [event("b", "3"), event("a", "4")]);
+    let batches = [
+        Batch { events: &one, key: None },
+        Batch { events: &known, key: Some(&first) },
+        Batch { events: &two, key: Some(&second) },
+        Batch { events: &[], key: None },
+        Batch { events: &one, key: None },
+    ];
+    let expected = [
+        Outcome::Appended(vec![1, 2]),
+        Outcome::Known(vec![1]),
+        Outcome::Appended(vec![3, 2]),
+        Outcome::Appended(vec![]),
+        Outcome::Appended(vec![3, 4]),
+    ];
+    assert_eq!(storage.append_once(&batches).await.expect("appended"), expected);
+    let again = storage.append_once(&batches[2..3]).await.expect("asked");
+    assert_eq!(again, [Outcome::Known(vec![3, 2])]);
+    let read = storage.read("b", 0, 9).await.expect("it reads");
+    let data: Vec<_> = read.iter().map(|event| &*event.data).collect();
+    assert_eq!(data, ["known", "2", "3", "2"]);
+    let file = rusqlite::Connection::open(&path).expect("it opens");
+    let blocks: i64 =
+        file.query_row("SELECT count(*) FROM block", [], |row| row.get(0)).expect("counted");
+    assert_eq!(blocks, 3, "one for each append and channel");
 }
 
 #[tokio::test]

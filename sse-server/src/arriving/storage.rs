@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Arriving, Attempt, Hopeless};
 use crate::ServiceError;
-use crate::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use crate::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent, Visitor};
 
 type Opened = Arc<dyn Storage>;
 
@@ -65,6 +65,16 @@ impl Storage for ArrivingStorage {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ServiceError> {
         self.get()?.read(channel, after, limit).await
+    }
+
+    async fn visit(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+        visitor: Visitor,
+    ) -> Result<(), ServiceError> {
+        self.get()?.visit(channel, after, limit, visitor).await
     }
 
     /// Nothing is there to be removed before it has arrived.

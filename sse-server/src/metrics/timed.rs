@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{Metrics, Operation};
 use crate::ServiceError;
 use crate::relay::{Message, News, Relay};
-use crate::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use crate::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent, Visitor};
 
 pub(super) const STORAGE_OPERATIONS: [&str; 6] =
     ["append", "head", "heads", "read", "shorten", "trim"];
@@ -110,6 +110,16 @@ impl Storage for TimedStorage {
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ServiceError> {
         self.timed("read", self.storage.read(channel, after, limit)).await
+    }
+
+    async fn visit(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+        visitor: Visitor,
+    ) -> Result<(), ServiceError> {
+        self.timed("read", self.storage.visit(channel, after, limit, visitor)).await
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {

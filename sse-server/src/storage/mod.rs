@@ -19,6 +19,7 @@ mod retention;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -114,6 +115,29 @@ impl StoredEvent {
     }
 }
 
+impl From<EventRef<'_>> for StoredEvent {
+    fn from(event: EventRef<'_>) -> Self {
+        let users = event.skip_users.iter().map(|&user| user.to_owned()).collect();
+        Self::new(event.id, event.event_type, event.data).skip_users(users)
+    }
+}
+
+/// An event that was appended, where the storage has it: as a [`Visitor`] sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Its position in the channel, from 1.
+    pub id: u64,
+    /// The event type.
+    pub event_type: &'a str,
+    /// The data, as they go over the wire.
+    pub data: &'a str,
+    /// The users who do not get it.
+    pub skip_users: &'a [&'a str],
+}
+
+/// Is shown one event after the other, and says when it has seen enough.
+pub type Visitor = Box<dyn FnMut(EventRef<'_>) -> ControlFlow<()> + Send>;
+
 /// Keeps the events of channels.
 ///
 /// Several processes may append to what is one storage behind several of these values: everything
@@ -181,6 +205,29 @@ pub trait Storage: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> Result<Vec<StoredEvent>, ServiceError>;
+
+    /// Shows the same events, one after the other, until the visitor has seen enough; about so many
+    /// are expected to be enough. Those who replay a history read it in this way: a storage that
+    /// can show events where it has them saves making a [`StoredEvent`] of each. By default it
+    /// [reads](Self::read) so many and shows them. It may end before the visitor has had enough,
+    /// although there are more.
+    async fn visit(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+        mut visitor: Visitor,
+    ) -> Result<(), ServiceError> {
+        for event in self.read(channel, after, limit).await? {
+            let users: Vec<&str> = event.skip_users.iter().map(|user| &**user).collect();
+            let StoredEvent { id, event_type, data, .. } = &event;
+            let event = EventRef { id: *id, event_type, data, skip_users: &users };
+            if visitor(event).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// Removes at most `limit` events and keys of requests that were appended before this time,
     /// oldest first, and returns how many. Called in the background; must not hold up an append for

@@ -58,7 +58,7 @@ async fn events_from_the_future_go_with_those_that_were_published_after_them() {
     for ahead in [1, 500, 3000] {
         let file = File::new().await;
         append(&file.storage, "a", ahead).await;
-        file.shift("event", 400 * DAY);
+        file.shift("block", 400 * DAY);
         append(&file.storage, "a", 2000).await;
         assert_eq!(trim(&file.storage).await, ahead + 2000);
         assert_eq!(left(&file.storage, "a").await, 0);
@@ -69,7 +69,7 @@ async fn events_from_the_future_go_with_those_that_were_published_after_them() {
 async fn events_from_the_future_are_as_old_as_they_are_found_to_be_if_none_comes_after_them() {
     let file = File::new().await;
     append(&file.storage, "a", 1200).await;
-    file.shift("event", 400 * DAY);
+    file.shift("block", 400 * DAY);
     let yesterday = SystemTime::now() - Duration::from_hours(24);
     assert_eq!(file.storage.trim(yesterday, 500).await.expect("it trims"), 0, "made just now");
     // When that has come to be long ago.
@@ -80,7 +80,7 @@ async fn events_from_the_future_are_as_old_as_they_are_found_to_be_if_none_comes
 async fn what_is_young_stays_behind_what_is_from_the_future() {
     let file = File::new().await;
     append(&file.storage, "a", 700).await;
-    file.shift("event", -2 * DAY);
+    file.shift("block", -2 * DAY);
     append(&file.storage, "b", 600).await;
     let yesterday = SystemTime::now() - Duration::from_hours(24);
     let mut trimmed = 0;

@@ -1,56 +1,25 @@
 //! Events in a SQLite file.
 
 mod append;
+mod block;
+mod read;
 mod readers;
+mod schema;
 mod trim;
 mod writer;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use append::Appending;
 use async_trait::async_trait;
 use readers::Readers;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use writer::Writer;
 
-use super::requests::users_of;
-use super::{Batch, NewEvent, Outcome, Storage, StoredEvent};
+use super::{Batch, NewEvent, Outcome, Storage, StoredEvent, Visitor};
 use crate::ServiceError;
-
-/// The version of the tables below, in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 2;
-
-/// `channel.head` outlives the events, so ids are never used twice. `event.seq` is the order of
-/// insertion over all channels: trimming walks along it and needs no index on time.
-const SCHEMA: &str = "
-    CREATE TABLE channel (
-        key  INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        head INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE event (
-        seq     INTEGER PRIMARY KEY,
-        channel INTEGER NOT NULL REFERENCES channel (key),
-        id      INTEGER NOT NULL,
-        type    TEXT NOT NULL,
-        data    TEXT NOT NULL,
-        created INTEGER NOT NULL,
-        UNIQUE (channel, id)
-    ) STRICT;
-";
-
-/// From version 1 to 2. `skip_users` and `ids` are JSON. `request.seq` is for trimming, too.
-const UPGRADE: &str = "
-    ALTER TABLE event ADD COLUMN skip_users TEXT;
-    CREATE TABLE request (
-        seq         INTEGER PRIMARY KEY,
-        key         TEXT NOT NULL UNIQUE,
-        fingerprint BLOB NOT NULL,
-        ids         TEXT NOT NULL,
-        created     INTEGER NOT NULL
-    ) STRICT;
-    PRAGMA user_version = 2;
-";
 
 /// A write as large as a few events, to see whether there is room for them. Made when it is first
 /// needed.
@@ -85,7 +54,7 @@ impl SqliteStorage {
         let made = tokio::task::spawn_blocking(move || make(&path)).await;
         made.map_err(|error| ServiceError::new("open", error))?
             .map_err(|error| ServiceError::new("open", error))?;
-        writer.write("write to the file", prepare).await?;
+        writer.write("write to the file", schema::prepare).await?;
         Ok(Self { writer, readers })
     }
 }
@@ -107,46 +76,25 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-fn prepare(connection: &Connection) -> Result<(), ServiceError> {
-    let version: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(|error| ServiceError::new("read the schema version", error))?;
-    let scripts = match version {
-        SCHEMA_VERSION => &[][..],
-        1 => &[UPGRADE],
-        0 => &[SCHEMA, UPGRADE],
-        later => {
-            let text = format!("the file has schema version {later}, made by a later sse-server");
-            return Err(ServiceError::new("open", text));
-        }
-    };
-    let script = scripts.concat();
-    connection.execute_batch(&script).map_err(|error| ServiceError::new("create the tables", error))
-}
-
 #[async_trait]
 impl Storage for SqliteStorage {
     async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
-        let failed = |error| ServiceError::new("append", error);
-        let here = |connection: &Connection| append::append(connection, events).map_err(failed);
+        let events = Appending::new(events);
+        let here = |connection: &Connection| {
+            events.append(connection).map_err(|error| ServiceError::new("append", error))
+        };
         if let Some(done) = self.writer.write_here("append", here) {
             return done;
         }
-        let events = events.to_vec();
         let append = move |connection: &Connection| {
-            append::append(connection, &events).map_err(|error| ServiceError::new("append", error))
+            events.append(connection).map_err(|error| ServiceError::new("append", error))
         };
         self.writer.write("append", append).await
     }
 
     async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
         let batches = append::owned(batches);
-        let append = move |connection: &Connection| {
-            let batches = batches.iter();
-            batches
-                .map(|(events, key)| append::append_once(connection, events, key.as_ref()))
-                .collect()
-        };
+        let append = move |connection: &Connection| append::append_once(connection, batches);
         self.writer.write("append", append).await
     }
 
@@ -175,37 +123,42 @@ impl Storage for SqliteStorage {
     ) -> Result<Vec<StoredEvent>, ServiceError> {
         let channel = channel.to_owned();
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let ask = move |connection: &Connection| {
-            let mut events = connection.prepare_cached(
-                "SELECT id, type, data, skip_users FROM event
-                 WHERE channel = (SELECT key FROM channel WHERE name = ?) AND id > ?
-                 ORDER BY id LIMIT ?",
-            )?;
-            let events = events.query_map(params![channel, after, limit], |row| {
-                let event = StoredEvent::new(
-                    row.get::<_, i64>(0)?.unsigned_abs(),
-                    row.get::<_, String>(1)?,
-                    row.get::<_, String>(2)?,
-                );
-                let skip_users: Option<String> = row.get(3)?;
-                Ok(event.skip_users(users_of(skip_users.as_deref())))
+            let mut events = Vec::new();
+            read::visit(connection, &channel, after, |event| {
+                // Before it is made: none may be asked for.
+                if events.len() < limit {
+                    events.push(StoredEvent::from(event));
+                }
+                if events.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })?;
-            events.collect()
+            Ok(events)
         };
         self.readers.read("read events", ask).await
     }
 
+    async fn visit(
+        &self,
+        channel: &str,
+        after: u64,
+        _limit: usize,
+        visitor: Visitor,
+    ) -> Result<(), ServiceError> {
+        let channel = channel.to_owned();
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let ask = move |connection: &Connection| read::visit(connection, &channel, after, visitor);
+        self.readers.read("read events", ask).await
+    }
+
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let trim = move |connection: &Connection| {
             let times = (milliseconds(before), milliseconds(SystemTime::now()));
-            let mut trimmed = 0;
-            for table in ["event", "request"] {
-                let left = i64::try_from(limit - trimmed).unwrap_or(i64::MAX);
-                trimmed += trim::trim(connection, table, times, left)
-                    .map_err(|error| ServiceError::new("trim", error))?;
-            }
-            Ok(trimmed)
+            removed(trim::trim(connection, times, limit))
         };
         self.writer.write("trim", trim).await
     }
@@ -213,16 +166,8 @@ impl Storage for SqliteStorage {
     async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
         let keep = i64::try_from(keep).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
-        let shorten = move |connection: &Connection| {
-            let delete = "DELETE FROM event WHERE seq IN (
-                 SELECT event.seq FROM channel CROSS JOIN event
-                 WHERE event.channel = channel.key AND event.id <= channel.head - ?1
-                 LIMIT ?2)";
-            connection
-                .execute(delete, params![keep, limit])
-                .map_err(|error| ServiceError::new("trim", error))
-        };
+        let shorten =
+            move |connection: &Connection| removed(trim::shorten(connection, keep, limit));
         self.writer.write("trim", shorten).await
     }
 
@@ -239,6 +184,11 @@ impl Storage for SqliteStorage {
         // The last connection to close moves the write-ahead log into the file and removes it.
         self.writer.close().await;
     }
+}
+
+fn removed(count: Result<i64, rusqlite::Error>) -> Result<usize, ServiceError> {
+    let count = count.map_err(|error| ServiceError::new("trim", error))?;
+    Ok(usize::try_from(count).unwrap_or_default())
 }
 
 fn milliseconds(time: SystemTime) -> i64 {

@@ -1,18 +1,104 @@
-//! Removing what is too old, along the order in which it was inserted, without an index on time.
+//! Removing what is too old, along the order in which it was inserted, without an index on time;
+//! and what is too much.
 //!
 //! A row is at least as old as each that comes after it, whatever the clock has said in between. So
 //! rows from when it was ahead, which seem young, go with the next ones; they keep nothing.
 
 use rusqlite::{Connection, Error, params};
 
-/// Removes at most `limit` rows of a table that were made before this time, the first ones, and
+use super::block::Events;
+
+/// Removes at most `limit` events and keys of requests that were made before this time, the first
+/// ones, and returns how many.
+pub(super) fn trim(connection: &Connection, times: (i64, i64), limit: i64) -> Result<i64, Error> {
+    let removed = match last_expired(connection, "block", times, limit)? {
+        Some(last) => remove_first_blocks(connection, last, limit)?,
+        None => 0,
+    };
+    let Some(last) = last_expired(connection, "request", times, limit - removed)? else {
+        return Ok(removed);
+    };
+    let delete = "DELETE FROM request
+         WHERE seq IN (SELECT seq FROM request WHERE seq <= ? ORDER BY seq LIMIT ?)";
+    let requests = connection.execute(delete, params![last, limit - removed])?;
+    Ok(removed + i64::try_from(requests).unwrap_or(i64::MAX))
+}
+
+/// Removes at most `limit` events of channels that have more than `keep`, the first ones, and
 /// returns how many.
-pub(super) fn trim(
+pub(super) fn shorten(connection: &Connection, keep: i64, limit: i64) -> Result<i64, Error> {
+    // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
+    let mut excess = connection.prepare_cached(
+        "SELECT block.seq, block.count, channel.head - ?1 - block.first + 1
+         FROM channel CROSS JOIN block
+         WHERE block.channel = channel.key AND block.first <= channel.head - ?1
+         ORDER BY channel.key, block.first LIMIT ?2",
+    )?;
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let excess: Vec<(i64, i64, i64)> =
+        excess.query_map(params![keep, limit], columns)?.collect::<Result<_, _>>()?;
+    let mut delete = connection.prepare_cached("DELETE FROM block WHERE seq = ?")?;
+    let mut removed = 0;
+    for (seq, count, excess) in excess {
+        let due = count.min(excess).min(limit - removed);
+        if due == count {
+            delete.execute([seq])?;
+        } else if due > 0 {
+            cut(connection, seq, due)?;
+        }
+        removed += due;
+    }
+    Ok(removed)
+}
+
+/// Removes the first blocks, up to this one, as long as they have at most `limit` events together.
+/// If the first has more, it loses so many.
+fn remove_first_blocks(connection: &Connection, last: i64, limit: i64) -> Result<i64, Error> {
+    let mut blocks = connection
+        .prepare_cached("SELECT seq, count FROM block WHERE seq <= ? ORDER BY seq LIMIT ?")?;
+    let mut blocks = blocks.query(params![last, limit])?;
+    let (mut removed, mut up_to) = (0, None);
+    while let Some(block) = blocks.next()? {
+        let (seq, count): (i64, i64) = (block.get(0)?, block.get(1)?);
+        if removed + count > limit {
+            if removed == 0 {
+                drop(blocks);
+                cut(connection, seq, limit)?;
+                return Ok(limit);
+            }
+            break;
+        }
+        removed += count;
+        up_to = Some(seq);
+    }
+    drop(blocks);
+    connection.execute("DELETE FROM block WHERE seq <= ?", [up_to])?;
+    Ok(removed)
+}
+
+/// Removes so many events from the beginning of a block, and not all.
+fn cut(connection: &Connection, seq: i64, count: i64) -> Result<(), Error> {
+    let left = connection.query_row("SELECT events FROM block WHERE seq = ?", [seq], |row| {
+        let mut events = Events::parse(row.get_ref(0)?.as_blob()?)?;
+        events.skip(usize::try_from(count).unwrap_or(usize::MAX))?;
+        Ok(events.encode())
+    })?;
+    connection.execute(
+        "UPDATE block SET first = first + ?2, count = count - ?2, events = ?3 WHERE seq = ?1",
+        params![seq, count, left],
+    )?;
+    Ok(())
+}
+
+/// A row of a table that is too old, as all before it are then: the last such among the first
+/// `limit` rows, or one further on. Further on only a few rows are looked at, at ever longer
+/// distances, and the last one.
+fn last_expired(
     connection: &Connection,
     table: &str,
     (before, now): (i64, i64),
     limit: i64,
-) -> Result<usize, Error> {
+) -> Result<Option<i64>, Error> {
     // After the last row none can come that shows how old it is. If it is from the future, it is
     // made now.
     let last = format!(
@@ -20,23 +106,6 @@ pub(super) fn trim(
          WHERE seq = (SELECT max(seq) FROM {table}) AND created > ?1"
     );
     connection.execute(&last, [now])?;
-    let Some(last) = last_expired(connection, table, before, limit)? else { return Ok(0) };
-    let delete = format!(
-        "DELETE FROM {table}
-         WHERE seq IN (SELECT seq FROM {table} WHERE seq <= ? ORDER BY seq LIMIT ?)"
-    );
-    connection.execute(&delete, params![last, limit])
-}
-
-/// A row that is too old, as all before it are then: the last such among the first `limit` rows, or
-/// one further on. Further on only a few rows are looked at, at ever longer distances, and the last
-/// one.
-fn last_expired(
-    connection: &Connection,
-    table: &str,
-    before: i64,
-    limit: i64,
-) -> Result<Option<i64>, Error> {
     let among_first = format!(
         "SELECT max(seq) FILTER (WHERE created < ?), min(seq)
          FROM (SELECT seq, created FROM {table} ORDER BY seq LIMIT ?)"
