@@ -55,6 +55,7 @@ pub(super) fn start(hub: &Arc<Shared>, age: Duration) {
                 () = memory.is_over.notified() => true,
             };
             let Some(shared) = shared.upgrade() else { return };
+            shared.pages.forget();
             let mut logs: Vec<Arc<Log>> = shared.logs().values().cloned().collect();
             if is_over {
                 // Those in which nothing happens first. Down to less than the most, or it would be

@@ -53,6 +53,7 @@ mod log;
 mod memory;
 mod moved;
 mod outgoing;
+mod pages;
 mod pieces;
 mod publish;
 mod subscriber;
@@ -83,6 +84,7 @@ use log::Log;
 use memory::Memory;
 use moved::Moves;
 pub use outgoing::{Framing, Outgoing};
+use pages::Pages;
 use pieces::Remembered;
 use publish::Request;
 pub use publish::{PublishError, PublishThread, Submitted};
@@ -112,6 +114,8 @@ struct Shared {
     memory: Arc<Memory>,
     /// What readers are within.
     remembered: Remembered,
+    /// What they have replayed just now.
+    pages: Pages,
     /// The channels that others have published to, perhaps.
     hints: Arc<Hints>,
     /// Tells other instances, if there is a relay.
@@ -162,6 +166,7 @@ impl Hub {
             logs: Mutex::default(),
             memory: Arc::new(Memory::new(config.memory)),
             remembered: Remembered::default(),
+            pages: Pages::default(),
             hints: Arc::default(),
             announcer,
             relay: config.relay.clone(),

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use super::Shared;
+use super::pages::Stretch;
 use crate::ServiceError;
-use crate::storage::StoredEvent;
 
 /// How often it is checked although nothing seems to be missing.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -77,20 +77,20 @@ impl Shared {
         self.storage.head(channel).await
     }
 
-    /// The events after this one, of which there is at least one, unless it is lost.
-    pub(super) async fn read_from(
+    /// The events after this one, of which there is at least one, unless it is lost; about so many,
+    /// and at most so many bytes of them.
+    pub(super) async fn stretch_from(
         &self,
         channel: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredEvent>, ServiceError> {
+        bytes: usize,
+    ) -> Result<Stretch, ServiceError> {
         let since = Instant::now();
-        let events = self.storage.read(channel, after, limit).await?;
-        if events.first().is_some_and(|event| event.id == after + 1)
-            || !self.has_moved(since).await?
-        {
-            return Ok(events);
+        let stretch = Stretch::read(self, channel, after, (limit, bytes)).await?;
+        if stretch.is_begun() || !self.has_moved(since).await? {
+            return Ok(stretch);
         }
-        self.storage.read(channel, after, limit).await
+        Stretch::read(self, channel, after, (limit, bytes)).await
     }
 }

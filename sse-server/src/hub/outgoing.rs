@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::event::{CHUNK_END, KeptEvent, put_chunk_size};
+use super::pages::Page;
 
 /// Shorter data are copied behind an `id` line: sharing them would cost more.
 const WORTH_SHARING: usize = 256;
@@ -117,8 +118,18 @@ impl Outgoing {
 
     /// Adds an event with another id: that line is the reader's own.
     pub(super) fn put_event_with_id(&mut self, event: &KeptEvent, id: &str) {
-        let tail = event.tail();
-        let own = [event.head(), b"id: ", id.as_bytes(), b"\n"];
+        let chunk_tail = self.is_chunked().then(|| event.chunk_tail());
+        self.put_with_id(event.head(), id, event.tail(), chunk_tail);
+    }
+
+    /// The same, of an event on a page.
+    pub(super) fn put_from_page(&mut self, page: &Page, index: usize, id: &str) {
+        self.put_with_id(page.head(index), id, page.tail(index), None);
+    }
+
+    /// Adds an event in parts. The tail may be there with the end of its chunk, too.
+    fn put_with_id(&mut self, head: &[u8], id: &str, tail: Bytes, chunk_tail: Option<Bytes>) {
+        let own = [head, b"id: ", id.as_bytes(), b"\n"];
         if tail.len() < WORTH_SHARING {
             return self.put_all(&[own[0], own[1], own[2], own[3], &tail]);
         }
@@ -133,7 +144,14 @@ impl Outgoing {
         self.len += self.own.len() - before;
         self.content_len += len;
         self.last = Some(b'\n');
-        self.share(if self.is_chunked() { event.chunk_tail() } else { tail });
+        if let Some(chunk_tail) = chunk_tail {
+            return self.share(chunk_tail);
+        }
+        self.share(tail);
+        if self.is_chunked() {
+            self.own.put_slice(CHUNK_END);
+            self.len += CHUNK_END.len();
+        }
     }
 
     /// Adds all that is in another one, which must be framed in the same way.

@@ -366,7 +366,8 @@ pub(super) fn render_live(event_type: &str, data: &str, skip_users: &[String]) -
     KeptEvent::new(&event, skip_users)
 }
 
-fn clean(event_type: &str) -> Cow<'_, str> {
+/// A type that a reader can be told.
+pub(super) fn clean(event_type: &str) -> Cow<'_, str> {
     // Types are checked before they are stored. If another program has written to the storage, what
     // no event type can have is left out, as django-eventstream does.
     if event_type.contains(['\r', '\n']) {

@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use super::super::event::KeptEvent;
 use super::super::log::Read;
 use super::super::outgoing::Outgoing;
+use super::super::pages::{Next, Pages};
 use super::super::pieces::Begun;
-use super::super::publish::render_stored;
-use super::{Delivery, Position, Subscriber, read};
+use super::{Delivery, Position, Subscriber};
 
 impl Subscriber {
     /// Writes the first piece of a large event.
@@ -57,16 +57,17 @@ impl Subscriber {
             if let Some(event) = in_tail.or_else(remembered).filter(|_| is_same()) {
                 return Poll::Ready(Some(event));
             }
-            self.round.reading = Some(read(self.shared.clone(), log.clone(), *at, 1));
+            self.round.reading = Some(Pages::load(&self.shared, log, *generation, *at, 1));
         }
         let reading = self.round.reading.as_mut().expect("begun above");
-        let events = ready!(reading.poll_unpin(cx));
+        let next = ready!(reading.poll_unpin(cx));
         self.round.reading = None;
-        let event = events.first().filter(|event| event.id == at + 1 && is_same());
-        let event = event.map(|event| render_stored(log.name(), at + 1, event));
-        if let Some(event) = &event {
-            self.shared.remembered.add(log, *generation, at + 1, event);
-        }
-        Poll::Ready(event)
+        Poll::Ready(match next {
+            Next::Large(event) if is_same() => {
+                self.shared.remembered.add(log, *generation, at + 1, &event);
+                Some(event)
+            }
+            _ => None,
+        })
     }
 }

@@ -1,31 +1,28 @@
 //! A position in each of some channels, and reading forward from there.
 
+mod history;
 mod large;
 mod rest;
+mod write;
 
 use std::fmt;
-use std::pin::Pin;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use sse_proto::{Cursor, stream_reset};
-use tracing::{debug, warn};
+use sse_proto::Cursor;
+use tracing::debug;
 
 use super::event::KeptEvent;
 use super::filter::Types;
 use super::follow::Hints;
 use super::log::{At, Log, Read, Signal};
 use super::outgoing::Outgoing;
-use super::pieces::{Begun, ROUND_BYTES, is_large};
-use super::publish::render_stored;
+use super::pages::{Loading, Page, Replaying};
+use super::pieces::{Begun, ROUND_BYTES};
 use super::{PAGE, Shared};
-use crate::storage::StoredEvent;
 pub(super) use rest::Parts;
-
-/// How long to wait before storage that has failed is read again.
-const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many events are read from the storage at first, when it is not known how large they are.
 const FIRST_PAGE: usize = 16;
@@ -54,6 +51,12 @@ pub struct Subscriber {
     /// The round under way: every channel is asked once, and what was found goes out together, or
     /// as much as may at once.
     round: Round,
+    /// The stretch of history after the one that goes out.
+    ahead: Option<Loading>,
+    /// It replays, and is counted.
+    replaying: Option<Replaying>,
+    /// How many bytes of history it has had since others had their turn.
+    had: usize,
     /// A large event that has gone out in part.
     begun: Option<Begun>,
     tally: Tally,
@@ -91,12 +94,14 @@ struct Round {
     /// What each of them had, if anything, and how many bytes that is.
     found: Vec<(usize, Found)>,
     bytes: usize,
-    /// The storage read that the next channel waits for.
-    reading: Option<Reading>,
+    /// What the next channel waits for.
+    reading: Option<Loading>,
 }
 
 enum Found {
     Events(Vec<KeptEvent>),
+    /// Events of a page.
+    Page(Arc<Page>, Range<usize>),
     /// Events without an id.
     Live(Vec<KeptEvent>),
     /// History is missing after the position; the channel continues from here.
@@ -106,8 +111,6 @@ enum Found {
         live_head: u64,
     },
 }
-
-type Reading = Pin<Box<dyn Future<Output = Vec<StoredEvent>> + Send>>;
 
 /// What there is for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +139,9 @@ impl Subscriber {
             user: ANONYMOUS.into(),
             page: FIRST_PAGE,
             round: Round::default(),
+            ahead: None,
+            replaying: None,
+            had: 0,
             begun: None,
             tally: Tally::default(),
         }
@@ -231,6 +237,7 @@ impl Subscriber {
                 return Poll::Ready(delivery);
             }
             if !was_raised {
+                (self.ahead, self.replaying) = (None, None);
                 return Poll::Pending;
             }
         }
@@ -238,164 +245,38 @@ impl Subscriber {
 
     /// Asks the next channel of the round for what comes after the position.
     fn poll_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<Found>> {
-        let channels = self.positions.len();
-        let limit = (PAGE / channels).max(1);
+        let limit = (PAGE / self.positions.len()).max(1);
         let position = &mut self.positions[self.round.asked];
         let (_, generation) = position.log.end();
         if position.is_unknown || position.generation != generation {
             self.round.reading = None;
             return Poll::Ready(Some(position.gap()));
         }
-        if self.round.reading.is_none() {
-            let limit = match position.log.read_live(position.live_at, position.at, limit) {
-                (Read::Events(events), ahead) if events.is_empty() => limit.min(ahead),
-                (Read::Events(mut events), _) => {
-                    self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
-                    return Poll::Ready(Some(Found::Live(events)));
-                }
-                // It was too slow, and they are nowhere else; but those with an id are.
-                (Read::NotInMemory, _) => return Poll::Ready(Some(position.live_gap())),
-            };
-            match position.log.read(position.at, limit) {
+        let is_reading = self.round.reading.is_some();
+        let ahead = match position.log.read_live(position.live_at, position.at, limit) {
+            (Read::Events(events), ahead) if events.is_empty() => ahead,
+            // What is being read comes before them.
+            (_, ahead) if is_reading => ahead,
+            (Read::Events(mut events), _) => {
+                self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
+                return Poll::Ready(Some(Found::Live(events)));
+            }
+            // It was too slow, and they are nowhere else; but those with an id are.
+            (Read::NotInMemory, _) => return Poll::Ready(Some(position.live_gap())),
+        };
+        if !is_reading {
+            match position.log.read(position.at, limit.min(ahead)) {
                 Read::Events(events) if events.is_empty() => return Poll::Ready(None),
                 Read::Events(mut events) => {
                     self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
                     return Poll::Ready(Some(Found::Events(events)));
                 }
-                Read::NotInMemory => {
-                    // Others may be within the same event.
-                    let remembered = &self.shared.remembered;
-                    if let Some(event) = remembered.find(&position.log, generation, position.at + 1)
-                    {
-                        self.round.bytes += event.len();
-                        return Poll::Ready(Some(Found::Events(vec![event])));
-                    }
-                    let limit = limit.min((self.page / channels).max(1));
-                    self.round.reading =
-                        Some(read(self.shared.clone(), position.log.clone(), position.at, limit));
-                }
+                Read::NotInMemory => {}
             }
         }
-        let reading = self.round.reading.as_mut().expect("begun above");
-        let events = ready!(reading.poll_unpin(cx));
-        self.round.reading = None;
-        if position.log.end().1 != generation {
-            return Poll::Ready(Some(position.gap()));
-        }
-        // Dense ids make a gap visible, wherever it comes from.
-        let dense = events.iter().zip(position.at + 1..).take_while(|(event, id)| event.id == *id);
-        let name = position.log.name();
-        let mut events: Vec<KeptEvent> =
-            dense.map(|(event, id)| render_stored(name, id, event)).collect();
-        let count = events.len();
-        let room = ROUND_BYTES - self.round.bytes;
-        let bytes = shorten(&mut events, room);
-        // As many as went out, or more if more would have.
-        if events.len() < count {
-            self.page = (events.len() * channels).clamp(1, PAGE);
-        } else if bytes <= room / 2 {
-            self.page = (self.page * 2).min(PAGE);
-        }
-        self.round.bytes += bytes;
-        if let [event] = &events[..]
-            && is_large(event)
-        {
-            self.shared.remembered.add(&position.log, generation, position.at + 1, event);
-        }
-        Poll::Ready(Some(if events.is_empty() { position.gap() } else { Found::Events(events) }))
-    }
-
-    /// Writes what the round has found, resets first: their id must not claim events that come
-    /// after.
-    fn write_round(&mut self, out: &mut Outgoing) {
-        let mut found = std::mem::take(&mut self.round.found);
-        let mut lost: Vec<Arc<str>> = Vec::new();
-        for (index, found) in &found {
-            if let &Found::Gap { head, generation, live_head } = found {
-                let position = &mut self.positions[*index];
-                position.at = head;
-                position.is_unknown = false;
-                position.generation = generation;
-                position.live_at = live_head;
-                lost.push(position.log.name().clone());
-            }
-        }
-        if !lost.is_empty() {
-            self.tally.resets += 1;
-            let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
-            let reset = stream_reset(id.as_deref(), &lost);
-            let reset = reset.expect("a cursor is percent-encoded");
-            out.put(reset.to_string().as_bytes());
-            self.is_untold = false;
-        }
-        let (types, user) = (self.types.clone(), self.user.clone());
-        let is_wanted = |event: &KeptEvent| {
-            types.as_ref().is_none_or(|types| types.has(event.event_type())) && event.is_for(&user)
-        };
-        for (index, found) in &mut found {
-            let position = &self.positions[*index];
-            let is_all = match found {
-                Found::Gap { .. } => false,
-                Found::Live(events) => {
-                    position.live_at + events.len() as u64 >= position.log.live_head()
-                }
-                Found::Events(events) => {
-                    Some(position.at + events.len() as u64) >= position.log.head()
-                }
-            };
-            if is_all {
-                self.tally.lag = position.log.age();
-            }
-            match found {
-                Found::Gap { .. } => {}
-                Found::Live(events) => {
-                    self.positions[*index].live_at += events.len() as u64;
-                    // Beside channels that are stored, their positions. Not with an event of such a
-                    // channel: it would have the id of the one before.
-                    let is_lasting = self.positions[*index].log.is_lasting();
-                    let id = if is_lasting { String::new() } else { self.cursor().to_string() };
-                    for event in events.drain(..).filter(&is_wanted) {
-                        if is_large(&event) {
-                            let id = (!id.is_empty()).then(|| id.clone());
-                            self.begin(Begun::new(*index, Some(event.clone()), id), &event, out);
-                            continue;
-                        }
-                        self.tally.events += 1;
-                        if id.is_empty() {
-                            out.put_event(&event);
-                        } else {
-                            out.put_event_with_id(&event, &id);
-                            self.is_untold = false;
-                        }
-                    }
-                }
-                Found::Events(events) => {
-                    for event in events.drain(..) {
-                        self.positions[*index].at += 1;
-                        self.is_untold = !is_wanted(&event);
-                        if self.is_untold {
-                            continue;
-                        }
-                        if is_large(&event) {
-                            let id = (self.positions.len() > 1).then(|| self.cursor().to_string());
-                            // It counts when it is whole.
-                            self.positions[*index].at -= 1;
-                            self.begin(Begun::new(*index, None, id), &event, out);
-                            continue;
-                        }
-                        self.tally.events += 1;
-                        if self.positions.len() == 1 {
-                            out.put_event(&event);
-                        } else {
-                            out.put_event_with_id(&event, &self.cursor().to_string());
-                        }
-                    }
-                }
-            }
-        }
-        // The memory is for the next round, unless this one was large.
-        found.clear();
-        self.round.found = found;
+        // Who reads one channel has as many as have room.
+        let limit = if self.positions.len() == 1 { usize::MAX } else { limit };
+        self.poll_history(limit.min(ahead), cx).map(Some)
     }
 }
 
@@ -456,21 +337,6 @@ fn shorten(events: &mut Vec<KeptEvent>, most: usize) -> usize {
     let count = fits.count().max(1);
     events.truncate(count);
     events.iter().map(KeptEvent::len).sum()
-}
-
-/// Reads a page from storage, however long that takes.
-fn read(shared: Arc<Shared>, log: Arc<Log>, after: u64, limit: usize) -> Reading {
-    Box::pin(async move {
-        loop {
-            match shared.read_from(log.name(), after, limit).await {
-                Ok(events) => return events,
-                Err(error) => {
-                    warn!(channel = &**log.name(), %error, "cannot read events; will retry");
-                }
-            }
-            tokio::time::sleep(STORAGE_PAUSE).await;
-        }
-    })
 }
 
 impl Drop for Subscriber {

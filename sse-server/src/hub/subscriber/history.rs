@@ -1,0 +1,108 @@
+//! Reading what is not in memory any more, in pages that all share who replay the same.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::FutureExt;
+use futures_util::future::ready;
+
+use super::super::log::Log;
+use super::super::pages::{Next, Pages, Replaying};
+use super::super::pieces::ROUND_BYTES;
+use super::{Found, Subscriber};
+use crate::hub::PAGE;
+
+/// After so many bytes of history that needed no waiting others have their turn: whoever publishes,
+/// reads live or comes new waits for no more than that.
+const TURN_BYTES: usize = 128 << 10;
+
+impl Subscriber {
+    /// What comes after the position of the channel that is asked, at most so many events.
+    pub(super) fn poll_history(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<Found> {
+        let position = &self.positions[self.round.asked];
+        let (log, at, generation) = (position.log.clone(), position.at, position.generation);
+        if self.round.reading.is_none() {
+            // Others may be within the same event.
+            if let Some(event) = self.shared.remembered.find(&log, generation, at + 1) {
+                self.round.bytes += event.len();
+                return Poll::Ready(Found::Events(vec![event]));
+            }
+            if self.replaying.is_none() {
+                self.replaying = Some(Replaying::new(self.shared.clone()));
+            }
+            self.round.reading = Some(match self.shared.pages.find(&log, generation, at) {
+                Some(next) if self.had < TURN_BYTES => {
+                    return Poll::Ready(self.take_next(&log, next, limit, cx));
+                }
+                Some(next) => {
+                    self.had = 0;
+                    cx.waker().wake_by_ref();
+                    self.round.reading = Some(ready(next).boxed().shared());
+                    return Poll::Pending;
+                }
+                None => Pages::load(&self.shared, &log, generation, at, self.page),
+            });
+        }
+        let reading = self.round.reading.as_mut().expect("begun above");
+        let next = ready!(reading.poll_unpin(cx));
+        self.round.reading = None;
+        match next {
+            Next::Page(_, up_to) => self.learn(up_to.saturating_sub(at)),
+            Next::Large(_) => self.page = 1,
+            Next::Nothing => {}
+        }
+        if log.end().1 != generation {
+            return Poll::Ready(self.positions[self.round.asked].gap());
+        }
+        Poll::Ready(self.take_next(&log, next, limit, cx))
+    }
+
+    /// Takes of what comes next as much as there is room for.
+    fn take_next(
+        &mut self,
+        log: &Arc<Log>,
+        next: Next,
+        limit: usize,
+        cx: &mut Context<'_>,
+    ) -> Found {
+        let position = &self.positions[self.round.asked];
+        let (at, generation) = (position.at, position.generation);
+        let (page, up_to) = match next {
+            Next::Page(page, up_to) => (page, up_to),
+            Next::Large(event) => {
+                self.shared.remembered.add(log, generation, at + 1, &event);
+                self.round.bytes += event.len();
+                return Found::Events(vec![event]);
+            }
+            Next::Nothing => return position.gap(),
+        };
+        let Some(from) = page.index_of(at + 1) else { return position.gap() };
+        let (events, bytes) = page.run(from, limit, ROUND_BYTES - self.round.bytes);
+        self.round.bytes += bytes;
+        self.had += bytes;
+        if self.positions.len() == 1 {
+            self.read_ahead(log, generation, up_to, cx);
+        }
+        Found::Page(page, events)
+    }
+
+    /// Has the next stretch read while this one goes out.
+    fn read_ahead(&mut self, log: &Arc<Log>, generation: u64, up_to: u64, cx: &mut Context<'_>) {
+        let (head, _) = log.end();
+        if up_to >= head || self.shared.pages.is_ahead(log, generation, up_to) {
+            return;
+        }
+        self.learn(up_to - self.positions[self.round.asked].at);
+        let mut ahead = Pages::load(&self.shared, log, generation, up_to, self.page);
+        // That begins it. Whoever gets there asks again.
+        let _ = ahead.poll_unpin(cx);
+        self.ahead = Some(ahead);
+    }
+
+    /// Takes note of how many events there were room for: as many are asked for the next time, or
+    /// more if more would have found room.
+    fn learn(&mut self, events: u64) {
+        let events = usize::try_from(events).unwrap_or(PAGE).max(1);
+        self.page = if events < self.page { events } else { (self.page * 2).min(PAGE) };
+    }
+}
