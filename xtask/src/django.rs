@@ -17,7 +17,8 @@ const SERVER: [(&str, &str); 3] =
     [("django-eventstream", "5.3.4"), ("daphne", "4.2.3"), ("Django", "5.2.19")];
 
 /// What the test needs besides.
-const TEST: [(&str, &str); 2] = [("redis", "8.1.0"), ("uvicorn", "0.54.0")];
+const TEST: [(&str, &str); 3] =
+    [("psycopg", "3.3.9"), ("psycopg-binary", "3.3.9"), ("redis", "8.1.0")];
 
 fn folder() -> PathBuf {
     let folder = target().join("django");
@@ -46,7 +47,7 @@ pub(crate) fn set_up(run: Run<'_>) -> Result<PathBuf, String> {
 /// A newer Python of the system's does not have what was installed for the one before.
 fn starts(python: &Path) -> Result<(), String> {
     let mut import = Command::new(python);
-    import.args(["-c", "import daphne, django_eventstream, redis, uvicorn"]);
+    import.args(["-c", "import daphne, django, psycopg, redis"]);
     import.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let starts = import.status().is_ok_and(|status| status.success());
     if starts { Ok(()) } else { Err("it does not start".to_owned()) }

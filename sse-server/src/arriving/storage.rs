@@ -96,6 +96,14 @@ impl Storage for ArrivingStorage {
         self.get()?.check_writing().await
     }
 
+    fn is_late(&self) -> bool {
+        self.get().is_ok_and(|storage| storage.is_late())
+    }
+
+    async fn begins(&self, channel: &str) -> Result<u64, ServiceError> {
+        self.get()?.begins(channel).await
+    }
+
     async fn has_moved(&self) -> Result<bool, ServiceError> {
         self.get()?.has_moved().await
     }

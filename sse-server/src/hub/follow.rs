@@ -1,6 +1,7 @@
 //! Noticing what others have published: by a hint from the relay, or by looking.
 //!
-//! Nothing here is believed that the storage does not confirm. A hint, a relay that is connected
+//! Nothing here is believed that the storage does not confirm (what it does not confirm yet is
+//! [waited for](super::late)). A hint, a relay that is connected
 //! again, the clock, an own event that came after others': each is only a reason to read the
 //! storage. What is new is read once and becomes visible to all readers as if it had been published
 //! here.
@@ -14,12 +15,13 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{error, info, warn};
 
 use super::health::Tasks;
+use super::late::Wait;
 use super::log::{Appended, Log};
-use super::publish::{render_live, render_stored};
+use super::publish::{render, render_live, render_stored};
 use super::{NotAllowed, PAGE, RelayNotice, Shared, check_content, check_place};
 use crate::ServiceError;
 use crate::relay::{Message, News, Relay};
@@ -58,8 +60,10 @@ pub(super) struct Hints {
 struct Hint {
     /// There is said to be an event with this id.
     head: u64,
-    /// There may be fewer events than there were.
+    /// There may be fewer events than there were, or others.
     is_shorter: bool,
+    /// It was looked at, and an event is not there yet.
+    wait: Option<Wait>,
 }
 
 impl Hints {
@@ -68,8 +72,30 @@ impl Hints {
         let known = channels.entry(channel.clone()).or_default();
         known.head = known.head.max(head);
         known.is_shorter |= is_shorter;
+        // Now, although it may have to wait on.
+        known.wait.iter_mut().for_each(|wait| wait.due = Instant::now());
         drop(channels);
         self.added.notify_one();
+    }
+
+    /// Keeps a hint that came to nothing yet.
+    fn wait(&self, channel: &Arc<str>, hint: Hint) {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = channels.entry(channel.clone()).or_default();
+        known.head = known.head.max(hint.head);
+        known.wait = known.wait.or(hint.wait);
+    }
+
+    /// Completes when a hint that waits is to be looked at again; never, if there is none.
+    async fn due(&self) {
+        let due = {
+            let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+            channels.values().filter_map(|hint| hint.wait).map(|wait| wait.due).min()
+        };
+        match due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
     }
 
     fn add_all(&self) {
@@ -77,8 +103,11 @@ impl Hints {
         self.added.notify_one();
     }
 
+    /// Those that are to be looked at now.
     fn take(&self) -> HashMap<Arc<str>, Hint> {
-        std::mem::take(&mut *self.channels.lock().unwrap_or_else(PoisonError::into_inner))
+        let now = Instant::now();
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.extract_if(|_, hint| hint.wait.is_none_or(|wait| wait.due <= now)).collect()
     }
 }
 
@@ -97,6 +126,7 @@ pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh
             tokio::select! {
                 _ = ticks.tick() => look_at_all = true,
                 () = hints.added.notified() => {}
+                () = hints.due() => {}
             }
             let Some(shared) = shared.upgrade() else { break };
             look_at_all |= hints.all.swap(false, Ordering::SeqCst);
@@ -151,7 +181,14 @@ impl Shared {
     fn hear(&self, message: Message) {
         let Some(log) = self.log(&message.channel) else { return };
         match (message.id, message.event) {
-            (Some(id), _) if log.is_lasting() => self.hints.add(log.name(), id, false),
+            (Some(id), event) if log.is_lasting() => {
+                // Another one than that with its number: ids have begun anew.
+                let is_stranger = event.is_some_and(|(event_type, data)| {
+                    let users = &message.skip_users;
+                    log.is_stranger(id, || render(log.name(), id, &event_type, &data, users))
+                });
+                self.hints.add(log.name(), id, is_stranger);
+            }
             // Not stored here or anywhere: now or never.
             (_, Some((event_type, data))) => {
                 let users = &message.skip_users;
@@ -198,10 +235,12 @@ impl Shared {
             let log = self.log(&channel)?;
             Some(async move {
                 let result = self.catch_up(&log, hint).await;
-                if result.is_err() {
-                    self.hints.add(&channel, hint.head, hint.is_shorter);
+                match result {
+                    Ok(None) => {}
+                    Ok(wait) => self.hints.wait(&channel, Hint { wait, ..hint }),
+                    Err(_) => self.hints.add(&channel, hint.head, hint.is_shorter),
                 }
-                result
+                result.map(drop)
             })
         });
         let results: Vec<_> = stream::iter(looks).buffer_unordered(PARALLEL).collect().await;
@@ -225,30 +264,34 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes visible what is new in a channel.
-    async fn catch_up(&self, log: &Log, hint: Hint) -> Result<(), ServiceError> {
+    /// Makes visible what is new in a channel. Returned is what has to be waited for.
+    async fn catch_up(&self, log: &Log, mut hint: Hint) -> Result<Option<Wait>, ServiceError> {
         let name = log.name();
         // A reader that has just joined is about to ask too; its answer may be from before the
         // hint.
         let Some(known) = log.head() else {
             log.learn_head(self.storage.head(name).await?);
-            return Ok(());
+            return Ok(None);
         };
         if hint.is_shorter {
             let head = self.head_from(name, known).await?;
             if head < known {
                 lost(log, head);
-                return Ok(());
+                return Ok(None);
             }
+            hint.head = hint.head.max(head);
         }
         while let Some(at) = log.head()
             && at < hint.head
         {
             if hint.head - at > FAR {
                 let head = self.storage.head(name).await?;
+                if self.has_begun_anew(log, at).await? {
+                    continue;
+                }
                 if head.saturating_sub(at) > FAR {
                     log.learn_head(head);
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             let events = self.storage.read(name, at, PAGE).await?;
@@ -261,17 +304,40 @@ impl Shared {
                 }
             }
             if !is_next {
-                // Not visible yet, or no longer there.
-                let head = self.head_from(name, hint.head).await?;
+                // Not visible yet, or no longer there. That the storage may have moved is thought of
+                // once.
+                let seen = if hint.wait.is_none() { hint.head } else { at };
+                let head = self.head_from(name, seen).await?;
                 if head < at {
                     lost(log, head);
-                } else if head > at {
+                    return Ok(None);
+                }
+                if head > at && self.has_begun_anew(log, at).await? {
+                    continue;
+                }
+                if head == at || self.storage.is_late() {
+                    let wait = Wait::for_event(at + 1, hint.wait);
+                    if wait.is_some() {
+                        return Ok(wait);
+                    }
+                }
+                if head > at {
                     log.learn_head(head);
                 }
-                return Ok(());
+                return Ok(None);
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Whether the storage has lost everything since a log was at this id. Then readers are told,
+    /// and get all that has come since.
+    async fn has_begun_anew(&self, log: &Log, at: u64) -> Result<bool, ServiceError> {
+        let base = self.storage.begins(log.name()).await?;
+        if base > at {
+            lost(log, base);
+        }
+        Ok(base > at)
     }
 }
 

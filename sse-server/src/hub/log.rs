@@ -39,6 +39,8 @@ struct State {
     tail: Tail,
     /// Grows when the storage has lost what had been visible: positions from before mean nothing.
     generation: u64,
+    /// Where this generation has begun.
+    base: u64,
     /// How many events without an id there have been, and the last of them.
     live_head: u64,
     live: Tail,
@@ -111,6 +113,7 @@ impl Log {
             head: None,
             tail: tail(),
             generation: 0,
+            base: 0,
             live_head: 0,
             live: tail(),
             signals: Slab::new(),
@@ -136,6 +139,22 @@ impl Log {
     pub(super) fn end(&self) -> (u64, u64) {
         let state = self.state();
         (state.head.unwrap_or_default(), state.generation)
+    }
+
+    /// Where the present generation of its ids has begun: who is told of a loss goes on from there.
+    pub(super) fn base(&self) -> u64 {
+        self.state().base
+    }
+
+    /// Whether this event is not the one that it has seen with this id, or none that it remembers.
+    pub(super) fn is_stranger(&self, id: u64, event: impl FnOnce() -> KeptEvent) -> bool {
+        let state = self.state();
+        let Some(head) = state.head.filter(|head| id <= *head) else { return false };
+        let known = usize::try_from(head - id).ok().and_then(|back| {
+            let index = state.tail.events.len().checked_sub(back + 1)?;
+            state.tail.events.get(index)
+        });
+        known.is_none_or(|known| known.event != event())
     }
 
     /// How many events without an id there have been.
@@ -340,6 +359,7 @@ impl State {
     fn begin_anew(&mut self, head: u64) {
         self.tail.clear();
         self.head = Some(head);
+        self.base = head;
         self.generation += 1;
     }
 

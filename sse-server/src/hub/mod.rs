@@ -49,6 +49,7 @@ mod event;
 mod filter;
 mod follow;
 mod health;
+mod late;
 mod log;
 mod memory;
 mod moved;

@@ -88,9 +88,12 @@ impl Shared {
     ) -> Result<Stretch, ServiceError> {
         let since = Instant::now();
         let stretch = Stretch::read(self, channel, after, (limit, bytes)).await?;
-        if stretch.is_begun() || !self.has_moved(since).await? {
+        if stretch.is_begun() {
             return Ok(stretch);
         }
-        Stretch::read(self, channel, after, (limit, bytes)).await
+        if self.has_moved(since).await? {
+            return Stretch::read(self, channel, after, (limit, bytes)).await;
+        }
+        self.read_late(channel, after, (limit, bytes), stretch).await
     }
 }

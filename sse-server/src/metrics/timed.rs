@@ -134,6 +134,14 @@ impl Storage for TimedStorage {
         self.timed("check_writing", self.storage.check_writing()).await
     }
 
+    fn is_late(&self) -> bool {
+        self.storage.is_late()
+    }
+
+    async fn begins(&self, channel: &str) -> Result<u64, ServiceError> {
+        self.storage.begins(channel).await
+    }
+
     async fn has_moved(&self) -> Result<bool, ServiceError> {
         self.timed("has_moved", self.storage.has_moved()).await
     }

@@ -264,6 +264,19 @@ pub trait Storage: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Whether other programs append in two steps: they take a number, and its event is there a
+    /// moment later. Then an event that is missing near the head is waited for, before it is a gap.
+    fn is_late(&self) -> bool {
+        false
+    }
+
+    /// The id after which a channel's events go on since the storage has lost everything; those up
+    /// to it are of the log that was lost, or of nothing. 0: nothing was ever lost, as far as is
+    /// known. Asked when an event is missing.
+    async fn begins(&self, _channel: &str) -> Result<u64, ServiceError> {
+        Ok(0)
+    }
+
     /// Ends cleanly: everything that was appended is where it belongs.
     async fn close(&self) {}
 }

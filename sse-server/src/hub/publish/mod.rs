@@ -340,7 +340,7 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
 }
 
 /// An event as it goes over the wire to those who read this channel only.
-fn render(
+pub(super) fn render(
     channel: &str,
     id: u64,
     event_type: &str,

@@ -316,6 +316,8 @@ impl Position {
     /// What is found if nothing can be continued.
     fn gap(&self) -> Found {
         let (head, generation) = self.log.end();
+        // After a loss nothing of what has come since is left out.
+        let head = if generation == self.generation { head } else { self.log.base() };
         Found::Gap { head, generation, live_head: self.log.live_head() }
     }
 

@@ -1,6 +1,7 @@
 //! Events in Redis, under django-eventstream's own keys.
 
 mod connection;
+mod scripts;
 
 use std::fmt::{Display, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,156 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use connection::Connection;
 use redis::{Client, RedisError, Script, ScriptInvocation};
+use scripts::{APPEND, HEADS, LOG, prefixed};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{Batch, NewEvent, Outcome, RequestKey, Retention, Storage, StoredEvent};
 use crate::ServiceError;
-
-/// What a script begins with: in which log we are, and where a channel ends in it.
-///
-/// A Redis that has lost everything looks like a new one; but who has used it before knows the mark
-/// that is gone. Then ids go on from a floor, microseconds since 1970, that no id has reached
-/// before: ids are not used twice, and every position of before is one at which events are missing.
-///
-/// Where a channel ends is written beside the mark too, in the same key, which goes as a whole or
-/// not at all. If only a counter has gone (evicted, deleted, expired, restored from a copy), the
-/// channel goes on from such a number of its own.
-///
-/// `ARGV`: the mark that is known, if any; what the mark begins with if there is none yet; the
-/// floor to set if everything was lost.
-const LOG: &str = "
-    local mark, floor = unpack(redis.call('HMGET', 'sse_server:log', 'mark', 'floor'))
-    if not mark then
-        mark, floor = ARGV[2] .. '-' .. ARGV[3], ARGV[1] == '' and '0' or ARGV[3]
-        redis.call('HSET', 'sse_server:log', 'mark', mark, 'floor', floor)
-    elseif ARGV[1] ~= '' and ARGV[1] ~= mark and floor == '0' then
-        -- Somebody has come after the loss who did not know of it.
-        floor = ARGV[3]
-        redis.call('HSET', 'sse_server:log', 'floor', floor)
-    end
-    floor = tonumber(floor)
-    local function counter(channel)
-        return 'event_counter:' .. channel
-    end
-    local function set(channel, head)
-        head = string.format('%.0f', head)
-        redis.call('SET', counter(channel), head)
-        redis.call('HSET', 'sse_server:log', 'head:' .. channel, head)
-    end
-    local function head(channel)
-        local head = tonumber(redis.call('GET', counter(channel)) or 0)
-        if not head then
-            return head
-        end
-        local known = tonumber(redis.call('HGET', 'sse_server:log', 'head:' .. channel) or 0)
-        if head < known then
-            -- The counter alone has gone, or counts from 1 again.
-            head = math.max(known, tonumber(ARGV[3])) + head
-            set(channel, head)
-        elseif head < floor then
-            head = floor + head
-            if head > floor then
-                -- Django counts from 1 after a loss. What it has published is a gap, not nothing.
-                set(channel, head)
-            end
-        elseif head > known then
-            set(channel, head)
-        end
-        return head
-    end
-    local no_number = 'ERR a key event_counter:… holds no number'
-";
-
-/// What the names of all keys begin with, put before them here: every command that a script calls
-/// has its key first.
-fn prefixed(prefix: &str) -> String {
-    // As escapes, so that no character of it ends the string.
-    let prefix = prefix.bytes().fold(String::new(), |mut text, byte| {
-        write!(text, "\\{byte:03}").expect("writing to a String cannot fail");
-        text
-    });
-    format!(
-        "local server = redis
-        local redis = {{
-            call = function(command, key, ...)
-                return server.call(command, '{prefix}' .. key, ...)
-            end,
-            error_reply = server.error_reply,
-        }}"
-    )
-}
-
-/// Says where channels end. `ARGV`, from the fourth on: the channels.
-const HEADS: &str = "
-    local heads = {}
-    for i = 4, #ARGV do
-        local head = head(ARGV[i])
-        if not head then
-            return redis.error_reply(no_number)
-        end
-        heads[#heads + 1] = head
-    end
-    return {mark, heads}";
-
-/// Appends batches: all of them or, if a counter is not a number, nothing. Redis runs a script as
-/// one step, so ids have no holes, and who sees a counter sees the events up to it.
-///
-/// `ARGV`, from the fourth on: milliseconds until an event expires; how many events a channel
-/// keeps, or 0 for all; then of each batch its key, or nothing, the fingerprint, the number of
-/// events, and channel and value of each. Answers for each batch whether its key was known, and
-/// with that the fingerprint of old, and the ids.
-const APPEND: &str = "
-    local heads = {}
-    local batches = {}
-    local at = 6
-    while at <= #ARGV do
-        local batch = { key = ARGV[at], first = at + 3, last = at + 2 + 2 * tonumber(ARGV[at + 2]) }
-        if batch.key ~= '' then
-            batch.known = redis.call('GET', 'sse_server:request:' .. batch.key)
-        end
-        if not batch.known then
-            batch.fingerprint = ARGV[at + 1]
-            for i = batch.first, batch.last, 2 do
-                local channel = ARGV[i]
-                heads[channel] = heads[channel] or head(channel)
-                if not heads[channel] then
-                    return redis.error_reply(no_number)
-                end
-            end
-        end
-        batches[#batches + 1] = batch
-        at = batch.last + 1
-    end
-    local keep = tonumber(ARGV[5])
-    local answers = {}
-    for _, batch in ipairs(batches) do
-        if batch.known then
-            answers[#answers + 1] = 'known:' .. batch.known
-        else
-            local ids = {}
-            for i = batch.first, batch.last, 2 do
-                local channel = ARGV[i]
-                local id = heads[channel] + 1
-                heads[channel] = id
-                local key = 'event:' .. channel .. ':'
-                redis.call('SET', key .. string.format('%.0f', id), ARGV[i + 1], 'PX', ARGV[4])
-                if keep > 0 and id > keep then
-                    redis.call('UNLINK', key .. string.format('%.0f', id - keep))
-                end
-                ids[#ids + 1] = string.format('%.0f', id)
-            end
-            local answer = batch.fingerprint .. ':' .. table.concat(ids, ',')
-            if batch.key ~= '' then
-                redis.call('SET', 'sse_server:request:' .. batch.key, answer, 'PX', ARGV[4])
-            end
-            answers[#answers + 1] = 'new:' .. answer
-        end
-    end
-    for channel, head in pairs(heads) do
-        set(channel, head)
-    end
-    return {mark, answers}";
 
 /// The most events that are read at once, whatever is asked for.
 const MAX_PAGE: usize = 1000;
@@ -166,8 +23,9 @@ const MAX_PAGE: usize = 1000;
 /// Keeps events in Redis.
 ///
 /// The keys are those of django-eventstream's `RedisStorage`, so a Django site can append and read
-/// while this server does; but what it appends is two steps there, between which this server may
-/// see a gap. Redis expires events by itself: [`trim`](Storage::trim) has nothing to do.
+/// while this server does. What it appends is two steps there; an event whose number is taken is
+/// [waited for](Storage::is_late). Redis expires events by itself: [`trim`](Storage::trim) has
+/// nothing to do.
 ///
 /// Events are as durable as Redis is configured to be: by default it loses the last seconds, or
 /// everything, when it ends. Who has seen what was lost is told with a stream-reset, and ids go on
@@ -191,8 +49,9 @@ pub struct RedisStorage {
     own_mark: String,
 }
 
-/// Its mark and floor.
-type Log = (Option<String>, Option<u64>);
+/// Its mark and floor, and how many of a channel's events after the floor are under their number
+/// after it.
+type Log = (Option<String>, Option<u64>, Option<u64>);
 
 /// What scripts return: the mark of the log, and an id for each channel or event.
 type Ids = (String, Vec<u64>);
@@ -274,6 +133,40 @@ impl RedisStorage {
             self.connection.is_replaced(&error);
             failed(operation)(error)
         }
+    }
+
+    /// Reads those of these events that are the first ones of the log, and under the keys that Django
+    /// has given them.
+    async fn read_first(
+        &self,
+        channel: &str,
+        (floor, count): (u64, u64),
+        ids: &[u64],
+        values: &mut [Option<String>],
+    ) -> Result<(), ServiceError> {
+        let first = |(id, value): (&u64, &mut Option<String>)| {
+            value.is_none() && (floor + 1..=floor + count).contains(id)
+        };
+        let mut missing: Vec<_> = ids
+            .iter()
+            .zip(values)
+            .filter_map(|(id, value)| first((id, value)).then_some((id, value)))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut read = redis::cmd("MGET");
+        for (id, _) in &missing {
+            read.arg(self.key(format_args!("event:{channel}:{}", *id - floor)));
+        }
+        let found: Result<Vec<Option<String>>, _> =
+            read.query_async(&mut self.connection.get()).await;
+        for ((_, value), found) in
+            missing.iter_mut().zip(found.map_err(self.failed("read events"))?)
+        {
+            **value = found;
+        }
+        Ok(())
     }
 
     /// The name of a key.
@@ -361,6 +254,7 @@ impl Storage for RedisStorage {
         }
         let mut pipe = redis::pipe();
         pipe.cmd("HMGET").arg(self.key("sse_server:log")).arg("mark").arg("floor");
+        pipe.arg(format!("first:{channel}"));
         // Before the events: what is there beyond it is left from a log that was lost.
         pipe.cmd("GET").arg(self.key(format_args!("event_counter:{channel}")));
         pipe.cmd("MGET");
@@ -369,13 +263,17 @@ impl Storage for RedisStorage {
         }
         let read: Result<(Log, Option<u64>, Vec<Option<String>>), _> =
             pipe.query_async(&mut self.connection.get()).await;
-        let ((mark, floor), head, values) = read.map_err(self.failed("read events"))?;
+        let ((mark, floor, first), head, mut values) = read.map_err(self.failed("read events"))?;
         if mark.as_ref() != Some(&*self.mark()) {
             // What was read may be of another log, which the caller would not notice.
             self.ask_heads(&[]).await?;
             return Ok(Vec::new());
         }
-        let range = floor.unwrap_or(0) + 1..=head.unwrap_or(0);
+        let floor = floor.unwrap_or(0);
+        if let Some(first) = first {
+            self.read_first(channel, (floor, first), &ids, &mut values).await?;
+        }
+        let range = floor + 1..=head.unwrap_or(0);
         let known = ids.into_iter().zip(values).filter(|(id, _)| range.contains(id));
         let present = known.filter_map(|(id, value)| value.map(|value| (id, value)));
         let event = |(id, value): (u64, String)| match serde_json::from_str::<Value<String>>(&value)
@@ -397,6 +295,18 @@ impl Storage for RedisStorage {
     async fn trim(&self, _before: SystemTime, _limit: usize) -> Result<usize, ServiceError> {
         self.check_writing().await?;
         Ok(0)
+    }
+
+    /// Django takes a number, and stores the event with a second command.
+    fn is_late(&self) -> bool {
+        true
+    }
+
+    async fn begins(&self, _channel: &str) -> Result<u64, ServiceError> {
+        let mut floor = redis::cmd("HGET");
+        floor.arg(self.key("sse_server:log")).arg("floor");
+        let floor = floor.query_async(&mut self.connection.get()).await;
+        floor.map(Option::unwrap_or_default).map_err(self.failed("read where the log begins"))
     }
 
     async fn has_moved(&self) -> Result<bool, ServiceError> {

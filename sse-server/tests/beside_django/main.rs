@@ -3,62 +3,16 @@
 //!
 //! `cargo xtask test` sets Django up, and names its Python in `SSE_TEST_DJANGO`.
 
-use std::process::Stdio;
+mod at_once;
+mod site;
+
 use std::time::Duration;
 
 use instances::{Instance, within};
-use port::Port;
-use serde_json::{Value, json};
-use sse_client::{EventSource, Item, reqwest};
-use testkit::{instances, port, services};
-use tokio::process::{Child, Command};
-
-/// A Django site, which ends when dropped.
-struct Django {
-    _process: Child,
-    // As that above, only to be dropped.
-    _port: Port,
-    url: String,
-    http: reqwest::Client,
-}
-
-impl Django {
-    async fn start(python: &str, redis: &str, storage: &str) -> Self {
-        let port = Port::reserve();
-        let redis_port = redis.rsplit(':').next().expect("a port").trim_end_matches('/');
-        let mut command = Command::new(python);
-        command.args(["-m", "uvicorn", "--app-dir", "tests/django", "--log-level", "warning"]);
-        command.args(["--port", &port.number().to_string(), "site_of_test:application"]);
-        command.env("REDIS_PORT", redis_port).env("STORAGE", storage);
-        command.env("PYTHONDONTWRITEBYTECODE", "1");
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let process = command.spawn().expect("Python is there");
-        let http = reqwest::Client::new();
-        let url = format!("http://{port}");
-        let this = Self { _process: process, _port: port, url, http };
-        within("Django to answer", async {
-            while this.http.get(&this.url).send().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
-        this
-    }
-
-    async fn send(&self, channel: &str, kind: &str, data: Value) {
-        let event = json!({"channel": channel, "type": kind, "data": data}).to_string();
-        let answer = self.http.post(format!("{}/send/", self.url)).body(event).send().await;
-        assert_eq!(answer.expect("Django answers").status(), 200);
-    }
-
-    async fn reader(&self, channel: &str) -> EventSource {
-        let url = format!("{}/events/", self.url);
-        let mut source = EventSource::channels(url, [channel]).build().expect("a client");
-        let open = within("a stream", source.next()).await.expect("it goes on");
-        assert_eq!(open.expect("it opens"), Item::Open);
-        source
-    }
-}
+use serde_json::json;
+use site::Django;
+use sse_client::{EventSource, Item};
+use testkit::{instances, services};
 
 /// The next event: type, id, data.
 async fn next(source: &mut EventSource) -> (String, String, String) {
@@ -91,7 +45,7 @@ async fn each_reaches_the_readers_of_the_other(is_stored: bool) {
     let url = redis.url();
     let (ours, theirs) = if is_stored { (&*url, "redis") } else { ("none", "none") };
     let server = Instance::start(ours, &url, Duration::from_hours(1)).await;
-    let django = Django::start(&python, &url, theirs).await;
+    let django = Django::start(&python, Some(&url), theirs, "").await;
     let id = |n: u64| if is_stored { format!("a:{n}") } else { String::new() };
 
     let mut at_ours = server.reader("channel=a", "").await;

@@ -1,0 +1,179 @@
+//! Many who publish at once, on both sides: readers here get every event once, in the order of the
+//! ids, and no stream-reset.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use testkit::instances::{Instance, Publisher, Reader};
+use testkit::services;
+
+use crate::site::Django;
+
+/// How many events each thread sends.
+const EVENTS: usize = 100;
+
+/// How often it is done; `SSE_DJANGO_RUNS` says otherwise.
+fn runs() -> usize {
+    let runs = std::env::var("SSE_DJANGO_RUNS").ok();
+    runs.map_or(2, |runs| runs.parse().expect("a number"))
+}
+
+/// Who publishes.
+#[derive(Clone, Copy)]
+struct Writers {
+    theirs: usize,
+    ours: usize,
+    /// Theirs are in transactions that are committed later.
+    in_transaction: bool,
+}
+
+impl Writers {
+    const fn new(theirs: usize, ours: usize) -> Self {
+        Self { theirs, ours, in_transaction: false }
+    }
+
+    /// All that is to arrive, as data.
+    fn all(self) -> HashSet<String> {
+        let of = |mark: &'static str, threads| {
+            (0..threads).flat_map(move |thread| {
+                (0..EVENTS).map(move |number| format!("\"{mark}-{thread}-{number}\""))
+            })
+        };
+        of("theirs", self.theirs).chain(of("ours", self.ours)).collect()
+    }
+
+    async fn publish(self, server: &Instance, django: &Django, channel: &str) {
+        let theirs = django.burst(channel, "theirs", self.theirs, EVENTS, self.in_transaction);
+        let mut ours = Vec::new();
+        for thread in 0..self.ours {
+            let mut publisher: Publisher = server.publisher().await;
+            let channel = channel.to_owned();
+            ours.push(tokio::spawn(async move {
+                for number in 0..EVENTS {
+                    publisher.publish(&channel, format!("ours-{thread}-{number}")).await;
+                }
+            }));
+        }
+        theirs.await;
+        for ours in ours {
+            ours.await.expect("published");
+        }
+    }
+}
+
+/// Reads on until all have come, and checks that each came once, with the id after the one before,
+/// and each thread's in its order. `before`: the id of the last event before.
+async fn reads_all(reader: &mut Reader, channel: &str, before: Option<u64>, writers: Writers) {
+    let mut missing = writers.all();
+    let mut last = before;
+    while !missing.is_empty() {
+        let (kind, id, data) = reader.next().await;
+        assert_eq!(kind, "message", "{data}; {} have not arrived", missing.len());
+        let id: u64 =
+            id.strip_prefix(channel).expect("its channel")[1..].parse().expect("a number");
+        assert_eq!(id, last.map_or(id, |last| last + 1), "{data}");
+        last = Some(id);
+        assert!(missing.remove(&data), "{data} for the second time, or nobody has sent it");
+    }
+}
+
+async fn everything_arrives(server: &Instance, django: &Django, writers: Writers) {
+    for run in 0..runs() {
+        let channel = format!("run-{run}");
+        // Who makes a channel's counter is not the question.
+        django.send(&channel, "message", "first".into()).await;
+        let mut readers = Vec::new();
+        for _ in 0..2 {
+            readers.push(server.reader(&format!("channel={channel}"), "").await);
+        }
+        writers.publish(server, django, &channel).await;
+        for reader in &mut readers {
+            reads_all(reader, &channel, Some(1), writers).await;
+        }
+        // And who comes later.
+        let resume = format!("{channel}:1");
+        let mut late = server.reader(&format!("channel={channel}"), &resume).await;
+        reads_all(&mut late, &channel, Some(1), writers).await;
+    }
+}
+
+async fn over_redis(writers: Writers) {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let Some(redis) = services::Own::redis().await else { return };
+    let url = redis.url();
+    let server = Instance::start(&url, &url, Duration::from_secs(5)).await;
+    let django = Django::start(&python, Some(&url), "redis", "").await;
+    everything_arrives(&server, &django, writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_threads_of_django_over_redis() {
+    over_redis(Writers::new(4, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_threads_of_django_and_two_of_ours_over_redis() {
+    over_redis(Writers::new(2, 2)).await;
+}
+
+async fn flush(url: &str) {
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it answers");
+    redis::cmd("FLUSHALL").exec_async(&mut connection).await.expect("done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_django_sends_after_redis_has_lost_everything_is_no_loss() {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let Some(redis) = services::Own::redis().await else { return };
+    let url = redis.url();
+    let server = Instance::start(&url, &url, Duration::from_secs(5)).await;
+    let django = Django::start(&python, Some(&url), "redis", "").await;
+    for run in 0..runs() {
+        let (known, new) = (format!("known-{run}"), format!("new-{run}"));
+        let mut before = server.reader(&format!("channel={known}"), "").await;
+        django.send(&known, "message", "first".into()).await;
+        assert_eq!(before.next().await.0, "message");
+        flush(&url).await;
+        let mut reader = server.reader(&format!("channel={new}"), "").await;
+        let writers = Writers::new(1, 0);
+        writers.publish(&server, &django, &new).await;
+        reads_all(&mut reader, &new, None, writers).await;
+        // Who was there before may have missed something, is told so, and misses nothing after it.
+        let writers = Writers::new(2, 1);
+        writers.publish(&server, &django, &known).await;
+        let (kind, id, _) = before.next().await;
+        assert_eq!(kind, "stream-reset");
+        let at = id.strip_prefix(&*known).expect("its channel")[1..].parse().expect("a number");
+        reads_all(&mut before, &known, Some(at), writers).await;
+    }
+}
+
+/// Django with its model in PostgreSQL.
+async fn over_postgres(writers: Writers, has_relay: bool) {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let Some(postgres) = services::postgres().await else { return };
+    let Some(redis) = services::Own::redis().await else { return };
+    let redis = has_relay.then(|| redis.url());
+    let (_, database) = postgres.rsplit_once(':').expect("a port");
+    // Its tables first, as a site has them that begins with this server.
+    let django = Django::start(&python, redis.as_deref(), "model", database).await;
+    let relay = redis.as_deref().unwrap_or("none");
+    let server = Instance::start(&postgres, relay, Duration::from_secs(1)).await;
+    everything_arrives(&server, &django, writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_and_ours_in_one_postgres() {
+    over_postgres(Writers::new(2, 2), true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_in_transactions_and_ours_in_one_postgres() {
+    over_postgres(Writers { in_transaction: true, ..Writers::new(2, 2) }, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn django_and_ours_in_one_postgres_without_a_relay() {
+    over_postgres(Writers::new(2, 2), false).await;
+}
