@@ -6,13 +6,14 @@
 //!
 //! It speaks [django-eventstream](https://github.com/fanout/django_eventstream)'s protocol, so its
 //! clients and this crate's work with either server. Mostly it is used as a program; as a library
-//! it is six parts, each usable without the next:
+//! it is seven parts, each usable without the next:
 //!
 //! - [`storage`] keeps events and gives them ids.
 //! - [`relay`] lets several instances know of each other's events.
 //! - [`hub`] delivers them: publish, subscribe, resume.
 //! - [`access`] says who may read what.
 //! - [`metrics`] counts, for Prometheus.
+//! - [`grip`] has proxies hold streams.
 //! - [`http`] is the HTTP API, as an [`axum::Router`].
 //!
 //! ```no_run
@@ -36,6 +37,7 @@ pub mod access;
 pub mod arriving;
 mod blocking;
 pub mod config;
+pub mod grip;
 pub mod http;
 pub mod hub;
 #[cfg(any(feature = "postgres", feature = "redis"))]

@@ -14,7 +14,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use commands::Cli;
-use sse_server::config::{Settings, raise_file_limit};
+use sse_server::config::{GripVariables, Settings, raise_file_limit};
 
 fn main() -> ExitCode {
     #[cfg(feature = "manual")]
@@ -43,6 +43,7 @@ fn main() -> ExitCode {
     raise_file_limit();
     let config = Settings::of(&flags).and_then(|mut settings| {
         settings.port = port;
+        settings.grip_variables = GripVariables::of_process();
         settings.inherited = Some(inherited);
         settings.resolve()
     });

@@ -97,6 +97,9 @@ pub(crate) async fn run(
     if let Some(cors) = config.cors {
         http = http.cors(cors);
     }
+    if let Some(grip) = config.grip {
+        http = http.grip(grip);
+    }
     for token in config.publishers {
         http = http.publish_token(token);
     }

@@ -13,6 +13,7 @@
 //! | `instances` | `server` | several servers in the test's own process |
 //! | `traffic` | `server` | publishers and readers, and the record of what they have seen |
 //! | `services` | `server` | Redis, PostgreSQL and RabbitMQ, shared or a test's own |
+//! | `pushpin` | `server` | a GRIP proxy of a test's own |
 //! | `port` | `server` | a port that stays a test's own while nothing listens at it |
 //! | `wait` | `browser`, `server` | waiting with a deadline |
 //! | `daemons` | `daemons` | programs that serve until they are stopped, and leave nothing behind |
@@ -48,6 +49,8 @@ pub mod peers;
 #[cfg(feature = "server")]
 pub mod port;
 pub mod programs;
+#[cfg(feature = "server")]
+pub mod pushpin;
 pub mod rabbitmq;
 #[cfg(feature = "server")]
 pub mod server;

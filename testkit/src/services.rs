@@ -441,7 +441,7 @@ impl Drop for StableAddress {
 }
 
 /// std sends only SIGKILL, and only to children.
-fn signal(name: &str, processes: &[u32]) {
+pub(crate) fn signal(name: &str, processes: &[u32]) {
     if processes.is_empty() {
         return;
     }
@@ -452,7 +452,7 @@ fn signal(name: &str, processes: &[u32]) {
 }
 
 /// The processes that this one has started.
-fn children(of: u32) -> Vec<u32> {
+pub(crate) fn children(of: u32) -> Vec<u32> {
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let of = of.to_string();
@@ -460,7 +460,7 @@ fn children(of: u32) -> Vec<u32> {
 }
 
 /// Not if it has ended, and only its parent has not taken note yet.
-fn is_running(id: u32) -> bool {
+pub(crate) fn is_running(id: u32) -> bool {
     stat(id).is_some_and(|(state, _)| state != "Z")
 }
 

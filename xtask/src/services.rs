@@ -16,7 +16,7 @@ use testkit::rabbitmq::{self, Ports};
 
 /// The variables by which tests find them: addresses, and programs for tests that stop and start a
 /// service of their own.
-pub(crate) const VARIABLES: [&str; 8] = [
+pub(crate) const VARIABLES: [&str; 9] = [
     "SSE_TEST_REDIS",
     "SSE_TEST_POSTGRES",
     "SSE_TEST_AMQP",
@@ -25,9 +25,11 @@ pub(crate) const VARIABLES: [&str; 8] = [
     "SSE_TEST_RABBITMQ_SERVER",
     "SSE_TEST_EPMD",
     PGBOUNCER,
+    PUSHPIN,
 ];
 
 const PGBOUNCER: &str = "SSE_TEST_PGBOUNCER";
+const PUSHPIN: &str = "SSE_TEST_PUSHPIN";
 
 /// The programs, for tests that start their own.
 pub(crate) fn programs(programs: &Programs) -> [(&'static str, &Path); 4] {
@@ -88,8 +90,10 @@ impl Services {
 
     /// Adds programs that are not started here.
     pub(crate) fn know(&mut self, programs: &[(&str, PathBuf)]) {
-        let pgbouncer = programs.iter().find(|(name, _)| *name == "pgbouncer");
-        self.variables.extend(pgbouncer.map(|(_, path)| (PGBOUNCER, path.display().to_string())));
+        for (program, variable) in [("pgbouncer", PGBOUNCER), ("pushpin", PUSHPIN)] {
+            let found = programs.iter().find(|(name, _)| *name == program);
+            self.variables.extend(found.map(|(_, path)| (variable, path.display().to_string())));
+        }
     }
 
     /// Waits until all of them are ready.

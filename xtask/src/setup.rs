@@ -163,7 +163,7 @@ impl Browser {
 }
 
 /// Programs that stand between the server and others, and are tried with it where they are.
-pub(crate) const BETWEEN: [&str; 2] = ["nginx", "pgbouncer"];
+pub(crate) const BETWEEN: [&str; 3] = ["nginx", "pgbouncer", "pushpin"];
 
 /// Those of them that there are. They are installed first if that can be done without asking.
 pub(crate) fn between(run: Run<'_>) -> Vec<(&'static str, PathBuf)> {

@@ -26,11 +26,11 @@ const P256_POINT: usize = 65;
 pub(super) const ES_META_ISSUER: &str = "es";
 
 /// The claims of a token that holds.
-pub(super) type Claims = Map<String, Value>;
+pub(crate) type Claims = Map<String, Value>;
 
 /// One key, and the only algorithm that it is used with.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     id: Option<String>,
     algorithm: Algorithm,
     decoding: DecodingKey,
@@ -46,7 +46,7 @@ pub(super) struct KeySet {
 
 /// What a token has to fulfil.
 #[derive(Debug)]
-pub(super) struct Verifier {
+pub(crate) struct Verifier {
     keys: Vec<Key>,
     validation: Validation,
 }
@@ -66,7 +66,7 @@ pub(super) struct Jwt {
 }
 
 impl Key {
-    pub(super) fn of_secret(secret: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of_secret(secret: &[u8]) -> Result<Self, String> {
         if secret.is_empty() {
             return Err("the secret is empty".to_owned());
         }
@@ -90,7 +90,7 @@ impl Key {
             && (self.id.is_none() || id.is_none() || self.id.as_deref() == id)
     }
 
-    pub(super) fn of_pem(pem: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of_pem(pem: &[u8]) -> Result<Self, String> {
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
             return Err("this is a private key, which the server must not have; \
                         use the public one"
@@ -142,6 +142,13 @@ impl Key {
         Ok(found)
     }
 
+    /// One key, in the form of a JWK.
+    pub(crate) fn of_one_jwk(json: &[u8]) -> Result<Self, String> {
+        let jwk = serde_json::from_slice(json).map_err(|_| "this is no JWK".to_owned())?;
+        let none = || "this JWK is no key for HS256, RS256, ES256 or EdDSA".to_owned();
+        Self::of_jwk(jwk)?.ok_or_else(none)
+    }
+
     /// The key, if it is for signatures with an algorithm that is possible here.
     fn of_jwk(jwk: Value) -> Result<Option<Self>, String> {
         let member = |name| jwk.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -190,14 +197,14 @@ impl Key {
 }
 
 impl Verifier {
-    pub(super) fn new(keys: Vec<Key>, leeway: Duration) -> Self {
+    pub(crate) fn new(keys: Vec<Key>, leeway: Duration) -> Self {
         let leeway = leeway.as_secs();
         let validation = Validation { leeway, validate_nbf: true, ..Validation::default() };
         Self { keys, validation }
     }
 
     /// Tokens must be from one of these issuers.
-    pub(super) fn issuers(mut self, issuers: &[String]) -> Self {
+    pub(crate) fn issuers(mut self, issuers: &[String]) -> Self {
         if !issuers.is_empty() {
             self.validation.set_issuer(issuers);
             self.validation.required_spec_claims.insert("iss".to_owned());
@@ -219,7 +226,7 @@ impl Verifier {
     }
 
     /// The claims, if the token holds.
-    pub(super) fn verify(&self, token: &[u8]) -> Result<Claims, AccessError> {
+    pub(crate) fn verify(&self, token: &[u8]) -> Result<Claims, AccessError> {
         self.verify_with(&self.keys, token)
     }
 

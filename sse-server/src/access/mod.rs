@@ -31,6 +31,7 @@ use async_trait::async_trait;
 
 pub(crate) use gate::NotAdmitted;
 pub use gate::{Access, ChangeError, Changed};
+pub(crate) use jwt::{Key as TokenKey, Verifier};
 pub use pattern::{Pattern, PatternError};
 pub use publishers::{PublishToken, Publishers};
 pub use reload::Reloadable;

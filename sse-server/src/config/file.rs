@@ -9,11 +9,12 @@ use super::Settings;
 use crate::values::nearest;
 
 /// The keys of the file that are no flags. A test keeps this what it says.
-const ONLY_IN_FILE: [&str; 7] = [
+const ONLY_IN_FILE: [&str; 8] = [
     "access",
     "cors",
     "default-endpoints",
     "endpoint",
+    "grip",
     "publish-tokens",
     "request-limits",
     "unreliable",

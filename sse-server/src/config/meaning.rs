@@ -39,6 +39,14 @@ impl Settings {
         self.readers(&mut out);
         out.title("Who may publish");
         self.publishers(&config, &mut out);
+        if let Some(grip) = &config.grip {
+            out.title("Proxies that hold streams (GRIP)");
+            for proxy in grip.proxies() {
+                out.row(proxy.control(), "takes what is published; its signed requests are held");
+            }
+            let time = format_duration(grip.hold_time());
+            out.row("link-timeout", format_args!("every {time}, a question about each connection"));
+        }
         out.title("Pages of other origins that may read streams");
         self.other_origins(&config, &mut out);
         out.title("Limits");

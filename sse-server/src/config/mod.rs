@@ -5,6 +5,7 @@
 mod cors;
 mod endpoints;
 mod file;
+mod grip;
 mod limits;
 mod meaning;
 mod operations;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 use crate::access::{
     AccessSettings, OneOrMany, Pattern, PublishToken, PublishTokenSettings, Rules, SettingError,
 };
+use crate::grip::Grip;
 use crate::http::{Cors, Endpoints, Limits, Operations};
 use crate::relay::RelayOptions;
 use crate::storage::Retention;
@@ -31,6 +33,7 @@ use crate::values::{SHORT_SECRET, SHORT_TOKEN};
 pub use cors::{CorsOrigin, CorsSettings};
 pub use endpoints::EndpointSettings;
 pub use file::FileError;
+pub use grip::{GripSettings, GripVariables};
 pub use limits::RequestLimitsSettings;
 pub use operations::{Codings, OperationsSettings, raise_file_limit};
 pub use patience::{OpenedRelay, OpenedStorage};
@@ -181,6 +184,15 @@ pub struct Settings {
     #[arg(skip)]
     pub request_limits: Option<RequestLimitsSettings>,
 
+    /// Proxies that hold streams. Only in the file.
+    #[arg(skip)]
+    pub grip: Option<GripSettings>,
+
+    /// The variables `GRIP_URL` and `GRIP_VERIFY_KEY`.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub grip_variables: GripVariables,
+
     /// The port of the variable `PORT`, which counts if nothing says where to listen.
     #[arg(skip)]
     #[serde(skip)]
@@ -232,6 +244,8 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// What all paths begin with. Empty: nothing.
     pub base_path: String,
+    /// Proxies that hold streams. None: there are none.
+    pub grip: Option<Grip>,
     /// Which pages of other origins may read streams. None: no others.
     pub cors: Option<Cors>,
     /// How large requests may be.
@@ -346,6 +360,7 @@ impl Settings {
             max_event_size: self.max_event_size.map_or(1 << 20, Count::of_things),
             endpoints,
             base_path: self.base_path.unwrap_or_default().0,
+            grip: grip::grip(self.grip.as_ref(), &self.grip_variables)?,
             cors: cors::cors(self.cors.as_ref(), &self.cors_origin)?,
             limits,
             log: self.log.map_or_else(|| "info".to_owned(), |LogFilter(directives)| directives),

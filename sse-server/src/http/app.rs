@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::server::operations::Operations;
 use super::streams::endpoint::Endpoints;
 use crate::access::{Access, PublishToken, Publishers};
+use crate::grip::{Carrier, Grip};
 use crate::hub::{Hub, MAX_EVENT_LEN};
 
 /// The largest publish request in bytes, whatever the limit for one event.
@@ -28,6 +29,7 @@ pub struct HttpConfig {
     pub(super) operations: Operations,
     pub(super) has_metrics: bool,
     pub(super) base_path: String,
+    pub(super) grip: Option<Grip>,
 }
 
 impl HttpConfig {
@@ -45,6 +47,7 @@ impl HttpConfig {
             operations: Operations::default(),
             has_metrics: true,
             base_path: String::new(),
+            grip: None,
         }
     }
 
@@ -110,6 +113,13 @@ impl HttpConfig {
         self
     }
 
+    /// Proxies that hold the streams they ask for. Default: none. What is published in the hub is
+    /// published to them too.
+    pub fn grip(mut self, grip: Grip) -> Self {
+        self.grip = Some(grip);
+        self
+    }
+
     /// How long a stream is silent before a keep-alive is sent. Default: 20 s, as
     /// django-eventstream; clients take a stream for dead after about twice that.
     pub const fn keep_alive(mut self, period: Duration) -> Self {
@@ -130,4 +140,17 @@ impl HttpConfig {
 pub(super) struct App {
     pub(super) hub: Hub,
     pub(super) config: HttpConfig,
+    /// If proxies hold streams.
+    pub(super) grip: Option<(Grip, Carrier)>,
+}
+
+impl App {
+    pub(super) fn new(hub: Hub, config: HttpConfig) -> Self {
+        let grip = config.grip.clone();
+        let grip = grip.map(|grip| {
+            let carrier = Carrier::start(&hub, &grip);
+            (grip, carrier)
+        });
+        Self { hub, config, grip }
+    }
 }

@@ -15,14 +15,14 @@ use super::fallbacks::{only, unknown_path, with_slash};
 use super::publishing::{permissions, publish};
 use super::server::caller::{Caller, Peer};
 use super::streams::endpoint::Endpoint;
-use super::streams::{events, page};
+use super::streams::{events, held, page};
 use super::{cors, hosts, limits};
 use crate::hub::Hub;
 
 /// The routes of a server over this hub, to be served by [`serve`](super::serve) or within another
 /// axum application.
 pub fn router(hub: Hub, config: HttpConfig) -> Router {
-    routes(Arc::new(App { hub, config }))
+    routes(Arc::new(App::new(hub, config)))
 }
 
 pub(super) fn routes(app: Arc<App>) -> Router {
@@ -45,6 +45,11 @@ pub(super) fn routes(app: Arc<App>) -> Router {
     let mut others = Router::new();
     if app.config.has_metrics {
         others = others.route("/metrics", get(metrics::metrics).fallback(only("GET, HEAD")));
+    }
+    if app.grip.is_some() {
+        others = others
+            .route("/grip/next/{token}", get(held::next))
+            .route("/grip/public/{channels}", get(held::public));
     }
     let others = others
         .route("/permissions/changed", post(permissions::changed).fallback(only("POST")))

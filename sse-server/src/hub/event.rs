@@ -71,6 +71,11 @@ impl KeptEvent {
         self.0.skip_users.is_empty()
     }
 
+    /// The users who do not get it.
+    pub(super) fn skip_users(&self) -> &[String] {
+        &self.0.skip_users
+    }
+
     /// How many bytes the event has.
     pub(super) fn len(&self) -> usize {
         self.end() - self.0.start

@@ -43,6 +43,7 @@
 //! visible.
 
 mod allowed;
+mod carried;
 mod config;
 mod crowd;
 mod event;
@@ -59,11 +60,12 @@ mod pieces;
 mod publish;
 mod subscriber;
 
-use sse_proto::Cursor;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use sse_proto::Cursor;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::AbortHandle;
 
@@ -74,6 +76,7 @@ use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
+pub(crate) use carried::{Carried, Follower, Tap};
 pub use config::HubConfig;
 use config::Reliable;
 pub(crate) use crowd::{Bell, Chunks, Crowd, put_chunk};
@@ -81,7 +84,7 @@ pub use filter::Types;
 use follow::{Announcer, Hints};
 pub use health::Unready;
 use health::{Tasks, Writing};
-use log::Log;
+use log::{Log, Signal};
 use memory::Memory;
 use moved::Moves;
 pub use outgoing::{Framing, Outgoing};
@@ -135,6 +138,8 @@ struct Shared {
     writing: Arc<Writing>,
     is_closed: AtomicBool,
     closing: Notify,
+    /// Who is told of what is published here.
+    tap: OnceLock<Tap>,
 }
 
 /// How many notices may wait to be heard.
@@ -180,6 +185,7 @@ impl Hub {
             writing: Arc::default(),
             is_closed: AtomicBool::new(false),
             closing: Notify::new(),
+            tap: OnceLock::new(),
         });
         follow::start(&shared, config.relay, config.refresh);
         memory::start(&shared, config.memory_age);
@@ -352,12 +358,18 @@ impl Shared {
     /// Joining and leaving hold the lock on the logs, so that no log is forgotten while it is
     /// joined.
     fn join(&self, channel: &Arc<str>, subscriber: &mut Subscriber) -> Arc<Log> {
+        let (log, place) = self.join_log(channel, subscriber.signal());
+        subscriber.joined(log.clone(), place);
+        log
+    }
+
+    /// The same for whoever is woken by this signal. Returned is its place in the log.
+    fn join_log(&self, channel: &Arc<str>, signal: Arc<Signal>) -> (Arc<Log>, usize) {
         let mut logs = self.logs();
         let log = logs.entry(channel.clone()).or_insert_with(|| {
             Arc::new(Log::new(channel.clone(), self.is_lasting(channel), &self.memory))
         });
-        subscriber.join(log.clone());
-        log.clone()
+        (log.clone(), log.join(signal))
     }
 
     /// The position to start from in a log.

@@ -137,6 +137,12 @@ pub enum OneOrMany {
 #[serde(transparent)]
 pub struct Secret(String);
 
+impl Secret {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A field that cannot be used: which one, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]

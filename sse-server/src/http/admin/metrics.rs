@@ -31,7 +31,7 @@ pub fn metrics_router(hub: Hub, config: HttpConfig) -> Router {
         .route("/health/live", get(health::live).fallback(only("GET, HEAD")))
         .route("/health/ready", get(health::ready).fallback(only("GET, HEAD")))
         .fallback(unknown_path)
-        .with_state(Arc::new(App { hub, config }))
+        .with_state(Arc::new(App { hub, config, grip: None }))
 }
 
 /// For requests from this machine itself, and for tokens for all channels.

@@ -69,10 +69,18 @@ pub(in crate::http) async fn changed(
         return Ok(Json(Done { closed: 0, instances: 0 }));
     };
     // To the end, even if the client does not wait for it.
-    let access = access.clone();
-    let changed =
-        tokio::spawn(async move { access.permission_changed(user.as_deref(), &channel).await });
+    let (access, grip) = (access.clone(), app.config.grip.clone());
+    let changed = tokio::spawn(async move {
+        let changed = access.permission_changed(user.as_deref(), &channel).await;
+        // After what was remembered is forgotten: the proxies ask at once.
+        let held = match grip {
+            Some(grip) => grip.ask_again(user.as_deref(), &channel).await,
+            None => Ok(()),
+        };
+        held.map_err(|error| error.to_string())?;
+        changed.map_err(|error| error.to_string())
+    });
     let changed = changed.await.map_err(|_| Refusal::unavailable("the server is shutting down"))?;
-    let changed = changed.map_err(|error| Refusal::unavailable(error.to_string()))?;
+    let changed = changed.map_err(Refusal::unavailable)?;
     Ok(Json(Done { closed: changed.closed, instances: changed.instances }))
 }

@@ -66,7 +66,7 @@ pub async fn serve_alone(
     shutdown: impl Future<Output = ()>,
 ) {
     let operations = config.operations.clone();
-    let app = Arc::new(App { hub: hub.clone(), config });
+    let app = Arc::new(App::new(hub.clone(), config));
     let router = routes(app.clone());
     let connections = Connections::new(router, operations.clone(), Quick::new(app));
     run(listener.into(), connections, hub, &operations, shutdown).await;

@@ -1,5 +1,6 @@
 //! `GET` where streams are: which channels, from where, and the answer if there is no stream.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -15,17 +16,20 @@ use tracing::{debug, warn};
 use super::accept::Wanted;
 use super::compression::{self, Compressed, Encoder};
 use super::endpoint::Endpoint;
+use super::held;
 use super::original::original;
 use super::page;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
+use crate::grip::Carrier;
 use crate::http::app::App;
 use crate::http::error::{Refusal, forbidden};
 use crate::http::headers::X_ACCEL_BUFFERING;
+use crate::http::server::admission::Permit;
 use crate::http::server::caller::{Caller, Peer};
 use crate::http::server::long_lived::Takeable;
 use crate::http::server::operations::Operations;
-use crate::hub::{MAX_CHANNEL_NAME, Types};
+use crate::hub::{MAX_CHANNEL_NAME, Subscriber, Types};
 
 /// The most types of events that a request can list.
 const MAX_TYPES: usize = 100;
@@ -49,7 +53,7 @@ pub(in crate::http) async fn answer(
     asked: Asked<'_>,
     (peer, caller): (Option<Extension<Peer>>, Option<Extension<Caller>>),
 ) -> Response {
-    let Asked { here, uri, headers, .. } = asked;
+    let Asked { method, here, uri, headers } = asked;
     let Ok(parameters) = parameters else {
         let text = "the path is not UTF-8; percent-encode the bytes of its names in UTF-8";
         return (stream_headers(), Refusal::bad_request(text)).into_response();
@@ -78,24 +82,18 @@ pub(in crate::http) async fn answer(
         .with_client(caller.as_ref().map(|caller| caller.client))
         .with_original(caller.as_ref().map(|caller| original(caller, &asked)))
         .with_channels(&named);
+    // For a proxy that can hold this stream.
+    if let Some(held) = held::of_proxy(app, endpoint, method, &request) {
+        return held.answer(&request, caller.map(|caller| caller.client)).await;
+    }
     match open(app, endpoint, request, caller).await {
         Ok(stream) => compressible(stream, headers, &app.config.operations),
-        Err(NotOpened::Error(error)) => {
-            app.config.operations.metrics().stream_error(&error.condition);
-            event_stream(Body::from(error.to_event().to_string()))
-        }
-        Err(NotOpened::AfterError) => {
-            let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-            let text = "Invalid request: Can't resume session after stream-error.\n";
-            (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
-        }
-        Err(NotOpened::Unauthorized(problem)) => unauthorized(problem.as_deref()),
-        Err(NotOpened::Unavailable(refusal)) => (stream_headers(), refusal).into_response(),
+        Err(why) => why.answer(app),
     }
 }
 
 /// Why there is no stream.
-enum NotOpened {
+pub(super) enum NotOpened {
     /// Told in the stream, with status 200, where an `EventSource` can read it.
     Error(StreamError),
     /// The client comes back after a stream-error; status 400 makes an `EventSource` stop.
@@ -105,25 +103,75 @@ enum NotOpened {
     Unavailable(Refusal),
 }
 
+impl NotOpened {
+    pub(super) fn answer(self, app: &App) -> Response {
+        match self {
+            Self::Error(error) => {
+                app.config.operations.metrics().stream_error(&error.condition);
+                event_stream(Body::from(error.to_event().to_string()))
+            }
+            Self::AfterError => {
+                let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+                let text = "Invalid request: Can't resume session after stream-error.\n";
+                (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
+            }
+            Self::Unauthorized(problem) => unauthorized(problem.as_deref()),
+            Self::Unavailable(refusal) => (stream_headers(), refusal).into_response(),
+        }
+    }
+}
+
 async fn open(
     app: &Arc<App>,
     endpoint: &Endpoint,
     request: AccessRequest<'_>,
     caller: Option<Caller>,
 ) -> Result<OpenStream, NotOpened> {
-    // First of all, so that those who come in crowds cost nothing more.
+    let types = types(endpoint, request.query()).map_err(|text| bad_request(&text))?;
     let client = caller.as_ref().map(|caller| caller.client);
+    let Prepared { permit, mut subscriber, guard, knows_all, .. } =
+        prepare(app, &request, client, None, None).await?;
+    if let Some(types) = types {
+        subscriber.only(types);
+    }
+    let context =
+        StreamContext { app: app.clone(), permit, consumer: caller.map(|caller| caller.consumer) };
+    Ok(OpenStream::new(context, subscriber, guard, knows_all))
+}
+
+fn bad_request(text: &str) -> NotOpened {
+    let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
+    NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
+}
+
+/// A stream that may be opened.
+pub(super) struct Prepared {
+    pub(super) permit: Permit,
+    pub(super) subscriber: Subscriber,
+    pub(super) guard: Option<Guard>,
+    /// Where it is before anything was read.
+    pub(super) from: Cursor<'static>,
+    /// The client has said for each channel what it knows.
+    pub(super) knows_all: bool,
+    pub(super) channels: Vec<Arc<str>>,
+}
+
+/// Looks who asks for which channels and from where, unless that is given, and lets them in.
+pub(super) async fn prepare(
+    app: &Arc<App>,
+    request: &AccessRequest<'_>,
+    client: Option<IpAddr>,
+    resume: Option<Cursor<'static>>,
+    carrier: Option<&Carrier>,
+) -> Result<Prepared, NotOpened> {
+    // First of all, so that those who come in crowds cost nothing more.
     let permit = app.config.operations.admit_stream(client).map_err(|limit| {
         debug!(?client, %limit, "a stream is refused");
         NotOpened::Unavailable(limit.into())
     })?;
-    let bad_request = |text: &str| {
-        let (condition, text) = ("bad-request".to_owned(), format!("Invalid request: {text}"));
-        NotOpened::Error(StreamError { condition, text, channels: Vec::new() })
-    };
     let access = app.config.access.as_ref();
     let (principal, channels) = match access {
-        Some(access) => identify(access, &request).await?,
+        Some(access) => identify(access, request).await?,
         None => (Principal::anonymous(), request.channels().to_vec()),
     };
     if channels.is_empty() {
@@ -139,45 +187,58 @@ async fn open(
         let text = format!("A channel name is longer than {MAX_CHANNEL_NAME} characters.");
         return Err(bad_request(&text));
     }
+    let resume = match resume {
+        Some(resume) => resume,
+        None => resume_of(request, &channels)?,
+    };
+    let guard = match access {
+        Some(access) => Some(admit(access, principal, &channels, request).await?),
+        None => None,
+    };
+    let subscribe = async {
+        if let Some(carrier) = carrier {
+            // Before it is read: nothing may come between what is read and what is carried.
+            carrier.hold(&channels).await?;
+        }
+        app.hub.subscribe(&channels, &resume).await
+    };
+    let mut subscriber = subscribe.await.map_err(|error| {
+        warn!(%error, "a stream could not be opened");
+        NotOpened::Unavailable(Refusal::unavailable(
+            "the storage does not answer, so the stream cannot be placed; try again",
+        ))
+    })?;
+    let from = subscriber.cursor().into_owned();
+    let user = guard.as_ref().and_then(|guard| guard.principal().name());
+    if let Some(user) = user {
+        subscriber.read_as(user);
+    }
+    let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
+    debug!(?channels, %resume, "stream opened");
+    Ok(Prepared { permit, subscriber, guard, from, knows_all, channels })
+}
+
+/// From where a request resumes.
+fn resume_of(
+    request: &AccessRequest<'_>,
+    channels: &[Arc<str>],
+) -> Result<Cursor<'static>, NotOpened> {
     let id = resume_id(request.query(), request.headers());
-    let resume = match id.as_deref().map(str::from_utf8) {
+    Ok(match id.as_deref().map(str::from_utf8) {
         None => Cursor::new(),
         Some(Ok(ERROR_ID)) => return Err(NotOpened::AfterError),
         // Beyond the end of every log, so that the reader is told that events may be missing.
         Some(Ok(id)) if is_of_another_server(id) => {
-            channels.iter().map(|channel| (&**channel, u64::MAX)).collect()
+            channels.iter().map(|channel| (channel.to_string(), u64::MAX)).collect()
         }
-        Some(Ok(id)) => Cursor::parse(id).map_err(|error| {
+        Some(Ok(id)) => Cursor::parse(id).map(Cursor::into_owned).map_err(|error| {
             debug!(%error, "a resume id could not be parsed");
             bad_request("Failed to parse Last-Event-ID or lastEventId.")
         })?,
         Some(Err(_)) => {
             return Err(bad_request("Failed to parse Last-Event-ID or lastEventId."));
         }
-    };
-    let types = types(endpoint, request.query()).map_err(|text| bad_request(&text))?;
-    let guard = match access {
-        Some(access) => Some(admit(access, principal, &channels, &request).await?),
-        None => None,
-    };
-    let mut subscriber = app.hub.subscribe(&channels, &resume).await.map_err(|error| {
-        warn!(%error, "a stream could not be opened");
-        NotOpened::Unavailable(Refusal::unavailable(
-            "the storage does not answer, so the stream cannot be placed; try again",
-        ))
-    })?;
-    let user = guard.as_ref().and_then(|guard| guard.principal().name());
-    if let Some(user) = user {
-        subscriber.read_as(user);
-    }
-    if let Some(types) = types {
-        subscriber.only(types);
-    }
-    let knows_all = channels.iter().all(|channel| resume.position(channel).is_some());
-    debug!(?channels, %resume, "stream opened");
-    let context =
-        StreamContext { app: app.clone(), permit, consumer: caller.map(|caller| caller.consumer) };
-    Ok(OpenStream::new(context, subscriber, guard, knows_all))
+    })
 }
 
 /// Who has sent a request, and the channels that they get.
@@ -329,7 +390,7 @@ fn compressible(stream: OpenStream, headers: &HeaderMap, operations: &Operations
     response
 }
 
-fn event_stream(body: Body) -> Response {
+pub(super) fn event_stream(body: Body) -> Response {
     let own = [
         (header::CONTENT_TYPE, "text/event-stream"),
         // Intermediaries pass on each part as it comes (RFC 10036).

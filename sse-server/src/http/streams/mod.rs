@@ -8,6 +8,7 @@ mod age;
 pub(super) mod compression;
 pub(super) mod endpoint;
 pub(super) mod events;
+pub(super) mod held;
 mod original;
 pub(super) mod page;
 mod stream;

@@ -209,6 +209,9 @@ async fn commit(
             }
             show(shared, &new);
             tell(shared, &new);
+            if let Some(tap) = shared.tap.get() {
+                tap(&new);
+            }
             let mut held = Vec::new();
             for ((answer, outcome), part) in answers.into_iter().zip(outcomes).zip(parts) {
                 let ids = match outcome {

@@ -175,8 +175,11 @@ impl Subscriber {
         is_untold.then(|| self.cursor().to_string()).filter(|id| !id.is_empty())
     }
 
-    pub(super) fn join(&mut self, log: Arc<Log>) {
-        let place = log.join(self.signal.clone());
+    pub(super) fn signal(&self) -> Arc<Signal> {
+        self.signal.clone()
+    }
+
+    pub(super) fn joined(&mut self, log: Arc<Log>, place: usize) {
         self.joined.push((log, place));
     }
 

@@ -312,7 +312,7 @@ mod tests {
     /// The answers to these lines if none is read before all lines are.
     async fn answers(lines: impl Iterator<Item = String> + Send + 'static) -> Vec<Value> {
         let hub = Hub::new(Arc::new(MemoryStorage::new()));
-        let app = Arc::new(App { hub, config: HttpConfig::new("token") });
+        let app = Arc::new(App::new(hub, HttpConfig::new("token")));
         let report = Arc::new(Report::default());
         let token = Arc::new(PublishToken::for_all("token"));
         let (listened, listening) = oneshot::channel();
