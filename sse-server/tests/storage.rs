@@ -9,8 +9,8 @@ use sqlx::Connection;
 use sse_server::metrics::{Metrics, TimedStorage};
 use sse_server::storage::conformance::{self, Subject};
 use sse_server::storage::{
-    Batch, MemoryStorage, NewEvent, Outcome, PostgresStorage, RedisStorage, RequestKey, Retention,
-    SqliteStorage, Storage, StoredEvent,
+    Batch, DjangoSqliteStorage, MemoryStorage, NewEvent, Outcome, PostgresStorage, RedisStorage,
+    RequestKey, Retention, SqliteStorage, Storage, StoredEvent,
 };
 use testkit::{port, services};
 
@@ -39,6 +39,28 @@ struct Sqlite(PathBuf);
 impl Subject for Sqlite {
     async fn open(&self) -> Arc<dyn Storage> {
         Arc::new(SqliteStorage::open(&self.0).await.expect("it opens"))
+    }
+}
+
+/// The database of a Django site, as its `migrate` makes it (django-eventstream 5.3.4).
+struct OfDjango(PathBuf);
+
+const MADE_BY_DJANGO: &str = r#"
+    CREATE TABLE "django_eventstream_event" (
+        "id" integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+        "channel" varchar(255) NOT NULL, "type" varchar(255) NOT NULL, "data" text NOT NULL,
+        "eid" bigint NOT NULL, "created" datetime NOT NULL);
+    CREATE TABLE "django_eventstream_eventcounter" (
+        "id" integer NOT NULL PRIMARY KEY AUTOINCREMENT, "name" varchar(255) NOT NULL UNIQUE,
+        "value" bigint NOT NULL, "updated" datetime NOT NULL);
+    CREATE UNIQUE INDEX "django_eventstream_event_channel_eid_uniq"
+        ON "django_eventstream_event" ("channel", "eid");
+"#;
+
+#[async_trait]
+impl Subject for OfDjango {
+    async fn open(&self) -> Arc<dyn Storage> {
+        Arc::new(DjangoSqliteStorage::open(&self.0).await.expect("it opens"))
     }
 }
 
@@ -104,6 +126,18 @@ async fn a_storage_that_is_measured_conforms() {
 async fn sqlite_conforms() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     conformance::all(&Sqlite(folder.path().join("events.db"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_django_site_in_sqlite_conforms() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("db.sqlite3");
+    assert!(!DjangoSqliteStorage::is_one(&path), "nothing is there");
+    let made = rusqlite::Connection::open(&path).expect("created");
+    assert!(!DjangoSqliteStorage::is_one(&path), "it is empty");
+    made.execute_batch(MADE_BY_DJANGO).expect("SQL");
+    assert!(DjangoSqliteStorage::is_one(&path));
+    conformance::all(&OfDjango(path)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Pushpin, a GRIP proxy of a test's own.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -19,8 +20,8 @@ pub struct Pushpin {
     folder: tempfile::TempDir,
     pub port: Port,
     control: Port,
-    origin: String,
-    settings: String,
+    /// Where it asks: the first that answers.
+    origins: String,
     child: Option<Child>,
 }
 
@@ -28,18 +29,28 @@ impl Pushpin {
     /// Starts one in front of whatever listens, or will listen, at this port. Without Pushpin on the
     /// machine there is none.
     pub async fn start(origin: u16) -> Option<Self> {
-        let program = variable("SSE_TEST_PUSHPIN")?;
-        let mut this = Self {
-            program,
-            folder: tempfile::tempdir().expect("a temporary folder"),
-            port: Port::reserve(),
-            control: Port::reserve(),
-            origin: format!("127.0.0.1:{origin}"),
-            settings: format!("sig_key={KEY}"),
-            child: None,
-        };
-        this.again().await;
+        let mut this = Self::reserve()?;
+        this.in_front_of(&[(Ipv4Addr::LOCALHOST, origin).into()]).await;
         Some(this)
+    }
+
+    /// One that is not started yet, but has its place.
+    pub fn reserve() -> Option<Self> {
+        let program = variable("SSE_TEST_PUSHPIN")?;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (port, control) = (Port::reserve(), Port::reserve());
+        Some(Self { program, folder, port, control, origins: String::new(), child: None })
+    }
+
+    /// Starts it in front of these.
+    pub async fn in_front_of(&mut self, origins: &[SocketAddr]) {
+        self.origins = origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        self.again().await;
+    }
+
+    /// Where readers connect.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port.number()).into()
     }
 
     /// Starts it, again if it was killed, and waits until it listens.
@@ -53,9 +64,9 @@ impl Pushpin {
             .replace("{folder}", &folder.display().to_string())
             .replace("{port}", &port.to_string())
             .replace("{control}", &control.to_string())
-            .replace("{settings}", &self.settings);
+            .replace("{settings}", &format!("sig_key={KEY}"));
         std::fs::write(folder.join("pushpin.conf"), config).expect("it is ours");
-        std::fs::write(folder.join("routes"), format!("* {}\n", self.origin)).expect("ours");
+        std::fs::write(folder.join("routes"), format!("* {}\n", self.origins)).expect("ours");
         let mut command = Command::new(&self.program);
         command.args(["--config", "pushpin.conf"]).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -1,9 +1,10 @@
 //! `cargo xtask proof`: the tests that kill servers, alone and for as many rounds as you like.
 
 use lexopt::prelude::*;
+use testkit::programs::find;
 
 use crate::process::{cargo, ended, shown};
-use crate::setup::Programs;
+use crate::setup::{self, Programs};
 use crate::{Failure, Outcome, services};
 
 /// How many rounds there are without `--rounds`.
@@ -12,6 +13,9 @@ const ROUNDS: u64 = 100;
 /// The relays, each with the word that finds its test.
 const RELAYS: [(&str, &str); 3] =
     [("redis", "told_by_redis"), ("postgres", "told_by_postgres"), ("amqp", "told_by_rabbitmq")];
+
+/// The word that finds the test whose readers are behind a proxy.
+const PROXIED: &str = "behind_pushpin";
 
 /// What gets killed.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +39,10 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             let programs = Programs::set_up(&mut shown)?;
             let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "chaos"]);
             test.env("SSE_ROUNDS", rounds.to_string()).envs(services::programs(&programs));
+            if filter == PROXIED {
+                setup::pushpin(&mut shown)?;
+                test.envs(find("pushpin").map(|path| (services::PUSHPIN, path)));
+            }
             test.args(["--", "--nocapture", "--test-threads=1", filter]);
             test
         }
@@ -53,6 +61,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
     while let Some(arg) = args.next()? {
         match arg {
             Long("instances") => of_instances = true,
+            Long("pushpin") => filter = Some(PROXIED),
             Long("relay") => filter = Some(args.value()?.parse_with(relay)?),
             Long("kills") => kills = Some(args.value()?.parse()?),
             Long("rounds") => rounds = Some(args.value()?.parse()?),
@@ -68,7 +77,7 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
         }
         (false, Some(kills), None, None) if kills > 0 => Proof::OneServer { kills },
         _ => {
-            let needed = "proof needs --kills N, or --instances [--rounds N] [--relay RELAY], with an N of \
+            let needed = "proof needs --kills N, or --instances [--rounds N] [--relay RELAY or --pushpin], with an N of \
                           at least 1";
             return Err(Failure::Usage(needed.to_owned()));
         }
@@ -95,6 +104,8 @@ mod tests {
         assert_eq!(parse("--instances"), Ok((instances(100, "told_by"), None)));
         let one = parse("--relay amqp --rounds 3 --instances");
         assert_eq!(one, Ok((instances(3, "told_by_rabbitmq"), None)));
+        let proxied = parse("--instances --pushpin --seed 1");
+        assert_eq!(proxied, Ok((instances(100, PROXIED), Some(1))));
         for nonsense in [
             "",
             "--kills 0",

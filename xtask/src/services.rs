@@ -29,7 +29,7 @@ pub(crate) const VARIABLES: [&str; 9] = [
 ];
 
 const PGBOUNCER: &str = "SSE_TEST_PGBOUNCER";
-const PUSHPIN: &str = "SSE_TEST_PUSHPIN";
+pub(crate) const PUSHPIN: &str = "SSE_TEST_PUSHPIN";
 
 /// The programs, for tests that start their own.
 pub(crate) fn programs(programs: &Programs) -> [(&'static str, &Path); 4] {

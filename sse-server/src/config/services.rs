@@ -10,6 +10,8 @@ use rustix::fs::Access;
 use super::ConfigError;
 use crate::ServiceError;
 use crate::relay::{Relay, RelayOptions};
+#[cfg(feature = "sqlite")]
+use crate::storage::DjangoSqliteStorage;
 use crate::storage::{MemoryStorage, NoStorage, Retention, Storage};
 use crate::values::{Token, Value, readable};
 
@@ -156,6 +158,9 @@ impl StorageChoice {
             #[cfg(feature = "sqlite")]
             Self::Sqlite(path) => {
                 self.check().map_err(|problem| ServiceError::new("open", problem))?;
+                if DjangoSqliteStorage::is_one(path) {
+                    return Ok(Arc::new(DjangoSqliteStorage::open(path).await?));
+                }
                 Ok(Arc::new(crate::storage::SqliteStorage::open(path).await?))
             }
             #[cfg(feature = "postgres")]

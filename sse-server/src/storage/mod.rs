@@ -8,6 +8,8 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "sqlite")]
+mod django_sqlite;
 mod memory;
 mod none;
 #[cfg(feature = "postgres")]
@@ -27,6 +29,8 @@ use async_trait::async_trait;
 
 use crate::ServiceError;
 
+#[cfg(feature = "sqlite")]
+pub use django_sqlite::DjangoSqliteStorage;
 pub use memory::MemoryStorage;
 pub use none::NoStorage;
 #[cfg(feature = "postgres")]

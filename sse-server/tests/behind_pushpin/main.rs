@@ -130,6 +130,36 @@ async fn what_the_proxy_never_got_is_healed_in_order_and_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_gap_is_healed_in_pages() {
+    let Some(origin) = Origin::start(Options::default()).await else { return };
+    let mut readers = Vec::new();
+    for channels in [&["a"][..], &["b", "a"]] {
+        readers.push(origin.reader(channels, None, "").await);
+    }
+    origin.publish("a", "first").await;
+    for reader in &mut readers {
+        reader.reads(&["\"first\""]).await;
+    }
+    origin.door.swallow(true);
+    let texts: Vec<String> =
+        (0..90).map(|number| format!("{number} {}", "%".repeat(1000))).collect();
+    for text in &texts {
+        origin.publish_with(json!({"channel": "a", "text": text}), json!({})).await;
+    }
+    let swallowed = async || origin.door.swallowed.load(Ordering::SeqCst) >= 1;
+    until("the proxy to miss events", swallowed).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    origin.door.swallow(false);
+    origin.publish("a", "last").await;
+    for reader in &mut readers {
+        for text in &texts {
+            assert_eq!(reader.next().await.1, *text);
+        }
+        reader.reads(&["\"last\""]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_event_is_found_although_nothing_follows_it() {
     let options = Options { link_timeout: Duration::from_secs(3), ..Options::default() };
     let Some(origin) = Origin::start(options).await else { return };

@@ -2,6 +2,7 @@
 //! ids, and no stream-reset.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use testkit::instances::{Instance, Publisher, Reader};
@@ -9,13 +10,17 @@ use testkit::services;
 
 use crate::site::Django;
 
-/// How many events each thread sends.
-const EVENTS: usize = 100;
+/// How many events each thread sends; `SSE_DJANGO_EVENTS` says otherwise.
+static EVENTS: LazyLock<usize> = LazyLock::new(|| number("SSE_DJANGO_EVENTS", 100));
+
+fn number(variable: &str, default: usize) -> usize {
+    let number = std::env::var(variable).ok();
+    number.map_or(default, |number| number.parse().expect("a number"))
+}
 
 /// How often it is done; `SSE_DJANGO_RUNS` says otherwise.
 fn runs() -> usize {
-    let runs = std::env::var("SSE_DJANGO_RUNS").ok();
-    runs.map_or(2, |runs| runs.parse().expect("a number"))
+    number("SSE_DJANGO_RUNS", 2)
 }
 
 /// Who publishes.
@@ -36,20 +41,20 @@ impl Writers {
     fn all(self) -> HashSet<String> {
         let of = |mark: &'static str, threads| {
             (0..threads).flat_map(move |thread| {
-                (0..EVENTS).map(move |number| format!("\"{mark}-{thread}-{number}\""))
+                (0..*EVENTS).map(move |number| format!("\"{mark}-{thread}-{number}\""))
             })
         };
         of("theirs", self.theirs).chain(of("ours", self.ours)).collect()
     }
 
     async fn publish(self, server: &Instance, django: &Django, channel: &str) {
-        let theirs = django.burst(channel, "theirs", self.theirs, EVENTS, self.in_transaction);
+        let theirs = django.burst(channel, "theirs", self.theirs, *EVENTS, self.in_transaction);
         let mut ours = Vec::new();
         for thread in 0..self.ours {
             let mut publisher: Publisher = server.publisher().await;
             let channel = channel.to_owned();
             ours.push(tokio::spawn(async move {
-                for number in 0..EVENTS {
+                for number in 0..*EVENTS {
                     publisher.publish(&channel, format!("ours-{thread}-{number}")).await;
                 }
             }));
@@ -161,6 +166,18 @@ async fn over_postgres(writers: Writers, has_relay: bool) {
     let relay = redis.as_deref().unwrap_or("none");
     let server = Instance::start(&postgres, relay, Duration::from_secs(1)).await;
     everything_arrives(&server, &django, writers).await;
+}
+
+/// Django with its model in SQLite.
+#[tokio::test(flavor = "multi_thread")]
+async fn django_and_ours_in_one_sqlite_file() {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("db.sqlite3").display().to_string();
+    let django = Django::start(&python, None, "model", &path).await;
+    let server =
+        Instance::start(&format!("sqlite:{path}"), "none", Duration::from_millis(200)).await;
+    everything_arrives(&server, &django, Writers::new(2, 2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use instances::{Instance, within};
 use serde_json::json;
 use site::Django;
 use sse_client::{EventSource, Item};
+use testkit::server::program;
 use testkit::{instances, services};
 
 /// The next event: type, id, data.
@@ -93,6 +94,24 @@ async fn each_reaches_the_readers_of_the_other(is_stored: bool) {
     }
     drop(django);
     redis.stop();
+}
+
+/// `examples/django`, clicked through by itself: an order, a stream, both sides killed, a permission
+/// taken back.
+#[tokio::test]
+async fn the_example_does_what_it_shows() {
+    let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };
+    let Some(redis) = services::variable("SSE_TEST_REDIS_SERVER") else { return };
+    let redis = std::path::Path::new(&redis).parent().expect("a folder");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut run = tokio::process::Command::new(&python);
+    run.args(["../examples/django/run.py", "--check"]).kill_on_drop(true);
+    run.env("SSE_EXAMPLE_PYTHON", &python).env("SSE_EXAMPLE_SERVER", program());
+    run.env("PATH", format!("{path}:{}", redis.display()));
+    let done = within("the example to end", run.output()).await.expect("Python is there");
+    let said = String::from_utf8_lossy(&done.stdout);
+    let why = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.contains("all went as it should"), "{said}\n{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

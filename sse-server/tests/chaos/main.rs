@@ -39,39 +39,46 @@ const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_told_by_redis_lose_and_repeat_nothing() {
-    prove(Relay::Redis).await;
+    prove(Relay::Redis, false).await;
+}
+
+/// Readers are behind a Pushpin, which is killed too.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_behind_pushpin_lose_and_repeat_nothing() {
+    prove(Relay::Redis, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_told_by_postgres_lose_and_repeat_nothing() {
-    prove(Relay::Postgres).await;
+    prove(Relay::Postgres, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_told_by_rabbitmq_lose_and_repeat_nothing() {
-    prove(Relay::Amqp).await;
+    prove(Relay::Amqp, false).await;
 }
 
-async fn prove(relay: Relay) {
+async fn prove(relay: Relay, proxied: bool) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let rounds: u64 = number("SSE_ROUNDS").unwrap_or(7);
     let seed = number("SSE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let again = format!("{relay:?}, SSE_SEED={seed} SSE_ROUNDS={rounds}");
+    let place = if proxied { " behind Pushpin" } else { "" };
+    let again = format!("{relay:?}{place}, SSE_SEED={seed} SSE_ROUNDS={rounds}");
     println!("{again}");
     let record = Arc::new(Record::new(again.clone()));
     let mut random = Rng::with_seed(seed);
-    let Some(world) = World::start(relay, record.clone()).await else { return };
+    let Some(world) = World::start(relay, proxied, record.clone()).await else { return };
     let mut site = Site::open(world, record.clone(), &mut random).await;
     let mut faults = Vec::new();
     for round in 1..=rounds {
         record.begin_round(round);
         if faults.is_empty() {
-            faults = relay.faults(&mut random);
+            faults = relay.faults(proxied, &mut random);
         }
         let mut struck = vec![faults.pop().expect("just filled")];
         if random.u8(..3) == 0 {
             // Something else at the same time.
-            let all = relay.faults(&mut random);
+            let all = relay.faults(proxied, &mut random);
             struck.extend(all.into_iter().find(|fault| !fault.is_of(struck[0])));
         }
         site.round(&struck, &mut random).await;
@@ -113,7 +120,7 @@ impl Site {
         for _ in 0..count {
             let channels = traffic::channels_of(self.readers.len(), random);
             let number = self.record.add_reader(&channels);
-            let addresses = self.world.instances.iter().map(|instance| instance.address).collect();
+            let addresses = self.world.addresses();
             let door = Door::open(number, addresses, self.record.clone(), random.fork()).await;
             let from = from.map(|from| {
                 let cursor = channels.iter().map(|&channel| (channel, from));

@@ -1,11 +1,14 @@
 //! Three instances on one database, with a relay between them, and what can happen to them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 use sqlx::{Connection, PgConnection};
 use sse_server::storage::{PostgresStorage, Storage};
+use tempfile::TempDir;
+use testkit::pushpin::Pushpin;
 use tokio::time::sleep;
 
 use crate::server::Server;
@@ -43,6 +46,8 @@ pub(crate) enum Fault {
     Instance(usize),
     /// What reads the log of an instance ends, and does not come back.
     LogReader(usize),
+    /// The proxy that holds the connections ends, and so do these.
+    Proxy,
 }
 
 #[derive(PartialEq, Eq)]
@@ -50,12 +55,14 @@ enum Struck {
     Database,
     Relay,
     Instance(usize),
+    Proxy,
 }
 
 impl Relay {
     /// What can happen, each kind once.
-    pub(crate) fn faults(self, random: &mut Rng) -> Vec<Fault> {
+    pub(crate) fn faults(self, proxied: bool, random: &mut Rng) -> Vec<Fault> {
         let mut faults = match self {
+            Self::Redis if proxied => vec![Fault::Relay, Fault::Database, Fault::Proxy],
             Self::Redis => vec![Fault::Relay, Fault::Listeners, Fault::Database],
             Self::Postgres => vec![Fault::Listeners, Fault::Database, Fault::DatabaseProcess],
             Self::Amqp => {
@@ -81,6 +88,7 @@ impl Fault {
             Self::Database | Self::DatabaseProcess | Self::FailOver => Struck::Database,
             Self::Relay | Self::Listeners | Self::Blocked => Struck::Relay,
             Self::Instance(number) | Self::LogReader(number) => Struck::Instance(number),
+            Self::Proxy => Struck::Proxy,
         }
     }
 }
@@ -95,6 +103,10 @@ pub(crate) struct World {
     /// The one before, which lives on and takes no writes.
     left: Option<Own>,
     pub(crate) instances: Vec<Server>,
+    /// What readers connect to, if it is not the instances.
+    pub(crate) pushpin: Option<Pushpin>,
+    // Only to be dropped: the instances' settings.
+    _settings: TempDir,
     /// To see what is stored.
     storage: PostgresStorage,
     record: Arc<Record>,
@@ -102,7 +114,8 @@ pub(crate) struct World {
 
 impl World {
     /// None if what is needed is not there.
-    pub(crate) async fn start(kind: Relay, record: Arc<Record>) -> Option<Self> {
+    pub(crate) async fn start(kind: Relay, proxied: bool, record: Arc<Record>) -> Option<Self> {
+        let mut pushpin = if proxied { Some(Pushpin::reserve()?) } else { None };
         let database = Own::postgres().await?;
         let relay = match kind {
             Relay::Redis => Some(Own::redis().await?),
@@ -112,13 +125,45 @@ impl World {
         let address = StableAddress::of(&database).await;
         let database_url = address.url(&database);
         let url = relay.as_ref().map_or_else(|| database_url.clone(), Own::url);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let settings = folder.path().join("settings.toml");
+        let grip = pushpin.as_ref().map(|pushpin| {
+            format!("[grip]\nurls = [\"{}\"]\nlink-timeout = \"3s\"\n", pushpin.grip_url())
+        });
+        std::fs::write(&settings, grip.unwrap_or_default()).expect("it is ours");
+        let settings = settings.display().to_string();
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
-            let flags = ["--relay", &url, "--refresh", "1s"];
-            instances.push(Server::start_on(&database_url, &flags).await);
+            let flags = ["--relay", &url, "--refresh", "1s", "--config", &settings];
+            let flags = if proxied { &flags[..] } else { &flags[..4] };
+            instances.push(Server::start_on(&database_url, flags).await);
+        }
+        if let Some(pushpin) = &mut pushpin {
+            let addresses: Vec<_> = instances.iter().map(|instance| instance.address).collect();
+            pushpin.in_front_of(&addresses).await;
         }
         let storage = PostgresStorage::open(&database_url).await.expect("it answers");
-        Some(Self { kind, relay, database, address, left: None, instances, storage, record })
+        let left = None;
+        Some(Self {
+            kind,
+            relay,
+            database,
+            address,
+            left,
+            instances,
+            pushpin,
+            _settings: folder,
+            storage,
+            record,
+        })
+    }
+
+    /// What readers may connect to.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        match &self.pushpin {
+            Some(pushpin) => vec![pushpin.address()],
+            None => self.instances.iter().map(|instance| instance.address).collect(),
+        }
     }
 
     pub(crate) async fn strike(&mut self, fault: Fault) {
@@ -132,6 +177,7 @@ impl World {
             Fault::Blocked => self.limit_memory("0.000001"),
             Fault::Instance(number) => self.instances[number].kill().await,
             Fault::LogReader(number) => self.instances[number].leave_log(),
+            Fault::Proxy => self.pushpin.as_mut().expect("it has one").kill(),
         }
         self.record.note(format!("has struck: {fault:?}"));
     }
@@ -151,6 +197,7 @@ impl World {
             }
             Fault::Blocked => self.limit_memory("0.4"),
             Fault::Instance(number) => self.instances[number].restart().await,
+            Fault::Proxy => self.pushpin.as_mut().expect("it has one").again().await,
             // They come back by themselves, or not at all.
             Fault::Listeners | Fault::LogReader(_) => {}
         }

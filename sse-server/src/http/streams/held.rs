@@ -120,7 +120,10 @@ impl Held<'_> {
         let channels: Vec<Arc<str>> = pinned.channels.iter().map(|name| (&**name).into()).collect();
         let mut resume = places.into_owned();
         for (channel, id) in self.grip.last_ids(headers) {
-            resume.set(channel, id);
+            // Within a history of several pages the proxy says where it was before the first.
+            if resume.position(&channel).is_none() {
+                resume.set(channel, id);
+            }
         }
         for channel in &channels {
             if resume.position(channel).is_none() && self.app.hub.is_lasting(channel) {
