@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::port::Port;
+use crate::programs::pushpin_config;
 use crate::services::{children, is_running, signal, variable};
 use crate::wait::until;
 
@@ -60,11 +61,7 @@ impl Pushpin {
             std::fs::create_dir_all(folder.join(name)).expect("it is ours");
         }
         let (port, control) = (self.port.number(), self.control.number());
-        let config = include_str!("pushpin.conf")
-            .replace("{folder}", &folder.display().to_string())
-            .replace("{port}", &port.to_string())
-            .replace("{control}", &control.to_string())
-            .replace("{settings}", &format!("sig_key={KEY}"));
+        let config = pushpin_config(folder, &self.port.to_string(), control, KEY);
         std::fs::write(folder.join("pushpin.conf"), config).expect("it is ours");
         std::fs::write(folder.join("routes"), format!("* {}\n", self.origins)).expect("ours");
         let mut command = Command::new(&self.program);

@@ -42,6 +42,9 @@ async fn a_held_stream_has_what_any_stream_has() {
     let Some(origin) = Origin::start(Options::default()).await else { return };
     let answer = reqwest::get(origin.pushpin.url("/events/?channel=a")).await.expect("a stream");
     assert!(!answer.headers().keys().any(|name| name.as_str().starts_with("grip-")));
+    let page = reqwest::Client::new().get(origin.pushpin.url("/events/?channel=a"));
+    let page = page.header("accept", "text/html").send().await.expect("a page");
+    assert!(page.text().await.expect("a text").contains("id=\"held\""), "the page says so");
     let mut reader = origin.reader(&["a", ODD], None, "").await;
     origin.publish(ODD, "50% of \n %(x)s").await;
     assert_eq!(reader.next().await, (format!("a:0,{ENCODED}:1"), r#""50% of \n %(x)s""#.into()));

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the server on a file, kept alive, with everything to try it.
 
 mod kept;
+mod proxy;
 
 use std::collections::VecDeque;
 use std::fs;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use lexopt::prelude::*;
 use testkit::daemons::free_port;
+
+use proxy::Proxy;
 
 use crate::process::{Interrupts, Running, TICK, built, cargo, exit_code, say, shown, target};
 use crate::wasm::{self, Trouble};
@@ -29,14 +32,18 @@ const RESTARTS_A_MINUTE: usize = 20;
 struct Options {
     listen: SocketAddr,
     fresh: bool,
+    /// A GRIP proxy holds the connections.
+    pushpin: bool,
 }
 
 impl Options {
     fn parse(args: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
-        let mut options = Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), fresh: false };
+        let listen = SocketAddr::from(([127, 0, 0, 1], 8080));
+        let mut options = Self { listen, fresh: false, pushpin: false };
         while let Some(arg) = args.next()? {
             match arg {
                 Long("fresh") => options.fresh = true,
+                Long("pushpin") => options.pushpin = true,
                 Long("listen") => options.listen = args.value()?.parse_with(address)?,
                 _ => return Err(arg.unexpected()),
             }
@@ -53,7 +60,10 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 }
 
 struct Demo {
+    /// Where readers connect.
     listen: SocketAddr,
+    /// What listens there, if it is not the server.
+    proxy: Option<Proxy>,
     storage: PathBuf,
     token: String,
     /// Why the live page does not read with sse-client-wasm, if it does not.
@@ -65,7 +75,11 @@ struct Demo {
 }
 
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
-    let Options { listen, fresh } = Options::parse(args)?;
+    let Options { listen, fresh, pushpin } = Options::parse(args)?;
+    if pushpin && !listen.ip().is_loopback() {
+        let why = "--pushpin is for this machine; --listen takes an address of it then";
+        return Err(Failure::Usage(why.to_owned()));
+    }
     let interrupts = Interrupts::listen()?;
     // Before the long build. And another server there would look like ours when it is ready.
     port_is_free(listen)?;
@@ -82,13 +96,21 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let folder = target().join("demo");
     let storage = kept::storage(&folder, fresh)?;
     let token = kept::token(&folder)?;
+    let proxy = if pushpin {
+        setup::pushpin(&mut shown)?;
+        Some(Proxy::start(listen, &folder)?)
+    } else {
+        None
+    };
     let doorkeeper = if listen.ip().is_loopback() {
-        let doorkeeper = Doorkeeper::start(listen, &token, folder.join("access.toml"));
+        let server = proxy.as_ref().map_or(listen, |proxy| proxy.server);
+        let more = proxy.as_ref().map_or("", |proxy| &proxy.settings);
+        let doorkeeper = Doorkeeper::start(server, &token, folder.join("access.toml"), more);
         Some(doorkeeper?)
     } else {
         None
     };
-    let demo = Demo { listen, storage, token, client, doorkeeper, interrupts };
+    let demo = Demo { listen, proxy, storage, token, client, doorkeeper, interrupts };
     demo.supervise()
 }
 
@@ -105,13 +127,13 @@ struct Doorkeeper {
 }
 
 impl Doorkeeper {
-    fn start(server: SocketAddr, token: &str, settings: PathBuf) -> io::Result<Self> {
+    fn start(server: SocketAddr, token: &str, settings: PathBuf, more: &str) -> io::Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()?));
         let toml = format!(
             "# Written by `cargo xtask demo`.\n\
              [[access.rules]]\nchannel = \"{CHANNEL}\"\nallow = \"backend\"\n\n\
              [[access.rules]]\nchannel = \"*\"\nallow = \"public\"\n\n\
-             [access.forward-auth]\nurl = \"http://{address}/\"\ncache = \"1s\"\n"
+             [access.forward-auth]\nurl = \"http://{address}/\"\ncache = \"1s\"\n{more}"
         );
         fs::write(&settings, toml)?;
         let mut doorkeeper = Command::new(built().join("doorkeeper"));
@@ -212,7 +234,7 @@ impl Demo {
     fn start(&self) -> io::Result<Running> {
         let mut server = Command::new(built().join("sse-server"));
         server
-            .args(["--listen", &self.listen.to_string()])
+            .args(["--listen", &self.server().to_string()])
             .args(["--storage", &format!("sqlite:{}", self.storage.display())])
             .args(["--publish-token", &self.token])
             .stdin(Stdio::null());
@@ -228,7 +250,7 @@ impl Demo {
             if self.interrupts.arrived() {
                 return Ok(Start::Interrupted);
             }
-            let ready = is_ready(self.reachable());
+            let ready = is_ready(reachable(self.server()));
             if let Some(status) = server.ended()? {
                 return Ok(Start::Ended(status));
             }
@@ -243,7 +265,7 @@ impl Demo {
     }
 
     fn too_slow(&self) -> String {
-        let url = format!("http://{}/health/ready", self.reachable());
+        let url = format!("http://{}/health/ready", reachable(self.server()));
         format!("the server runs, but {url} has not answered with 200 within 30 seconds")
     }
 
@@ -253,20 +275,17 @@ impl Demo {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// The address to connect to: "all addresses" is one to listen on only.
-    fn reachable(&self) -> SocketAddr {
-        let mut address = self.listen;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => [127, 0, 0, 1].into(),
-                SocketAddr::V6(_) => [0, 0, 0, 0, 0, 0, 0, 1].into(),
-            });
-        }
-        address
+    /// Where the server listens.
+    fn server(&self) -> SocketAddr {
+        self.proxy.as_ref().map_or(self.listen, |proxy| proxy.server)
     }
 
     fn invitation(&self, pid: u32) -> String {
-        let url = format!("http://{}", self.reachable());
+        let url = format!("http://{}", reachable(self.listen));
+        let held = match &self.proxy {
+            Some(_) => "Pushpin holds the connections, and the page says so. ",
+            None => "",
+        };
         let token = &self.token;
         let revoking =
             self.doorkeeper.as_ref().map_or_else(String::new, |Doorkeeper { address, .. }| {
@@ -289,7 +308,7 @@ Publish, from another terminal:
 Watch without a browser:
   curl -N '{url}/events/?channel=test'
 
-Try, and see that the page misses nothing:
+{held}Try, and see that the page misses nothing:
   - "Cut" on the page breaks its connection as a lost network would
   - `kill -9 {pid}` kills the server; the demo starts it again on the same file and port
   - "One for all tabs" and a second tab: the server sees one connection, and it outlives either tab
@@ -297,6 +316,17 @@ Try, and see that the page misses nothing:
 {without}"#
         )
     }
+}
+
+/// The address to connect to: "all addresses" is one to listen on only.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => [127, 0, 0, 1].into(),
+            SocketAddr::V6(_) => [0, 0, 0, 0, 0, 0, 0, 1].into(),
+        });
+    }
+    address
 }
 
 /// When the server was restarted within the last minute.
@@ -323,17 +353,19 @@ mod tests {
 
     use super::*;
 
-    fn parse(args: &[&str]) -> Result<(String, bool), String> {
+    fn parse(args: &[&str]) -> Result<(String, bool, bool), String> {
         let options = Options::parse(&mut lexopt::Parser::from_args(args));
-        let options = options.map_err(|error| error.to_string())?;
-        Ok((options.listen.to_string(), options.fresh))
+        let Options { listen, fresh, pushpin } = options.map_err(|error| error.to_string())?;
+        Ok((listen.to_string(), fresh, pushpin))
     }
 
     #[test]
     fn flags_are_read() {
-        assert_eq!(parse(&[]), Ok(("127.0.0.1:8080".to_owned(), false)));
-        assert_eq!(parse(&["--fresh", "--listen", "[::1]:90"]), Ok(("[::1]:90".to_owned(), true)));
-        assert_eq!(parse(&["--listen=0.0.0.0:90"]), Ok(("0.0.0.0:90".to_owned(), false)));
+        assert_eq!(parse(&[]), Ok(("127.0.0.1:8080".to_owned(), false, false)));
+        let fresh = parse(&["--fresh", "--listen", "[::1]:90"]);
+        assert_eq!(fresh, Ok(("[::1]:90".to_owned(), true, false)));
+        let proxied = parse(&["--listen=127.0.0.1:90", "--pushpin"]);
+        assert_eq!(proxied, Ok(("127.0.0.1:90".to_owned(), false, true)));
         for wrong in
             [&["--listen"][..], &["--listen", "8080"], &["--listen", "127.0.0.1:0"], &["x"]]
         {

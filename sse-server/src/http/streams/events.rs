@@ -68,7 +68,10 @@ pub(in crate::http) async fn answer(
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
     match Wanted::by(headers) {
         Wanted::Stream => {}
-        Wanted::Page => return page::answer(here.path(), &named, endpoint.types()),
+        Wanted::Page => {
+            let is_held = held::is_proxied(app, headers);
+            return page::answer(here.path(), &named, endpoint.types(), is_held);
+        }
         Wanted::Neither => {
             let text =
                 "what is here is text/event-stream, or text/html for people; accept one of them";

@@ -90,6 +90,11 @@ pub(super) fn of_proxy<'a>(
     (method == Method::GET && !is_filtered && fits).then_some(held)
 }
 
+/// Whether a proxy that can hold streams has sent this.
+pub(super) fn is_proxied(app: &Arc<App>, headers: &HeaderMap) -> bool {
+    proxied(app, headers).is_some()
+}
+
 fn proxied<'a>(app: &'a Arc<App>, headers: &HeaderMap) -> Option<Held<'a>> {
     let (grip, carrier) = app.grip.as_ref()?;
     grip.is_proxied(headers).then_some(Held { app, grip, carrier })

@@ -52,9 +52,21 @@ macro_rules! policy {
     };
 }
 
+/// What the page begins with if a proxy holds its stream.
+const HELD: &str = "<p class=\"bar\" id=\"held\">A GRIP proxy holds the connection of this page; the \
+                    server only decides what it gets.</p>";
+
+/// What stands after that.
+const HEADER: &str = "<header hidden>";
+
 /// The page for the stream at this path, with these channels, and types if the endpoint has fixed
-/// ones.
-pub(super) fn answer(path: &str, channels: &[Arc<str>], types: Option<&Types>) -> Response {
+/// ones. `is_held`: by a proxy.
+pub(super) fn answer(
+    path: &str,
+    channels: &[Arc<str>],
+    types: Option<&Types>,
+    is_held: bool,
+) -> Response {
     // The page does not ask for a script that is not there: the browser would complain of it.
     let (policy, client) = match CLIENT {
         Some(_) => (policy!(" 'self' 'wasm-unsafe-eval'"), " data-client"),
@@ -72,7 +84,11 @@ pub(super) fn answer(path: &str, channels: &[Arc<str>], types: Option<&Types>) -
     let meta = format!(
         "<meta name=\"stream\" data-path=\"{path}\" data-channels=\"{channels}\"{types}{client}>"
     );
-    (headers, Html(PAGE.replacen(PLACE, &meta, 1))).into_response()
+    let mut page = PAGE.replacen(PLACE, &meta, 1);
+    if is_held {
+        page = page.replacen(HEADER, &[HELD, HEADER].concat(), 1);
+    }
+    (headers, Html(page)).into_response()
 }
 
 /// `GET /page/client.js`
@@ -107,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_page_has_one_place_for_its_stream_and_all_of_its_parts() {
-        assert_eq!(PAGE.matches(PLACE).count(), 1);
+        assert_eq!((PAGE.matches(PLACE).count(), PAGE.matches(HEADER).count()), (1, 1));
         for (name, [_, text, _]) in PARTS {
             assert!(PAGE.contains(text) && !PAGE.contains(name), "{name}");
         }
