@@ -14,6 +14,7 @@ use tracing::warn;
 use super::Shared;
 use super::pages::Stretch;
 use crate::ServiceError;
+use crate::storage::StoredEvent;
 
 /// How often it is checked although nothing seems to be missing.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -95,5 +96,17 @@ impl Shared {
             return Stretch::read(self, channel, after, (limit, bytes)).await;
         }
         self.read_late(channel, after, (limit, bytes), stretch).await
+    }
+
+    /// The same, as they are stored.
+    pub(super) async fn read_from(
+        &self,
+        channel: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, ServiceError> {
+        // Whether it has moved, and what is late, is found out by this.
+        self.stretch_from(channel, after, 1, 1).await?;
+        self.storage.read(channel, after, limit).await
     }
 }
