@@ -138,6 +138,8 @@ pub async fn reader(
                 let place = source.last_event_id().unwrap_or_default();
                 record.fail(channel, &format!("reader {number} was reset to {place}"));
             }
+            // Cut off: it comes back.
+            Some(Ok(Item::Waiting { .. })) => {}
             other => record.fail("", &format!("reader {number} got {other:?}")),
         }
     }

@@ -1,8 +1,9 @@
 //! A reader at rest gets the same bytes as a subscriber, whatever comes.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use bytes::Buf;
 use fastrand::Rng;
@@ -13,10 +14,17 @@ use super::{Bell, Crowd};
 use crate::storage::{MemoryStorage, NewEvent};
 
 /// What a subscriber gets now, as chunks.
-fn take(subscriber: &mut Subscriber) -> Vec<u8> {
+async fn take(subscriber: &mut Subscriber) -> Vec<u8> {
     let mut out = Outgoing::new(Framing::Chunked);
-    let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(delivery) = subscriber.poll_deliver(&mut cx, &mut out) {
+    let mut next = async || {
+        poll_fn(|cx| match subscriber.poll_deliver(cx, &mut out) {
+            Poll::Ready(delivery) => Poll::Ready(Some(delivery)),
+            Poll::Pending if subscriber.is_reading() => Poll::Pending,
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    };
+    while let Some(delivery) = next().await {
         assert!(matches!(delivery, Delivery::Events | Delivery::LeftOut), "{delivery:?}");
     }
     let mut bytes = vec![0; out.remaining()];
@@ -32,16 +40,16 @@ struct Rested {
 }
 
 impl Rested {
-    fn new(subscriber: Subscriber) -> Self {
+    async fn new(subscriber: Subscriber) -> Self {
         let bell = Bell::new(|| {});
         let crowd = Crowd::new(bell.clone());
         let mut this = Self { crowd, bell, risen: Some(subscriber) };
-        this.take();
+        this.take().await;
         this
     }
 
     /// What it gets now. Whether it has risen for that.
-    fn take(&mut self) -> (Vec<u8>, bool) {
+    async fn take(&mut self) -> (Vec<u8>, bool) {
         self.bell.hear();
         let (mut got, mut groups) = (Vec::new(), Vec::new());
         self.bell.take_grown(&mut groups);
@@ -62,7 +70,7 @@ impl Rested {
             got.append(kept);
         }
         let Some(mut subscriber) = self.risen.take() else { return (got, false) };
-        got.extend(take(&mut subscriber));
+        got.extend(take(&mut subscriber).await);
         self.crowd.enter(subscriber, Vec::new()).map_err(drop).expect("it has everything");
         let served = self.crowd.serve_one(0, |_, _| Err::<(), ()>(()));
         assert_eq!(served, Ok(()), "nothing came meanwhile");
@@ -113,15 +121,15 @@ async fn a_reader_at_rest_gets_what_a_subscriber_gets() {
             subscriber
         };
         let mut plain = subscriber().await;
-        take(&mut plain);
-        let mut rested = Rested::new(subscriber().await);
+        take(&mut plain).await;
+        let mut rested = Rested::new(subscriber().await).await;
         for _ in 0..30 {
             rounds += 1;
             let channel = channels[rng.usize(..channels.len())].clone();
             hub.publish(events(&mut rng, &channel)).await.expect("memory takes it");
-            let (got, has_risen) = rested.take();
+            let (got, has_risen) = rested.take().await;
             risings.fetch_add(usize::from(has_risen), Ordering::Relaxed);
-            let expected = take(&mut plain);
+            let expected = take(&mut plain).await;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             assert!(got == expected, "seed {seed}:\n{}\n{}", text(&got), text(&expected));
             assert_eq!(hub.readers().iter().map(|(_, readers)| readers).max(), Some(&2));
@@ -142,7 +150,7 @@ async fn all_readers_of_a_channel_are_served_and_may_leave_meanwhile() {
     let mut crowd = Crowd::new(bell.clone());
     for number in 0..50_u32 {
         let mut subscriber = hub.subscribe(&channels, &Cursor::new()).await.expect("it answers");
-        take(&mut subscriber);
+        take(&mut subscriber).await;
         assert_eq!(crowd.next(), number);
         crowd.enter(subscriber, number).map_err(drop).expect("it has everything");
     }
