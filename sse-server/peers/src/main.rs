@@ -89,11 +89,18 @@ fn run() -> Result<(), String> {
     if command != "all" && command != "plots" {
         return Err(format!("there is no bench {command:?}: {}, plots, all", names()));
     }
-    for (_, run) in BENCHES.into_iter().filter(|_| command == "all") {
-        run(&mut bench)?;
+    // One that fails must not take the others' quarter of an hour with it.
+    let mut failures = Vec::new();
+    for (name, run) in BENCHES.into_iter().filter(|_| command == "all") {
+        if let Err(why) = run(&mut bench) {
+            bench.report.remark(why.clone());
+            failures.push(format!("{name}: {why}"));
+            bench.clear();
+        }
     }
     let pictures = plots::run(&mut bench)?;
     // Less than all of it is to be looked at, not to be shown.
     let folder = if options.quick || command == "plots" { "target/performance" } else { "docs" };
-    page::write(Path::new(folder), &report, options.rounds(), &pictures)
+    page::write(Path::new(folder), &report, options.rounds(), &pictures)?;
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
 }

@@ -53,6 +53,11 @@ impl Bench<'_> {
         servers.iter().filter(is_asked).filter(|server| !fails(server)).copied().collect()
     }
 
+    /// Ends what a bench that failed has left running.
+    pub fn clear(&self) {
+        stop(self.daemons);
+    }
+
     /// How many rounds there are. In each, all servers take their turn.
     fn rounds(&self) -> usize {
         self.options.rounds()

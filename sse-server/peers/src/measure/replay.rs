@@ -12,7 +12,7 @@ use crate::report::{Column, Row};
 use crate::servers::{From, Running, Server, Traffic};
 use crate::system::Cpu;
 
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = Duration::from_mins(3);
 
 /// Those that keep events on disk.
 const SERVERS: [Server; 2] = [Server::Ours, Server::DurableStreams];
