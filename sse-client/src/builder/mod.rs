@@ -84,8 +84,8 @@ impl EventSource {
     /// ```
     /// # use sse_client::EventSource;
     /// let channels = ["news", "für alle"];
-    /// let source = EventSource::channels("https://example.com/events/", channels).build()?;
-    /// let url = "https://example.com/events/?channel=news&channel=f%C3%BCr+alle";
+    /// let source = EventSource::channels("http://localhost:8080/events/", channels).build()?;
+    /// let url = "http://localhost:8080/events/?channel=news&channel=f%C3%BCr+alle";
     /// assert_eq!(source.url().as_str(), url);
     /// # Ok::<(), sse_client::BuildError>(())
     /// ```
