@@ -141,7 +141,7 @@ export interface Connection extends Link {
 
 /** After a time limit the connection is looked at once more, in so many milliseconds. */
 const LOOK = 30;
-/** How long the end of a complete answer is waited for, so that its connection can be used again. */
+/** How long the end of a complete answer is waited for: its connection can be used again then. */
 const DRAIN = 50;
 /** In the place of a failure: it lies in what the caller has handed in. */
 const LOCAL = -1;
@@ -175,7 +175,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     origin: '',
     lastEventId: options.lastEventId ?? '',
     get state() {
-      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 3;
+      // An end that has not been told yet is none: a refusal's body is waited for.
+      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 1;
     },
     get reconnectionTime() {
       const time = core?.calls.reconnection_time() ?? NaN;

@@ -274,7 +274,8 @@ export class ReconnectingEventSource extends EventSource {
     super(url, { usually: 'resilient', ...options }, ...more);
   }
 
-  // Tools make the names of classes short; and they leave out what nobody uses, if nothing is called.
+  // Tools make the names of classes short; and they leave out what nobody uses, if it calls nothing
+  // to be made.
   static name = 'ReconnectingEventSource';
   get [Symbol.toStringTag]() { return 'ReconnectingEventSource'; }
 }

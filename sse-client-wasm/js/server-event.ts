@@ -22,8 +22,8 @@ export const COMMON: any = {
 };
 
 /**
- * What dispatches events of an interface: an event with this state, on top of `COMMON`, is used, and
- * is none that is being dispatched any more.
+ * What dispatches events of an interface: an event with this state, on top of `COMMON`, is used,
+ * and is none that is being dispatched any more.
  */
 export const dispatcher = (platform: typeof Event) => {
   const sample: any = new platform('');

@@ -1,7 +1,7 @@
-// One connection for all pages of an origin that ask for the same: browsers allow six to a host over
-// HTTP/1.1, and each tab takes one. A worker has it that all pages share, if there is one.
-// Otherwise a page has it, the one with the lock: it connects, and tells the others what comes. When
-// it goes, the next one gets the lock, and continues from what it has seen.
+// One connection for all pages of an origin that ask for the same: browsers allow six to a host
+// over HTTP/1.1, and each tab takes one. A worker has it that all pages share, if there is one.
+// Otherwise a page has it, the one with the lock: it connects, and tells the others what comes.
+// When it goes, the next one gets the lock, and continues from what it has seen.
 
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
 import { ReconnectingEventSource, type SourceOptions } from './event-source.js';
@@ -26,8 +26,9 @@ export const provideWorker = (url: URL) => {
 
 export interface SharedOptions extends SourceOptions {
   /**
-   * Whose stream it is, such as a user's name: only those that say the same share a connection. With
-   * headers that a function makes, with a body or a `fetch` of your own, nothing is shared without.
+   * Whose stream it is, such as a user's name: only those that say the same share a connection.
+   * With headers that a function makes, with a body or a `fetch` of your own, nothing is shared
+   * without.
    */
   share?: string;
   /** Where `shared-worker.js` of the package is; false: let a page have the connection. */

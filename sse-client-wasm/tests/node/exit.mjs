@@ -1,5 +1,5 @@
-// Prints which timers keep Node from ending after a source was closed. The source is open, or waits,
-// or reads a refusal that does not end, or is an iterator that was left.
+// Prints which timers keep Node from ending after a source was closed. The source is open, or
+// waits, or reads a refusal that does not end, or is an iterator that was left.
 
 import { ReconnectingEventSource, events } from 'sse-client-wasm';
 
