@@ -5,7 +5,7 @@ import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection.js';
 import type { PlatformSource } from './platform.js';
-import { COMMON, dispatcher, stopped } from './server-event.js';
+import { dispatcher, stopped } from './server-event.js';
 
 const scope = globalThis as any;
 
@@ -201,7 +201,7 @@ export class EventSource extends EventTarget {
     const { origin } = this.#link;
     asMessage(
       {
-        __proto__: COMMON, type, data, lastEventId, origin, timeStamp,
+        eventPhase: 2, type, data, lastEventId, origin, timeStamp,
         target: this, currentTarget: this, srcElement: this,
       },
       (event) => {
@@ -218,7 +218,7 @@ export class EventSource extends EventTarget {
     if (state === 'connecting' || status.reason === 'by-caller') return;
     asEvent(
       {
-        __proto__: COMMON, type: state === 'open' ? 'open' : 'error', timeStamp: performance.now(),
+        eventPhase: 2, type: state === 'open' ? 'open' : 'error', timeStamp: performance.now(),
         target: this, currentTarget: this, srcElement: this,
       },
       (event) => this.#fire(Object.assign(event, { status })),

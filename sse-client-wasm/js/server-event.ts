@@ -7,10 +7,8 @@
 export const stopped = new WeakSet<object>();
 
 /** What is so of each of them, in place of what an event is that nobody has dispatched. */
-export const COMMON: any = {
-  __proto__: null,
+const COMMON: any = {
   isTrusted: true,
-  eventPhase: 2,
   source: null,
   ports: Object.freeze([]),
   composedPath(this: Event) { return this.currentTarget ? [this.currentTarget] : []; },
@@ -22,7 +20,7 @@ export const COMMON: any = {
 };
 
 /**
- * What dispatches events of an interface: an event with this state, on top of `COMMON`, is used,
+ * What dispatches events of an interface: an event with this state, besides `COMMON`, is used,
  * and is none that is being dispatched any more.
  */
 export const dispatcher = (platform: typeof Event) => {
@@ -31,17 +29,23 @@ export const dispatcher = (platform: typeof Event) => {
   const isOwn = Object.hasOwn(sample, 'isTrusted');
   function Own(this: any) { if (isOwn) this.isTrusted = true; }
   Own.prototype = platform.prototype;
-  const look = {
-    get(this: any, own: any, name: PropertyKey) {
+  const { hasOwn } = Object;
+  // A class, as engines are quick with those: this runs for each property of each event.
+  class Look {
+    constructor(readonly state: any) {}
+
+    get(own: any, name: PropertyKey) {
       const { state } = this;
-      return name in state ? state[name] : Object.hasOwn(own, name) ? own[name] : sample[name];
-    },
-    set: (own: any, name: PropertyKey, value: unknown) =>
+      return (hasOwn(state, name) ? state : hasOwn(COMMON, name) ? COMMON : hasOwn(own, name) ? own : sample)[name];
+    }
+
+    set(own: any, name: PropertyKey, value: unknown) {
       // These have setters, which would want an event of the platform's. Here they do nothing.
-      name === 'cancelBubble' || name === 'returnValue' || Reflect.set(own, name, value),
-  };
+      return name === 'cancelBubble' || name === 'returnValue' || Reflect.set(own, name, value);
+    }
+  }
   return (state: any, use: (event: any) => void) => {
-    use(new Proxy(new (Own as any)(), { __proto__: look, state } as any));
+    use(new Proxy(new (Own as any)(), new Look(state)));
     state.currentTarget = null;
     state.eventPhase = 0;
   };
