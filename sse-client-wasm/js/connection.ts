@@ -142,7 +142,7 @@ export interface Connection extends Link {
 /** After a time limit the connection is looked at once more, in so many milliseconds. */
 const LOOK = 30;
 /** How long the end of a complete answer is waited for: its connection can be used again then. */
-const DRAIN = 50;
+const DRAIN = 200;
 /** In the place of a failure: it lies in what the caller has handed in. */
 const LOCAL = -1;
 
