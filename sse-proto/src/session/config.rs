@@ -207,7 +207,7 @@ impl SessionConfig {
     /// use core::time::Duration;
     /// use sse_proto::{Backoff, SessionConfig};
     ///
-    /// let backoff = Backoff::default().initial(Duration::from_secs(2)).max(Duration::from_secs(60));
+    /// let backoff = Backoff::default().max(Duration::from_secs(60)).jitter(50);
     /// let config = SessionConfig::default().backoff(backoff);
     /// ```
     pub const fn backoff(mut self, backoff: Backoff) -> Self {
