@@ -14,7 +14,7 @@ use crate::hub::PAGE;
 
 /// After so many bytes of history that needed no waiting others have their turn: whoever publishes,
 /// reads live or comes new waits for no more than that.
-const TURN_BYTES: usize = 128 << 10;
+const TURN_BYTES: usize = ROUND_BYTES;
 
 impl Subscriber {
     /// What comes after the position of the channel that is asked, at most so many events.

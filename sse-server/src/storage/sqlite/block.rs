@@ -3,8 +3,9 @@
 //! ```text
 //! version   1 byte, 1
 //! size      4 bytes, little-endian: of the lengths
-//! lengths   for each event of its type, its data, how many users do not get it, and of each of them
-//! text      of each event its type, its data, and those users, one after the other
+//! lengths   of each event: type, data, how many users do not get it, the name of each of these
+//!           (of type, data and names in bytes)
+//! text      of each event: its type, its data, and those names
 //! ```
 //!
 //! A length is in bytes, in base 128, the low digits first, each but the last with the high bit
