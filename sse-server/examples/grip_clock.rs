@@ -1,5 +1,5 @@
-//! A clock behind a GRIP proxy such as Pushpin, without a hub: an application of its own that decides
-//! what readers get, and has the proxy hold their streams.
+//! A clock behind a GRIP proxy such as Pushpin, without a hub: an application of its own that
+//! decides what readers get, and has the proxy hold their streams.
 //!
 //! `cargo run --bin grip-clock -- 127.0.0.1:8081 'http://127.0.0.1:5561?verify-key=SECRET'`, and
 //! `* 127.0.0.1:8081` in Pushpin's `routes`. Then `curl -N http://127.0.0.1:7999/clock`.

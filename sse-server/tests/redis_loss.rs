@@ -134,8 +134,8 @@ async fn an_instance_that_starts_after_the_loss_does_not_begin_anew_for_long() {
     assert!(reset(&mut moved).await > at);
 }
 
-/// Django's storage counts from 1 again. What it publishes belongs to the log that begins anew, also
-/// if its counter is there before the event is.
+/// Django's storage counts from 1 again. What it publishes belongs to the log that begins anew,
+/// also if its counter is there before the event is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_django_publishes_after_the_loss_arrives() {
     let Some(redis) = Own::redis().await else { return };

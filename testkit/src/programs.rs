@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 /// nchan, a module of nginx: where Debian puts it.
 pub const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-/// The settings of a Pushpin with nothing outside of this folder: where readers connect, the port at
-/// which it takes what is published, and what it signs with. Beside it goes a file `routes`, and the
-/// folders `run` and `logs`.
+/// The settings of a Pushpin with nothing outside of this folder: where readers connect, the port
+/// at which it takes what is published, and what it signs with. Beside it goes a file `routes`, and
+/// the folders `run` and `logs`.
 pub fn pushpin_config(folder: &Path, listen: &str, control: u16, key: &str) -> String {
     include_str!("pushpin.conf")
         .replace("{folder}", &folder.display().to_string())

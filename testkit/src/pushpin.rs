@@ -27,8 +27,8 @@ pub struct Pushpin {
 }
 
 impl Pushpin {
-    /// Starts one in front of whatever listens, or will listen, at this port. Without Pushpin on the
-    /// machine there is none.
+    /// Starts one in front of whatever listens, or will listen, at this port. Without Pushpin on
+    /// the machine there is none.
     pub async fn start(origin: u16) -> Option<Self> {
         let mut this = Self::reserve()?;
         this.in_front_of(&[(Ipv4Addr::LOCALHOST, origin).into()]).await;

@@ -1,4 +1,5 @@
-//! The clock behind a real Pushpin: readers get every tick once, in order, also when they come back.
+//! The clock behind a real Pushpin: readers get every tick once, in order, also when they come
+//! back.
 
 use std::process::Stdio;
 

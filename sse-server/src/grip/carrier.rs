@@ -246,8 +246,8 @@ async fn carry_live(proxy: GripProxy, mut items: mpsc::Receiver<Item>) {
 }
 
 impl Line {
-    /// Publishes these, however often it takes. Whether that was done: otherwise the proxy was given
-    /// up meanwhile, and the place is after what it will ask for.
+    /// Publishes these, however often it takes. Whether that was done: otherwise the proxy was
+    /// given up meanwhile, and the place is after what it will ask for.
     async fn carry(self: &Arc<Self>, items: &[Item], follower: &mut Follower) -> bool {
         let mut pause = PAUSES[0];
         loop {

@@ -32,15 +32,15 @@ impl Hold {
         Self { is_held: true, channels: Vec::new(), keep_alive: None, link: None, meta: Vec::new() }
     }
 
-    /// No hold: the proxy follows the [next link](Self::next_link) at once, and goes on with what is
-    /// there.
+    /// No hold: the proxy follows the [next link](Self::next_link) at once, and goes on with what
+    /// is there.
     pub fn more() -> Self {
         Self { is_held: false, ..Self::new() }
     }
 
     /// Holds it on this channel, which is one of [`Grip::channel`](super::Grip::channel). With the
-    /// id of the event that the body ends with, the proxy notices that it has missed one; then there
-    /// must be a [next link](Self::next_link), or the proxy closes the connection.
+    /// id of the event that the body ends with, the proxy notices that it has missed one; then
+    /// there must be a [next link](Self::next_link), or the proxy closes the connection.
     pub fn channel(self, name: impl Into<String>, prev_id: Option<&str>) -> Self {
         self.filtered(name, prev_id, &[])
     }
@@ -73,10 +73,10 @@ impl Hold {
         self
     }
 
-    /// Where the proxy asks when it has missed an event, and after this time (default: two minutes).
-    /// It sends no header of the client's there; and it asks once for all connections that have the
-    /// same link without its query, and are at the same place. So what an answer depends on belongs
-    /// into the **path**.
+    /// Where the proxy asks when it has missed an event, and after this time (default: two
+    /// minutes). It sends no header of the client's there; and it asks once for all connections
+    /// that have the same link without its query, and are at the same place. So what an answer
+    /// depends on belongs into the **path**.
     pub fn next_link(mut self, uri: impl Into<String>, timeout: Option<Duration>) -> Self {
         self.link = Some((uri.into(), timeout));
         self

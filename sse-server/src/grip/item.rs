@@ -63,8 +63,8 @@ impl Item {
     }
 
     /// Its id, and that of the item before it on this channel: a connection that has not got that
-    /// one follows its next link. An id that was published on this channel within the last minute is
-    /// ignored.
+    /// one follows its next link. An id that was published on this channel within the last minute
+    /// is ignored.
     pub fn ids(mut self, id: &str, prev_id: &str) -> Self {
         (self.id, self.prev_id) = (Some(id.to_owned()), Some(prev_id.to_owned()));
         self

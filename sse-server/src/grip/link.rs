@@ -1,9 +1,9 @@
 //! Next links: who asks must be in the path.
 //!
 //! A proxy sends nothing of the client's with the request for a next link, and it merges requests
-//! that differ in their query only. So the path has all that says whose stream it is, sealed: nobody
-//! can read it, change it, or make another one. Streams that everyone may read have links that say
-//! nothing but the channels, so that one answer does for all of them.
+//! that differ in their query only. So the path has all that says whose stream it is, sealed:
+//! nobody can read it, change it, or make another one. Streams that everyone may read have links
+//! that say nothing but the channels, so that one answer does for all of them.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -2,12 +2,12 @@
 //! we decide what they get.
 //!
 //! A request that the proxy has [signed](Grip::is_proxied) is answered at once, with what the
-//! reader has missed and with a [`Hold`]: which channels the proxy holds the connection on, where it
-//! is in each, and a link that the proxy follows when it has missed an event. What is published then
-//! goes to the proxy, as [`Item`]s with the ids of the events before them.
+//! reader has missed and with a [`Hold`]: which channels the proxy holds the connection on, where
+//! it is in each, and a link that the proxy follows when it has missed an event. What is published
+//! then goes to the proxy, as [`Item`]s with the ids of the events before them.
 //!
-//! [`HttpConfig::grip`](crate::http::HttpConfig::grip) does all of it for the streams of a hub. With
-//! [`Grip`], [`Hold`] and [`Item`] an application can do it for streams of its own:
+//! [`HttpConfig::grip`](crate::http::HttpConfig::grip) does all of it for the streams of a hub.
+//! With [`Grip`], [`Hold`] and [`Item`] an application can do it for streams of its own:
 //!
 //! ```
 //! use axum::http::HeaderMap;
@@ -159,8 +159,8 @@ impl Grip {
         format!("{}events-{}", self.0.prefix, encode_channel(channel))
     }
 
-    /// The proxies' channel for its events without an id. An item without ids would be taken for one
-    /// after a gap on a channel that has them.
+    /// The proxies' channel for its events without an id. An item without ids would be taken for
+    /// one after a gap on a channel that has them.
     pub(crate) fn live(&self, channel: &str) -> String {
         format!("{}live-{}", self.0.prefix, encode_channel(channel))
     }

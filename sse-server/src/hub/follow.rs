@@ -304,8 +304,8 @@ impl Shared {
                 }
             }
             if !is_next {
-                // Not visible yet, or no longer there. That the storage may have moved is thought of
-                // once.
+                // Not visible yet, or no longer there. That the storage may have moved is thought
+                // of once.
                 let seen = if hint.wait.is_none() { hint.head } else { at };
                 let head = self.head_from(name, seen).await?;
                 if head < at {

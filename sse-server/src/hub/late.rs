@@ -1,8 +1,8 @@
 //! Events that are not there yet, although their numbers are taken.
 //!
-//! Another program may append in two steps: django-eventstream raises a counter in Redis, and stores
-//! the event then. And it may tell of an event before it has committed it. What is missing for such a
-//! reason is waited for, for a while; what stays away is a gap.
+//! Another program may append in two steps: django-eventstream raises a counter in Redis, and
+//! stores the event then. And it may tell of an event before it has committed it. What is missing
+//! for such a reason is waited for, for a while; what stays away is a gap.
 
 use std::time::Duration;
 

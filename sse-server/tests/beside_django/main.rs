@@ -96,8 +96,8 @@ async fn each_reaches_the_readers_of_the_other(is_stored: bool) {
     redis.stop();
 }
 
-/// `examples/django`, clicked through by itself: an order, a stream, both sides killed, a permission
-/// taken back.
+/// `examples/django`, clicked through by itself: an order, a stream, both sides killed, a
+/// permission taken back.
 #[tokio::test]
 async fn the_example_does_what_it_shows() {
     let Some(python) = services::variable("SSE_TEST_DJANGO") else { return };

@@ -1,8 +1,8 @@
 //! Streams that a GRIP proxy holds: the answer to a request that it has passed on, and to its
 //! questions at the next link.
 //!
-//! Both are the same read as that of any stream, up to where the channels end, and not further: what
-//! has come by then is the body, and where that ends is what the proxy goes on from.
+//! Both are the same read as that of any stream, up to where the channels end, and not further:
+//! what has come by then is the body, and where that ends is what the proxy goes on from.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -62,8 +62,8 @@ const IMPERSONAL: [&str; 18] = [
     "user-agent",
 ];
 
-/// The last words to a connection that cannot go on as it is. No stream-error, which would be final:
-/// who comes back is looked at anew.
+/// The last words to a connection that cannot go on as it is. No stream-error, which would be
+/// final: who comes back is looked at anew.
 const COME_BACK: &str = ":connect again\n\n";
 
 /// A proxy can hold this stream.

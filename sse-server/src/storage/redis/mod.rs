@@ -135,8 +135,8 @@ impl RedisStorage {
         }
     }
 
-    /// Reads those of these events that are the first ones of the log, and under the keys that Django
-    /// has given them.
+    /// Reads those of these events that are the first ones of the log, and under the keys that
+    /// Django has given them.
     async fn read_first(
         &self,
         channel: &str,
