@@ -4,17 +4,26 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Error, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::requests::{json, users_of};
 use super::{Batch, NewEvent, Outcome, RequestKey, Storage, StoredEvent};
 use crate::ServiceError;
 
 /// How long to wait for Django, which locks the file for each of its transactions.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long SQLite itself waits to write. It would look ever more rarely, and a site that writes
+/// all the time leaves moments only.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The longest pause before the next look; and how long the lock is left to others that have just
+/// had it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What a channel and an event type may have, in characters. SQLite would take more; Django's forms
 /// would not.
@@ -37,13 +46,61 @@ const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 /// Keeps events in the tables of a Django site's SQLite database.
 ///
 /// Both may append and read at the same time: an append is one transaction, and takes its ids from
-/// Django's counters. As durable as the file's settings make it. Django's transactions lock the whole
-/// file, and so do ours, for a moment; a site that has much to write is better off with PostgreSQL.
+/// Django's counters. As durable as the file's settings make it. Django's transactions lock the
+/// whole file, and so do ours, for a moment; a site that has much to write is better off with
+/// PostgreSQL.
 #[derive(Debug)]
 pub struct DjangoSqliteStorage {
     /// In turn: SQLite has one writer at a time.
-    writer: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<Writer>>,
     reader: Arc<Mutex<Connection>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    /// Somebody else had the lock when it was wanted last.
+    is_contended: bool,
+}
+
+impl Writer {
+    /// Does this in one transaction that has the write lock.
+    fn write<T>(
+        &mut self,
+        operation: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        let failed = |error: Error| ServiceError::new(operation, error);
+        if std::mem::take(&mut self.is_contended) {
+            thread::sleep(PAUSE);
+        }
+        self.run("BEGIN IMMEDIATE").map_err(failed)?;
+        let done = work(&self.connection).and_then(|done| {
+            // Readers may have to end before it.
+            self.run("COMMIT").map_err(failed).map(|()| done)
+        });
+        if done.is_err() {
+            // If it cannot be rolled back, it has been already.
+            self.connection.execute_batch("ROLLBACK").ok();
+        }
+        done
+    }
+
+    /// Tries again while somebody else has the lock.
+    fn run(&mut self, statement: &str) -> Result<(), Error> {
+        let start = Instant::now();
+        loop {
+            let done = self.connection.execute_batch(statement);
+            let Err(error) = &done else { return Ok(()) };
+            let is_busy = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            if !is_busy || start.elapsed() >= BUSY_TIMEOUT {
+                return done;
+            }
+            self.is_contended = true;
+            // Those who wait look at ever different times, so that each is lucky soon.
+            thread::sleep(PAUSE.mul_f64(fastrand::f64()));
+        }
+    }
 }
 
 impl DjangoSqliteStorage {
@@ -72,8 +129,10 @@ impl DjangoSqliteStorage {
                 )?;
             }
             writer.execute_batch(OURS)?;
-            let (writer, reader) = (Arc::new(Mutex::new(writer)), connect(&path, true)?);
-            Ok::<_, Error>(Self { writer, reader: Arc::new(Mutex::new(reader)) })
+            writer.busy_timeout(LOOK)?;
+            let writer = Writer { connection: writer, is_contended: false };
+            let (writer, reader) = (Mutex::new(writer), Mutex::new(connect(&path, true)?));
+            Ok::<_, Error>(Self { writer: Arc::new(writer), reader: Arc::new(reader) })
         });
         let opened = opened.await.map_err(|error| ServiceError::new("open", error))?;
         opened.map_err(|error| ServiceError::new("open", error))
@@ -87,14 +146,7 @@ impl DjangoSqliteStorage {
     ) -> Result<T, ServiceError> {
         let writer = self.writer.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let failed = |error: Error| ServiceError::new(operation, error);
-            // A transaction that was not committed is rolled back when it is dropped.
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction =
-                writer.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-            let done = work(&transaction)?;
-            transaction.commit().map_err(failed)?;
-            Ok(done)
+            writer.lock().unwrap_or_else(PoisonError::into_inner).write(operation, work)
         });
         done.await.map_err(|error| ServiceError::new(operation, error))?
     }

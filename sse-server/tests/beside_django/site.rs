@@ -8,6 +8,7 @@ use sse_client::{EventSource, Item, reqwest};
 use testkit::port::Port;
 use testkit::wait::within;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 /// A Django site, which ends when dropped.
 pub(crate) struct Django {
@@ -74,7 +75,9 @@ impl Django {
             "channel": channel, "mark": mark, "threads": threads, "count": count,
             "in_transaction": in_transaction,
         });
-        within("Django to have sent", self.post("burst", &order)).await;
+        // Thousands take a while.
+        let sent = timeout(Duration::from_mins(10), self.post("burst", &order)).await;
+        sent.expect("Django has sent");
     }
 
     pub(crate) async fn reader(&self, channel: &str) -> EventSource {
