@@ -89,11 +89,16 @@ async fn everything_arrives(server: &Instance, django: &Django, writers: Writers
         django.send(&channel, "message", "first".into()).await;
         let mut readers = Vec::new();
         for _ in 0..2 {
-            readers.push(server.reader(&format!("channel={channel}"), "").await);
+            let mut reader = server.reader(&format!("channel={channel}"), "").await;
+            let channel = channel.clone();
+            // Meanwhile: a reader that takes nothing for too long is closed.
+            readers.push(tokio::spawn(async move {
+                reads_all(&mut reader, &channel, Some(1), writers).await;
+            }));
         }
         writers.publish(server, django, &channel).await;
-        for reader in &mut readers {
-            reads_all(reader, &channel, Some(1), writers).await;
+        for reader in readers {
+            reader.await.expect("it has got everything");
         }
         // And who comes later.
         let resume = format!("{channel}:1");
