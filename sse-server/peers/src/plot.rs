@@ -85,7 +85,7 @@ impl Panel {
             .y_label_area_size(52)
             .build_cartesian_2d(
                 (left / 1.2..right * 1.2).log_scale(),
-                (decade(low).min(low / 1.2)..decade(high) * 10.0).log_scale(),
+                (decade(low).min(low / 1.2)..decade(high) * 40.0).log_scale(),
             )?;
         chart
             .configure_mesh()

@@ -5,6 +5,7 @@
 //! kernel keeps for a socket, and includes what the allocator keeps for itself. The first streams
 //! do not count, so that what a server has only once is not in the result.
 
+use std::thread;
 use std::time::Duration;
 
 use super::{Bench, failed, names, stop};
@@ -18,6 +19,9 @@ const FIRST: usize = 500;
 
 /// As many as 20,000 descriptors allow.
 const MOST: usize = 19_000;
+
+/// How long a server may take to notice that streams are closed, before we look.
+const TO_CLOSE: Duration = Duration::from_secs(3);
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -78,6 +82,7 @@ fn measure(bench: &mut Bench<'_>, server: Server, count: usize) -> Result<(), St
     crowd.open(running.port, count, readers, WITHIN).map_err(&failed)?;
     let open = calm(running.pid).map_err(&failed)?;
     drop(crowd);
+    thread::sleep(TO_CLOSE);
     let closed = calm(running.pid).map_err(&failed)?;
     stop(bench.daemons);
     #[expect(clippy::cast_precision_loss, reason = "a few gigabytes at most")]

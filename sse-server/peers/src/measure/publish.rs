@@ -44,6 +44,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     for case in &cases {
         let (label, case) = match case.as_str() {
             "batch" => (format!("a request of {BATCH}"), "publish.batch".to_owned()),
+            "1" => ("1 publisher".to_owned(), "publish.1".to_owned()),
             count => (format!("{count} publishers"), format!("publish.{count}")),
         };
         for who in ["ours", "durable-streams", "django", "floor"] {
