@@ -78,7 +78,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
         Column::new("p99 ms", "latency", 1e-3, 1),
         Column::new("seconds", "time", 1.0, 1),
     ];
-    let rows = [("replay.alone", "nobody replays"), ("replay.live", "100 replay 100,000 events")];
+    let busy = format!("{REPLAYING} replay {replayed},000 events");
+    let rows = [("replay.alone", "nobody replays"), ("replay.live", &busy)];
     let rows = rows.map(|(case, label)| Row { label: label.into(), ..row(case, Server::Ours) });
     bench.report.table("1,000 live readers while …", &rows, &columns);
     let p99 = |case| bench.report.median(case, "ours", "latency");
