@@ -25,7 +25,8 @@ const TO_CLOSE: Duration = Duration::from_secs(3);
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-const SERVERS: [Server; 4] = [Server::Ours, Server::DurableStreams, Server::Nchan, Server::Axum];
+const SERVERS: [Server; 5] =
+    [Server::Ours, Server::DurableStreams, Server::Nchan, Server::Pushpin, Server::Axum];
 
 /// Runs it.
 ///
