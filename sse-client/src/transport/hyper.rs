@@ -20,8 +20,8 @@ const MAX_HEADERS: usize = 1000;
 
 /// hyper-util's client as a transport, with any connector. It knows no proxies.
 ///
-/// The [default](Self::new) one speaks `http`, and with the feature `hyper-rustls`
-/// [`with_rustls`](Self::with_rustls) makes one that speaks `https` too.
+/// The [default](Self::new) one speaks `http`, and with the feature `hyper-rustls` `with_rustls`
+/// makes one that speaks `https` too.
 #[derive(Clone)]
 pub struct Hyper<C = HttpConnector>(Client<C, RequestBody>);
 

@@ -1,9 +1,9 @@
 //! Publishing without a router, for the usual request of a publisher that sends one after the
 //! other.
 //!
-//! Only where the server's routes are served as they are: a layer that an application has put around
-//! them must see each request. What is not the usual request goes the usual way, refusals of the
-//! head included, so that everything has one answer.
+//! Only where the server's routes are served as they are: a layer that an application has put
+//! around them must see each request. What is not the usual request goes the usual way, refusals of
+//! the head included, so that everything has one answer.
 
 use std::sync::Arc;
 

@@ -237,8 +237,8 @@ impl<T> Crowd<T> {
         }
     }
 
-    /// Gives what is due to all readers of a group whose log has grown. Removed are those whom `give`
-    /// does not keep, and those who need more than events from memory, without a reason.
+    /// Gives what is due to all readers of a group whose log has grown. Removed are those whom
+    /// `give` does not keep, and those who need more than events from memory, without a reason.
     pub(crate) fn serve<L>(
         &mut self,
         group: u32,

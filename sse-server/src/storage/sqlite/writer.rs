@@ -72,8 +72,8 @@ impl Writer {
         Ok(Self { work, file })
     }
 
-    /// Does this in one transaction, on the thread of the caller. None: that may not wait for a disk,
-    /// or another program has the file; nothing was done.
+    /// Does this in one transaction, on the thread of the caller. None: that may not wait for a
+    /// disk, or another program has the file; nothing was done.
     pub(super) fn write_here<T>(
         &self,
         operation: &'static str,
