@@ -24,6 +24,7 @@ use sse_proto::{Event, event_id};
 pub use thread::PublishThread;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -89,6 +90,8 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
     let runtime = runtime.map_or_else(Handle::current, Handle::clone);
     let publishing = runtime.spawn(async move {
         let mut was_failing = false;
+        // How many requests the last group had.
+        let mut last_len = 0;
         let mut next = None;
         let mut held = Held::default();
         loop {
@@ -107,7 +110,18 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
             if let Some(first) = first {
                 next = held.keep_or(first, |request| group.add(request));
                 while next.is_none() && !group.is_full() {
-                    let Ok(request) = requests.try_recv() else { break };
+                    let Ok(request) = requests.try_recv() else {
+                        // Those that were answered together come again together, one right after
+                        // the other. As long as more come they are one group, and not two that
+                        // wait for each other. One that comes alone waits for nobody.
+                        if last_len.max(group.requests.len()) > 1 {
+                            yield_now().await;
+                            if !requests.is_empty() {
+                                continue;
+                            }
+                        }
+                        break;
+                    };
                     next = held.keep_or(request, |request| group.add(request));
                 }
             } else {
@@ -116,6 +130,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
             if group.requests.is_empty() {
                 continue;
             }
+            last_len = group.requests.len();
             let result = commit(&shared, group.requests, is_retry).await;
             report(&result, &mut was_failing);
             let left = result.unwrap_or_default();
