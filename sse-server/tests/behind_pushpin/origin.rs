@@ -126,8 +126,14 @@ pub(crate) struct Reader(pub(crate) EventSource);
 
 impl Reader {
     pub(crate) async fn item(&mut self) -> Item {
-        let item = within("something in the stream", self.0.next()).await;
-        item.expect("it goes on").expect("no error")
+        loop {
+            let item = within("something in the stream", self.0.next()).await;
+            match item.expect("it goes on").expect("no error") {
+                // The proxy is not ready, or was restarted: the client comes back.
+                Item::Waiting { .. } => {}
+                item => return item,
+            }
+        }
     }
 
     /// The id and the data of the next event.

@@ -23,7 +23,7 @@ async fn next(source: &mut EventSource) -> (String, String, String) {
                 let id = event.last_event_id().to_owned();
                 return (event.event_type().to_owned(), id, event.data().to_owned());
             }
-            Item::Open => {}
+            Item::Open | Item::Waiting { .. } => {}
             other => panic!("unexpected {other:?}"),
         }
     }
