@@ -155,6 +155,8 @@ class PackageReader {
       lastEventId,
       max_retry_time: CEILING,
       idleTimeout: IDLE,
+      // With a `fetch` of ours it cannot know that all tabs ask for the same.
+      share: 'page',
       fetch: (url, init) => {
         this.#cut = new AbortController();
         return fetch(url, { ...init, signal: AbortSignal.any([init.signal, this.#cut.signal]) });
