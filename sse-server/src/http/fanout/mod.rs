@@ -128,15 +128,21 @@ impl Fanout {
     pub(in crate::http) fn take(&self, idle: Box<Idle>) -> Result<(), Box<Idle>> {
         let loops = self.loops.get_or_init(start);
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        let Some(one) = next.checked_rem(loops.len()).map(|index| &loops[index]) else {
-            return Err(idle);
-        };
-        one.messages.send(Message::Take(idle)).map_err(|error| match error.0 {
-            Message::Take(idle) => idle,
-            _ => unreachable!("it was sent above"),
-        })?;
-        one.bell.ring();
-        Ok(())
+        let mut message = Message::Take(idle);
+        // One that has ended, by a fault, is passed over.
+        for one in loops.iter().cycle().skip(next % loops.len().max(1)).take(loops.len()) {
+            match one.messages.send(message) {
+                Ok(()) => {
+                    one.bell.ring();
+                    return Ok(());
+                }
+                Err(error) => message = error.0,
+            }
+        }
+        match message {
+            Message::Take(idle) => Err(idle),
+            _ => unreachable!("it is what was to be sent"),
+        }
     }
 }
 

@@ -131,7 +131,6 @@ impl Reactor {
 
     /// How long it is until then.
     fn until(&self, due: u64) -> Duration {
-        // To the full millisecond above, or it would be looked for nothing.
         (self.start + Duration::from_millis(due)).saturating_duration_since(Instant::now())
     }
 
@@ -213,10 +212,10 @@ impl Reactor {
 
     fn keep_alive(&mut self, reader: u32, now: u64) {
         let mut chunks = Vec::new();
-        self.crowd.put_untold_position(reader, &mut chunks);
-        put_chunk(&[KEEP_ALIVE], &mut chunks);
+        let position = self.crowd.put_untold_position(reader, &mut chunks);
+        let content_len = position + put_chunk(&[KEEP_ALIVE], &mut chunks);
         let Some(entry) = self.crowd.get_mut(reader) else { return };
-        entry.metrics().sent(chunks.len());
+        entry.metrics().sent(content_len);
         let rest = |written| Bytes::copy_from_slice(&chunks[written..]);
         if let Err(why) = entry.write(&chunks, rest, now) {
             self.remove(reader, why);

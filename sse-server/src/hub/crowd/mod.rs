@@ -330,19 +330,20 @@ impl<T> Crowd<T> {
     }
 
     /// Appends the positions of a reader as a block of an id alone, as a chunk, if it cannot know
-    /// them because events were left out.
-    pub(crate) fn put_untold_position(&mut self, reader: u32, out: &mut Vec<u8>) {
+    /// them because events were left out. How many bytes of content that is.
+    pub(crate) fn put_untold_position(&mut self, reader: u32, out: &mut Vec<u8>) -> usize {
         let Self { readers, groups, own, .. } = self;
         let resting = &mut readers[reader as usize].resting;
         if !std::mem::take(&mut resting.is_untold) {
-            return;
+            return 0;
         }
         own.clear();
         own.extend_from_slice(b"id: ");
-        if resting.put_cursor(groups, own) {
-            own.extend_from_slice(b"\n\n");
-            put_chunk(&[own], out);
+        if !resting.put_cursor(groups, own) {
+            return 0;
         }
+        own.extend_from_slice(b"\n\n");
+        put_chunk(&[own], out)
     }
 }
 
