@@ -1,7 +1,14 @@
-//! Which types of events a subscriber gets.
+//! Which events a subscriber gets.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+
+use super::event::KeptEvent;
+
+/// Whether a reader of these types (none: of all), who is this user, gets an event.
+pub(super) fn lets(types: Option<&Types>, user: &str, event: &KeptEvent) -> bool {
+    types.is_none_or(|types| types.has(event.event_type())) && event.is_for(user)
+}
 
 /// Types of events, to get these and no others. A copy is the same memory.
 #[derive(Clone, Debug)]

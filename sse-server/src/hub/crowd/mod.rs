@@ -27,7 +27,7 @@ use sse_proto::encode_channel;
 
 use super::Shared;
 use super::event::KeptEvent;
-use super::filter::Types;
+use super::filter::{Types, lets};
 use super::log::{Ahead, At, Log, Signal};
 use super::subscriber::{ANONYMOUS, Parts, Position, Subscriber};
 
@@ -59,8 +59,7 @@ struct Filter {
 
 impl Filter {
     fn lets(&self, event: &KeptEvent) -> bool {
-        self.types.as_ref().is_none_or(|types| types.has(event.event_type()))
-            && event.is_for(&self.user)
+        lets(self.types.as_ref(), &self.user, event)
     }
 }
 
@@ -414,7 +413,7 @@ impl Resting {
             }
             let is_wanted = match &self.filter {
                 Some(filter) => filter.lets(event),
-                None => event.is_for(ANONYMOUS),
+                None => lets(None, ANONYMOUS, event),
             };
             if !is_live {
                 self.is_untold = !is_wanted;

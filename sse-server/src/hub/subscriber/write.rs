@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sse_proto::stream_reset;
 
 use super::super::event::KeptEvent;
+use super::super::filter::lets;
 use super::super::outgoing::Outgoing;
 use super::super::pages::Page;
 use super::super::pieces::{Begun, is_large};
@@ -36,9 +37,7 @@ impl Subscriber {
             self.is_untold = false;
         }
         let (types, user) = (self.types.clone(), self.user.clone());
-        let is_wanted = |event: &KeptEvent| {
-            types.as_ref().is_none_or(|types| types.has(event.event_type())) && event.is_for(&user)
-        };
+        let is_wanted = |event: &KeptEvent| lets(types.as_ref(), &user, event);
         for (index, found) in &mut found {
             let position = &self.positions[*index];
             let is_all = match found {
