@@ -59,17 +59,15 @@ use self::decoding::decoder;
 #[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
 mod decoding {
     use std::io;
-    use std::pin::Pin;
     use std::task::{Context, Poll, ready};
 
     use bytes::{Buf, Bytes};
     use compression_codecs::DecodeV2;
     use compression_core::util::{PartialBuffer, WriteBuffer};
-    use http_body::{Body, Frame};
 
     use super::UnknownCoding;
     use crate::send::BoxError;
-    use crate::transport::ResponseBody;
+    use crate::transport::{Pieces, ResponseBody};
 
     /// How much is decoded at once, in bytes. However much a body unpacks to, no more than this is
     /// held.
@@ -91,7 +89,7 @@ mod decoding {
         };
         let (input, block) = (Bytes::new(), vec![0; BLOCK].into());
         let is = State { has_more: false, has_begun: false, is_done: false };
-        Ok(ResponseBody::new(Decoded { body, decoder, input, block, is }))
+        Ok(ResponseBody::of(Decoded { body, decoder, input, block, is }))
     }
 
     /// A body that is decoded as it arrives: what a flush of the server completes comes at once.
@@ -137,28 +135,21 @@ mod decoding {
         }
     }
 
-    impl Body for Decoded {
-        type Data = Bytes;
-        type Error = BoxError;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-            let this = self.get_mut();
+    impl Pieces for Decoded {
+        fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
             loop {
-                match this.decode() {
-                    Ok(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                match self.decode() {
+                    Ok(Some(bytes)) => return Poll::Ready(Some(Ok(bytes))),
                     Ok(None) => {}
                     Err(error) => return Poll::Ready(Some(Err(error.into()))),
                 }
-                match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                    Some(Ok(frame)) => {
-                        this.input = frame.into_data().unwrap_or_default();
-                        this.is.has_begun |= !this.input.is_empty();
+                match ready!(self.body.poll_piece(cx)) {
+                    Some(Ok(piece)) => {
+                        self.is.has_begun |= !piece.is_empty();
+                        self.input = piece;
                     }
                     Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                    None if this.is.has_begun && !this.is.is_done => {
+                    None if self.is.has_begun && !self.is.is_done => {
                         let cut = io::Error::new(
                             io::ErrorKind::UnexpectedEof,
                             "the coded body ended in the middle",

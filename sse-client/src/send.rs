@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::pin::Pin;
 
-use bytes::Bytes;
+use crate::transport::Pieces;
 
 /// The error of a transport, or of a function of the caller's.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -12,7 +12,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 mod bounds {
     use std::sync::Arc;
 
-    use super::{BoxError, Bytes, Pin};
+    use super::{Pieces, Pin};
 
     /// What can go to another thread; on wasm32, whatever there is.
     pub trait MaybeSend: Send {}
@@ -27,7 +27,7 @@ mod bounds {
     /// A future of any kind. On wasm32 it need not be `Send`.
     pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-    pub(crate) type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError> + Send>>;
+    pub(crate) type BoxPieces = Box<dyn Pieces + Send>;
 
     pub(crate) type Shared<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 }
@@ -36,7 +36,7 @@ mod bounds {
 mod bounds {
     use std::sync::Arc;
 
-    use super::{BoxError, Bytes, Pin};
+    use super::{Pieces, Pin};
 
     /// What can go to another thread; on wasm32, whatever there is.
     pub trait MaybeSend {}
@@ -51,10 +51,10 @@ mod bounds {
     /// A future of any kind. On wasm32 it need not be `Send`.
     pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-    pub(crate) type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>;
+    pub(crate) type BoxPieces = Box<dyn Pieces>;
 
     pub(crate) type Shared<A, T> = Arc<dyn Fn(A) -> BoxFuture<T>>;
 }
 
-pub(crate) use self::bounds::{BoxBody, Shared};
 pub use self::bounds::{BoxFuture, MaybeSend, MaybeSync};
+pub(crate) use self::bounds::{BoxPieces, Shared};

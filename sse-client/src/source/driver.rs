@@ -4,13 +4,11 @@
 //! there is nothing to read. An application that is slow to ask, or a program that stood still,
 //! must not take its own slowness for the server's silence.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http_body::Body as _;
 use sse_proto::{Event, Failure, Nanos, Request, Step};
 
 use super::EventSource;
@@ -20,7 +18,7 @@ use crate::exchange::{Try, content_type};
 use crate::handle::{Command, Status};
 use crate::item::{self, Item};
 use crate::state::{Closed, State};
-use crate::transport::RequestBody;
+use crate::transport::{Pieces as _, RequestBody};
 
 impl EventSource {
     /// Does what handles have asked for.
@@ -89,9 +87,8 @@ impl EventSource {
                 Ok(answer) => self.handle_answer(answer),
                 Err(error) => self.handle_try_error(error),
             },
-            Wire::Stream(body) => match ready!(Pin::new(body).poll_frame(cx)) {
-                // Trailers mean nothing here.
-                Some(Ok(frame)) => self.begin(frame.into_data().unwrap_or_default()),
+            Wire::Stream(body) => match ready!(body.poll_piece(cx)) {
+                Some(Ok(piece)) => self.begin(piece),
                 Some(Err(error)) => self.handle_broken(error),
                 None => self.handle_end(),
             },

@@ -1,13 +1,11 @@
 //! What an event source does with a response: its head, its body, and its end.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::Body as _;
 use sse_proto::{Closed, DecodeError, Event, Failure, ResponseHead, nanos};
 
 use super::attempt::Wire;
@@ -19,7 +17,7 @@ use crate::exchange::{Answer, TryError};
 use crate::item::Item;
 use crate::runtime::Runtime;
 use crate::send::BoxError;
-use crate::transport::{Kind, ResponseBody};
+use crate::transport::{Kind, Pieces as _, ResponseBody};
 
 /// How long the text of a refusal is waited for. It only explains; the failure itself is known.
 const TEXT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -171,9 +169,8 @@ impl EventSource {
         let Wire::Whole(body, read) = &mut self.attempt.wire else {
             return Poll::Pending;
         };
-        match ready!(Pin::new(body).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                let bytes = frame.into_data().unwrap_or_default();
+        match ready!(body.poll_piece(cx)) {
+            Some(Ok(bytes)) => {
                 if read.len() + bytes.len() > MAX_WHOLE {
                     let error = DecodeError::EventTooLong { limit: MAX_WHOLE };
                     self.items.push(Err(error.into()));
@@ -218,10 +215,9 @@ async fn drain(mut body: ResponseBody, mut limit: crate::send::BoxFuture<()>) {
             if limit.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            match ready!(Pin::new(&mut body).poll_frame(cx)) {
-                Some(Ok(frame)) => {
-                    let len = frame.data_ref().map_or(0, Bytes::len);
-                    let Some(rest) = left.checked_sub(len) else {
+            match ready!(body.poll_piece(cx)) {
+                Some(Ok(piece)) => {
+                    let Some(rest) = left.checked_sub(piece.len()) else {
                         return Poll::Ready(());
                     };
                     left = rest;
@@ -238,18 +234,15 @@ async fn text(mut body: ResponseBody, max_len: usize, runtime: Arc<dyn Runtime>)
     let mut limit = runtime.sleep(TEXT_TIMEOUT);
     let mut text = Vec::new();
     while text.len() < max_len {
-        let next = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+        let next = poll_fn(|cx| match body.poll_piece(cx) {
             // What has come before an end of any kind is worth telling.
             Poll::Pending => limit.as_mut().poll(cx).map(|()| None),
-            frame @ Poll::Ready(_) => frame,
+            piece @ Poll::Ready(_) => piece,
         });
-        let Some(Ok(frame)) = next.await else {
+        let Some(Ok(piece)) = next.await else {
             break;
         };
-        if let Ok(data) = frame.into_data() {
-            let len = data.len().min(max_len - text.len());
-            text.extend_from_slice(&data[..len]);
-        }
+        text.extend_from_slice(&piece[..piece.len().min(max_len - text.len())]);
     }
     String::from_utf8_lossy(&text).into_owned()
 }

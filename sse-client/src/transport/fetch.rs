@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, USER_AGENT};
-use http_body::{Body, Frame};
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use url::Url;
 use wasm_bindgen::{JsCast, JsValue};
@@ -16,7 +15,7 @@ use web_sys::{
     RequestInit, Response,
 };
 
-use super::{RequestBody, ResponseBody, ResponseUrl, Transport, TransportError};
+use super::{Pieces, RequestBody, ResponseBody, ResponseUrl, Transport, TransportError};
 use crate::send::{BoxError, BoxFuture};
 
 /// The global function `fetch` as a transport, in windows, workers and Node.
@@ -112,7 +111,7 @@ fn answered(
         response = response.extension(ResponseUrl(url));
     }
     let reader = answer.body().map(|body| body.get_reader().unchecked_into());
-    let body = ResponseBody::new(Chunks { reader, reading: None, _abort: abort });
+    let body = ResponseBody::of(Chunks { reader, reading: None, _abort: abort });
     response.body(body).map_err(TransportError::broken)
 }
 
@@ -133,35 +132,28 @@ struct Chunks {
     _abort: Abort,
 }
 
-impl Body for Chunks {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.get_mut();
-        let Some(reader) = &this.reader else {
+impl Pieces for Chunks {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        let Some(reader) = &self.reader else {
             return Poll::Ready(None);
         };
-        let reading = this.reading.get_or_insert_with(|| RefCell::new(reader.read().into()));
+        let reading = self.reading.get_or_insert_with(|| RefCell::new(reader.read().into()));
         let result = ready!(Pin::new(reading.get_mut()).poll(cx));
-        this.reading = None;
+        self.reading = None;
         let result = match result {
             Ok(result) => result,
             Err(error) => {
-                this.reader = None;
+                self.reader = None;
                 return Poll::Ready(Some(Err(told(&error).into())));
             }
         };
         let property = |name: &str| Reflect::get(&result, &name.into()).unwrap_or_default();
         if property("done").is_truthy() {
-            this.reader = None;
+            self.reader = None;
             return Poll::Ready(None);
         }
         let chunk = Uint8Array::new(&property("value")).to_vec();
-        Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
+        Poll::Ready(Some(Ok(chunk.into())))
     }
 }
 

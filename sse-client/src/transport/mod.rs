@@ -1,6 +1,7 @@
 //! How requests reach a server: HTTP clients, behind one small trait. A transport makes one
 //! request, follows nothing, repeats nothing, and knows nothing of event streams.
 
+mod body;
 #[cfg(all(feature = "fetch", target_family = "wasm"))]
 mod fetch;
 #[cfg(all(feature = "hyper", not(target_family = "wasm")))]
@@ -10,17 +11,13 @@ mod reqwest;
 #[cfg(feature = "tower")]
 mod tower;
 
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
 use url::Url;
 
+pub(crate) use self::body::Pieces;
+pub use self::body::{RequestBody, ResponseBody};
 #[cfg(all(feature = "fetch", target_family = "wasm"))]
 pub use self::fetch::Fetch;
 #[cfg(all(feature = "hyper", not(target_family = "wasm")))]
@@ -29,7 +26,7 @@ pub use self::hyper::Hyper;
 pub use self::reqwest::Reqwest;
 #[cfg(feature = "tower")]
 pub use self::tower::Tower;
-use crate::send::{BoxBody, BoxError, BoxFuture, MaybeSend, MaybeSync};
+use crate::send::{BoxError, BoxFuture, MaybeSync};
 
 /// An HTTP client: what an [`EventSource`](crate::EventSource) asks with. Given to
 /// [`Builder::transport`](crate::Builder::transport).
@@ -148,149 +145,6 @@ impl fmt::Display for TransportError {
 impl std::error::Error for TransportError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.source()
-    }
-}
-
-/// How much of a request's body a connection is given at once, in bytes.
-const PIECE: usize = 64 << 10;
-
-/// The body of a request. It is given to the connection in pieces, so that the source sees that a
-/// long upload goes on.
-#[derive(Clone, Debug, Default)]
-pub struct RequestBody {
-    rest: Bytes,
-    sent: Arc<AtomicUsize>,
-}
-
-impl RequestBody {
-    pub(crate) fn new(body: Bytes, sent: Arc<AtomicUsize>) -> Self {
-        Self { rest: body, sent }
-    }
-
-    /// All of it, for a transport that takes it whole.
-    pub fn into_bytes(self) -> Bytes {
-        self.rest
-    }
-
-    /// How long it is, in bytes.
-    pub fn len(&self) -> usize {
-        self.rest.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// Whether it is sent at once, so that there is nothing to see.
-    pub(crate) fn is_short(len: usize) -> bool {
-        len <= PIECE
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        if this.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE));
-        this.sent.fetch_add(piece.len(), Ordering::Relaxed);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
-    }
-}
-
-/// The body of a response: bytes as they arrive.
-pub struct ResponseBody(BoxBody);
-
-impl ResponseBody {
-    /// Of any body.
-    pub fn new<B>(body: B) -> Self
-    where
-        B: Body<Data = Bytes> + MaybeSend + 'static,
-        B::Error: Into<BoxError>,
-    {
-        Self(Box::pin(Plain(Box::pin(body))))
-    }
-}
-
-impl From<Bytes> for ResponseBody {
-    /// A body that is there already.
-    fn from(bytes: Bytes) -> Self {
-        Self::new(RequestBody::new(bytes, Arc::default()))
-    }
-}
-
-impl From<&'static str> for ResponseBody {
-    fn from(text: &'static str) -> Self {
-        Bytes::from_static(text.as_bytes()).into()
-    }
-}
-
-impl fmt::Debug for ResponseBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResponseBody")
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.get_mut().0.as_mut().poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-/// A body with its errors boxed.
-struct Plain<B>(Pin<Box<B>>);
-
-impl<B: Body<Data = Bytes>> Body for Plain<B>
-where
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let body = self.get_mut().0.as_mut();
-        body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
     }
 }
 

@@ -1,11 +1,17 @@
 //! The transport of reqwest.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::reqwest::redirect::Policy;
 use ::reqwest::{Body, Client, ClientBuilder, Error};
+use bytes::Bytes;
+use http_body::Body as _;
 
-use super::{RequestBody, ResponseBody, ResponseUrl, Transport, TransportError, USER_AGENT};
+use super::{
+    Pieces, RequestBody, ResponseBody, ResponseUrl, Transport, TransportError, USER_AGENT,
+};
 use crate::error::BuildError;
 use crate::send::{BoxError, BoxFuture};
 
@@ -81,7 +87,7 @@ impl Transport for Reqwest {
             let url = response.url().clone();
             let mut response = http::Response::from(response).map(|body| {
                 // The URL may hold a token, and is told elsewhere.
-                ResponseBody::new(Unnamed(body))
+                ResponseBody::of(Unnamed(body))
             });
             response.extensions_mut().insert(ResponseUrl(url));
             Ok(response)
@@ -97,24 +103,12 @@ impl Transport for Reqwest {
 /// A body whose errors do not tell the URL.
 struct Unnamed(Body);
 
-impl http_body::Body for Unnamed {
-    type Data = bytes::Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, BoxError>>> {
-        let body = std::pin::Pin::new(&mut self.get_mut().0);
-        body.poll_frame(cx).map_err(|error| error.without_url().into())
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.size_hint()
+impl Pieces for Unnamed {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame
+            .map_ok(|frame| frame.into_data().unwrap_or_default())
+            .map_err(|error| error.without_url().into())
     }
 }
 

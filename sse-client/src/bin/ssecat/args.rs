@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Request")]
     ca: Option<PathBuf>,
 
-    /// Believe any certificate. Whoever is in between can read and change everything
+    /// Believe any certificate. An attacker in between can read and change everything
     #[arg(long, help_heading = "Request")]
     insecure: bool,
 
