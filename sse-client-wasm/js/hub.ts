@@ -17,7 +17,7 @@ export type Tell =
   | { status: Status; reconnectionTime: number; lastEventId: string }
   /** It takes part, and these rows it has missed; or it has to see for itself. */
   | { welcome: string; rows: Row[]; alone: boolean; status: Status; reconnectionTime: number; origin: string }
-  /** There is another one that leads: whoever was not welcomed joins again. */
+  /** There is another one that leads: pages that were not welcomed join again. */
   | { lead: true };
 
 /** How many events are remembered, and how many characters of theirs. */

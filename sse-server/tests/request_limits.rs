@@ -54,7 +54,7 @@ async fn many_headers_are_refused_with_431_and_the_limit() {
     let message = "there are 65 headers; the limit is 64 (request-limits.headers)";
     assert_refused(answer, 431, "headers-too-large", message).await;
     let answer = server.get("/events/test/", &"X-A: b\r\n".repeat(1000)).await;
-    assert_eq!(answer.status, 431, "by whoever reads them");
+    assert_eq!(answer.status, 431, "by the code that reads them");
 }
 
 #[tokio::test]

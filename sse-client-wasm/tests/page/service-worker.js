@@ -1,4 +1,4 @@
-// Reads a stream for whoever sends its URL, and answers with the first event.
+// Reads a stream for a page that sends its URL, and answers with the first event.
 
 import { ReconnectingEventSource } from '/package/inline.js';
 

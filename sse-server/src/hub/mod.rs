@@ -363,7 +363,7 @@ impl Shared {
         log
     }
 
-    /// The same for whoever is woken by this signal. Returned is its place in the log.
+    /// The same for a task that is woken by this signal. Returned is its place in the log.
     fn join_log(&self, channel: &Arc<str>, signal: Arc<Signal>) -> (Arc<Log>, usize) {
         let mut logs = self.logs();
         let log = logs.entry(channel.clone()).or_insert_with(|| {

@@ -85,7 +85,7 @@ impl Redis {
         asked.arg(&command[1..]).query_async(&mut connection).await.expect("an answer")
     }
 
-    /// As if there had never been such a channel, whoever has used this Redis before.
+    /// As if there had never been such a channel, although other tests have used this Redis.
     async fn forget(&self, channel: &str) {
         self.ask::<i64>(&["DEL", &format!("event_counter:{channel}")]).await;
         self.ask::<i64>(&["HDEL", "sse_server:log", &format!("head:{channel}")]).await;

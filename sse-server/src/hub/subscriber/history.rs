@@ -12,8 +12,8 @@ use super::super::pieces::ROUND_BYTES;
 use super::{Found, Subscriber};
 use crate::hub::PAGE;
 
-/// After so many bytes of history that needed no waiting others have their turn: whoever publishes,
-/// reads live or comes new waits for no more than that.
+/// After so many bytes of history that needed no waiting others have their turn: a
+/// publisher, a live reader or a new one waits for no more than that.
 const TURN_BYTES: usize = ROUND_BYTES;
 
 impl Subscriber {
@@ -94,7 +94,7 @@ impl Subscriber {
         }
         self.learn(up_to - self.positions[self.round.asked].at);
         let mut ahead = Pages::load(&self.shared, log, generation, up_to, self.page);
-        // That begins it. Whoever gets there asks again.
+        // That begins it. The reader that gets there asks again.
         let _ = ahead.poll_unpin(cx);
         self.ahead = Some(ahead);
     }

@@ -29,7 +29,7 @@ const PROBE: &str = "
 ";
 
 /// How long the write-ahead log becomes before it is moved into the file, in pages of 4 KiB. That
-/// takes two syncs of the disk, for which whoever publishes waits; a request of 10,000 events has
+/// takes two syncs of the disk, for which publishers wait; a request of 10,000 events has
 /// some 600 pages.
 const CHECKPOINT_PAGES: i64 = 4000;
 

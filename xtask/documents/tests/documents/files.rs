@@ -110,7 +110,7 @@ pub(crate) fn nginx(text: &str, folder: &Path) -> Result<Outcome, String> {
     let whole = if text.contains("http {") {
         text
     } else {
-        // All that it would write lies in the folder, and belongs to whoever runs this.
+        // All that it would write lies in the folder, and belongs to the user who runs this.
         let places = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {}/{name};\n", own.display()))
             .concat();
