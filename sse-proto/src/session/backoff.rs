@@ -94,23 +94,30 @@ impl Backoff {
     /// `random` is any number, every time another.
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
         let asked_for = nanos(asked_for.unwrap_or_default());
-        Duration::from_nanos(self.delay_nanos(failures, asked_for, random))
+        Duration::from_nanos(self.delay_nanos(self.range(failures), asked_for, random))
     }
 
-    /// No longer than the server asks for, and a fifth.
-    pub(super) fn close_to(&self, asked_for: Nanos, random: u64) -> Nanos {
-        let floor = asked_for.min(MAX_ASKED_FOR).max(self.min);
-        floor.saturating_add(floor / 5 / (1 << 16) * (random >> 48))
+    /// A fifth of what the server asks for: the range of a client that keeps close to it.
+    pub(super) fn fifth_of(&self, asked_for: Nanos) -> Nanos {
+        self.floor_for(asked_for) / 5
     }
 
-    pub(super) fn delay_nanos(&self, failures: u32, asked_for: Nanos, random: u64) -> Nanos {
+    /// The range of the random part after so many failures in a row.
+    pub(super) fn range(&self, failures: u32) -> Nanos {
         let doublings = failures.saturating_sub(1).min(31);
         let is_at_cap = self.initial > self.max >> doublings;
-        let range = if is_at_cap { self.max } else { self.initial << doublings };
+        if is_at_cap { self.max } else { self.initial << doublings }
+    }
+
+    /// What is always waited.
+    fn floor_for(&self, asked_for: Nanos) -> Nanos {
+        asked_for.min(MAX_ASKED_FOR).max(self.min)
+    }
+
+    pub(super) fn delay_nanos(&self, range: Nanos, asked_for: Nanos, random: u64) -> Nanos {
         let by_chance = range / 100 * u64::from(self.jitter);
         let jitter = by_chance / (1 << 16) * (random >> 48);
-        let floor = asked_for.min(MAX_ASKED_FOR).max(self.min);
-        floor.saturating_add(range - by_chance).saturating_add(jitter)
+        self.floor_for(asked_for).saturating_add(range - by_chance).saturating_add(jitter)
     }
 }
 

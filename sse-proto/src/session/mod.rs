@@ -457,14 +457,14 @@ impl Session {
         // Longer than anyone waits, and short enough to be multiplied.
         let reconnection_time = self.reconnection_time.unwrap_or(0).min(u64::from(u32::MAX));
         let asked_for = asked_for.max(reconnection_time * 1_000_000);
-        let (backoff, random) = (&self.terms.backoff, self.jitter.next());
+        let backoff = &self.terms.backoff;
         let is_exact = self.terms.policy == Policy::Strict && self.failures <= EXACT;
-        let delay = if is_exact && reconnection_time > 0 {
-            backoff.close_to(asked_for, random)
+        let range = if is_exact && reconnection_time > 0 {
+            backoff.fifth_of(asked_for)
         } else {
-            backoff.delay_nanos(self.failures, asked_for, random)
+            backoff.range(self.failures)
         };
-        self.until = now.saturating_add(delay);
+        self.until = now.saturating_add(backoff.delay_nanos(range, asked_for, self.jitter.next()));
         let is_too_late = self.until.saturating_sub(self.failing_since) > self.terms.give_up_after;
         self.phase =
             if is_too_late || self.terms.max_failures.is_some_and(|max| self.failures >= max) {

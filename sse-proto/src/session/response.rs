@@ -37,25 +37,68 @@ pub fn mime_essence(content_type: &[u8]) -> &[u8] {
         is_escaped = is_quoted && byte == b'\\' && !is_escaped;
         byte == b',' && !is_quoted
     }) {
-        let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        if is_mime_type(essence) {
-            last = essence;
-        }
+        last = essence(value).unwrap_or(last);
     }
     last
 }
 
-/// `type/subtype`, both of them tokens (RFC 9110, section 5.6.2), but not `*/*`.
-fn is_mime_type(essence: &[u8]) -> bool {
-    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let slash = essence.iter().position(|&byte| byte == b'/').unwrap_or_default();
-    slash > 0
-        && slash + 1 < essence.len()
-        && essence[..slash].iter().chain(&essence[slash + 1..]).all(is_token)
-        && essence != b"*/*"
+/// The essence of one value, if it is a MIME type: two tokens with a slash between them, then
+/// nothing, or parameters. Small, as it is a part of every page.
+fn essence(value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii_start();
+    let (mut slash, mut len) = (0, 0);
+    for &byte in value {
+        if byte == b'/' && slash == 0 && len > 0 {
+            slash = len;
+        } else if !is_token(byte) {
+            break;
+        }
+        len += 1;
+    }
+    let (essence, rest) = value.split_at_checked(len)?;
+    let is_mime_type = slash > 0 && len > slash + 1 && essence != b"*/*";
+    (is_mime_type && matches!(rest.trim_ascii_start(), [] | [b';', ..])).then_some(essence)
+}
+
+/// Of a token (RFC 9110, section 5.6.2): what is visible in ASCII, but no delimiter.
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_graphic()
+        && !matches!(byte, b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}')
 }
 
 /// Request Timeout, Too Early, Too Many Requests, and the server's own errors.
 pub(super) const fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mime_essence;
+
+    #[test]
+    fn the_last_value_that_is_a_mime_type_counts() {
+        let cases: [(&[u8], &[u8]); 18] = [
+            (b"text/event-stream", b"text/event-stream"),
+            (b" \ttext/x ;charset=utf-8", b"text/x"),
+            (b"text/x\t", b"text/x"),
+            (b"text/x,", b"text/x"),
+            (b"text/x, text/y", b"text/y"),
+            (b"text/x, nothing", b"text/x"),
+            (b"text/x, */*;q=1", b"text/x"),
+            (b"text/x;p=\"a, text/y\"", b"text/x"),
+            (b"text/x;p=\"a\\\", text/y\"", b"text/x"),
+            (b"text/x;p=\"a\", text/y", b"text/y"),
+            (b"!#$%&'*+-.^_`|~/1", b"!#$%&'*+-.^_`|~/1"),
+            (b"/x", b""),
+            (b"//x", b""),
+            (b"text/", b""),
+            (b"text/x/y", b""),
+            (b"text/ x", b""),
+            (b"te(xt/x", b""),
+            (b"", b""),
+        ];
+        for (content_type, essence) in cases {
+            assert_eq!(mime_essence(content_type), essence, "{}", content_type.escape_ascii());
+        }
+    }
 }
