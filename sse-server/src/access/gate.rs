@@ -44,7 +44,7 @@ pub(super) struct Shared {
 }
 
 /// What a change of permissions has led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Changed {
     /// How many streams were closed here.

@@ -12,9 +12,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::SHORT_SECRET;
 use super::remote_keys::RemoteKeys;
 use super::{AccessError, AccessRequest, Pattern, Principal, public_key};
-use crate::values::SHORT_SECRET;
 
 /// Longer than any token should be; a request's head may have some 128 kB.
 const MAX_LEN: usize = 16 << 10;

@@ -8,21 +8,31 @@
 //! May enter: what a request carries, tokens, the operator's backend. May not: events, SQL, and
 //! what an HTTP response looks like.
 
+#[cfg(feature = "server")]
 mod es_meta;
+#[cfg(feature = "server")]
 mod forward;
 mod gate;
+#[cfg(feature = "server")]
 mod jwt;
 mod pattern;
 mod peers;
+#[cfg(feature = "server")]
 mod public_key;
 mod publishers;
 mod reload;
+#[cfg(feature = "server")]
 mod remote_keys;
 mod request;
+#[cfg(feature = "server")]
 mod rules;
+#[cfg(feature = "server")]
 mod settings;
 mod streams;
+#[cfg(feature = "server")]
 mod turns;
+#[cfg(feature = "server")]
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,18 +41,23 @@ use async_trait::async_trait;
 
 pub(crate) use gate::NotAdmitted;
 pub use gate::{Access, ChangeError, Changed};
+#[cfg(feature = "server")]
 pub(crate) use jwt::{Key as TokenKey, Verifier};
 pub use pattern::{Pattern, PatternError};
 pub use publishers::{PublishToken, Publishers};
 pub use reload::Reloadable;
 pub(crate) use request::redacted;
 pub use request::{AccessRequest, Original, Principal};
+#[cfg(feature = "server")]
 pub use rules::Rules;
+#[cfg(feature = "server")]
 pub use settings::{
     AccessSettings, EsMetaSettings, ForwardAuthSettings, JwtSettings, OneOrMany,
     PublishTokenSettings, RuleSettings, Secret, Secrets, SettingError,
 };
 pub(crate) use streams::{Ending, Guard};
+#[cfg(feature = "server")]
+pub(crate) use written::{SHORT_SECRET, token_text, without_line_end};
 
 /// Why there is no answer to who somebody is, or what they may read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

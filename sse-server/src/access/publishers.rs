@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Pattern;
@@ -28,9 +28,8 @@ impl PublishToken {
     pub fn new(token: impl Into<String>, channels: Vec<Pattern>) -> Self {
         let token = token.into().into_bytes();
         // Not the token, for it is stored with the keys of requests.
-        let hash = digest(&SHA256, &token);
-        let hash =
-            hash.as_ref().iter().take(16).fold(0_u128, |all, &byte| all << 8 | u128::from(byte));
+        let hash = Sha256::digest(&token);
+        let hash = hash.iter().take(16).fold(0_u128, |all, &byte| all << 8 | u128::from(byte));
         Self { token, publisher: format!("#{hash:032x}"), channels, changes_permissions: false }
     }
 
@@ -92,6 +91,11 @@ impl Publishers {
     /// From now on these tokens are good, and no others. Requests that were let in are finished.
     pub fn replace(&self, tokens: Vec<PublishToken>) {
         *self.write() = tokens.into_iter().map(Arc::new).collect();
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Adds a token.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ pub struct AccessRequest<'a> {
     client: Option<IpAddr>,
     channels: &'a [Arc<str>],
     original: Option<Original<'a>>,
+    parts: Option<&'a Parts>,
 }
 
 /// A request as the client has made it, before proxies have changed it, as far as that can be
@@ -39,7 +41,16 @@ impl<'a> AccessRequest<'a> {
     /// A request for this path, with this query (without `?`) and these headers. It names no
     /// channel and comes from nowhere.
     pub const fn new(path: &'a str, query: &'a str, headers: &'a HeaderMap) -> Self {
-        Self { path, query, headers, peer: None, client: None, channels: &[], original: None }
+        Self {
+            path,
+            query,
+            headers,
+            peer: None,
+            client: None,
+            channels: &[],
+            original: None,
+            parts: None,
+        }
     }
 
     /// The same request, from this address.
@@ -68,6 +79,25 @@ impl<'a> AccessRequest<'a> {
     pub const fn with_original(mut self, original: Option<Original<'a>>) -> Self {
         self.original = original;
         self
+    }
+
+    /// The same request, with all that the HTTP server and the layers around the router know of it.
+    #[must_use]
+    pub const fn with_parts(mut self, parts: Option<&'a Parts>) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// The head of the request as the router got it, with its extensions, unless it is not a request
+    /// that a router got: a GRIP proxy asks later, by a link, for those whose stream it holds.
+    pub const fn parts(&self) -> Option<&'a Parts> {
+        self.parts
+    }
+
+    /// An extension of the request: what a layer of the application around the router has put there,
+    /// such as the user of a session.
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.parts?.extensions.get()
     }
 
     /// What the client has asked for, if that is known.

@@ -1,13 +1,16 @@
 //! What every handler has at hand: the hub, and the settings of the HTTP side.
 
+#[cfg(feature = "server")]
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "server")]
 use super::cors::Cors;
 use super::limits::Limits;
 use super::server::operations::Operations;
 use super::streams::endpoint::Endpoints;
 use crate::access::{Access, PublishToken, Publishers};
+#[cfg(feature = "server")]
 use crate::grip::{Carrier, Grip};
 use crate::hub::{Hub, MAX_EVENT_LEN};
 
@@ -24,11 +27,14 @@ pub struct HttpConfig {
     pub(super) keep_alive: Duration,
     pub(super) max_event_len: usize,
     pub(super) endpoints: Endpoints,
+    #[cfg(feature = "server")]
     pub(super) cors: Option<Arc<Cors>>,
     pub(super) limits: Limits,
     pub(super) operations: Operations,
+    #[cfg(feature = "server")]
     pub(super) has_metrics: bool,
     pub(super) base_path: String,
+    #[cfg(feature = "server")]
     pub(super) grip: Option<Grip>,
 }
 
@@ -38,21 +44,34 @@ impl HttpConfig {
     pub fn new(publish_token: impl Into<String>) -> Self {
         Self {
             publishers: Publishers::new(vec![PublishToken::for_all(publish_token)]),
+            ..Self::without_publishers()
+        }
+    }
+
+    /// The same, without a token: nobody publishes over HTTP, until
+    /// [a token is added](Self::publish_token).
+    pub fn without_publishers() -> Self {
+        Self {
+            publishers: Publishers::new(Vec::new()),
             access: None,
             keep_alive: Duration::from_secs(20),
             max_event_len: MAX_EVENT_LEN,
             endpoints: Endpoints::default(),
+            #[cfg(feature = "server")]
             cors: None,
             limits: Limits::default(),
             operations: Operations::default(),
+            #[cfg(feature = "server")]
             has_metrics: true,
             base_path: String::new(),
+            #[cfg(feature = "server")]
             grip: None,
         }
     }
 
     /// Which pages of other origins may read streams. Default: none, only those of the server's
     /// own.
+    #[cfg(feature = "server")]
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = Some(Arc::new(cors));
         self
@@ -95,6 +114,7 @@ impl HttpConfig {
     }
 
     /// No `/metrics`: they are told elsewhere, by [`metrics_router`](super::metrics_router).
+    #[cfg(feature = "server")]
     pub const fn without_metrics(mut self) -> Self {
         self.has_metrics = false;
         self
@@ -115,6 +135,7 @@ impl HttpConfig {
 
     /// Proxies that hold the streams they ask for. Default: none. What is published in the hub is
     /// published to them too.
+    #[cfg(feature = "server")]
     pub fn grip(mut self, grip: Grip) -> Self {
         self.grip = Some(grip);
         self
@@ -125,6 +146,16 @@ impl HttpConfig {
     pub const fn keep_alive(mut self, period: Duration) -> Self {
         self.keep_alive = period;
         self
+    }
+
+    /// The limits for streams, and where they are counted.
+    pub(crate) const fn shared_operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// The most bytes that an event has.
+    pub(crate) const fn most_event_len(&self) -> usize {
+        self.max_event_len
     }
 
     /// The most bytes that the type and the data of a published event may have together. Default:
@@ -141,16 +172,22 @@ pub(super) struct App {
     pub(super) hub: Hub,
     pub(super) config: HttpConfig,
     /// If proxies hold streams.
+    #[cfg(feature = "server")]
     pub(super) grip: Option<(Grip, Carrier)>,
 }
 
 impl App {
     pub(super) fn new(hub: Hub, config: HttpConfig) -> Self {
-        let grip = config.grip.clone();
-        let grip = grip.map(|grip| {
+        #[cfg(feature = "server")]
+        let grip = config.grip.clone().map(|grip| {
             let carrier = Carrier::start(&hub, &grip);
             (grip, carrier)
         });
-        Self { hub, config, grip }
+        Self {
+            hub,
+            config,
+            #[cfg(feature = "server")]
+            grip,
+        }
     }
 }

@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use reqwest::Url;
+use url::Url;
 
 /// Headers that clients of streams and publishers send, and that a browser asks about first.
 const HEADERS: &str = "Last-Event-ID, Authorization, Cache-Control, Content-Type";

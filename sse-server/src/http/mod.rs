@@ -5,10 +5,13 @@
 
 mod admin;
 mod app;
+#[cfg(feature = "server")]
 mod coding;
+#[cfg(feature = "server")]
 mod cors;
 mod error;
 mod fallbacks;
+#[cfg(feature = "server")]
 mod fanout;
 mod headers;
 mod hosts;
@@ -18,15 +21,24 @@ mod routes;
 mod server;
 mod streams;
 
+#[cfg(feature = "server")]
 pub use admin::metrics::metrics_router;
 pub use app::HttpConfig;
+#[cfg(feature = "server")]
 pub use coding::Coding;
+#[cfg(feature = "server")]
 pub use cors::{Cors, CorsError};
 pub use limits::Limits;
+pub(crate) use routes::embedded;
 pub use routes::router;
 pub use server::caller::Peer;
+#[cfg(feature = "server")]
 pub use server::listener::{Listener, ListenerAddress, listen, listen_at};
 pub use server::operations::Operations;
+pub(crate) use server::operations::reconnection_time;
+#[cfg(feature = "server")]
 pub use server::serve::{serve, serve_alone, serve_with};
+#[cfg(feature = "server")]
 pub use server::tls::{Tls, TlsError};
 pub use streams::endpoint::{Endpoint, EndpointError, Endpoints};
+pub(crate) use streams::events::{after_error, event_stream, resume_id};

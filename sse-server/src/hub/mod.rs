@@ -76,9 +76,12 @@ use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
-pub(crate) use carried::{Carried, Follower, Tap};
+pub(crate) use carried::Tap;
+#[cfg(feature = "server")]
+pub(crate) use carried::{Carried, Follower};
 pub use config::HubConfig;
 use config::Reliable;
+#[cfg(feature = "server")]
 pub(crate) use crowd::{Bell, Chunks, Crowd, put_chunk};
 pub use filter::Types;
 use follow::{Announcer, Hints};

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use sha2::{Digest, Sha256};
 
 use super::NewEvent;
 
@@ -45,8 +45,7 @@ impl RequestKey {
     /// If the publisher's name has a space, with which the name of the request begins.
     pub fn new(publisher: &str, name: impl fmt::Display, content: &[u8]) -> Self {
         assert!(!publisher.contains(' '), "a publisher's name has no space");
-        let mut fingerprint = [0; 32];
-        fingerprint.copy_from_slice(digest(&SHA256, content).as_ref());
+        let fingerprint = Sha256::digest(content).into();
         Self { name: format!("{publisher} {name}"), fingerprint }
     }
 

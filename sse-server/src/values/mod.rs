@@ -22,13 +22,14 @@ use clap::parser::ValueSource;
 use clap::{Arg, Command};
 use serde::de::{Deserializer, Visitor};
 
+pub(crate) use crate::access::SHORT_SECRET;
 pub(crate) use kinds::nearest;
 pub use kinds::{
     BasePath, Count, HostNames, LogFilter, LogFormat, Networks, Pause, ServerUrl, Time,
 };
 pub use listen::{InheritedSocket, Listen, ListenAddress, SocketMode};
+pub(crate) use token::SHORT_TOKEN;
 pub use token::Token;
-pub(crate) use token::{SHORT_SECRET, SHORT_TOKEN, token_text, without_line_end};
 
 /// The value of a setting, as people write it.
 pub(crate) trait Value: Clone + Send + Sync + Sized + 'static {

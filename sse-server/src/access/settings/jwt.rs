@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{OneOrMany, Secret, SettingError, duration, error, read};
 use crate::access::jwt::{Jwt, Key, Verifier};
 use crate::access::remote_keys::RemoteKeys;
-use crate::values::{SHORT_SECRET, without_line_end};
+use crate::access::{SHORT_SECRET, without_line_end};
 
 /// The longest leeway that makes sense for a clock.
 const MAX_LEEWAY: Duration = Duration::from_mins(10);

@@ -17,7 +17,7 @@ use super::forward::ForwardAuth;
 use super::jwt::Key;
 use super::rules::{Allow, Rule};
 use super::{Pattern, PublishToken, Rules};
-use crate::values::{SHORT_SECRET, token_text, without_line_end};
+use crate::access::{SHORT_SECRET, token_text, without_line_end};
 pub use jwt::{JwtSettings, Secrets};
 
 /// The longest name of a publisher, in bytes.

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 
 use super::health;
 use crate::http::app::{App, HttpConfig};
-use crate::http::error::{ErrorCode, Refusal};
+use crate::http::error::Refusal;
 use crate::http::fallbacks::{only, unknown_path};
 use crate::http::hosts;
 use crate::http::publishing::token::authorize;
@@ -74,19 +73,4 @@ fn all(State(app): State<Arc<App>>) -> Response {
     let (connections, streams) = operations.open();
     let text = operations.metrics().encode(connections, streams, app.hub.channels());
     ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
-}
-
-/// Counts refusals.
-pub(in crate::http) async fn count(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let response = next.run(request).await;
-    let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
-        let code = response.extensions().get::<ErrorCode>().map_or("", |code| code.0);
-        app.config.operations.metrics().refused(status.as_u16(), code);
-    }
-    response
 }

@@ -2,6 +2,8 @@
 //!
 //! May enter: the hub's numbers, the metrics. May not: events.
 
+pub(super) mod count;
 pub(super) mod health;
+#[cfg(feature = "server")]
 pub(super) mod metrics;
 pub(super) mod presence;

@@ -69,15 +69,17 @@ pub(in crate::http) async fn changed(
         return Ok(Json(Done { closed: 0, instances: 0 }));
     };
     // To the end, even if the client does not wait for it.
-    let (access, grip) = (access.clone(), app.config.grip.clone());
+    let access = access.clone();
+    #[cfg(feature = "server")]
+    let grip = app.config.grip.clone();
     let changed = tokio::spawn(async move {
         let changed = access.permission_changed(user.as_deref(), &channel).await;
         // After what was remembered is forgotten: the proxies ask at once.
-        let held = match grip {
-            Some(grip) => grip.ask_again(user.as_deref(), &channel).await,
-            None => Ok(()),
-        };
-        held.map_err(|error| error.to_string())?;
+        #[cfg(feature = "server")]
+        if let Some(grip) = grip {
+            let held = grip.ask_again(user.as_deref(), &channel).await;
+            held.map_err(|error| error.to_string())?;
+        }
         changed.map_err(|error| error.to_string())
     });
     let changed = changed.await.map_err(|_| Refusal::unavailable("the server is shutting down"))?;

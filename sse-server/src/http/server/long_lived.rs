@@ -13,6 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::Frame;
 
+#[cfg(feature = "server")]
 use crate::http::fanout::Resting;
 use crate::hub::{Framing, Outgoing};
 
@@ -30,11 +31,13 @@ pub(in crate::http) trait LongLived: Send + 'static {
 
     /// Whether it has nothing to write before an event or a keep-alive, and can be written by the
     /// [loop](crate::http::fanout) for such streams.
+    #[cfg(feature = "server")]
     fn is_at_rest(&self) -> bool {
         false
     }
 
     /// What that loop has to know of it, if it is [at rest](Self::is_at_rest).
+    #[cfg(feature = "server")]
     fn rest(self: Box<Self>) -> Option<Box<Resting>> {
         None
     }

@@ -5,14 +5,21 @@
 
 pub(super) mod admission;
 pub(super) mod caller;
+#[cfg(feature = "server")]
 mod connection;
 pub(super) mod consumer;
+#[cfg(feature = "server")]
 pub(super) mod listener;
 pub(super) mod long_lived;
 pub(super) mod operations;
+#[cfg(feature = "server")]
 mod proxies;
+#[cfg(feature = "server")]
 pub(super) mod serve;
+#[cfg(feature = "server")]
 mod socket;
+#[cfg(feature = "server")]
 pub(super) mod tls;
 
+#[cfg(feature = "server")]
 pub(super) use connection::{Held, LAST_CHUNK};

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "server")]
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use super::admission::{Counts, Limit, Permit};
+#[cfg(feature = "server")]
 use super::listener::Remote;
+#[cfg(feature = "server")]
 use super::proxies;
+#[cfg(feature = "server")]
 use super::tls::Tls;
+#[cfg(feature = "server")]
 use crate::http::coding::Coding;
 use crate::metrics::Metrics;
 
@@ -36,7 +41,9 @@ pub struct Operations {
     pub(crate) drain_time: Duration,
     pub(crate) max_stream_age: Option<Duration>,
     pub(crate) reconnect_spread: Duration,
+    #[cfg(feature = "server")]
     pub(in crate::http) tls: Option<Tls>,
+    #[cfg(feature = "server")]
     codings: Arc<[Coding]>,
     metrics: Metrics,
     counts: Arc<Counts>,
@@ -56,7 +63,9 @@ impl Default for Operations {
             drain_time: Duration::from_secs(10),
             max_stream_age: None,
             reconnect_spread: Duration::from_secs(5),
+            #[cfg(feature = "server")]
             tls: None,
+            #[cfg(feature = "server")]
             codings: Arc::default(),
             metrics: Metrics::new(),
             counts: Arc::default(),
@@ -145,6 +154,7 @@ impl Operations {
     }
 
     /// Talk TLS, with this certificate. Default: plain HTTP.
+    #[cfg(feature = "server")]
     pub fn tls(mut self, tls: Option<Tls>) -> Self {
         self.tls = tls;
         self
@@ -153,32 +163,43 @@ impl Operations {
     /// Compress streams in one of these ways, if the client wants it. Default: never. It saves
     /// bytes where events resemble each other, and costs each stream some 300 kB and its own share
     /// of the work, for what is compressed cannot be shared.
+    #[cfg(feature = "server")]
     pub fn compression(mut self, codings: impl Into<Arc<[Coding]>>) -> Self {
         self.codings = codings.into();
         self
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn codings(&self) -> &[Coding] {
         &self.codings
     }
 
     /// What is counted.
+    #[cfg(feature = "server")]
     pub const fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
+    #[cfg(not(feature = "server"))]
+    pub(crate) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The settings of TLS, if it is spoken.
+    #[cfg(feature = "server")]
     pub const fn tls_settings(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
     /// The client's address, as far as it can be trusted.
+    #[cfg(feature = "server")]
     pub(in crate::http) fn client(&self, peer: Remote, headers: &HeaderMap) -> IpAddr {
         let is_trusted = self.is_trusted(peer);
         proxies::client(peer.address().ip(), is_trusted, headers, &self.trusted_proxies)
     }
 
     /// Whether it is a proxy, or may speak for others as one.
+    #[cfg(feature = "server")]
     pub(super) fn is_trusted(&self, peer: Remote) -> bool {
         match peer {
             Remote::At(address) => proxies::is_trusted(address.ip(), &self.trusted_proxies),
@@ -187,6 +208,7 @@ impl Operations {
     }
 
     /// Lets a connection in, or says which limit is against it.
+    #[cfg(feature = "server")]
     pub(super) fn admit_connection(&self, peer: Remote) -> Result<Permit, Limit> {
         let per_address = self.max_per_address.filter(|_| !self.is_trusted(peer));
         Permit::connection(&self.counts, self.max_connections, peer.address().ip(), per_address)
@@ -203,7 +225,7 @@ impl Operations {
     }
 
     /// The server is to end: from now on it is not ready for more.
-    pub(super) fn set_ending(&self) {
+    pub(crate) fn set_ending(&self) {
         self.is_ending.store(true, Ordering::Relaxed);
     }
 
@@ -218,7 +240,12 @@ impl Operations {
 
     /// How long one reader is to wait before it comes back.
     pub(in crate::http) fn reconnection_time(&self) -> Duration {
-        let spread = self.reconnect_spread.saturating_sub(LEAST_RECONNECTION_TIME);
-        LEAST_RECONNECTION_TIME + spread.mul_f64(fastrand::f64())
+        reconnection_time(self.reconnect_spread)
     }
+}
+
+/// A random time within this one, and at least 250 ms.
+pub(crate) fn reconnection_time(spread: Duration) -> Duration {
+    let spread = spread.saturating_sub(LEAST_RECONNECTION_TIME);
+    LEAST_RECONNECTION_TIME + spread.mul_f64(fastrand::f64())
 }

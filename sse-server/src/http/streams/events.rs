@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
@@ -14,13 +14,16 @@ use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
 use super::accept::Wanted;
+#[cfg(feature = "server")]
 use super::compression::{self, Compressed, Encoder};
 use super::endpoint::Endpoint;
+#[cfg(feature = "server")]
 use super::held;
 use super::original::original;
 use super::page;
 use super::stream::{OpenStream, StreamContext};
 use crate::access::{Access, AccessError, AccessRequest, Guard, NotAdmitted, Principal, redacted};
+#[cfg(feature = "server")]
 use crate::grip::Carrier;
 use crate::http::app::App;
 use crate::http::error::{Refusal, forbidden};
@@ -43,6 +46,7 @@ pub(in crate::http) struct Asked<'a> {
     pub(in crate::http) here: &'a Uri,
     pub(in crate::http) uri: &'a Uri,
     pub(in crate::http) headers: &'a HeaderMap,
+    pub(in crate::http) parts: &'a Parts,
 }
 
 /// A request for a stream of this endpoint.
@@ -51,9 +55,8 @@ pub(in crate::http) async fn answer(
     endpoint: &Endpoint,
     parameters: Result<RawPathParams, RawPathParamsRejection>,
     asked: Asked<'_>,
-    (peer, caller): (Option<Extension<Peer>>, Option<Extension<Caller>>),
 ) -> Response {
-    let Asked { method, here, uri, headers } = asked;
+    let Asked { here, uri, headers, parts, .. } = asked;
     let Ok(parameters) = parameters else {
         let text = "the path is not UTF-8; percent-encode the bytes of its names in UTF-8";
         return (stream_headers(), Refusal::bad_request(text)).into_response();
@@ -69,7 +72,10 @@ pub(in crate::http) async fn answer(
     match Wanted::by(headers) {
         Wanted::Stream => {}
         Wanted::Page => {
+            #[cfg(feature = "server")]
             let is_held = held::is_proxied(app, headers);
+            #[cfg(not(feature = "server"))]
+            let is_held = false;
             return page::answer(here.path(), &named, endpoint.types(), is_held);
         }
         Wanted::Neither => {
@@ -79,14 +85,16 @@ pub(in crate::http) async fn answer(
             return (stream_headers(), refusal).into_response();
         }
     }
-    let caller = caller.map(|Extension(caller)| caller);
+    let caller = parts.extensions.get::<Caller>().cloned();
     let request = AccessRequest::new(uri.path(), query, headers)
-        .with_peer(peer.map(|Extension(Peer(address))| address))
+        .with_parts(Some(parts))
+        .with_peer(parts.extensions.get().map(|&Peer(address)| address))
         .with_client(caller.as_ref().map(|caller| caller.client))
         .with_original(caller.as_ref().map(|caller| original(caller, &asked)))
         .with_channels(&named);
     // For a proxy that can hold this stream.
-    if let Some(held) = held::of_proxy(app, endpoint, method, &request) {
+    #[cfg(feature = "server")]
+    if let Some(held) = held::of_proxy(app, endpoint, asked.method, &request) {
         return held.answer(&request, caller.map(|caller| caller.client)).await;
     }
     match open(app, endpoint, request, caller).await {
@@ -113,11 +121,7 @@ impl NotOpened {
                 app.config.operations.metrics().stream_error(&error.condition);
                 event_stream(Body::from(error.to_event().to_string()))
             }
-            Self::AfterError => {
-                let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
-                let text = "Invalid request: Can't resume session after stream-error.\n";
-                (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
-            }
+            Self::AfterError => after_error(),
             Self::Unauthorized(problem) => unauthorized(problem.as_deref()),
             Self::Unavailable(refusal) => (stream_headers(), refusal).into_response(),
         }
@@ -132,8 +136,15 @@ async fn open(
 ) -> Result<OpenStream, NotOpened> {
     let types = types(endpoint, request.query()).map_err(|text| bad_request(&text))?;
     let client = caller.as_ref().map(|caller| caller.client);
-    let Prepared { permit, mut subscriber, guard, knows_all, .. } =
-        prepare(app, &request, client, None, None).await?;
+    let Prepared { permit, mut subscriber, guard, knows_all, .. } = prepare(
+        app,
+        &request,
+        client,
+        None,
+        #[cfg(feature = "server")]
+        None,
+    )
+    .await?;
     if let Some(types) = types {
         subscriber.only(types);
     }
@@ -165,7 +176,7 @@ pub(super) async fn prepare(
     request: &AccessRequest<'_>,
     client: Option<IpAddr>,
     resume: Option<Cursor<'static>>,
-    carrier: Option<&Carrier>,
+    #[cfg(feature = "server")] carrier: Option<&Carrier>,
 ) -> Result<Prepared, NotOpened> {
     // First of all, so that those who come in crowds cost nothing more.
     let permit = app.config.operations.admit_stream(client).map_err(|limit| {
@@ -199,6 +210,7 @@ pub(super) async fn prepare(
         None => None,
     };
     let subscribe = async {
+        #[cfg(feature = "server")]
         if let Some(carrier) = carrier {
             // Before it is read: nothing may come between what is read and what is carried.
             carrier.hold(&channels).await?;
@@ -324,8 +336,15 @@ fn unauthorized(problem: Option<&str>) -> Response {
     response
 }
 
+/// A client has come back after a stream-error.
+pub(crate) fn after_error() -> Response {
+    let content_type = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    let text = "Invalid request: Can't resume session after stream-error.\n";
+    (StatusCode::BAD_REQUEST, stream_headers(), content_type, text).into_response()
+}
+
 /// The header, or else the last `lastEventId` of the query; empty ones do not count.
-fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
+pub(crate) fn resume_id(query: &str, headers: &HeaderMap) -> Option<Vec<u8>> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.as_bytes().to_vec());
     header
         .filter(|id| !id.is_empty())
@@ -375,17 +394,8 @@ fn are_texts(query: &str) -> bool {
 
 /// A stream, compressed if client and server want that.
 fn compressible(stream: OpenStream, headers: &HeaderMap, operations: &Operations) -> Response {
-    let offered = operations.codings();
-    let encoder = compression::choose(headers, offered).and_then(Encoder::new);
-    let coding = encoder.as_ref().map(Encoder::coding);
     let mut response = event_stream(Body::empty());
-    match encoder {
-        Some(encoder) => Takeable::put(Compressed::new(stream, encoder), &mut response),
-        None => Takeable::put(stream, &mut response),
-    }
-    if !offered.is_empty() {
-        compression::describe(&mut response, coding);
-    }
+    compress_into(&mut response, stream, headers, operations);
     if operations.max_stream_age.is_some() {
         // Over the same connection the reader would come back to this server.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -393,7 +403,32 @@ fn compressible(stream: OpenStream, headers: &HeaderMap, operations: &Operations
     response
 }
 
-pub(super) fn event_stream(body: Body) -> Response {
+#[cfg(feature = "server")]
+fn compress_into(
+    response: &mut Response,
+    stream: OpenStream,
+    headers: &HeaderMap,
+    operations: &Operations,
+) {
+    let offered = operations.codings();
+    let encoder = compression::choose(headers, offered).and_then(Encoder::new);
+    let coding = encoder.as_ref().map(Encoder::coding);
+    match encoder {
+        Some(encoder) => Takeable::put(Compressed::new(stream, encoder), response),
+        None => Takeable::put(stream, response),
+    }
+    if !offered.is_empty() {
+        compression::describe(response, coding);
+    }
+}
+
+/// Nothing is compressed.
+#[cfg(not(feature = "server"))]
+fn compress_into(response: &mut Response, stream: OpenStream, _: &HeaderMap, _: &Operations) {
+    Takeable::put(stream, response);
+}
+
+pub(crate) fn event_stream(body: Body) -> Response {
     let own = [
         (header::CONTENT_TYPE, "text/event-stream"),
         // Intermediaries pass on each part as it comes (RFC 10036).

@@ -5,9 +5,11 @@
 
 mod accept;
 mod age;
+#[cfg(feature = "server")]
 pub(super) mod compression;
 pub(super) mod endpoint;
 pub(super) mod events;
+#[cfg(feature = "server")]
 pub(super) mod held;
 mod original;
 pub(super) mod page;

@@ -17,6 +17,7 @@ use super::age::Age;
 use crate::access::{Ending, Guard};
 use crate::http::app::App;
 use crate::http::error::forbidden;
+#[cfg(feature = "server")]
 use crate::http::fanout::{Resting, Resume};
 use crate::http::server::admission::Permit;
 use crate::http::server::consumer::Consumer;
@@ -109,6 +110,7 @@ impl OpenStream {
     }
 
     /// One that has been at rest.
+    #[cfg(feature = "server")]
     fn resumed(resting: Resting, consumer: Arc<Consumer>) -> Self {
         let Resting { subscriber, app, permit, guard, keep_alive, end, .. } = resting;
         Self {
@@ -312,6 +314,7 @@ impl LongLived for OpenStream {
         self.is_ended
     }
 
+    #[cfg(feature = "server")]
     fn is_at_rest(&self) -> bool {
         self.opening == Opening::Sent
             && self.subscriber.is_at_rest()
@@ -323,6 +326,7 @@ impl LongLived for OpenStream {
             && self.context.consumer.is_some()
     }
 
+    #[cfg(feature = "server")]
     fn rest(self: Box<Self>) -> Option<Box<Resting>> {
         let Self { subscriber, context: StreamContext { app, permit, .. }, guard, .. } = *self;
         let (keep_alive, end) = (self.keep_alive.deadline(), self.age.end());

@@ -20,6 +20,9 @@ const CLIENT: Option<&str> = {
     client
 };
 
+/// Whether this build has the script.
+pub(in crate::http) const HAS_CLIENT: bool = CLIENT.is_some();
+
 /// The files of the page: where the first one names them, and what stands there in their place.
 const PARTS: [(&str, [&str; 3]); 3] = [
     (
