@@ -102,6 +102,35 @@ impl PostgresStorage {
         Ok(this)
     }
 
+    /// Installs, or renews, the SQL function `sse_publish(channel, type, data)`, by which anyone who
+    /// may write to the tables publishes within a transaction of their own: see
+    /// [`PUBLISH_SQL`](Self::PUBLISH_SQL), which a migration can run in its place.
+    ///
+    /// # Errors
+    ///
+    /// If the database does not answer, or this user may not create functions and triggers.
+    pub async fn install_sse_publish(&self) -> Result<(), ServiceError> {
+        let failed = self.failed("install sse_publish");
+        in_time("install sse_publish", async {
+            let mut transaction = self.pool.get().begin().await.map_err(&failed)?;
+            // Two instances that start at the same time do it one after the other.
+            for script in
+                ["SELECT pg_advisory_xact_lock(hashtext('sse_server_schema'))", Self::PUBLISH_SQL]
+            {
+                sqlx::raw_sql(script).execute(&mut *transaction).await.map_err(&failed)?;
+            }
+            transaction.commit().await.map_err(&failed)
+        })
+        .await
+    }
+
+    /// The function `sse_publish`, as SQL.
+    ///
+    /// An event is there with what else its transaction does, or not at all; the commit publishes it,
+    /// and notifies instances that have the [relay](crate::relay::PostgresRelay) of this database,
+    /// once for each channel. Others see it when they [look](crate::hub::HubConfig::refresh).
+    pub const PUBLISH_SQL: &str = include_str!("publish.sql");
+
     /// An error, which may be one of all connections.
     fn failed(&self, operation: &'static str) -> impl Fn(sqlx::Error) -> ServiceError {
         move |error| {
