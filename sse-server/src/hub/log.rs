@@ -2,17 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use super::event::KeptEvent;
 use super::memory::Memory;
 use super::pieces::ROUND_BYTES;
+pub(super) use super::wake::Signal;
 
 /// How much of a channel is kept in memory, in events and in bytes. A reader that is further behind
 /// reads from storage.
@@ -425,27 +424,5 @@ impl Drop for Tail {
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Tells a subscriber that one of its logs has grown. Raised any number of times, it wakes once.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    is_raised: AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Signal {
-    pub(super) fn raise(&self) {
-        if !self.is_raised.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
-        }
-    }
-
-    /// Whether it has been raised since it was lowered the last time. If not, `cx` is woken when it
-    /// is.
-    pub(super) fn lower(&self, cx: &Context<'_>) -> bool {
-        self.waker.register(cx.waker());
-        self.is_raised.swap(false, Ordering::AcqRel)
     }
 }

@@ -59,6 +59,7 @@ mod pages;
 mod pieces;
 mod publish;
 mod subscriber;
+mod wake;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -82,7 +83,7 @@ pub(crate) use carried::{Carried, Follower};
 pub use config::HubConfig;
 use config::Reliable;
 #[cfg(feature = "server")]
-pub(crate) use crowd::{Bell, Chunks, Crowd, put_chunk};
+pub(crate) use crowd::{Chunks, Crowd, put_chunk};
 pub use filter::Types;
 use follow::{Announcer, Hints};
 pub use health::Unready;
@@ -98,6 +99,7 @@ pub use publish::{PublishError, PublishThread, Submitted};
 use subscriber::Position;
 pub(crate) use subscriber::Tally;
 pub use subscriber::{Delivery, Subscriber};
+pub(crate) use wake::{Bell, Inbox, Remote};
 
 /// How many events a subscriber of one channel reads at a time; with more channels each gets its
 /// share.

@@ -183,6 +183,7 @@ impl Wake for Look {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.remote.send(Message::Look(self.key));
+        // The loop may have ended.
+        self.remote.send(Message::Look(self.key)).ok();
     }
 }

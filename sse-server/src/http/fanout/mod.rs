@@ -26,7 +26,7 @@ mod reactor;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use bytes::Bytes;
@@ -42,8 +42,8 @@ use super::server::consumer::Consumer;
 use super::server::listener::Stream;
 use super::server::long_lived::LongLived;
 use crate::access::Guard;
-use crate::hub::{Bell, Subscriber};
-use reactor::{Message, Reactor};
+use crate::hub::Subscriber;
+use reactor::{Message, Reactor, Remote};
 
 /// A stream that has nothing to write.
 pub(in crate::http) struct Resting {
@@ -113,10 +113,7 @@ pub(in crate::http) struct Fanout {
 }
 
 /// One of them. It ends when this is dropped.
-struct Loop {
-    messages: mpsc::Sender<Message>,
-    bell: Arc<Bell>,
-}
+struct Loop(Remote);
 
 impl Fanout {
     /// Whether there are loops. Must be called in a Tokio runtime.
@@ -131,12 +128,9 @@ impl Fanout {
         let mut message = Message::Take(idle);
         // One that has ended, by a fault, is passed over.
         for one in loops.iter().cycle().skip(next % loops.len().max(1)).take(loops.len()) {
-            match one.messages.send(message) {
-                Ok(()) => {
-                    one.bell.ring();
-                    return Ok(());
-                }
-                Err(error) => message = error.0,
+            match one.0.send(message) {
+                Ok(()) => return Ok(()),
+                Err(returned) => message = returned,
             }
         }
         match message {
@@ -151,11 +145,9 @@ fn start() -> Vec<Loop> {
     let count = thread::available_parallelism().map_or(1, usize::from);
     let runtime = Handle::current();
     let start = |_| {
-        let (messages, inbox) = mpsc::channel();
-        let reactor = Reactor::new(runtime.clone(), messages.clone(), inbox)?;
-        let bell = reactor.bell().clone();
-        thread::Builder::new().name("streams".to_owned()).spawn(move || reactor.run())?;
-        io::Result::Ok(Loop { messages, bell })
+        let (reactor, remote, inbox) = Reactor::new(runtime.clone())?;
+        thread::Builder::new().name("streams".to_owned()).spawn(move || reactor.run(&inbox))?;
+        io::Result::Ok(Loop(remote))
     };
     (0..count).map(start).collect::<Result<_, _>>().unwrap_or_else(|error| {
         warn!(%error, "there is no loop for streams at rest; each costs a few kilobytes more");
@@ -166,7 +158,6 @@ fn start() -> Vec<Loop> {
 impl Drop for Loop {
     fn drop(&mut self) {
         // It may have ended by a panic.
-        self.messages.send(Message::Stop).ok();
-        self.bell.ring();
+        self.0.send(Message::Stop).ok();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tracing::{debug, error};
 use super::deadlines::{Deadlines, Key};
 use super::entry::{Entry, Leaves, Look, Other, Parts};
 use super::{Idle, Socket};
-use crate::hub::{Bell, Crowd, Subscriber, put_chunk};
+use crate::hub::{Bell, Crowd, Inbox, Subscriber, put_chunk};
 
 /// How many events of sockets are taken at a time.
 const EVENTS: usize = 1024;
@@ -36,25 +36,12 @@ pub(super) enum Message {
 }
 
 /// Tells a loop something.
-#[derive(Clone)]
-pub(super) struct Remote {
-    messages: mpsc::Sender<Message>,
-    bell: Arc<Bell>,
-}
-
-impl Remote {
-    pub(super) fn send(&self, message: Message) {
-        // The loop may have ended.
-        self.messages.send(message).ok();
-        self.bell.ring();
-    }
-}
+pub(super) type Remote = crate::hub::Remote<Message>;
 
 pub(super) struct Reactor {
     poll: Poll,
     runtime: Handle,
     remote: Remote,
-    inbox: mpsc::Receiver<Message>,
     crowd: Crowd<Entry>,
     deadlines: Deadlines,
     /// From when time is counted.
@@ -64,11 +51,8 @@ pub(super) struct Reactor {
 }
 
 impl Reactor {
-    pub(super) fn new(
-        runtime: Handle,
-        messages: mpsc::Sender<Message>,
-        inbox: mpsc::Receiver<Message>,
-    ) -> io::Result<Self> {
+    /// What tells it something, and what [`run`](Self::run) takes.
+    pub(super) fn new(runtime: Handle) -> io::Result<(Self, Remote, Inbox<Message>)> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), BELL)?;
         let bell = Bell::new(move || {
@@ -76,24 +60,21 @@ impl Reactor {
                 error!(%error, "the loop of streams cannot be woken");
             }
         });
-        Ok(Self {
+        let (remote, inbox) = Inbox::new(bell.clone());
+        let this = Self {
             poll,
             runtime,
-            remote: Remote { messages, bell: bell.clone() },
-            inbox,
+            remote: remote.clone(),
             crowd: Crowd::new(bell),
             deadlines: Deadlines::default(),
             start: Instant::now(),
             stamp: 0,
             is_stopped: false,
-        })
+        };
+        Ok((this, remote, inbox))
     }
 
-    pub(super) const fn bell(&self) -> &Arc<Bell> {
-        &self.remote.bell
-    }
-
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, inbox: &Inbox<Message>) {
         let runtime = self.runtime.clone();
         // For the timers of guards.
         let _context = runtime.enter();
@@ -109,19 +90,14 @@ impl Reactor {
                     break;
                 }
             }
-            // Before it is looked what the reason was: what comes then rings again.
-            self.remote.bell.hear();
             for event in events.iter().filter(|event| event.token() != BELL) {
                 self.look_at_socket(event.token().0);
             }
-            while let Ok(message) = self.inbox.try_recv() {
-                match message {
-                    Message::Take(idle) => self.take(*idle),
-                    Message::Look(key) => self.look(key),
-                    Message::Stop => self.is_stopped = true,
-                }
-            }
-            self.remote.bell.take_grown(&mut grown);
+            inbox.hear(&mut grown, |message| match message {
+                Message::Take(idle) => self.take(*idle),
+                Message::Look(key) => self.look(key),
+                Message::Stop => self.is_stopped = true,
+            });
             for group in grown.drain(..) {
                 self.serve(group);
             }

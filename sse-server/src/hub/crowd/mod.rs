@@ -8,7 +8,6 @@
 //!
 //! May enter: logs. May not: what carries the bytes.
 
-mod bell;
 mod chunks;
 #[cfg(test)]
 mod tests;
@@ -18,8 +17,6 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-pub(crate) use bell::Bell;
-use bell::Rope;
 use bytes::{Bytes, BytesMut};
 pub(crate) use chunks::{Chunks, put_chunk};
 use slab::Slab;
@@ -30,6 +27,7 @@ use super::event::KeptEvent;
 use super::filter::{Types, lets};
 use super::log::{Ahead, At, Log, Signal};
 use super::subscriber::{ANONYMOUS, Parts, Position, Subscriber};
+use super::wake::{Bell, Rope};
 
 /// How many stretches of a log are remembered while readers are served.
 const STRETCHES: usize = 8;

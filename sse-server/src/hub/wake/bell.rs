@@ -1,8 +1,9 @@
 //! What wakes the owner of a crowd.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
+
+use super::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Rung when a log has grown that members of a crowd read. Rung any number of times, it is heard
 /// once.
@@ -16,7 +17,7 @@ pub(crate) struct Bell {
 impl Bell {
     /// A bell that does this when it is rung.
     pub(crate) fn new(ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        let (is_rung, grown) = (AtomicBool::new(false), Mutex::default());
+        let (is_rung, grown) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         Arc::new(Self { is_rung, grown, ring: Box::new(ring) })
     }
 
@@ -27,9 +28,11 @@ impl Bell {
         }
     }
 
-    /// Takes note that it was heard. What comes from now on rings again.
+    /// Takes note that it was heard. What comes from now on rings again; what came before, so that it
+    /// did not ring, is seen.
     pub(crate) fn hear(&self) {
-        self.is_rung.store(false, Ordering::Release);
+        // No mere store: that could be done after what is looked at next.
+        self.is_rung.swap(false, Ordering::AcqRel);
     }
 
     /// Moves the groups whose logs have grown to `groups`, which is empty.
@@ -43,9 +46,9 @@ impl Bell {
 }
 
 /// Rings for one group.
-pub(super) struct Rope {
-    pub(super) bell: Arc<Bell>,
-    pub(super) group: u32,
+pub(crate) struct Rope {
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) group: u32,
 }
 
 impl Wake for Rope {
