@@ -328,15 +328,8 @@ impl Own {
     /// `kill -9`, for all of its processes.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // PostgreSQL's others would go by themselves, but not at once, and it cannot start before
-        // that.
-        let others = children(child.id());
-        child.kill().expect("it is ours");
+        kill_with_children(child.id());
         child.wait().expect("it ends");
-        signal("KILL", &others);
-        while others.iter().any(|&id| is_running(id)) {
-            thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// It stands still: connections stay open, and nothing is answered.
@@ -380,20 +373,36 @@ impl Own {
 
     /// As a user whom PostgreSQL or RabbitMQ accepts, and who gets the folder.
     fn as_user(&self, user: &str, program: &str) -> Command {
-        let owner = self.folder.path().metadata().expect("it is there").uid();
-        let id = Command::new("id").arg("-u").output().expect("id is there");
-        if id.stdout.trim_ascii() != b"0" {
-            return Command::new(program);
-        }
-        if owner == 0 {
-            let folder = self.folder.path();
-            let chown = Command::new("chown").arg(user).arg(folder).status();
-            assert!(chown.expect("chown is there").success());
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", user, "--regid", user, "--clear-groups", "--"]);
-        command.arg(program);
+        let mut words = as_user(user, self.folder.path()).into_iter().chain([program.to_owned()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         command
+    }
+}
+
+/// The words before a command that has to run as this user, who gets the folder and all in it. None
+/// are needed if it is not root who asks.
+pub fn as_user(user: &str, folder: &Path) -> Vec<String> {
+    let owner = folder.metadata().expect("it is there").uid();
+    let id = Command::new("id").arg("-u").output().expect("id is there");
+    if id.stdout.trim_ascii() != b"0" {
+        return Vec::new();
+    }
+    if owner == 0 {
+        let chown = Command::new("chown").args(["-R", user]).arg(folder).status();
+        assert!(chown.expect("chown is there").success());
+    }
+    let words = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--"];
+    words.map(str::to_owned).to_vec()
+}
+
+/// `kill -9` for a process and those that it has started: PostgreSQL's others would go by
+/// themselves, but not at once, and it cannot start before that.
+pub fn kill_with_children(id: u32) {
+    let others = [vec![id], children(id)].concat();
+    signal("KILL", &others);
+    while others.iter().any(|&id| is_running(id)) {
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

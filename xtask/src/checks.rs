@@ -181,6 +181,9 @@ fn services(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
             say(&format!("{name} is not there; its tests are left out"));
         }
     }
+    if let Err(why) = setup::strace(&mut |command| progress.run(command)) {
+        say(&format!("the power is not cut: {why}"));
+    }
     let django = django::set_up(&mut |command| progress.run(command));
     run.django = Some(django.map_err(|why| {
         format!("{why}\n`cargo xtask test --no-services` runs what does without Django")

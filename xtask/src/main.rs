@@ -52,6 +52,10 @@ cargo xtask proof --kills N [--seed S]
 cargo xtask proof --instances [--rounds 100] [--seed S] [--relay redis|postgres|amqp]
     The same with three servers on one PostgreSQL, with each relay in turn, or with one. Each round kills
     a server, the database or the relay. They are its own; yours are not touched.
+cargo xtask proof --power [--rounds 100] [--seed S] [--storage sqlite|postgres|redis]
+    Records what a server and its storage write and sync, so many times, and cuts the power at many places
+    of each record: what was not synced is lost, torn or out of order. Checks that nothing is missing that
+    had been promised. Needs strace.
 cargo xtask bench NAME [ARG…]
     Runs a bench. Prints its tables, and a line `ratio …` for each comparison. Without a NAME it lists
     the benches and their arguments.

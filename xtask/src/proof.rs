@@ -1,4 +1,5 @@
-//! `cargo xtask proof`: the tests that kill servers, alone and for as many rounds as you like.
+//! `cargo xtask proof`: the tests that kill servers or cut the power, alone and for as many rounds as
+//! you like.
 
 use lexopt::prelude::*;
 use testkit::programs::find;
@@ -17,6 +18,13 @@ const RELAYS: [(&str, &str); 3] =
 /// The word that finds the test whose readers are behind a proxy.
 const PROXIED: &str = "behind_pushpin";
 
+/// The storages whose power is cut, each with the word that finds its test.
+const STORAGES: [(&str, &str); 3] =
+    [("sqlite", "sqlite_file"), ("postgres", "in_postgres"), ("redis", "redis_has")];
+
+/// The word that finds all of these tests.
+const POWER: &str = "after_a_power_cut";
+
 /// What gets killed.
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
@@ -25,6 +33,8 @@ enum Proof {
     /// Several servers, and the services that they use. Only the tests run that have `filter` in
     /// their names.
     Instances { rounds: u64, filter: &'static str },
+    /// The machine of a server and its storage, many times in so many records of what they do.
+    Power { rounds: u64, filter: &'static str },
 }
 
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
@@ -46,6 +56,14 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             test.args(["--", "--nocapture", "--test-threads=1", filter]);
             test
         }
+        Proof::Power { rounds, filter } => {
+            let programs = Programs::set_up(&mut shown)?;
+            setup::strace(&mut shown)?;
+            let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "power"]);
+            test.env("SSE_POWER_RUNS", rounds.to_string()).envs(services::programs(&programs));
+            test.args(["--", "--nocapture", "--test-threads=1", filter]);
+            test
+        }
     };
     if let Some(seed) = seed {
         test.env("SSE_SEED", seed.to_string());
@@ -55,14 +73,18 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 
 /// Reads what to prove, and the seed.
 fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
-    let mut of_instances = false;
-    let mut filter = None;
+    let (mut of_instances, mut of_power) = (false, false);
+    let (mut filter, mut storage) = (None, None);
     let [mut kills, mut rounds, mut seed] = [None::<u64>; 3];
     while let Some(arg) = args.next()? {
         match arg {
             Long("instances") => of_instances = true,
             Long("pushpin") => filter = Some(PROXIED),
-            Long("relay") => filter = Some(args.value()?.parse_with(relay)?),
+            Long("power") => of_power = true,
+            Long("storage") => {
+                storage = Some(args.value()?.parse_with(|name| word(name, &STORAGES))?);
+            }
+            Long("relay") => filter = Some(args.value()?.parse_with(|name| word(name, &RELAYS))?),
             Long("kills") => kills = Some(args.value()?.parse()?),
             Long("rounds") => rounds = Some(args.value()?.parse()?),
             Long("seed") => seed = Some(args.value()?.parse()?),
@@ -70,6 +92,14 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
         }
     }
     let proof = match (of_instances, kills, rounds, filter) {
+        (false, None, rounds, None) if of_power && rounds != Some(0) => {
+            let filter = storage.unwrap_or(POWER);
+            Proof::Power { rounds: rounds.unwrap_or(ROUNDS), filter }
+        }
+        _ if of_power || storage.is_some() => {
+            let needed = "proof --power goes with --rounds N of at least 1, --storage STORAGE and --seed S only";
+            return Err(Failure::Usage(needed.to_owned()));
+        }
         (true, None, rounds, filter) if rounds != Some(0) => {
             // The names of all these tests contain this.
             let filter = filter.unwrap_or("told_by");
@@ -77,19 +107,19 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
         }
         (false, Some(kills), None, None) if kills > 0 => Proof::OneServer { kills },
         _ => {
-            let needed = "proof needs --kills N, or --instances [--rounds N] [--relay RELAY or --pushpin], with an N of \
-                          at least 1";
+            let needed = "proof needs --kills N, --instances [--rounds N] [--relay RELAY or --pushpin], or --power \
+                          [--rounds N] [--storage STORAGE], with an N of at least 1";
             return Err(Failure::Usage(needed.to_owned()));
         }
     };
     Ok((proof, seed))
 }
 
-/// The word that finds a relay's test.
-fn relay(name: &str) -> Result<&'static str, String> {
-    let known = RELAYS.iter().find(|(known, _)| *known == name);
-    let names = RELAYS.map(|(name, _)| name).join(", ");
-    known.map(|(_, filter)| *filter).ok_or(format!("the relays are {names}"))
+/// The word that finds the test of this name.
+fn word(name: &str, all: &[(&str, &'static str)]) -> Result<&'static str, String> {
+    let known = all.iter().find(|(known, _)| *known == name);
+    let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
+    known.map(|(_, word)| *word).ok_or(format!("there are {}", names.join(", ")))
 }
 
 #[cfg(test)]
@@ -97,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_two_proofs_is_asked_for() {
+    fn one_of_the_proofs_is_asked_for() {
         let parse = |args: &str| parse(&mut lexopt::Parser::from_args(args.split_whitespace()));
         let instances = |rounds, filter| Proof::Instances { rounds, filter };
         assert_eq!(parse("--kills 5 --seed 7"), Ok((Proof::OneServer { kills: 5 }, Some(7))));
@@ -106,8 +136,17 @@ mod tests {
         assert_eq!(one, Ok((instances(3, "told_by_rabbitmq"), None)));
         let proxied = parse("--instances --pushpin --seed 1");
         assert_eq!(proxied, Ok((instances(100, PROXIED), Some(1))));
+        let power = |rounds, filter| Proof::Power { rounds, filter };
+        assert_eq!(parse("--power"), Ok((power(100, POWER), None)));
+        let one = parse("--power --rounds 7 --storage redis --seed 2");
+        assert_eq!(one, Ok((power(7, "redis_has"), Some(2))));
         for nonsense in [
             "",
+            "--power --kills 1",
+            "--power --instances",
+            "--power --rounds 0",
+            "--power --storage paper",
+            "--kills 1 --storage redis",
             "--kills 0",
             "--kills x",
             "--instances --rounds 0",

@@ -185,6 +185,11 @@ pub(crate) fn pushpin(run: Run<'_>) -> Result<(), String> {
     packages(run, there, &["pushpin", "python3"])
 }
 
+/// strace, which records what processes ask of the system.
+pub(crate) fn strace(run: Run<'_>) -> Result<(), String> {
+    packages(run, || find("strace").is_some(), &["strace"])
+}
+
 /// Installs packages if what they have is missing and that can be done without asking.
 fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<(), String> {
     let install = [&["--no-install-recommends"], names].concat();
