@@ -1,5 +1,6 @@
 //! The parts of the command `sse-fuzz` that tests of others can use: [`hostile`], a server that
-//! misbehaves on purpose, [`probe`], which tests servers, and [`campaign`], which sends them odd
+//! misbehaves on purpose, [`probe`], which tests servers, [`grip`], which tests
+//! origins behind GRIP proxies, and [`campaign`], which sends them odd
 //! requests for as long as you like.
 //!
 //! `cargo install ssekit-fuzz` installs the command, and `cargo add ssekit-fuzz` adds the library,
@@ -11,6 +12,7 @@
 
 pub mod campaign;
 mod command;
+pub mod grip;
 pub mod hostile;
 mod interruption;
 pub mod probe;

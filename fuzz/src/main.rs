@@ -11,7 +11,7 @@ mod manual;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sse_fuzz::{campaign, hostile, probe};
+use sse_fuzz::{campaign, grip, hostile, probe};
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
@@ -26,6 +26,7 @@ struct Cli {
 enum Command {
     Decode(decode::Decode),
     Fuzz(campaign::Command),
+    Grip(grip::Command),
     Hostile(hostile::Command),
     Probe(probe::Command),
     Replay(campaign::Replay),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Decode(decode) => decode.run().map(|()| ExitCode::SUCCESS),
         Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Grip(grip) => grip.run(),
         Command::Hostile(hostile) => hostile.run(),
         Command::Probe(probe) => probe.run(),
         Command::Replay(replay) => replay.run(),

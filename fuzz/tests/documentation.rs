@@ -23,6 +23,11 @@ fn the_table_of_cases_is_up_to_date() {
 }
 
 #[test]
+fn the_table_of_checks_of_origins_is_up_to_date() {
+    is_up_to_date("origin.md", &sse_fuzz::grip::table());
+}
+
+#[test]
 fn the_table_of_checks_is_up_to_date() {
     is_up_to_date("probe.md", &sse_fuzz::probe::table());
 }

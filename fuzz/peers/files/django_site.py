@@ -1,5 +1,6 @@
 """A site with django-eventstream, as small as its documentation has it: streams at /events/, and a
-view that sends what it is told to. What it needs to know comes from the environment: SITE_FOLDER."""
+view that sends what it is told to. What it needs to know comes from the environment: SITE_FOLDER;
+and GRIP_URL and GRIP_PREFIX, if it is behind a GRIP proxy."""
 
 import json
 import os
@@ -15,7 +16,9 @@ settings.configure(
     SECRET_KEY="of a site that lives for a minute",
     ALLOWED_HOSTS=["127.0.0.1"],
     ROOT_URLCONF=__name__,
-    MIDDLEWARE=[],
+    # As its documentation has it behind a GRIP proxy, if there is one.
+    MIDDLEWARE=["django_grip.GripMiddleware"] if "GRIP_URL" in os.environ else [],
+    **{name: os.environ[name] for name in ("GRIP_URL", "GRIP_PREFIX") if name in os.environ},
     DATA_UPLOAD_MAX_MEMORY_SIZE=8 << 20,
     INSTALLED_APPS=["django_eventstream"],
     # As Django's documentation advises for SQLite where several threads write.

@@ -7,7 +7,7 @@ use crate::wire::target::Target;
 /// A request that can be changed in any way before it becomes bytes, also into one that is not
 /// HTTP.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     method: String,
     path: String,
     version: &'static str,
@@ -17,14 +17,26 @@ pub(super) struct Ask {
 
 impl Ask {
     /// The request for the stream, as a client would make it.
-    pub(super) fn stream(target: &Target, settings: &Settings) -> Self {
+    pub(crate) fn stream(target: &Target, settings: &Settings) -> Self {
         let accept = match settings.profile {
             Profile::Mcp20251125 if settings.body.is_some() => {
                 "application/json, text/event-stream"
             }
             _ => "text/event-stream",
         };
-        let mut ask = Self {
+        let mut ask = Self::get(target, accept);
+        for (name, value) in &settings.headers {
+            ask = ask.with(name, value);
+        }
+        match &settings.body {
+            Some(body) => ask.method("POST").with("Content-Type", "application/json").body(body),
+            None => ask,
+        }
+    }
+
+    /// A request for this media type.
+    pub(crate) fn get(target: &Target, accept: &str) -> Self {
+        Self {
             method: "GET".to_owned(),
             path: target.path(),
             version: "1.1",
@@ -35,55 +47,48 @@ impl Ask {
                 ("User-Agent".to_owned(), USER_AGENT.into()),
             ],
             body: Vec::new(),
-        };
-        for (name, value) in &settings.headers {
-            ask = ask.with(name, value);
-        }
-        match &settings.body {
-            Some(body) => ask.method("POST").with("Content-Type", "application/json").body(body),
-            None => ask,
         }
     }
 
-    pub(super) fn method(mut self, method: &str) -> Self {
+    pub(crate) fn method(mut self, method: &str) -> Self {
         self.method = method.to_owned();
         self
     }
 
-    pub(super) fn path(mut self, path: &str) -> Self {
+    pub(crate) fn path(mut self, path: &str) -> Self {
         self.path = path.to_owned();
         self
     }
 
-    pub(super) fn http10(mut self) -> Self {
+    pub(crate) fn http10(mut self) -> Self {
         self.version = "1.0";
         self
     }
 
     /// Sets a header, in place of one of the same name.
-    pub(super) fn with(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.without(name).add(name, value)
     }
 
     /// Adds a header, also if there is one of the same name.
-    pub(super) fn add(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn add(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
         self
     }
 
-    pub(super) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
         let length = self.body.len().to_string();
         self.with("Content-Length", length)
     }
 
     /// The same for HTTP/2, without a body; nothing if it cannot be said there.
-    pub(super) fn http2(&self, target: &Target) -> Option<http::Request<()>> {
+    pub(crate) fn http2(&self, target: &Target) -> Option<http::Request<()>> {
         let scheme = if target.is_https() { "https" } else { "http" };
         let uri = format!("{scheme}://{}{}", target.authority(), self.path);
         let mut request = http::Request::builder().method(self.method.as_str()).uri(uri);
@@ -94,19 +99,19 @@ impl Ask {
     }
 
     /// The headers without those that are said otherwise there (RFC 9113, section 8.2.2 and 8.3.1).
-    pub(super) fn headers_of_http2(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn headers_of_http2(&self) -> Vec<(String, Vec<u8>)> {
         let is_there = |(name, _): &&(String, Vec<u8>)| {
             !["host", "connection"].contains(&name.to_ascii_lowercase().as_str())
         };
         self.headers.iter().filter(is_there).cloned().collect()
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.bytes_as(self.version)
     }
 
     /// As if it were another version, to be shown.
-    pub(super) fn bytes_as(&self, version: &str) -> Vec<u8> {
+    pub(crate) fn bytes_as(&self, version: &str) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/{version}\r\n", self.method, self.path).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(name.as_bytes());

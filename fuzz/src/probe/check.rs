@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::context::Probe;
 use super::finding::{Finding, Judged};
 use super::lines::Stream;
+use super::outcome::About;
 use super::payload::Payload;
 use crate::verdict::Verdict;
 
@@ -27,7 +28,7 @@ pub enum Severity {
 
 impl Severity {
     /// The verdict on a violation.
-    pub(super) const fn verdict(self) -> Verdict {
+    pub(crate) const fn verdict(self) -> Verdict {
         match self {
             Self::Error | Self::Security => Verdict::Fail,
             Self::Warning => Verdict::Warn,
@@ -35,7 +36,7 @@ impl Severity {
         }
     }
 
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Security => "security",
@@ -213,6 +214,15 @@ impl Check {
     pub(super) const fn named_only(mut self) -> Self {
         self.is_named_only = true;
         self
+    }
+
+    pub(super) fn about(&self) -> About<'_> {
+        About {
+            id: &self.id,
+            title: &self.title,
+            severity: self.severity,
+            reference: self.reference,
+        }
     }
 
     /// The name that never changes: a section and a word, such as `con.status`.

@@ -15,7 +15,7 @@ const SHOWN: usize = 12;
 
 /// How a check has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ruling {
+pub(crate) enum Ruling {
     /// With a violation, as grave as the check says.
     Fault,
     /// With this verdict, whatever the check says.
@@ -24,61 +24,61 @@ pub(super) enum Ruling {
 
 /// What is said, and the connections that show it.
 #[derive(Debug)]
-pub(super) struct Finding {
-    pub(super) ruling: Ruling,
-    pub(super) reason: String,
-    pub(super) exchanges: Vec<Exchange>,
+pub(crate) struct Finding {
+    pub(crate) ruling: Ruling,
+    pub(crate) reason: String,
+    pub(crate) exchanges: Vec<Exchange>,
 }
 
 /// What a check comes to. `Err` is a finding, too: one that ends the check early.
-pub(super) type Judged = Result<Finding, Finding>;
+pub(crate) type Judged = Result<Finding, Finding>;
 
 impl Finding {
     fn new(ruling: Ruling, reason: impl Into<String>) -> Self {
         Self { ruling, reason: reason.into(), exchanges: Vec::new() }
     }
 
-    pub(super) fn pass() -> Self {
+    pub(crate) fn pass() -> Self {
         Self::pass_with("")
     }
 
-    pub(super) fn pass_with(reason: impl Into<String>) -> Self {
+    pub(crate) fn pass_with(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Pass), reason)
     }
 
     /// A violation, as grave as the check says.
-    pub(super) fn fault(reason: impl Into<String>) -> Self {
+    pub(crate) fn fault(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Fault, reason)
     }
 
     /// A failure, even of a check whose violations are less.
-    pub(super) fn fail(reason: impl Into<String>) -> Self {
+    pub(crate) fn fail(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Fail), reason)
     }
 
-    pub(super) fn warn(reason: impl Into<String>) -> Self {
+    pub(crate) fn warn(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Warn), reason)
     }
 
-    pub(super) fn info(reason: impl Into<String>) -> Self {
+    pub(crate) fn info(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Info), reason)
     }
 
-    pub(super) fn skip(reason: impl Into<String>) -> Self {
+    pub(crate) fn skip(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Skip), reason)
     }
 
-    pub(super) fn inconclusive(reason: impl Into<String>) -> Self {
+    pub(crate) fn inconclusive(reason: impl Into<String>) -> Self {
         Self::new(Ruling::Is(Verdict::Inconclusive), reason)
     }
 
     /// A pass, or a violation if there is something to say.
-    pub(super) fn of(fault: Option<String>) -> Self {
+    pub(crate) fn of(fault: Option<String>) -> Self {
         fault.map_or_else(Self::pass, Self::fault)
     }
 
     /// Adds what was seen on a connection.
-    pub(super) fn saw(mut self, target: &Target, tape: &Tape) -> Self {
+    pub(crate) fn saw(mut self, target: &Target, tape: &Tape) -> Self {
         self.exchanges.push(Exchange::of(target, tape));
         self
     }
@@ -104,7 +104,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn of(target: &Target, tape: &Tape) -> Self {
+    pub(crate) fn of(target: &Target, tape: &Tape) -> Self {
         let mut begin = 0;
         let mut chunks = Vec::new();
         for mark in &tape.marks {

@@ -11,20 +11,20 @@
 //!
 //! Nothing here may know this project's server or clients.
 
-mod ask;
+pub(crate) mod ask;
 mod check;
 mod checks;
 mod command;
 mod context;
 mod expected;
-mod finding;
+pub(crate) mod finding;
 mod lines;
-mod outcome;
+pub(crate) mod outcome;
 mod payload;
 pub(crate) mod publish;
-mod report;
+pub(crate) mod report;
 mod run;
-mod secrets;
+pub(crate) mod secrets;
 mod settings;
 
 pub use crate::verdict::{Summary, Verdict};

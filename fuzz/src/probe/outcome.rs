@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{Check, Severity};
+use super::check::Severity;
 use super::finding::{Exchange, Finding, Ruling};
 use super::secrets::Secrets;
 use crate::verdict::Verdict;
@@ -33,17 +33,31 @@ pub struct Outcome {
     pub exchanges: Vec<Exchange>,
 }
 
+/// What a check says of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) severity: Severity,
+    pub(crate) reference: &'a str,
+}
+
 impl Outcome {
-    pub(super) fn new(check: &Check, finding: Finding, time: Duration, secrets: &Secrets) -> Self {
+    pub(crate) fn new(
+        check: About<'_>,
+        finding: Finding,
+        time: Duration,
+        secrets: &Secrets,
+    ) -> Self {
         let verdict = match finding.ruling {
-            Ruling::Fault => check.severity().verdict(),
+            Ruling::Fault => check.severity.verdict(),
             Ruling::Is(verdict) => verdict,
         };
         let mut outcome = Self {
-            id: check.id().to_owned(),
-            title: check.title().to_owned(),
-            severity: check.severity(),
-            reference: check.reference().to_owned(),
+            id: check.id.to_owned(),
+            title: check.title.to_owned(),
+            severity: check.severity,
+            reference: check.reference.to_owned(),
             verdict,
             reason: finding.reason,
             expected: false,

@@ -11,12 +11,13 @@ use super::ask::Ask;
 use super::check::{Basis, Check, Needs, Turn};
 use super::checks::{self, checks};
 use super::context::{Hop, Probe, after};
-use super::finding::Finding;
+use super::finding::{Finding, Ruling};
 use super::outcome::Outcome;
 use super::report::Report;
 use super::secrets::Secrets;
 use super::settings::{Profile, Settings};
 use crate::command;
+use crate::verdict::Verdict;
 use crate::wire::connection::Connection;
 use crate::wire::tape::{End, Tape};
 use crate::wire::target::Target;
@@ -24,6 +25,10 @@ use crate::wire::witness::Witness;
 
 /// How many checks run at once, where that does not matter to them.
 const AT_ONCE: usize = 6;
+
+/// Checks that look at how requests are read, which a proxy does before it passes them on.
+const READ_BY_PROXY: [&str; 6] =
+    ["rob.framing", "rob.headers", "rob.h2", "rob.half-close", "rob.pipelined", "rob.slowloris"];
 
 /// How many redirects are followed, as browsers do.
 const MAX_HOPS: usize = 20;
@@ -66,8 +71,9 @@ pub async fn run(
 ) -> Result<Report, RunError> {
     let chosen = chosen(&settings.checks)?;
     let deadline = after(settings.deadline);
-    let secrets = Secrets::of(&target, &settings);
-    let mut report = Report::new(&target, &settings);
+    let headers = settings.headers.iter().chain(&settings.second_headers);
+    let secrets = Secrets::of(&target, headers, settings.publish.as_ref());
+    let mut report = Report::new("probe", &target, settings.profile.word());
     let (target, settings, connection, hops) = match reach(target, settings).await {
         Ok(reached) => reached,
         Err(problem) => {
@@ -81,7 +87,7 @@ pub async fn run(
     }
     let probe = Arc::new(Probe::new(target, settings, Witness::of(connection), hops));
     let mut done = |check: &Check, finding: Finding, start: Instant| {
-        let outcome = Outcome::new(check, finding, start.elapsed(), &secrets);
+        let outcome = Outcome::new(check.about(), finding, start.elapsed(), &secrets);
         tell(&outcome);
         report.checks.push(outcome);
     };
@@ -174,9 +180,20 @@ fn unasked(probe: &Probe, check: &Check, is_stream: bool) -> Option<Finding> {
 
 async fn judge(probe: &Probe, check: &Check, deadline: Instant) -> Finding {
     match timeout_at(deadline, checks::judge(probe, check)).await {
-        Ok(finding) => finding,
+        Ok(finding) => of_proxy(probe, check, finding),
         Err(_) => Finding::inconclusive("the time for the whole run was over (--deadline)"),
     }
+}
+
+/// What a proxy does with requests is no fault of the server behind it.
+fn of_proxy(probe: &Probe, check: &Check, finding: Finding) -> Finding {
+    let is_told =
+        matches!(finding.ruling, Ruling::Fault | Ruling::Is(Verdict::Fail | Verdict::Warn));
+    if !probe.is(Profile::Grip) || !is_told || !READ_BY_PROXY.contains(&check.id()) {
+        return finding;
+    }
+    let reason = format!("{}; it is the proxy that reads requests", finding.reason);
+    Finding { ruling: Ruling::Is(Verdict::Info), reason, ..finding }
 }
 
 /// Why there is nothing to probe.

@@ -1,18 +1,21 @@
 //! Words that no report may have.
 
 use super::publish::Hook;
-use super::settings::Settings;
 use crate::wire::target::{REDACTED, Target, is_harmless};
 
 /// Words that must not be seen, wherever they turn up: a server may send them back.
 #[derive(Debug, Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(crate) struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Those of a run.
-    pub(super) fn of(target: &Target, settings: &Settings) -> Self {
+    pub(crate) fn of<'a>(
+        target: &Target,
+        headers: impl Iterator<Item = &'a (String, String)>,
+        publish: Option<&Hook>,
+    ) -> Self {
         let mut secrets = Self::default();
-        for (name, value) in settings.headers.iter().chain(&settings.second_headers) {
+        for (name, value) in headers {
             if !is_harmless(name) {
                 secrets.add(value);
                 value.split([' ', ';', '=', ',']).for_each(|part| {
@@ -25,7 +28,7 @@ impl Secrets {
         for secret in target.secrets() {
             secrets.add(&secret);
         }
-        if let Some(Hook::Url { token, headers, target, .. }) = &settings.publish {
+        if let Some(Hook::Url { token, headers, target, .. }) = publish {
             let values = headers.iter().map(|(_, value)| value.clone());
             for secret in values.chain(token.clone()).chain(target.secrets()) {
                 secrets.add(&secret);
@@ -34,14 +37,14 @@ impl Secrets {
         secrets
     }
 
-    fn add(&mut self, secret: &str) {
+    pub(crate) fn add(&mut self, secret: &str) {
         // Shorter ones would take harmless text with them.
         if secret.len() >= 4 {
             self.0.push(secret.to_owned());
         }
     }
 
-    pub(super) fn hide(&self, text: &mut String) {
+    pub(crate) fn hide(&self, text: &mut String) {
         for secret in &self.0 {
             if text.contains(secret) {
                 *text = text.replace(secret, REDACTED);

@@ -21,6 +21,8 @@ pub enum Profile {
     Llm,
     /// A Mercure hub.
     Mercure,
+    /// Any of them behind a GRIP proxy, which reads the requests and holds the streams.
+    Grip,
 }
 
 impl Profile {

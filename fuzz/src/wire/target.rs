@@ -26,7 +26,7 @@ const SECRET_NAMES: [&str; 14] = [
 ];
 
 /// Headers whose values may be shown: what is not known to be harmless is taken for a secret.
-const HARMLESS_HEADERS: [&str; 42] = [
+const HARMLESS_HEADERS: [&str; 49] = [
     "accept",
     "accept-encoding",
     "accept-ranges",
@@ -48,6 +48,13 @@ const HARMLESS_HEADERS: [&str; 42] = [
     "etag",
     "expect",
     "expires",
+    "grip-channel",
+    "grip-feature",
+    "grip-hold",
+    "grip-keep-alive",
+    "grip-last",
+    "grip-set-meta",
+    "grip-status",
     "host",
     "if-none-match",
     "keep-alive",

@@ -7,12 +7,11 @@ use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 use serde::{Deserialize, Serialize};
 
 use super::outcome::Outcome;
-use super::settings::Settings;
 use crate::verdict::{Summary, Verdict};
 use crate::wire::target::Target;
 
 pub(super) mod html;
-pub(super) mod terminal;
+pub(crate) mod terminal;
 
 /// What came of probing one server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,6 +19,9 @@ pub struct Report {
     /// What it is called, if it was given a name.
     #[serde(default)]
     pub name: Option<String>,
+    /// The command that has made it.
+    #[serde(default = "probe")]
+    pub command: String,
     /// The URL, without secrets.
     pub target: String,
     /// The profile's name.
@@ -40,12 +42,18 @@ pub struct Report {
     pub checks: Vec<Outcome>,
 }
 
+/// What reports say that do not name a command.
+fn probe() -> String {
+    "probe".to_owned()
+}
+
 impl Report {
-    pub(super) fn new(target: &Target, settings: &Settings) -> Self {
+    pub(crate) fn new(command: &str, target: &Target, profile: String) -> Self {
         Self {
             name: None,
+            command: command.to_owned(),
             target: target.shown(),
-            profile: settings.profile.word(),
+            profile,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             date: httpdate::fmt_http_date(SystemTime::now()),
             seconds: 0.0,
@@ -56,16 +64,16 @@ impl Report {
     }
 
     /// Its name, or else its URL.
-    pub(super) fn called(&self) -> &str {
+    pub(crate) fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.target)
     }
 
-    pub(super) fn count(&mut self) {
+    pub(crate) fn count(&mut self) {
         self.summary = Summary::of(self.checks.iter().map(|outcome| outcome.verdict));
     }
 
     /// Those that make it a failure.
-    pub(super) fn failures(&self, strict: bool) -> impl Iterator<Item = &Outcome> {
+    pub(crate) fn failures(&self, strict: bool) -> impl Iterator<Item = &Outcome> {
         self.checks.iter().filter(move |outcome| is_failure(outcome, strict))
     }
 
@@ -92,7 +100,7 @@ pub(super) fn is_failure(outcome: &Outcome, strict: bool) -> bool {
 }
 
 /// One report alone, or a list of several.
-pub(super) fn json(out: impl io::Write, reports: &[Report]) -> io::Result<()> {
+pub(crate) fn json(out: impl io::Write, reports: &[Report]) -> io::Result<()> {
     match reports {
         [report] => serde_json::to_writer_pretty(out, report)?,
         reports => serde_json::to_writer_pretty(out, reports)?,
@@ -110,24 +118,24 @@ pub(super) fn from_json(bytes: &[u8]) -> serde_json::Result<Vec<Report>> {
 }
 
 /// The form that CI systems read, a suite for each server.
-pub(super) fn junit(out: impl io::Write, reports: &[Report], strict: bool) -> io::Result<()> {
+pub(crate) fn junit(out: impl io::Write, reports: &[Report], strict: bool) -> io::Result<()> {
     let mut junit = quick_junit::Report::new("sse-fuzz");
     for report in reports {
-        let mut suite = TestSuite::new(format!("sse-fuzz probe {}", report.called()));
+        let mut suite = TestSuite::new(format!("sse-fuzz {} {}", report.command, report.called()));
         if let Some(problem) = &report.problem {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
             status.set_message(problem.clone());
             suite.add_test_case(TestCase::new("reachable", status));
         }
         for outcome in &report.checks {
-            suite.add_test_case(case(outcome, strict));
+            suite.add_test_case(case(&report.command, outcome, strict));
         }
         junit.add_test_suite(suite);
     }
     junit.serialize(out).map_err(io::Error::other)
 }
 
-fn case(outcome: &Outcome, strict: bool) -> TestCase {
+fn case(command: &str, outcome: &Outcome, strict: bool) -> TestCase {
     let is_failure = is_failure(outcome, strict);
     let mut status = match outcome.verdict {
         _ if is_failure => TestCaseStatus::non_success(NonSuccessKind::Failure),
@@ -143,7 +151,7 @@ fn case(outcome: &Outcome, strict: bool) -> TestCase {
     let mut case = TestCase::new(outcome.id.as_str(), status);
     let section = outcome.id.split('.').next().unwrap_or_default();
     let time = std::time::Duration::try_from_secs_f32(outcome.seconds).unwrap_or_default();
-    case.set_classname(format!("probe.{section}")).set_time(time);
+    case.set_classname(format!("{command}.{section}")).set_time(time);
     if !is_failure && !outcome.reason.is_empty() {
         case.set_system_out(format!("{}: {}", outcome.verdict.word(), outcome.reason));
     }

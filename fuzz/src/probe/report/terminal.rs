@@ -12,7 +12,7 @@ use crate::verdict::{Summary, Verdict};
 use crate::wire::shown::visible;
 
 /// The verdict of a check, on one line.
-pub(in crate::probe) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+pub(crate) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     let style = outcome.verdict.style();
     let word = outcome.verdict.word();
     write!(out, "{style}{word:12}{style:#} {:20} {:5.1} s", outcome.id, outcome.seconds)?;
@@ -23,13 +23,9 @@ pub(in crate::probe) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Res
 }
 
 /// What failed, with what it rests on, and the numbers last.
-pub(in crate::probe) fn summary(
-    out: &mut impl Write,
-    report: &Report,
-    strict: bool,
-) -> io::Result<()> {
+pub(crate) fn summary(out: &mut impl Write, report: &Report, strict: bool) -> io::Result<()> {
     for outcome in report.failures(strict) {
-        details(out, outcome)?;
+        details(out, &report.command, outcome)?;
     }
     let known = report.checks.iter().filter(|outcome| outcome.expected).count();
     let style = Verdict::Fail.style();
@@ -59,7 +55,7 @@ fn cell(text: &str) -> String {
 }
 
 /// The numbers of several servers, as a table that Markdown takes for one.
-pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
+pub(crate) fn table(out: &mut impl Write, reports: &[Report]) -> io::Result<()> {
     let heads = ["pass", "fail", "warn", "info", "inconclusive", "skipped", "seconds"];
     let names: Vec<_> = reports.iter().map(|report| cell(report.called())).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -82,7 +78,7 @@ pub(in crate::probe) fn table(out: &mut impl Write, reports: &[Report]) -> io::R
     Ok(())
 }
 
-fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+fn details(out: &mut impl Write, command: &str, outcome: &Outcome) -> io::Result<()> {
     debug_assert!(is_failure(outcome, true), "known failures are not shown at length");
     let style = outcome.verdict.style();
     writeln!(out, "\n{style}{}{style:#}: {}", outcome.id, visible(&outcome.reason))?;
@@ -106,7 +102,7 @@ fn details(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
             writeln!(out, "    {}", visible(end))?;
         }
     }
-    writeln!(out, "  alone: sse-fuzz probe URL {}", outcome.id)
+    writeln!(out, "  alone: sse-fuzz {command} URL {}", outcome.id)
 }
 
 #[cfg(test)]

@@ -118,6 +118,9 @@ pub(super) fn head(state: &State, request: &Request) -> String {
     if is_zipped(request) {
         head += "Content-Encoding: gzip\r\n";
     }
+    if state.is("con.grip") {
+        head += "Grip-Link: </next/token>; rel=next\r\n";
+    }
     if state.is("res.reflected") {
         head += "X-Last: ";
         head += &request.header("last-event-id").unwrap_or_default();

@@ -80,6 +80,15 @@ pub(super) fn token_in_url(probe: &Probe, _: &Head) -> Finding {
     Finding::of(secret.map(text))
 }
 
+pub(super) fn grip(_: &Probe, head: &Head) -> Finding {
+    let names = head.headers.iter().map(|(name, _)| name.as_str());
+    let is_grip = |name: &&str| name.to_ascii_lowercase().starts_with("grip-");
+    let names: Vec<_> = names.filter(is_grip).collect();
+    let text =
+        || format!("the client gets {}: links that are for the proxy only", names.join(", "));
+    Finding::of((!names.is_empty()).then(text))
+}
+
 fn named_charset(head: &Head) -> Option<String> {
     let value = head.header("content-type")?;
     let mut parameters = value.split(';').skip(1).filter_map(|part| part.split_once('='));

@@ -192,6 +192,13 @@ pub(super) const CHECKS: &[Check] = &[
         "There is no secret in the URL",
         head!(head::token_in_url),
     ),
+    Check::new(
+        "con.grip",
+        Security,
+        "GRIP, Grip-Sig",
+        "No header for a GRIP proxy reaches the client",
+        head!(head::grip),
+    ),
 ];
 
 /// How long something may take that has no reason to take time.
