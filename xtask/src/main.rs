@@ -74,8 +74,11 @@ cargo xtask wasm [--in FOLDER]
     for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm. Keeps them in
     target/wasm, or in FOLDER.
 cargo xtask dist [--dev]
-    Builds what people install, into target/dist: the programs, their man pages and shell completions, and
-    a Debian package of the server. --dev builds quickly, to look at the result.
+    Builds what people install, into target/dist: the programs, their man pages and shell completions,
+    Debian packages of the server and of sse-fuzz, and sse-fuzz for pip and npm. --dev builds quickly, to
+    look at the result.
+cargo xtask pack PROGRAM [--target TRIPLE]
+    Makes the wheel and the npm packages of an sse-fuzz that has been built, also one for another platform.
 cargo xtask api [--update]
     Compares the public API of sse-proto with sse-proto/api.txt. --update writes the file. Needs
     cargo-public-api and a nightly toolchain, and says so if one is missing.
@@ -141,6 +144,7 @@ fn run(args: &mut Parser) -> Outcome {
         "dist" => dist::run(args),
         "fuzz" => fuzz::run(args),
         "oracle" => oracle::run(args),
+        "pack" => dist::pack(args),
         "probe" => probe::run(args),
         "proof" => proof::run(args),
         "services" => services::run(args),
