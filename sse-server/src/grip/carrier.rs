@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::{Grip, GripError, GripProxy, Item};
 use crate::ServiceError;
 use crate::hub::{Carried, Follower, Hub};
+use crate::metrics::{Metrics, ProxyError};
 use crate::seldom::Seldom;
 use crate::storage::NewEvent;
 
@@ -70,11 +71,12 @@ struct Line {
     is_lost: watch::Sender<bool>,
     live: mpsc::Sender<Item>,
     refused: Seldom,
+    metrics: Metrics,
 }
 
 impl Carrier {
     /// Carries what is published in this hub. Must be called in a Tokio runtime.
-    pub(crate) fn start(hub: &Hub, grip: &Grip) -> Self {
+    pub(crate) fn start(hub: &Hub, grip: &Grip, metrics: &Metrics) -> Self {
         let lines = grip.proxies().iter().map(|proxy| {
             let (sender, queue) = mpsc::channel(QUEUE);
             let line = Arc::new(Line {
@@ -84,8 +86,9 @@ impl Carrier {
                 is_lost: watch::Sender::new(false),
                 live: sender,
                 refused: Seldom::default(),
+                metrics: metrics.clone(),
             });
-            tokio::spawn(carry_live(proxy.clone(), queue));
+            tokio::spawn(carry_live(line.clone(), queue));
             line
         });
         let lines = lines.collect();
@@ -120,11 +123,8 @@ impl Carrier {
             }
             let item = self.0.item(&event.channel, &Carried::live(event));
             for line in &self.0.lines {
-                if line.live.try_send(item.clone()).is_err()
-                    && let Some(times) = line.refused.happened()
-                {
-                    let proxy = line.proxy.control();
-                    warn!(proxy, times, "a proxy does not get on; it misses events without an id");
+                if line.live.try_send(item.clone()).is_err() {
+                    line.has_missed(1);
                 }
             }
         }
@@ -232,14 +232,19 @@ fn is_over(shared: &Shared, channel: &str, until: &Mutex<Until>) -> bool {
 }
 
 /// Carries events without an id to one proxy, in the order in which they were published.
-async fn carry_live(proxy: GripProxy, mut items: mpsc::Receiver<Item>) {
+async fn carry_live(line: Arc<Line>, mut items: mpsc::Receiver<Item>) {
     let mut part = Vec::new();
     while items.recv_many(&mut part, 100).await > 0 {
-        for _ in 0..TRIES {
-            match proxy.publish(&part).await {
-                Err(GripError::Unreachable(..)) => sleep(PAUSES[0]).await,
-                _ => break,
+        let mut published = line.proxy.publish(&part).await;
+        for _ in 1..TRIES {
+            if !matches!(published, Err(GripError::Unreachable(..))) {
+                break;
             }
+            sleep(PAUSES[0]).await;
+            published = line.proxy.publish(&part).await;
+        }
+        if published.is_err() {
+            line.has_missed(part.len());
         }
         part.clear();
     }
@@ -268,6 +273,7 @@ impl Line {
                     return true;
                 }
                 Err(error @ GripError::Refused(..)) => {
+                    self.metrics.proxy_error(ProxyError::Refused, items.len());
                     if let Some(times) = self.refused.happened() {
                         let at = follower.at();
                         warn!(%error, times, at, "connections ask for what is not carried");
@@ -281,6 +287,15 @@ impl Line {
         }
     }
 
+    /// Events without an id did not get there, for which nobody can ask.
+    fn has_missed(&self, events: usize) {
+        self.metrics.proxy_error(ProxyError::Missed, events);
+        if let Some(times) = self.refused.happened() {
+            let proxy = self.proxy.control();
+            warn!(proxy, times, "a proxy does not get on; it misses events without an id");
+        }
+    }
+
     fn has_failed(self: &Arc<Self>, error: &GripError) {
         let mut failing = lock(&self.failing);
         let Some(since) = *failing else {
@@ -291,6 +306,7 @@ impl Line {
         if since.elapsed() < GIVE_UP || self.is_lost.send_replace(true) {
             return;
         }
+        self.metrics.proxy_error(ProxyError::GivenUp, 1);
         warn!(%error, "the proxy will be asked to recover when it is there again");
         let line = self.clone();
         tokio::spawn(async move {

@@ -203,6 +203,8 @@ impl fmt::Debug for GripProxy {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     #[test]
@@ -224,6 +226,30 @@ mod tests {
             let error = text.parse::<GripProxy>().expect_err(text).to_string();
             assert!(error.starts_with(expected) && !error.contains("s3cret"), "{text}: {error}");
         }
+    }
+
+    /// A service of Fastly: its token is sent as it is, and what is signed with the key that all
+    /// services have is believed in the name of this one only.
+    #[test]
+    fn a_service_of_fastly_is_told_from_others_with_the_same_key() {
+        let pair = rcgen::KeyPair::generate().expect("a key of P-256");
+        let point = URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[1..33]);
+        let other = URL_SAFE_NO_PAD.encode(&pair.public_key_raw()[33..]);
+        let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{point}","y":"{other}"}}"#);
+        let mut url = Url::parse("https://api.fastly.com/service/SID").expect("a URL");
+        let pairs = [("key", "TOKEN"), ("verify-iss", "fastly:SID"), ("verify-key", jwk.as_str())];
+        url.query_pairs_mut().extend_pairs(pairs);
+        let proxy: GripProxy = url.as_str().parse().expect("a GRIP_URL");
+        assert_eq!(proxy.control(), "https://api.fastly.com/service/SID");
+        assert!(matches!(&proxy.0.authorization, Authorization::Bearer(key) if key == "TOKEN"));
+        let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
+        let signed = |issuer: &str| {
+            let claims = serde_json::json!({"iss": issuer, "exp": 4_102_444_800_u64});
+            let header = jsonwebtoken::Header::new(Algorithm::ES256);
+            jsonwebtoken::encode(&header, &claims, &key).expect("a token")
+        };
+        assert!(proxy.has_signed(signed("fastly:SID").as_bytes()));
+        assert!(!proxy.has_signed(signed("fastly:OTHER").as_bytes()));
     }
 
     #[test]

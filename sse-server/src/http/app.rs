@@ -180,7 +180,7 @@ impl App {
     pub(super) fn new(hub: Hub, config: HttpConfig) -> Self {
         #[cfg(feature = "server")]
         let grip = config.grip.clone().map(|grip| {
-            let carrier = Carrier::start(&hub, &grip);
+            let carrier = Carrier::start(&hub, &grip, config.operations.metrics());
             (grip, carrier)
         });
         Self {

@@ -56,6 +56,30 @@ struct Shared {
     storage_errors: Family<Operation, Counter>,
     relay: Family<Operation, Histogram>,
     relay_errors: Family<Operation, Counter>,
+    proxy_errors: Family<Trouble, Counter>,
+}
+
+/// What can go wrong with a GRIP proxy, in the word that the metrics have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyError {
+    /// It did not answer for too long: it is asked to recover when it is there again.
+    GivenUp,
+    /// It does not want something, such as an event that is too long for it.
+    Refused,
+    /// Events without an id did not reach it. Nobody can ask for them.
+    Missed,
+}
+
+impl ProxyError {
+    const ALL: [Self; 3] = [Self::GivenUp, Self::Refused, Self::Missed];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::GivenUp => "given-up",
+            Self::Refused => "refused",
+            Self::Missed => "missed",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,6 +90,11 @@ struct Condition {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     status: u16,
+    error: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Trouble {
     error: &'static str,
 }
 
@@ -103,6 +132,7 @@ impl Metrics {
             storage_errors: Family::default(),
             relay: Family::new_with_constructor(histogram as fn() -> Histogram),
             relay_errors: Family::default(),
+            proxy_errors: Family::default(),
         };
         shared.register();
         shared.begin_at_zero();
@@ -159,6 +189,12 @@ impl Metrics {
         self.shared.refusals.get_or_create(&Reason { status, error }).inc();
     }
 
+    /// Something went wrong with a proxy, with so many events, or once.
+    pub(crate) fn proxy_error(&self, error: ProxyError, times: usize) {
+        let error = Trouble { error: error.word() };
+        self.shared.proxy_errors.get_or_create(&error).inc_by(times as u64);
+    }
+
     pub(crate) fn published(&self, events: usize) {
         self.shared.published.inc_by(events as u64);
     }
@@ -176,6 +212,9 @@ impl Shared {
         };
         begin(&timed::STORAGE_OPERATIONS, &self.storage, &self.storage_errors);
         begin(&timed::RELAY_OPERATIONS, &self.relay, &self.relay_errors);
+        for error in ProxyError::ALL {
+            drop(self.proxy_errors.get_or_create(&Trouble { error: error.word() }));
+        }
     }
 
     fn register(&mut self) {
@@ -205,6 +244,8 @@ impl Shared {
         add.plain("storage_errors", help, &self.storage_errors);
         add.seconds("relay", "Time that the relay took, by operation", &self.relay);
         add.plain("relay_errors", "Operations that failed in the relay", &self.relay_errors);
+        let help = "GRIP proxies given up, and events that they refused or missed";
+        add.plain("proxy_errors", help, &self.proxy_errors);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask test` installs Pushpin, and names it in `SSE_TEST_PUSHPIN`.
 
+mod judged;
 mod origin;
 
 use std::collections::HashSet;
@@ -13,7 +14,9 @@ use origin::{Options, Origin};
 use serde_json::json;
 use sse_client::{Item, reqwest};
 use testkit::access::Grants;
-use testkit::wait::until;
+use testkit::wait::{until, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// What channels can be called.
 const ODD: &str = "a b/c,d:é%~";
@@ -237,16 +240,33 @@ async fn nobody_gets_what_is_anothers_whatever_the_proxy_asks_at_once() {
     }
 }
 
+/// Reads on until there is this text.
+async fn reads_until(socket: &mut TcpStream, text: &str) {
+    let mut read = Vec::new();
+    let found = async {
+        while !String::from_utf8_lossy(&read).contains(text) {
+            let more = socket.read_buf(&mut read).await.expect("no error");
+            assert!(more > 0, "it has ended: {}", String::from_utf8_lossy(&read));
+        }
+    };
+    within(text, found).await;
+}
+
+/// `SSE_GRIP_CONNECTIONS` says how many; with 2,000 of them they are asked about every 20 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_asked_about_as_often_as_is_said() {
-    const LINK_TIMEOUT: Duration = Duration::from_secs(4);
     let connections = number("SSE_GRIP_CONNECTIONS", 30);
+    let link_timeout = Duration::from_secs(4.max(connections as u64 / 100));
     let mut options = granted(&[("u", "a")]);
-    options.link_timeout = LINK_TIMEOUT;
+    options.link_timeout = link_timeout;
     let Some(origin) = Origin::start(options).await else { return };
     let mut readers = Vec::new();
     for _ in 0..connections {
-        readers.push(origin.reader(&["a"], Some("u"), "").await);
+        let mut reader = TcpStream::connect(origin.pushpin.address()).await.expect("it listens");
+        let request = "GET /events/?channel=a HTTP/1.1\r\nHost: a\r\nX-User: u\r\n\r\n";
+        reader.write_all(request.as_bytes()).await.expect("it reads");
+        reads_until(&mut reader, "stream-open").await;
+        readers.push(reader);
     }
     let asked = || origin.asked.load(Ordering::SeqCst);
     // Each once after it was opened, and then by the clock.
@@ -255,13 +275,14 @@ async fn idle_connections_are_asked_about_as_often_as_is_said() {
     until("once more", async || asked() >= before + connections).await;
     let questions = asked() - before;
     let elapsed = begun.elapsed();
-    println!("{questions} questions about {connections} connections in {elapsed:?}");
+    let rate = questions as f64 / elapsed.as_secs_f64();
+    println!("{questions} questions about {connections} connections in {elapsed:?}: {rate:.0}/s");
     // However long it has taken: no more than one for each connection and period.
-    let periods = usize::try_from(elapsed.as_secs() / LINK_TIMEOUT.as_secs()).expect("a few") + 2;
+    let periods = usize::try_from(elapsed.as_secs() / link_timeout.as_secs()).expect("a few") + 2;
     assert!(questions <= periods * connections, "{questions} in {periods} periods");
     origin.publish("a", "still there").await;
     for reader in &mut readers {
-        reader.reads(&["\"still there\""]).await;
+        reads_until(reader, "\"still there\"").await;
     }
 }
 
@@ -290,6 +311,32 @@ async fn a_prefix_is_on_all_names_and_a_proxy_that_is_down_holds_up_no_other() {
     let told = http.post(url).bearer_auth(testkit::server::TOKEN).body(body).send().await;
     assert_eq!(told.expect("it answers").status(), 503);
     reader.0.next().await.expect("an end").expect_err("an error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_given_up_and_what_it_misses_are_counted() {
+    let nobody = testkit::port::Port::reserve();
+    let others = vec![format!("http://{nobody}?verify-key=of-nobody")];
+    let Some(origin) = Origin::start(Options { others, ..Options::default() }).await else {
+        return;
+    };
+    let mut reader = origin.reader(&["a"], None, "").await;
+    origin.publish("a", 1).await;
+    for number in 0..3 {
+        let event = json!({"channel": "a", "data": format!("live {number}")});
+        origin.publish_with(event, json!({"store": false})).await;
+    }
+    reader.reads(&["1", "\"live 0\"", "\"live 1\"", "\"live 2\""]).await;
+    let url = format!("http://{}/metrics", origin.address);
+    let counted = async |error: &str| {
+        let text = reqwest::get(&url).await.expect("numbers").text().await.expect("a text");
+        let name = format!("sse_server_proxy_errors_total{{error=\"{error}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name)).expect("from the start");
+        line.parse::<u64>().expect("a number")
+    };
+    until("what it has missed to be counted", async || counted("missed").await == 3).await;
+    until("it to be given up", async || counted("given-up").await == 1).await;
+    assert_eq!(counted("refused").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
