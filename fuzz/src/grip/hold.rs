@@ -137,7 +137,7 @@ impl Hold {
                 },
                 Some(("mode", "idle" | "interval")) => {}
                 _ => {
-                    self.problems.push(format!("Grip-Keep-Alive has {part:?}, which says nothing"))
+                    self.problems.push(format!("Grip-Keep-Alive has {part:?}, which says nothing"));
                 }
             }
         }

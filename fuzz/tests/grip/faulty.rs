@@ -1,6 +1,7 @@
 //! An origin with one fault, or with none: streams of two users, a shared channel with ids whose
 //! name needs encoding, and one channel for each user.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -96,8 +97,7 @@ async fn publish(State(site): State<Shared>, Json(event): Json<Value>) {
 async fn events(State(site): State<Shared>, headers: HeaderMap) -> Response {
     let user = text(&headers, "x-user").filter(|_| !site.is("none public"));
     let user = user.unwrap_or("anonymous").to_owned();
-    if !site.is_signed(&headers) && !(site.is("sig.unsigned") && !headers.contains_key("grip-sig"))
-    {
+    if !site.is_signed(&headers) && (!site.is("sig.unsigned") || headers.contains_key("grip-sig")) {
         return site.direct();
     }
     let id = text(&headers, "last-event-id").and_then(|id| id.rsplit(':').next()?.parse().ok());
@@ -266,7 +266,8 @@ impl Site {
         let is_paged = head - at > PAGE && !(self.is("hld.size") && is_first) && !is_short;
         let end = if is_paged || is_short { at + PAGE } else { head };
         for (index, text) in self.log()[at..end].iter().enumerate() {
-            body += &format!("event: message\nid: {}\ndata: {text}\n\n", self.id(at + index + 1));
+            write!(body, "event: message\nid: {}\ndata: {text}\n\n", self.id(at + index + 1))
+                .expect("writing to memory cannot fail");
         }
         let mut place = if is_short { head } else { end };
         if self.is("rec.snapshot") && !is_first {
