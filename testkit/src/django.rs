@@ -1,52 +1,62 @@
-//! The Django site, as a process.
+//! A Django site with django-eventstream, as a process of a test's own.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sse_client::{EventSource, Item, reqwest};
-use testkit::port::Port;
-use testkit::wait::within;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use crate::port::Port;
+use crate::wait::within;
+
 /// A Django site, which ends when dropped.
-pub(crate) struct Django {
-    _process: Child,
-    // As that above, only to be dropped.
-    _port: Port,
-    pub(crate) url: String,
+pub struct Django {
+    process: Child,
+    port: Port,
+    pub url: String,
     http: reqwest::Client,
+    python: String,
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Django {
     /// Starts one; `site_of_test.py` says what storages and databases there are.
-    pub(crate) async fn start(
-        python: &str,
-        redis: Option<&str>,
-        storage: &str,
-        database: &str,
-    ) -> Self {
+    pub async fn start(python: &str, redis: Option<&str>, storage: &str, database: &str) -> Self {
         let port = Port::reserve();
-        let redis_port = redis.and_then(|url| url.rsplit(':').next()).unwrap_or_default();
-        let mut command = Command::new(python);
-        command.args(["-m", "daphne", "-v", "0", "-b", "127.0.0.1"]);
-        command.args(["-p", &port.number().to_string(), "site_of_test:application"]);
-        command.current_dir("tests/beside_django");
-        command.env("REDIS_PORT", redis_port.trim_end_matches('/')).env("STORAGE", storage);
-        command.env("DATABASE", database).env("PYTHONDONTWRITEBYTECODE", "1");
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        let process = command.spawn().expect("Python is there");
+        let redis = redis.and_then(|url| url.rsplit(':').next()).unwrap_or_default();
+        let settings = vec![
+            ("REDIS_PORT", redis.trim_end_matches('/').to_owned()),
+            ("STORAGE", storage.to_owned()),
+            ("DATABASE", database.to_owned()),
+        ];
+        let process = launched(python, &port, &settings);
         let http = reqwest::Client::new();
         let url = format!("http://{port}");
-        let this = Self { _process: process, _port: port, url, http };
+        let this = Self { process, port, url, http, python: python.to_owned(), settings };
+        this.answers().await;
+        this
+    }
+
+    async fn answers(&self) {
         within("Django to answer", async {
-            while this.http.get(&this.url).send().await.is_err() {
+            while self.http.get(&self.url).send().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
         .await;
-        this
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.expect("it is ours");
+    }
+
+    /// Starts it again where it was.
+    pub async fn restart(&mut self) {
+        self.process = launched(&self.python, &self.port, &self.settings);
+        self.answers().await;
     }
 
     async fn post(&self, view: &str, body: &Value) {
@@ -57,13 +67,13 @@ impl Django {
     }
 
     /// Sends one event.
-    pub(crate) async fn send(&self, channel: &str, kind: &str, data: Value) {
+    pub async fn send(&self, channel: &str, kind: &str, data: Value) {
         self.post("send", &json!({"channel": channel, "type": kind, "data": data})).await;
     }
 
     /// Sends `count` events from each of so many threads at once. The data are
     /// `"MARK-THREAD-NUMBER"`.
-    pub(crate) async fn burst(
+    pub async fn burst(
         &self,
         channel: &str,
         mark: &str,
@@ -80,11 +90,21 @@ impl Django {
         sent.expect("Django has sent");
     }
 
-    pub(crate) async fn reader(&self, channel: &str) -> EventSource {
+    pub async fn reader(&self, channel: &str) -> EventSource {
         let url = format!("{}/events/", self.url);
         let mut source = EventSource::channels(url, [channel]).build().expect("a client");
         let open = within("a stream", source.next()).await.expect("it goes on");
         assert_eq!(open.expect("it opens"), Item::Open);
         source
     }
+}
+
+fn launched(python: &str, port: &Port, settings: &[(&str, String)]) -> Child {
+    let mut command = Command::new(python);
+    command.args(["-m", "daphne", "-v", "0", "-b", "127.0.0.1"]);
+    command.args(["-p", &port.number().to_string(), "site_of_test:application"]);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/django"));
+    command.envs(settings.iter().cloned()).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command.spawn().expect("Python is there")
 }

@@ -13,6 +13,7 @@
 //! | `instances` | `server` | several servers in the test's own process |
 //! | `traffic` | `server` | publishers and readers, and the record of what they have seen |
 //! | `services` | `server` | Redis, PostgreSQL and RabbitMQ, shared or a test's own |
+//! | `django` | `server` | a site with django-eventstream of a test's own |
 //! | `pushpin` | `server` | a GRIP proxy of a test's own |
 //! | `port` | `server` | a port that stays a test's own while nothing listens at it |
 //! | `wait` | `browser`, `server` | waiting with a deadline |
@@ -40,6 +41,8 @@ pub mod browser;
 pub mod daemons;
 #[cfg(feature = "decoding")]
 pub mod decoder;
+#[cfg(feature = "server")]
+pub mod django;
 #[cfg(feature = "server")]
 pub mod instances;
 #[cfg(feature = "decoding")]

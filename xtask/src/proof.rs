@@ -6,7 +6,7 @@ use testkit::programs::find;
 
 use crate::process::{cargo, ended, shown};
 use crate::setup::{self, Programs};
-use crate::{Failure, Outcome, services};
+use crate::{Failure, Outcome, django, services};
 
 /// How many rounds there are without `--rounds`.
 const ROUNDS: u64 = 100;
@@ -52,6 +52,9 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             if filter == PROXIED {
                 setup::pushpin(&mut shown)?;
                 test.envs(find("pushpin").map(|path| (services::PUSHPIN, path)));
+                // A Django site publishes beside this server, and is killed as well.
+                django::set_up(&mut shown)?;
+                test.env(django::VARIABLE, django::python());
             }
             test.args(["--", "--nocapture", "--test-threads=1", filter]);
             test

@@ -3,15 +3,16 @@
 //!
 //! `cargo xtask test` sets Django up, and names its Python in `SSE_TEST_DJANGO`.
 
+mod as_origin;
 mod at_once;
-mod site;
+mod clients;
 
 use std::time::Duration;
 
 use instances::{Instance, within};
 use serde_json::json;
-use site::Django;
 use sse_client::{EventSource, Item};
+use testkit::django::Django;
 use testkit::server::program;
 use testkit::{instances, services};
 

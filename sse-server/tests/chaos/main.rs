@@ -42,7 +42,7 @@ async fn three_instances_told_by_redis_lose_and_repeat_nothing() {
     prove(Relay::Redis, false).await;
 }
 
-/// Readers are behind a Pushpin, which is killed too.
+/// Readers are behind a Pushpin, and a Django site publishes as well; both are killed too.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_behind_pushpin_lose_and_repeat_nothing() {
     prove(Relay::Redis, true).await;
@@ -106,8 +106,10 @@ impl Site {
         let http = reqwest::Client::new();
         let mut this = Self { world, record, doors, readers, publishers, http };
         this.add_readers(READERS, None, random).await;
-        for number in 0..INSTANCES * PUBLISHERS {
-            let url = this.world.instances[number % INSTANCES].url("/publish/");
+        let instances = this.world.instances.iter().cycle().take(INSTANCES * PUBLISHERS);
+        let urls = instances.map(|instance| instance.url("/publish/"));
+        let django = this.world.django.iter().map(|django| format!("{}/publish/", django.url));
+        for (number, url) in urls.chain(django).enumerate() {
             let publisher = traffic::publisher(number, url, this.record.clone(), random.fork());
             this.publishers.push(tokio::spawn(publisher));
         }
@@ -149,7 +151,7 @@ impl Site {
         self.cut_some(random);
         // Instances last: they do not start without the others.
         let (instances, services): (Vec<Fault>, Vec<Fault>) =
-            faults.iter().partition(|fault| matches!(fault, Fault::Instance(_)));
+            faults.iter().partition(|fault| matches!(fault, Fault::Instance(_) | Fault::Django));
         for fault in services.into_iter().chain(instances) {
             self.world.mend(fault).await;
             if random.bool() {

@@ -8,7 +8,9 @@ use fastrand::Rng;
 use sqlx::{Connection, PgConnection};
 use sse_server::storage::{PostgresStorage, Storage};
 use tempfile::TempDir;
+use testkit::django::Django;
 use testkit::pushpin::Pushpin;
+use testkit::services;
 use tokio::time::sleep;
 
 use crate::server::Server;
@@ -48,6 +50,8 @@ pub(crate) enum Fault {
     LogReader(usize),
     /// The proxy that holds the connections ends, and so do these.
     Proxy,
+    /// A Django site that publishes, in the same database and over the same relay, ends.
+    Django,
 }
 
 #[derive(PartialEq, Eq)]
@@ -56,13 +60,16 @@ enum Struck {
     Relay,
     Instance(usize),
     Proxy,
+    Django,
 }
 
 impl Relay {
     /// What can happen, each kind once.
     pub(crate) fn faults(self, proxied: bool, random: &mut Rng) -> Vec<Fault> {
         let mut faults = match self {
-            Self::Redis if proxied => vec![Fault::Relay, Fault::Database, Fault::Proxy],
+            Self::Redis if proxied => {
+                vec![Fault::Relay, Fault::Database, Fault::Proxy, Fault::Django]
+            }
             Self::Redis => vec![Fault::Relay, Fault::Listeners, Fault::Database],
             Self::Postgres => vec![Fault::Listeners, Fault::Database, Fault::DatabaseProcess],
             Self::Amqp => {
@@ -89,6 +96,7 @@ impl Fault {
             Self::Relay | Self::Listeners | Self::Blocked => Struck::Relay,
             Self::Instance(number) | Self::LogReader(number) => Struck::Instance(number),
             Self::Proxy => Struck::Proxy,
+            Self::Django => Struck::Django,
         }
     }
 }
@@ -105,6 +113,8 @@ pub(crate) struct World {
     pub(crate) instances: Vec<Server>,
     /// What readers connect to, if it is not the instances.
     pub(crate) pushpin: Option<Pushpin>,
+    /// Publishes too.
+    pub(crate) django: Option<Django>,
     // Only to be dropped: the instances' settings.
     _settings: TempDir,
     /// To see what is stored.
@@ -116,6 +126,7 @@ impl World {
     /// None if what is needed is not there.
     pub(crate) async fn start(kind: Relay, proxied: bool, record: Arc<Record>) -> Option<Self> {
         let mut pushpin = if proxied { Some(Pushpin::reserve()?) } else { None };
+        let python = if proxied { Some(services::variable("SSE_TEST_DJANGO")?) } else { None };
         let database = Own::postgres().await?;
         let relay = match kind {
             Relay::Redis => Some(Own::redis().await?),
@@ -125,6 +136,12 @@ impl World {
         let address = StableAddress::of(&database).await;
         let database_url = address.url(&database);
         let url = relay.as_ref().map_or_else(|| database_url.clone(), Own::url);
+        let mut django = None;
+        if let Some(python) = python {
+            // Its tables are there first, as where a site begins with this server.
+            let (_, place) = database_url.rsplit_once(':').expect("a port");
+            django = Some(Django::start(&python, Some(&url), "model", place).await);
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = folder.path().join("settings.toml");
         let grip = pushpin.as_ref().map(|pushpin| {
@@ -152,6 +169,7 @@ impl World {
             left,
             instances,
             pushpin,
+            django,
             _settings: folder,
             storage,
             record,
@@ -178,6 +196,7 @@ impl World {
             Fault::Instance(number) => self.instances[number].kill().await,
             Fault::LogReader(number) => self.instances[number].leave_log(),
             Fault::Proxy => self.pushpin.as_mut().expect("it has one").kill(),
+            Fault::Django => self.django.as_mut().expect("it has one").kill().await,
         }
         self.record.note(format!("has struck: {fault:?}"));
     }
@@ -198,6 +217,7 @@ impl World {
             Fault::Blocked => self.limit_memory("0.4"),
             Fault::Instance(number) => self.instances[number].restart().await,
             Fault::Proxy => self.pushpin.as_mut().expect("it has one").again().await,
+            Fault::Django => self.django.as_mut().expect("it has one").restart().await,
             // They come back by themselves, or not at all.
             Fault::Listeners | Fault::LogReader(_) => {}
         }

@@ -1,7 +1,8 @@
 """A Django site in one file: django-eventstream's streams at /events/, /send/ and /burst/ to publish.
 
 Run by `daphne site_of_test:application`. STORAGE is "none", "redis" or "model"; REDIS_PORT names the Redis server,
-and DATABASE the database of the model: a port of PostgreSQL with the name of a database, or the path of a SQLite file.
+and DATABASE the database of the model: a port of PostgreSQL with the name of a database, or the path of a SQLite file, with
+`?wal` for a write-ahead log.
 """
 
 import json
@@ -34,6 +35,9 @@ elif storage == "model":
     if database.startswith("/"):
         # As Django's documentation advises for SQLite with several writers.
         more = {"timeout": 30, "transaction_mode": "IMMEDIATE"}
+        database, _, journal = database.partition("?")
+        if journal:
+            more["init_command"] = "PRAGMA journal_mode=%s; PRAGMA synchronous=NORMAL" % journal
         default = {"ENGINE": "django.db.backends.sqlite3", "NAME": database, "OPTIONS": more}
     else:
         port, name = database.split("/")
@@ -92,9 +96,28 @@ def burst(request):
     return HttpResponse("; ".join(failures), status=500 if failures else 200)
 
 
+@csrf_exempt
+def publish(request):
+    """As this project's servers publish: an array of events, together or not at all, and their ids, once they are
+    committed. While something that it needs is down, the status is 503."""
+    events = json.loads(request.body)
+    ids = [None] * len(events)
+    try:
+        with transaction.atomic():
+            # In one order of channels for all, so that nobody waits for each other.
+            for index, event in sorted(enumerate(events), key=lambda it: it[1]["channel"]):
+                django_eventstream.send_event(event["channel"], "message", event["data"])
+                # Nobody else takes one before the commit.
+                ids[index] = {"id": django_eventstream.get_current_event_id([event["channel"]])}
+    except Exception as error:
+        return HttpResponse(repr(error), status=503)
+    return HttpResponse(json.dumps(ids))
+
+
 urlpatterns = [
     path("events/", include(django_eventstream.urls)),
     path("send/", send),
     path("burst/", burst),
+    path("publish/", publish),
 ]
 application = get_asgi_application()
