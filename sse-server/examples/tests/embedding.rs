@@ -19,10 +19,10 @@ impl Example {
         let port = Port::reserve();
         let mut command = Command::new(program);
         command.arg(port.to_string()).args(args).stdin(Stdio::null()).kill_on_drop(true);
-        let _program = command.spawn().expect("it starts");
+        let program = command.spawn().expect("it starts");
         let listens = async || TcpStream::connect(("127.0.0.1", port.number())).await.is_ok();
         until("an example to listen", listens).await;
-        Self { port, _program }
+        Self { port, _program: program }
     }
 
     async fn send(&self, request: &str) -> Response {
@@ -108,7 +108,6 @@ async fn a_models_tokens_are_relayed_in_order_to_their_end() {
     let relay = Example::start(env!("CARGO_BIN_EXE_tokens"), &[&url]).await;
     let body = relay.get("/answer?question=why", "").await.body().await;
     let words = ["Because", " it", " is", " so", "."];
-    let tokens: String =
-        words.iter().map(|word| format!("event: token\ndata: {word}\n\n")).collect();
+    let tokens = words.map(|word| format!("event: token\ndata: {word}\n\n")).concat();
     assert_eq!(body, format!(":\n\n{tokens}event: end\ndata: \n\n"));
 }
