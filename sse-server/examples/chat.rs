@@ -38,7 +38,7 @@ fn name_in(uri: &Uri) -> String {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8001".to_owned());
-    let (changes, mut changed) = unbounded_channel();
+    let (changes, mut received) = unbounded_channel();
     let enter = move |request: axum::http::request::Parts| {
         let name = name_in(&request.uri);
         changes.send((name.clone(), "joined")).ok();
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let streams = EventStreams::builder().user(enter).build();
     let (tell, say) = (streams.clone(), streams.clone());
     tokio::spawn(async move {
-        while let Some((name, what)) = changed.recv().await {
+        while let Some((name, what)) = received.recv().await {
             tell.send_event("chat", what, &json!({"name": name})).await.ok();
         }
     });
