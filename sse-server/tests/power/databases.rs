@@ -98,7 +98,9 @@ fn runs() -> (u64, bool) {
 /// lost, it starts, and what is there is in order.
 async fn cut(service: &Service, is_sound: bool, sum: &mut Sum, rng: &mut Rng) -> Losses {
     let record = record(service, rng).await;
-    let count = number("SSE_CUTS").unwrap_or(40).div_ceil(5);
+    // Each of them is a start of the database.
+    let (_, is_short) = runs();
+    let count = number("SSE_CUTS").unwrap_or(40) / if is_short { 10 } else { 5 };
     let places = record.places(usize::try_from(count).expect("fits"), rng);
     let mut disk = record.disk(Fault::None);
     let (mut promised, mut times) = (Promised::default(), Vec::new());
