@@ -1,5 +1,5 @@
-//! `cargo xtask proof`: the tests that kill servers or cut the power, alone and for as many rounds as
-//! you like.
+//! `cargo xtask proof`: the tests that kill servers or cut the power, alone and for as many rounds
+//! as you like.
 
 use lexopt::prelude::*;
 use testkit::programs::find;
