@@ -16,6 +16,7 @@
 //! | `django` | `server` | a site with django-eventstream of a test's own |
 //! | `pushpin` | `server` | a GRIP proxy of a test's own |
 //! | `port` | `server` | a port that stays a test's own while nothing listens at it |
+//! | `processes` | `server` | other processes, by their numbers |
 //! | `wait` | `browser`, `server` | waiting with a deadline |
 //! | `daemons` | `daemons` | programs that serve until they are stopped, and leave nothing behind |
 //! | [`programs`] | | where programs of the system are |
@@ -51,6 +52,8 @@ pub mod oracle;
 pub mod peers;
 #[cfg(feature = "server")]
 pub mod port;
+#[cfg(feature = "server")]
+pub mod processes;
 pub mod programs;
 #[cfg(feature = "server")]
 pub mod pushpin;

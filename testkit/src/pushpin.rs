@@ -2,14 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::port::Port;
+use crate::processes::kill_with_children;
 use crate::programs::pushpin_config;
-use crate::services::{children, is_running, signal, variable};
+use crate::services::variable;
 use crate::wait::until;
 
 /// What it signs with, and we verify.
@@ -92,13 +91,8 @@ impl Pushpin {
     /// `kill -9`, for all of its processes.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let others = children(child.id());
-        child.kill().expect("it is ours");
+        kill_with_children(child.id());
         child.wait().expect("it ends");
-        signal("KILL", &others);
-        while others.iter().any(|&id| is_running(id)) {
-            thread::sleep(Duration::from_millis(5));
-        }
     }
 }
 

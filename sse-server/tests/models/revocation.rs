@@ -11,7 +11,7 @@
 //! | `Revoke`, `Done` | `Access::permission_changed`: tells the other instance, and waits |
 //! | `Arrive(Changed)` | `Shared::hear`: asks again for each stream that is watched, then says so |
 //! | `Arrive(Hint)`, `Refresh` | `hub::follow`: a hint, and the regular look at where logs end |
-//! | `Read`, `Check`, `Write` | `Crowd::serve_place`, `Entry::give`: events are read, the permission is looked at, then they are written |
+//! | `Read`, `Check`, `Write` | `Crowd::serve_place`, `Entry::give`: events are read; may they go? |
 //!
 //! The relay may lose, repeat and reorder whatever it carries. It is never cut off for so long that
 //! an instance is taken for gone: that is the exception that the documents make.

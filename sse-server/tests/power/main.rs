@@ -7,7 +7,8 @@
 //! event that had gone out before the cut.
 //!
 //! `SSE_POWER_RUNS` sets how many runs are recorded (default 2; of a database a quarter of them),
-//! `SSE_CUTS` how often each is cut, `SSE_SEED` the random choices; `cargo xtask proof --power --rounds 100` is the comfortable way.
+//! `SSE_CUTS` how often each is cut, `SSE_SEED` the random choices. `cargo xtask proof --power` is
+//! the comfortable way.
 
 mod check;
 mod databases;

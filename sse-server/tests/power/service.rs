@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use sse_server::config::StorageChoice;
 use sse_server::storage::{Retention, Storage};
 use testkit::port::Port;
+use testkit::processes::kill_with_children;
 use testkit::services::{self, as_user};
 
 /// How long it may take to start on what is left of its files.
@@ -153,7 +154,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        services::kill_with_children(self.child.id());
+        kill_with_children(self.child.id());
         self.child.wait().expect("it ends");
     }
 }

@@ -28,8 +28,8 @@ impl Bell {
         }
     }
 
-    /// Takes note that it was heard. What comes from now on rings again; what came before, so that it
-    /// did not ring, is seen.
+    /// Takes note that it was heard. What comes from now on rings again; what came before, so that
+    /// it did not ring, is seen.
     pub(crate) fn hear(&self) {
         // No mere store: that could be done after what is looked at next.
         self.is_rung.swap(false, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Who is woken, and when: the places in the hub where threads meet without a lock around all of it.
+//! Who is woken, and when: where threads meet in the hub without a lock around all of it.
 //!
 //! Each has one rule on which it depends that nobody sleeps while there is something to do. `loom`
 //! tries all orders of threads on these very files, with its own atomics in place of
