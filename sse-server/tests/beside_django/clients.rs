@@ -20,7 +20,8 @@ const ENCODED: &str = "a%20b/c%2Cd%3A%C3%A9%25~";
 
 /// A script of the installed package.
 fn script(python: &str, name: &str) -> String {
-    let ask = "import django_eventstream; print(django_eventstream.__path__[0])";
+    let ask = "from importlib.util import find_spec as find; \
+               print(find('django_eventstream').submodule_search_locations[0])";
     let said = Command::new(python).args(["-c", ask]).output().expect("Python is there").stdout;
     let folder = PathBuf::from(String::from_utf8(said).expect("UTF-8").trim());
     let path = folder.join("static/django_eventstream").join(name);
