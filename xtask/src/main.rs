@@ -27,6 +27,7 @@ mod report;
 mod services;
 mod setup;
 mod tool;
+mod vectors;
 mod wasm;
 
 use std::env;
@@ -69,6 +70,10 @@ cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
     Starts this server and others (ours, django, nchan, pushpin, axum; or those that you name), runs
     `sse-fuzz probe` on each, and writes all findings side by side into one HTML file. Gets what it
     needs from Debian's and Python's packages.
+cargo xtask vectors [--update]
+    Makes the npm and the PyPI package of sse-proto/vectors, checks the cases against their schemas, and runs
+    parsers of npm and PyPI through them. Compares the table with docs/vectors.md; --update writes it. Needs
+    Python and Node, and gets the parsers.
 cargo xtask wasm [--in FOLDER]
     Builds the npm package of the browser's client, and prints its size. Gets what it needs: a compiler
     for WebAssembly (SSE_WASM_TOOLCHAIN=auto, rustup or debian), and tools from npm. Keeps them in
@@ -149,6 +154,7 @@ fn run(args: &mut Parser) -> Outcome {
         "proof" => proof::run(args),
         "services" => services::run(args),
         "test" => checks::run(args),
+        "vectors" => vectors::run(args),
         "wasm" => wasm::run(args),
         "help" => {
             process::say(HELP.trim_end());

@@ -11,6 +11,7 @@ use super::{FUZZ, built, debian, npm, remove, wheel};
 use crate::files;
 use crate::node::Node;
 use crate::process::{Run, cargo, say, target};
+use crate::vectors;
 use crate::wasm::Trouble;
 
 /// Both take the program's command line, and fail unless it has a verdict on their server.
@@ -73,12 +74,13 @@ pub(crate) fn check(run: Run<'_>) -> Result<(), Trouble> {
     command(run, &mut install)?;
     let mut verdict = Command::new("python3");
     command(run, verdict.arg(&python).arg(empty.join("bin").join(FUZZ)))?;
+    vectors::packages::check(&folder.join("vectors"), &node, run)?;
     // Each is tens of megabytes.
     Ok(remove(&folder)?)
 }
 
 /// Runs a command that has nothing to read, and says so if it fails.
-fn command(run: Run<'_>, command: &mut Command) -> Result<(), String> {
+pub(crate) fn command(run: Run<'_>, command: &mut Command) -> Result<(), String> {
     let shown = format!("{command:?}");
     let mut owned = Command::new(command.get_program());
     owned.args(command.get_args()).stdin(Stdio::null());

@@ -8,7 +8,7 @@ mod debian;
 pub(crate) mod installed;
 mod npm;
 mod platform;
-mod wheel;
+pub(crate) mod wheel;
 
 use std::fs;
 use std::io;
@@ -137,20 +137,20 @@ fn stripped(program: &Path, to: &Path) -> Result<(), String> {
 }
 
 /// Copies a file into a folder that need not exist.
-fn copy(from: &Path, to: &Path) -> Result<(), String> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), String> {
     files::create(to.parent().unwrap_or(Path::new(".")))?;
     files::copy(from, to)
 }
 
 /// The newest file in a folder whose name ends so.
-fn made(folder: &Path, end: &str) -> Result<PathBuf, String> {
+pub(crate) fn made(folder: &Path, end: &str) -> Result<PathBuf, String> {
     let mut made = files::entries(folder)?;
     made.retain(|path| path.to_string_lossy().ends_with(end));
     made.sort_by_key(|path| path.metadata().and_then(|file| file.modified()).ok());
     made.pop().ok_or_else(|| format!("there is no {end} in {}", folder.display()))
 }
 
-fn remove(folder: &Path) -> Result<(), String> {
+pub(crate) fn remove(folder: &Path) -> Result<(), String> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => told("empty", folder, Err(error)),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! The wheel of `sse-fuzz`, for pip, pipx and uvx: the program, as a script of the package.
+//! Wheels; and that of `sse-fuzz`, for pip, pipx and uvx: the program, as a script of the package.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,12 +20,6 @@ pub(super) fn make(
     into: &Path,
     run: Run<'_>,
 ) -> Result<PathBuf, String> {
-    let tool = Tool::new(&target().join("wheel"), WHEEL)?;
-    let python = tool.folder().join("bin/python");
-    if !tool.is_kept(|_| if python.is_file() { Ok(()) } else { Err("Python is gone".to_owned()) }) {
-        python::install(&tool, &[WHEEL.to_owned()], run)?;
-        tool.finish("")?;
-    }
     let root = into.join("wheel");
     remove(&root)?;
     let named = |end: &str| root.join(format!("sse_fuzz-{VERSION}.{end}"));
@@ -44,11 +38,22 @@ pub(super) fn make(
     let wheel =
         format!("Wheel-Version: 1.0\nGenerator: xtask\nRoot-Is-Purelib: false\nTag: {tags}\n");
     files::write(&about.join("WHEEL"), wheel)?;
+    pack(&root, into, run)
+}
+
+/// Makes a wheel of a folder that has all but the list of its files, and removes the folder.
+pub(crate) fn pack(root: &Path, into: &Path, run: Run<'_>) -> Result<PathBuf, String> {
+    let tool = Tool::new(&target().join("wheel"), WHEEL)?;
+    let python = tool.folder().join("bin/python");
+    if !tool.is_kept(|_| if python.is_file() { Ok(()) } else { Err("Python is gone".to_owned()) }) {
+        python::install(&tool, &[WHEEL.to_owned()], run)?;
+        tool.finish("")?;
+    }
     let mut pack = Command::new(python);
-    pack.args(["-m", "wheel", "pack", "--dest-dir"]).arg(into).arg(&root).stdin(Stdio::null());
+    pack.args(["-m", "wheel", "pack", "--dest-dir"]).arg(into).arg(root).stdin(Stdio::null());
     if !run(pack) {
         return Err("no wheel can be made".to_owned());
     }
-    remove(&root)?;
+    remove(root)?;
     super::made(into, ".whl")
 }
