@@ -11,7 +11,7 @@ mod manual;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sse_fuzz::{campaign, grip, hostile, probe};
+use sse_fuzz::{campaign, grip, hostile, probe, site};
 
 /// Looks at Server-Sent Events.
 #[derive(Parser)]
@@ -30,6 +30,7 @@ enum Command {
     Hostile(hostile::Command),
     Probe(probe::Command),
     Replay(campaign::Replay),
+    Site(site::Command),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Hostile(hostile) => hostile.run(),
         Command::Probe(probe) => probe.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Site(site) => site.run(),
     };
     match result {
         Ok(code) => code,

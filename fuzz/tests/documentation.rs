@@ -31,3 +31,17 @@ fn the_table_of_checks_of_origins_is_up_to_date() {
 fn the_table_of_checks_is_up_to_date() {
     is_up_to_date("probe.md", &sse_fuzz::probe::table());
 }
+
+#[test]
+fn the_document_on_doubles_has_every_trouble_and_the_examples_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect("it is there");
+    let document = read("docs/doubles.md");
+    for (trouble, what) in sse_fuzz::hostile::TROUBLES {
+        let row = format!("| `{trouble}` | {what} |");
+        assert!(document.contains(&row), "docs/doubles.md lacks {row}");
+    }
+    for file in ["examples/hostile/test_openai.py", "examples/hostile/openai.test.mjs"] {
+        assert!(document.contains(&read(file)), "docs/doubles.md has another {file}");
+    }
+}

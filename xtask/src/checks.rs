@@ -14,7 +14,7 @@ use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::wasm::{self, Package, Trouble};
-use crate::{Failure, Outcome, apt, dist, django, layout, msrv, packages};
+use crate::{Failure, Outcome, apt, dist, django, doubles, layout, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. Everyone builds on this crate, so it stays
 /// small: add a name only for a good reason.
@@ -75,7 +75,7 @@ const PACKAGES: &str = "packages";
 const HOSTILE: &str = "hostile";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 22] = [
+const STEPS: [Step; 23] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -97,6 +97,7 @@ const STEPS: [Step; 22] = [
     Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: HOSTILE, quick: false, needs_build: true, run: hostile },
     Step { name: "installed", quick: false, needs_build: true, run: installed },
+    Step { name: "doubles", quick: false, needs_build: true, run: doubles },
     Step { name: TESTS, quick: true, needs_build: true, run: tests },
 ];
 
@@ -374,6 +375,11 @@ fn hostile(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
 /// The wheel, the npm package and the Debian package of `sse-fuzz`, each in an empty folder.
 fn installed(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     dist::installed::check(&mut |command| progress.run(command))
+}
+
+/// Others' clients in Python and Node, against services' doubles.
+fn doubles(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    doubles::check(&mut |command| progress.run(command))
 }
 
 fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {

@@ -12,6 +12,7 @@ mod checks;
 mod demo;
 mod dist;
 mod django;
+mod doubles;
 mod files;
 mod fuzz;
 mod layout;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::catalogue;
 use super::certificate::Certificate;
+use super::doubles::Double;
 use super::play::{End, Outlet, play};
 use super::record::{Origin, Record};
 use super::request::Request;
@@ -30,6 +31,10 @@ impl Stage {
         if let Some(case) = self.record.case(case, origin) {
             let (entry, number) = self.record.record(request);
             return play(outlet, case.script(number), &entry).await;
+        }
+        if let Some((double, trouble)) = Double::asked(&request) {
+            let (entry, number) = self.record.record(request.clone());
+            return play(outlet, &double.script(trouble, &request, number), &entry).await;
         }
         let (status, text) = match request.target.as_str() {
             "/" => ("200 OK", index(&self.record)),

@@ -11,6 +11,7 @@ use clap::Args;
 use super::case::Case;
 use super::catalogue;
 use super::check::{self, Client, CommandError};
+use super::doubles::Double;
 use super::report;
 use super::serve::Server;
 use crate::command;
@@ -35,6 +36,10 @@ pub struct Command {
     /// Prints the cases, and ends
     #[arg(long)]
     list: bool,
+    /// Is a service's double instead, which misbehaves as its URL asks: prints the URLs to give to
+    /// the service's client
+    #[arg(long, value_enum, conflicts_with_all = ["cases", "check", "list"])]
+    dialect: Option<Double>,
     /// Where to listen; two more ports, for other origins and for TLS, are chosen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -89,6 +94,13 @@ impl Command {
         let interruption = Interruption::new()?;
         let server = Server::bind(self.listen).await;
         let server = server.map_err(|error| Error::Listen(self.listen, error))?;
+        if let Some(double) = self.dialect {
+            write!(out, "{}", double.listed(server.address()))?;
+            writeln!(out, "\nA word behind it has requests counted anew. Interrupt to end.")?;
+            out.flush()?;
+            interruption.wait().await;
+            return Ok(ExitCode::SUCCESS);
+        }
         let Some(mut client) = client else {
             for case in cases {
                 writeln!(out, "{} {}", case.method(), server.url(&case.id, ""))?;

@@ -1,6 +1,7 @@
 //! What has come of a run, for people and for programs.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
@@ -58,6 +59,10 @@ struct Entry<'a> {
 #[derive(Serialize)]
 struct Whole<'a> {
     client: &'a str,
+    /// Of sse-fuzz.
+    version: &'a str,
+    /// When it was written, as HTTP writes dates.
+    date: String,
     summary: Summary,
     cases: Vec<Entry<'a>>,
 }
@@ -74,7 +79,13 @@ pub(super) fn json(out: impl Write, client: &str, outcomes: &[Outcome]) -> io::R
         evidence: &judgement.evidence,
         seconds: time.as_secs_f32(),
     });
-    let whole = Whole { client, summary: Summary::of(verdicts(outcomes)), cases: cases.collect() };
+    let whole = Whole {
+        client,
+        version: env!("CARGO_PKG_VERSION"),
+        date: httpdate::fmt_http_date(SystemTime::now()),
+        summary: Summary::of(verdicts(outcomes)),
+        cases: cases.collect(),
+    };
     Ok(serde_json::to_writer_pretty(out, &whole)?)
 }
 

@@ -12,7 +12,7 @@ use super::checks::checks;
 use super::expected::{self, NoSuchCheck};
 use super::outcome::Outcome;
 use super::publish::{Hook, HookError};
-use super::report::{self, Report, html, terminal};
+use super::report::{self, Report, forms, html, terminal};
 use super::run::{RunError, chosen, run};
 use super::settings::{Profile, Settings};
 use crate::command::{self, Believed, header};
@@ -122,6 +122,8 @@ pub struct Command {
     /// Writes the report as one HTML file, with a matrix of all servers
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    #[command(flatten)]
+    forms: forms::Forms,
 }
 
 /// Why it could not do its work.
@@ -224,6 +226,7 @@ impl Command {
             report::junit(file, &reports, self.strict)
         })?;
         report_file::write(self.html.as_deref(), |file| html::html(file, &reports))?;
+        self.forms.write(&reports, self.strict)?;
         let codes = reports.iter().map(|report| report.exit_code(self.strict));
         // The gravest first: unreachable, failed, clean. Inconclusive only if all servers are.
         let codes: Vec<u8> = codes.collect();

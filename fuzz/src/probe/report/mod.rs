@@ -10,7 +10,9 @@ use super::outcome::Outcome;
 use crate::verdict::{Summary, Verdict};
 use crate::wire::target::Target;
 
+pub(super) mod forms;
 pub(super) mod html;
+mod level;
 pub(crate) mod terminal;
 
 /// What came of probing one server.
@@ -66,6 +68,23 @@ impl Report {
     /// Its name, or else its URL.
     pub(crate) fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.target)
+    }
+
+    /// Those that [`json`] has written.
+    pub(crate) fn from_json(bytes: &[u8]) -> serde_json::Result<Vec<Self>> {
+        from_json(bytes)
+    }
+
+    /// Its own page.
+    pub(crate) fn html(&self) -> String {
+        let mut page = Vec::new();
+        html::html(&mut page, std::slice::from_ref(self)).expect("memory takes all");
+        String::from_utf8(page).expect("a page is text")
+    }
+
+    /// The level that the server has reached, in a word.
+    pub(crate) fn level(&self) -> Option<&'static str> {
+        level::reached(self).level.map(level::Level::word)
     }
 
     pub(crate) fn count(&mut self) {

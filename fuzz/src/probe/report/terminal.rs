@@ -43,7 +43,7 @@ pub(crate) fn summary(out: &mut impl Write, report: &Report, strict: bool) -> io
 }
 
 /// Text in a cell of a table in Markdown, where it stays text.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     for char in visible(text).chars() {
         if matches!(char, '\\' | '|' | '<' | '[' | '`') {
