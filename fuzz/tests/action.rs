@@ -44,8 +44,7 @@ impl Job {
     }
 
     async fn run(&self, inputs: &[(&str, &str)]) -> Output {
-        let script =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/action/probe.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/action/probe.sh");
         let program = Path::new(env!("CARGO_BIN_EXE_sse-fuzz"));
         let built = program.parent().expect("a folder").to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
@@ -53,7 +52,8 @@ impl Job {
         let mut step = Command::new("bash");
         step.arg(script).current_dir(self.folder.path()).kill_on_drop(true);
         step.env("PATH", path.expect("a path")).env("RUNNER_TEMP", self.folder.path());
-        step.env("GITHUB_STEP_SUMMARY", self.path("summary")).env("GITHUB_OUTPUT", self.path("out"));
+        step.env("GITHUB_STEP_SUMMARY", self.path("summary"))
+            .env("GITHUB_OUTPUT", self.path("out"));
         // As GitHub has them: those without a value are empty.
         for name in ["PUBLISH", "PUBLISH_URL", "PUBLISH_TOKEN", "KNOWN", "LEVEL", "SARIF", "ARGS"] {
             step.env(format!("SSE_FUZZ_{name}"), "");
@@ -76,7 +76,10 @@ async fn a_job_gets_a_summary_a_level_and_a_verdict() {
         ("PUBLISH_URL", &publish),
         ("PUBLISH_TOKEN", TOKEN),
         ("SARIF", "found.sarif"),
-        ("ARGS", "--wait 3 con.status con.type fmt res.loss res.duplicate res.order res.cut-mid-event"),
+        (
+            "ARGS",
+            "--wait 3 con.status con.type fmt res.loss res.duplicate res.order res.cut-mid-event",
+        ),
     ];
     let output = job.run(&inputs).await;
     assert!(output.status.success(), "{output:?}");

@@ -50,8 +50,7 @@ async fn the_commands_run_and_show_an_answer() {
     let event = NewEvent::new("test", "message", "hello");
     hub.publish(vec![event]).await.expect("memory takes it");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url =
-        format!("http://{}/events/?channel=test", listener.local_addr().expect("an address"));
+    let url = format!("http://{}/events/?channel=test", listener.local_addr().expect("an address"));
     let router = http::router(hub.clone(), HttpConfig::new("token"));
     tokio::spawn(async move { http::serve(listener, router, &hub, std::future::pending()).await });
     let commands: BTreeSet<_> = pages().into_iter().map(|page| page.command).collect();

@@ -2,7 +2,7 @@
 // Runs an implementation of Server-Sent Events through the cases of this package.
 //
 //     npx sse-vectors decode ./adapter.mjs   // export decode(chunks[, lastEventId]): events
-//     npx sse-vectors encode ./adapter.mjs   // export encode(fields): text or bytes; throws if it refuses
+//     npx sse-vectors encode ./adapter.mjs   // export encode(fields): bytes; throws if it refuses
 //
 // An event is { event, data, id }; `id` is the last event ID in force. Without it ids are not
 // compared. Both functions may be asynchronous. For `resume` take the package of PyPI.

@@ -1,5 +1,5 @@
-//! `cargo xtask vectors`: the vectors as packages of npm and `PyPI`, and what others' parsers make of
-//! them.
+//! `cargo xtask vectors`: the vectors as packages of npm and `PyPI`, and what others' parsers make
+//! of them.
 
 pub(crate) mod packages;
 

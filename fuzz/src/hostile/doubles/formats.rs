@@ -25,7 +25,11 @@ pub(super) fn answer(double: Double, request: &Request) -> Answer {
         Double::Mercure => whole("Mercure-Last-Event-ID: earliest\r\n", mercure(request)),
         Double::Mcp if request.method == "GET" => {
             // Clients live without a stream of the server's own.
-            Answer { head: "Allow: POST\r\n", events: vec![String::new()], refused: Some("405 Method Not Allowed") }
+            Answer {
+                head: "Allow: POST\r\n",
+                events: vec![String::new()],
+                refused: Some("405 Method Not Allowed"),
+            }
         }
         Double::Mcp => whole("X-Accel-Buffering: no\r\n", mcp(request)),
     }
@@ -113,7 +117,8 @@ fn anthropic() -> Vec<String> {
 fn gemini() -> Vec<String> {
     let pieces = PIECES.iter().zip([Value::Null, Value::Null, json!("STOP")]);
     let event = |(text, finish): (&&str, Value)| {
-        let mut candidate = json!({"index": 0, "content": {"role": "model", "parts": [{"text": text}]}});
+        let mut candidate =
+            json!({"index": 0, "content": {"role": "model", "parts": [{"text": text}]}});
         if !finish.is_null() {
             candidate["finishReason"] = finish;
         }

@@ -112,9 +112,10 @@ impl Double {
             "down" if number <= 2 => refused("503 Service Unavailable", ""),
             "bytes" => {
                 let bytes = whole();
-                let script = bytes.as_bytes().iter().fold(chunked(""), |script, byte| {
-                    script.send(chunk_of_http(&[*byte]))
-                });
+                let script = bytes
+                    .as_bytes()
+                    .iter()
+                    .fold(chunked(""), |script, byte| script.send(chunk_of_http(&[*byte])));
                 ended(script)
             }
             "slow" => ended(events.iter().fold(chunked(""), |script, event| {
@@ -123,9 +124,9 @@ impl Double {
             "odd" => {
                 let lines = whole().replace("\r\n", "\n").replace('\n', "\r\n");
                 let lines = lines.replace("\r\n\r\n", "\r\n\r\n: a comment\r\n\r\n");
-                let script = lines.split_inclusive('\r').fold(chunked(""), |script, part| {
-                    script.send(chunk_of_http(part.as_bytes()))
-                });
+                let script = lines
+                    .split_inclusive('\r')
+                    .fold(chunked(""), |script, part| script.send(chunk_of_http(part.as_bytes())));
                 ended(script)
             }
             "gzip" => {
