@@ -282,6 +282,8 @@ impl Session {
         ];
         let capabilities = json!({
             "browserName": "chrome",
+            // Those of the tests' own servers.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": {"binary": chromium, "args": args},
             "goog:loggingPrefs": {"browser": "ALL"},
         });
