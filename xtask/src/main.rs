@@ -15,6 +15,7 @@ mod django;
 mod doubles;
 mod files;
 mod fuzz;
+mod honest;
 mod layout;
 mod msrv;
 mod node;
@@ -67,6 +68,10 @@ cargo xtask oracle --cases N [--seed S]
 cargo xtask fuzz [TARGET…] [--time SECONDS]
     Runs all fuzz targets, or these, with libFuzzer: each for 60 seconds, or for --time. Prints how to
     reproduce what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
+cargo xtask honest [CLIENT…] [--runs N]
+    Runs clients that are right through `sse-fuzz hostile`, N times: fetch in Node, http.client of
+    Python, Chromium's own EventSource. Fails if one is accused of anything.
+
 cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
     Starts this server and others (ours, django, nchan, pushpin, axum; or those that you name), runs
     `sse-fuzz probe` on each, and writes all findings side by side into one HTML file. Gets what it
@@ -151,6 +156,7 @@ fn run(args: &mut Parser) -> Outcome {
         "fuzz" => fuzz::run(args),
         "oracle" => oracle::run(args),
         "pack" => dist::pack(args),
+        "honest" => honest::run(args),
         "probe" => probe::run(args),
         "proof" => proof::run(args),
         "services" => services::run(args),

@@ -26,6 +26,11 @@ pub struct Case {
     /// What the first request gets, the second …; the last stands for all that follow.
     pub(super) scripts: Vec<Script>,
     pub(super) checks: Vec<Check>,
+    /// The same, where no standard asks for it: a client that does otherwise is warned of it.
+    pub(super) advice: Vec<Check>,
+    /// Cases about what this one takes for granted, besides those that its bytes show
+    /// ([`super::basis`]).
+    pub(super) rests_on: Vec<&'static str>,
     /// As many requests must come before the rule has been put to the test. With fewer there is no
     /// verdict, unless a check says that coming back is the rule.
     pub(super) reach: usize,
@@ -85,12 +90,19 @@ pub(super) enum Act {
 pub(super) enum Check {
     /// It prints these events and no others, in this order.
     Events(Vec<Expected>),
+    /// It prints as many events, with these data. White space after them, or at both ends, is for
+    /// other cases.
+    Data(&'static [&'static str]),
     /// The last event that it prints is this one.
     LastEvent(Expected),
     /// It makes as many requests, or more.
     ComesBack(usize),
     /// It makes no more requests than these.
     AtMost(usize),
+    /// It does not come back in a tight loop, however often it comes.
+    NoLoop,
+    /// It follows no more redirects than these without a pause.
+    Bounded(usize),
     /// A request has this `Last-Event-ID`, or none.
     LastEventId(usize, Option<Vec<u8>>),
     /// A request comes so long after the connection before has ended, or never.
@@ -149,6 +161,8 @@ impl Case {
             needs: Needs::default(),
             scripts: Vec::new(),
             checks: vec![Check::Sound],
+            advice: Vec::new(),
+            rests_on: Vec::new(),
             reach: 1,
             watch: Duration::ZERO,
             deadline: Duration::from_secs(8),
@@ -180,6 +194,20 @@ impl Case {
         if self.needs.post.is_some() { "POST" } else { "GET" }
     }
 
+    /// The types of the events that a correct client delivers, for clients that must name those
+    /// that they listen to.
+    pub fn types(&self) -> Vec<&str> {
+        let mut types = vec!["message"];
+        for check in self.all_checks() {
+            if let Check::Events(events) = check {
+                types.extend(events.iter().map(|event| event.event.as_str()));
+            }
+        }
+        types.sort_unstable();
+        types.dedup();
+        types
+    }
+
     /// The body of the request that the case is for.
     pub fn body(&self) -> &str {
         self.needs.post.as_deref().unwrap_or_default()
@@ -190,9 +218,30 @@ impl Case {
         self
     }
 
+    /// A check of what the reference asks for.
     pub(super) fn check(mut self, check: Check) -> Self {
+        if self.reference == ADVICE {
+            return self.advise(check);
+        }
         self.checks.push(check);
         self
+    }
+
+    /// A check of what is only advice, whatever the reference.
+    pub(super) fn advise(mut self, check: Check) -> Self {
+        self.advice.push(check);
+        self
+    }
+
+    /// This case is not about what those are about.
+    pub(super) fn rests_on(mut self, cases: &[&'static str]) -> Self {
+        self.rests_on.extend_from_slice(cases);
+        self
+    }
+
+    /// All checks: of what the reference asks for, and of advice.
+    pub(super) fn all_checks(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().chain(&self.advice)
     }
 
     pub(super) fn events(self, events: &[(&str, &str, &str)]) -> Self {
@@ -204,9 +253,12 @@ impl Case {
     /// Coming back is the rule, with this id.
     pub(super) fn resumes(mut self, request: usize, id: Option<&str>) -> Self {
         let id = id.map(|id| id.as_bytes().to_vec());
+        let checks = if self.reference == ADVICE { &mut self.advice } else { &mut self.checks };
         // Before the events: those that are missing follow from this.
-        self.checks.insert(0, Check::LastEventId(request, id));
-        self.checks.insert(0, Check::ComesBack(request));
+        checks.insert(0, Check::LastEventId(request, id));
+        checks.insert(0, Check::ComesBack(request));
+        // A reconnection time of a client's own is a few seconds (9.2.2), and may be more.
+        self.deadline = self.deadline.max(Duration::from_secs(12));
         self.reach(request)
     }
 
@@ -291,17 +343,22 @@ impl Script {
         self.then(Act::Alive)
     }
 
-    /// The pause lets the client read what came before, which a reset may take back.
+    /// A pause that lets the client read what came before. Where the end of a connection is an
+    /// error, some HTTP clients drop what they have not handed on yet: what comes in one read or in
+    /// two must not decide.
+    pub(super) fn settle(self) -> Self {
+        self.wait(300)
+    }
+
     pub(super) fn reset(self) -> Self {
-        self.wait(150).then(Act::Reset)
+        self.settle().then(Act::Reset)
     }
 
     pub(super) fn go_away(self) -> Self {
         self.then(Act::GoAway)
     }
 
-    /// The pause is that of a reset.
     pub(super) fn abandon(self) -> Self {
-        self.wait(150).then(Act::Abandon)
+        self.settle().then(Act::Abandon)
     }
 }

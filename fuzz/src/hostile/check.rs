@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::case::{Case, Check};
+use super::catalogue;
 use super::judge::{self, Judgement, Memory, Observation, Printed, judge};
 use super::request::Request;
 use super::serve::Server;
@@ -70,6 +71,8 @@ pub(super) struct Outcome {
     pub(super) case: Case,
     pub(super) judgement: Judgement,
     pub(super) time: Duration,
+    /// Something was wrong, so the verdict depends on those of other cases.
+    pub(super) is_late: bool,
 }
 
 impl Client {
@@ -109,10 +112,12 @@ impl Client {
         };
         let (name, value) = case.needs.header.unwrap_or(("X-Hostile", "none"));
         let header = format!("{name}: {value}");
+        let types = case.types().join(",");
         let authority = self.authority.path().to_string_lossy();
         let mut words = self.words.iter().map(|word| {
             word.replace("{url}", &url)
                 .replace("{ca}", &authority)
+                .replace("{types}", &types)
                 .replace("{method}", case.method())
                 .replace("{header}", &header)
                 .replace("{body}", case.body())
@@ -127,7 +132,8 @@ impl Client {
     }
 }
 
-/// Runs a client through the cases, some at once, and tells each outcome as it comes.
+/// Runs a client through the cases, some at once, and tells each outcome as it comes; what a client
+/// gets wrong is told last, once it is known what else it gets wrong.
 pub(super) async fn run(
     server: Arc<Server>,
     client: Client,
@@ -135,28 +141,69 @@ pub(super) async fn run(
     jobs: usize,
     mut tell: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>, CommandError> {
-    let client = Arc::new(client);
-    let slots = Arc::new(Semaphore::new(jobs));
-    let mut running = JoinSet::new();
-    // Those that take long first, so that at the end none is left to wait for alone.
-    let mut order: Vec<_> = cases.into_iter().enumerate().collect();
-    order.sort_by_key(|(_, case)| std::cmp::Reverse(case.deadline));
-    for (index, case) in order {
-        let (server, client, slots) =
-            (Arc::clone(&server), Arc::clone(&client), Arc::clone(&slots));
-        running.spawn(async move {
-            let _slot = slots.acquire().await.expect("it is never closed");
-            run_case(&server, &client, case).await.map(|outcome| (index, outcome))
-        });
+    let crew = Crew { server, client: Arc::new(client), slots: Arc::new(Semaphore::new(jobs)) };
+    let asked: Vec<_> = cases.iter().map(|case| case.id.clone()).collect();
+    let mut outcomes = crew.run(cases, &mut tell).await?;
+    // What those rest on that went wrong, where it was not asked for.
+    let missing = judge::unknown_basis(&outcomes);
+    let all = catalogue::cases().into_iter().filter(|case| missing.contains(&case.id.as_str()));
+    outcomes.extend(crew.run(all.collect(), &mut |_| {}).await?);
+    judge::blame_once(&mut outcomes);
+    outcomes.retain(|outcome| asked.contains(&outcome.case.id));
+    let rank = |outcome: &Outcome| asked.iter().position(|id| *id == outcome.case.id);
+    outcomes.sort_by_key(rank);
+    outcomes.iter().filter(|outcome| outcome.is_late).for_each(tell);
+    Ok(outcomes)
+}
+
+impl judge::Judged for Outcome {
+    fn case(&self) -> &Case {
+        &self.case
     }
-    let mut outcomes = Vec::new();
-    while let Some(done) = running.join_next().await {
-        let (index, outcome) = done.expect("no run panics, and none is aborted")?;
-        tell(&outcome);
-        outcomes.push((index, outcome));
+
+    fn judgement(&mut self) -> &mut Judgement {
+        &mut self.judgement
     }
-    outcomes.sort_by_key(|(index, _)| *index);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+
+    fn verdict(&self) -> Verdict {
+        self.judgement.verdict
+    }
+}
+
+/// What every case is run with.
+struct Crew {
+    server: Arc<Server>,
+    client: Arc<Client>,
+    slots: Arc<Semaphore>,
+}
+
+impl Crew {
+    async fn run(
+        &self,
+        mut cases: Vec<Case>,
+        tell: &mut impl FnMut(&Outcome),
+    ) -> Result<Vec<Outcome>, CommandError> {
+        // Those that take long first, so that at the end none is left to wait for alone.
+        cases.sort_by_key(|case| std::cmp::Reverse(case.deadline));
+        let mut running = JoinSet::new();
+        for case in cases {
+            let (server, client, slots) =
+                (Arc::clone(&self.server), Arc::clone(&self.client), Arc::clone(&self.slots));
+            running.spawn(async move {
+                let _slot = slots.acquire().await.expect("it is never closed");
+                run_case(&server, &client, case).await
+            });
+        }
+        let mut outcomes = Vec::new();
+        while let Some(done) = running.join_next().await {
+            let outcome = done.expect("no run panics, and none is aborted")?;
+            if !outcome.is_late {
+                tell(&outcome);
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
 }
 
 async fn run_case(server: &Server, client: &Client, case: Case) -> Result<Outcome, CommandError> {
@@ -164,7 +211,7 @@ async fn run_case(server: &Server, client: &Client, case: Case) -> Result<Outcom
     if let Some(reason) = client.lacks(&case) {
         let reasons = vec![reason.to_owned()];
         let judgement = Judgement { verdict: Verdict::Skip, reasons, evidence: Vec::new() };
-        return Ok(Outcome { case, judgement, time: Duration::ZERO });
+        return Ok(Outcome { case, judgement, time: Duration::ZERO, is_late: false });
     }
     let run = "check";
     let mut command = client.command(&case, &server.url(&case.id, run));
@@ -178,7 +225,8 @@ async fn run_case(server: &Server, client: &Client, case: Case) -> Result<Outcom
     };
     let mut judgement = judge(&case, &seen);
     judgement.evidence.extend(running.complaint().await);
-    Ok(Outcome { case, judgement, time: start.elapsed() })
+    let is_late = judge::is_wrong(judgement.verdict);
+    Ok(Outcome { case, judgement, time: start.elapsed(), is_late })
 }
 
 /// A client's process, and what has been seen of it.
@@ -249,7 +297,7 @@ impl Running {
             self.changed = Instant::now();
         }
         self.flood.look(&requests, Instant::now());
-        let measures = case.checks.iter().any(|check| matches!(check, Check::Memory(_)));
+        let measures = case.all_checks().any(|check| matches!(check, Check::Memory(_)));
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
         if measures && !requests.is_empty() && is_due {
             self.looked = Some(Instant::now());
@@ -284,11 +332,8 @@ impl Running {
             return is_late;
         };
         let is_watched = elapsed.saturating_sub(reached.at) >= case.watch;
-        let is_over = is_late && is_watched;
-        let is_quiet = case.watch > Duration::ZERO || self.changed.elapsed() >= QUIET;
-        is_over
-            || (is_watched && is_quiet && reached.played)
-                && judge(case, seen).verdict != Verdict::Fail
+        let is_quiet = self.changed.elapsed() >= QUIET;
+        is_late && is_watched || judge::is_settled(case, seen, elapsed, is_quiet)
     }
 
     /// Ends it and all that it has started. The beginning of what it said on standard error.

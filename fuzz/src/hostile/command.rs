@@ -52,6 +52,9 @@ pub struct Command {
     #[arg(long, value_name = "N", default_value = "4", requires = "check",
         value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
+    /// Counts warnings as failures: what no standard asks for, but practice
+    #[arg(long, requires = "check")]
+    strict: bool,
     /// Writes the report as JSON
     #[arg(long, value_name = "FILE", requires = "check")]
     json: Option<PathBuf>,
@@ -132,7 +135,8 @@ impl Command {
         report_file::write(self.junit.as_deref(), |file| report::junit(file, &outcomes))?;
         Ok(match Summary::of(report::verdicts(&outcomes)) {
             Summary { fail: 1.., .. } => ExitCode::from(1),
-            Summary { pass: 0, .. } => ExitCode::from(4),
+            Summary { warn: 1.., .. } if self.strict => ExitCode::from(1),
+            Summary { pass: 0, warn: 0, .. } => ExitCode::from(4),
             _ => ExitCode::SUCCESS,
         })
     }

@@ -6,12 +6,19 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::case::{Case, Check, Expected};
+use super::basis;
+use super::case::{ADVICE, Case, Check, Expected};
 use super::request::Request;
 use crate::verdict::Verdict;
 
 /// How much earlier than asked for a request may come, since two clocks look at it.
 const EARLY: Duration = Duration::from_millis(50);
+
+/// A request that comes so soon after the end of the connection before was not waited for.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// As many of them are a tight loop.
+const LOOP: usize = 10;
 
 /// Requests that the evidence shows.
 const SHOWN: usize = 12;
@@ -65,9 +72,27 @@ type Finding = Result<(), (Verdict, String)>;
 
 /// Judges a client by what was seen of it.
 pub fn judge(case: &Case, seen: &Observation) -> Judgement {
-    let mut findings: Vec<_> =
-        case.checks.iter().filter_map(|check| check.judge(case, seen).err()).collect();
-    if seen.requests.is_empty() {
+    let findings = findings(case, seen);
+    let verdict = verdict(&findings);
+    // For a failure, only what made it one: the rest follows from it or is beside the point.
+    let reasons = findings.into_iter().filter(|finding| finding.0 == verdict);
+    let reasons = reasons.map(|finding| finding.1).collect();
+    Judgement { verdict, reasons, evidence: evidence(seen) }
+}
+
+fn verdict(findings: &[(Verdict, String)]) -> Verdict {
+    findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Pass)
+}
+
+fn findings(case: &Case, seen: &Observation) -> Vec<(Verdict, String)> {
+    let found = |check: &Check| check.judge(case, seen).err();
+    let mut findings: Vec<_> = case.checks.iter().filter_map(found).collect();
+    findings.extend(case.advice.iter().filter_map(found).map(as_advice));
+    let skipped = findings.iter().position(|finding| finding.0 == Verdict::Skip);
+    if let Some(skipped) = skipped {
+        // What the case is about was not there to be seen.
+        findings = vec![findings.swap_remove(skipped)];
+    } else if seen.requests.is_empty() {
         findings = vec![(Verdict::Inconclusive, "it made no request".to_owned())];
     } else if seen.requests.len() < case.reach {
         let made = seen.requests.len();
@@ -77,17 +102,84 @@ pub fn judge(case: &Case, seen: &Observation) -> Judgement {
         let text = format!("the script of connection {} had not reached its end", case.reach);
         findings.push((Verdict::Inconclusive, text));
     }
-    let verdict = findings.iter().map(|finding| finding.0).max().unwrap_or(Verdict::Pass);
-    // For a failure, only what made it one: the rest follows from it or is beside the point.
-    let reasons = findings.into_iter().filter(|finding| finding.0 == verdict);
-    let reasons = reasons.map(|finding| finding.1).collect();
-    Judgement { verdict, reasons, evidence: evidence(seen) }
+    findings
+}
+
+/// A case, and what came of it.
+pub(super) trait Judged {
+    fn case(&self) -> &Case;
+    fn judgement(&mut self) -> &mut Judgement;
+    fn verdict(&self) -> Verdict;
+}
+
+/// What cases that went wrong rest on, as far as it is not among them.
+pub(super) fn unknown_basis<T: Judged>(outcomes: &[T]) -> Vec<&'static str> {
+    let wrong = outcomes.iter().filter(|outcome| is_wrong(outcome.verdict()));
+    let mut missing: Vec<_> = wrong.flat_map(|outcome| basis::of(outcome.case())).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing.retain(|id| outcomes.iter().all(|outcome| outcome.case().id() != *id));
+    missing
+}
+
+/// Takes back what is the fault of another case: each case blames a client for its own only.
+pub(super) fn blame_once<T: Judged>(outcomes: &mut [T]) {
+    let wrong = outcomes.iter().filter(|outcome| is_wrong(outcome.verdict()));
+    // A warning beside what a case is about explains no failure of others.
+    let weight = |outcome: &T| match outcome.verdict() {
+        Verdict::Warn if outcome.case().reference != ADVICE => Verdict::Warn,
+        _ => Verdict::Fail,
+    };
+    let wrong = wrong.map(|outcome| (outcome.case().id.clone(), weight(outcome)));
+    let wrong: Vec<_> = wrong.collect();
+    for outcome in outcomes {
+        let verdict = outcome.verdict();
+        if !is_wrong(verdict) {
+            continue;
+        }
+        let basis = basis::of(outcome.case());
+        let explains =
+            |id: &str| wrong.iter().any(|(other, weight)| other == id && *weight >= verdict);
+        if let Some(basic) = basis.into_iter().find(|id| explains(id)) {
+            let judgement = outcome.judgement();
+            judgement.verdict = Verdict::Inconclusive;
+            let first = format!("it gets {basic} wrong, which this case takes for granted");
+            judgement.reasons.insert(0, first);
+        }
+    }
+}
+
+/// What no standard asks for is no failure.
+fn as_advice((verdict, text): (Verdict, String)) -> (Verdict, String) {
+    match verdict {
+        Verdict::Fail => (Verdict::Warn, format!("{text} (advice: no standard asks for it)")),
+        _ => (verdict, text),
+    }
+}
+
+/// Whether it has been seen to do something wrong.
+pub(super) const fn is_wrong(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Fail | Verdict::Warn)
+}
+
+/// Whether all has been seen that makes a case right. `elapsed` is the time since the first request,
+/// and nothing new is to have come for a while if it `is_quiet`.
+pub(super) fn is_settled(
+    case: &Case,
+    seen: &Observation,
+    elapsed: Duration,
+    is_quiet: bool,
+) -> bool {
+    let Some(reached) = seen.requests.get(case.reach - 1) else { return false };
+    let is_watched = elapsed.saturating_sub(reached.at) >= case.watch;
+    let is_quiet = case.watch > Duration::ZERO || is_quiet;
+    is_watched && is_quiet && reached.played && !is_wrong(verdict(&findings(case, seen)))
 }
 
 /// Whether what has been seen cannot become a pass any more.
 pub(super) fn is_lost(case: &Case, seen: &Observation) -> bool {
-    case.checks.iter().any(|check| match check {
-        Check::AtMost(_) | Check::Secret(_) => {
+    case.all_checks().any(|check| match check {
+        Check::AtMost(_) | Check::NoLoop | Check::Bounded(_) | Check::Secret(_) => {
             matches!(check.judge(case, seen), Err((Verdict::Fail, _)))
         }
         _ => false,
@@ -99,6 +191,17 @@ impl Check {
         let request = |number: usize| seen.requests.get(number - 1);
         match self {
             Self::Events(expected) => events(expected, &seen.printed),
+            Self::Data(expected) => {
+                let printed: Vec<_> = seen.printed.iter().map(|event| &*event.data).collect();
+                let is_it = |(printed, expected): (&&str, &&str)| {
+                    printed.trim_end() == *expected || printed.trim() == *expected
+                };
+                let are =
+                    printed.len() == expected.len() && printed.iter().zip(*expected).all(is_it);
+                ensure(are, || {
+                    format!("events with the data {expected:?} were expected, but {printed:?} came")
+                })
+            }
             Self::LastEvent(expected) => {
                 let last = seen.printed.last();
                 let is_it = last.is_some_and(|printed| agrees(expected, printed) != Some(false));
@@ -107,8 +210,18 @@ impl Check {
                 })
             }
             Self::ComesBack(requests) => ensure(seen.requests.len() >= *requests, || {
-                format!("it made {} of the {requests} requests that it should", seen.requests.len())
+                let made = seen.requests.len();
+                let end = match seen.exit {
+                    Some(Some(code)) => format!(
+                        "; its process has ended by itself (exit code {code}), so nothing is left \
+                         that could come back: let it run while the client waits"
+                    ),
+                    _ => String::new(),
+                };
+                format!("it made {made} of the {requests} requests that it should{end}")
             }),
+            Self::NoLoop => tight_loop(seen),
+            Self::Bounded(most) => bounded(seen, *most),
             Self::AtMost(most) => ensure(seen.requests.len() <= *most, || {
                 let last = seen.requests.last().map_or(Duration::ZERO, |request| request.at);
                 let made = seen.requests.len();
@@ -235,6 +348,39 @@ fn pause(seen: &Observation, number: usize, least: Duration) -> Finding {
     })
 }
 
+/// The requests that came right after the end of the connection before.
+fn without_pause(seen: &Observation) -> impl Iterator<Item = bool> {
+    seen.requests.windows(2).map(|pair| {
+        let end = pair[0].ended.unwrap_or(pair[1].at);
+        pair[1].at.saturating_sub(end) < AT_ONCE
+    })
+}
+
+fn tight_loop(seen: &Observation) -> Finding {
+    let at_once = without_pause(seen).filter(|is_at_once| *is_at_once).count();
+    ensure(at_once < LOOP, || {
+        let made = seen.requests.len();
+        let last = Seconds(seen.requests.last().map_or(Duration::ZERO, |request| request.at));
+        format!(
+            "it made {made} requests within {last}, {at_once} of them less than {} ms after the \
+             end of the one before",
+            AT_ONCE.as_millis()
+        )
+    })
+}
+
+fn bounded(seen: &Observation, most: usize) -> Finding {
+    let mut longest = 0;
+    let mut row = 1;
+    for is_at_once in without_pause(seen) {
+        row = if is_at_once { row + 1 } else { 1 };
+        longest = longest.max(row);
+    }
+    ensure(longest <= most, || {
+        format!("it made {longest} requests without a pause; a bound of {most} is high already")
+    })
+}
+
 fn secret(seen: &Observation, name: &str) -> Finding {
     let mut strangers = seen.requests.iter().filter(|request| request.at_other_origin);
     if let Some(request) = strangers.find(|request| request.header(name).is_some()) {
@@ -260,7 +406,7 @@ fn memory(seen: &Observation, most: u64) -> Finding {
     let growth = peak.saturating_sub(before);
     ensure(growth <= most, || {
         let [growth, most] = [growth, most].map(|bytes| bytes >> 20);
-        format!("its memory grew by {growth} MiB; at most {most} MiB are allowed")
+        format!("its memory grew by {growth} MiB; {most} MiB are enough for limits of its own")
     })
 }
 

@@ -23,6 +23,7 @@
 //! Nothing here may know the client crates: their tests use this.
 
 mod answer;
+mod basis;
 mod case;
 mod catalogue;
 mod certificate;
@@ -38,6 +39,8 @@ mod record;
 mod report;
 mod request;
 mod serve;
+#[cfg(test)]
+mod simulation;
 
 pub use crate::verdict::Verdict;
 pub use case::{Case, Expected};

@@ -2,7 +2,7 @@
 //! arrival.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -101,6 +101,10 @@ impl Record {
             Origin::Other => ("http", self.addresses.other),
             Origin::Secure => ("https", self.addresses.secure),
         };
+        // Another host, too, where there is another name for it: cookies do not know ports.
+        let other = origin == Origin::Other && address.ip() == Ipv4Addr::LOCALHOST;
+        let address =
+            if other { format!("localhost:{}", address.port()) } else { address.to_string() };
         let query = if run.is_empty() { String::new() } else { format!("?run={run}") };
         format!("{scheme}://{address}/{case}{rest}{query}")
     }

@@ -25,23 +25,32 @@ pub(super) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     }
 }
 
-/// What failed, with everything that is known about it, and the numbers last.
+/// What failed, with everything that is known about it, then what is warned of, and the numbers last.
 pub(super) fn summary(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
-    for outcome in outcomes.iter().filter(|outcome| outcome.judgement.verdict == Verdict::Fail) {
-        let case = &outcome.case;
-        let style = Verdict::Fail.style();
-        writeln!(out, "\n{style}{}{style:#}: {}", case.id, case.title)?;
-        writeln!(out, "  a correct client: {} ({})", case.correct, case.reference)?;
-        for reason in &outcome.judgement.reasons {
-            writeln!(out, "  {reason}")?;
+    for verdict in [Verdict::Fail, Verdict::Warn] {
+        for outcome in outcomes.iter().filter(|outcome| outcome.judgement.verdict == verdict) {
+            fault(out, outcome)?;
         }
-        for evidence in &outcome.judgement.evidence {
-            writeln!(out, "    {evidence}")?;
-        }
-        writeln!(out, "  alone: sse-fuzz hostile {} --check …", case.id)?;
     }
-    let Summary { pass, fail, skip, inconclusive, .. } = Summary::of(verdicts(outcomes));
-    writeln!(out, "\n{pass} pass, {fail} fail, {inconclusive} inconclusive, {skip} skipped")
+    let Summary { pass, fail, warn, skip, inconclusive, .. } = Summary::of(verdicts(outcomes));
+    writeln!(
+        out,
+        "\n{pass} pass, {fail} fail, {warn} warn, {inconclusive} inconclusive, {skip} skipped"
+    )
+}
+
+fn fault(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    let Outcome { case, judgement, .. } = outcome;
+    let style = judgement.verdict.style();
+    writeln!(out, "\n{style}{} {}{style:#}: {}", judgement.verdict.word(), case.id, case.title)?;
+    writeln!(out, "  a correct client: {} ({})", case.correct, case.reference)?;
+    for reason in &judgement.reasons {
+        writeln!(out, "  {reason}")?;
+    }
+    for evidence in &judgement.evidence {
+        writeln!(out, "    {evidence}")?;
+    }
+    writeln!(out, "  alone: sse-fuzz hostile {} --check …", case.id)
 }
 
 #[derive(Serialize)]
@@ -69,7 +78,7 @@ struct Whole<'a> {
 
 /// Everything, as JSON.
 pub(super) fn json(out: impl Write, client: &str, outcomes: &[Outcome]) -> io::Result<()> {
-    let cases = outcomes.iter().map(|Outcome { case, judgement, time }| Entry {
+    let cases = outcomes.iter().map(|Outcome { case, judgement, time, .. }| Entry {
         id: &case.id,
         title: &case.title,
         correct: &case.correct,
@@ -92,7 +101,7 @@ pub(super) fn json(out: impl Write, client: &str, outcomes: &[Outcome]) -> io::R
 /// The form that CI systems read. What is inconclusive counts as skipped there, with its reason.
 pub(super) fn junit(out: impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     let mut suite = TestSuite::new("sse-fuzz hostile");
-    for Outcome { case, judgement, time } in outcomes {
+    for Outcome { case, judgement, time, .. } in outcomes {
         let mut status = match judgement.verdict {
             Verdict::Pass | Verdict::Info | Verdict::Warn => TestCaseStatus::success(),
             Verdict::Fail => TestCaseStatus::non_success(NonSuccessKind::Failure),

@@ -102,7 +102,9 @@ fn check_these(fault: &str, cases: &[&str], jobs: &str) -> Checked {
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("report.json");
     let file = json.to_str().expect("UTF-8");
-    let output = hostile(&[&["--check", &command, "--json", file, "--jobs", jobs], cases].concat());
+    let output = hostile(
+        &[&["--strict", "--check", &command, "--json", file, "--jobs", jobs], cases].concat(),
+    );
     let report = std::fs::read(&json).unwrap_or_else(|_| panic!("a report: {output:?}"));
     let report: Value = serde_json::from_slice(&report).expect("JSON");
     let cases = report["cases"].as_array().expect("a list").iter().map(|case| {
@@ -122,13 +124,14 @@ fn check_these(fault: &str, cases: &[&str], jobs: &str) -> Checked {
     (output.status.code(), cases.collect())
 }
 
-/// The client with this fault fails exactly these of the cases, and passes the others.
+/// The client with this fault is blamed in exactly these of the cases. Those that rest on them say
+/// nothing of it.
 #[track_caller]
 fn fails(fault: Fault, cases: &[&str], expected: &[&str]) {
     let (code, verdicts) = check(&format!("{fault:?}"), cases);
-    let failed: BTreeSet<_> = verdicts.iter().filter(|(_, verdict)| verdict != "pass").collect();
-    let expected: Vec<_> = expected.iter().map(|id| (id.to_string(), "fail".to_owned())).collect();
-    assert_eq!(failed, expected.iter().collect(), "{fault:?}");
+    let blamed = verdicts.iter().filter(|(_, verdict)| verdict == "fail" || verdict == "warn");
+    let blamed: BTreeSet<_> = blamed.map(|(id, _)| id.as_str()).collect();
+    assert_eq!(blamed, expected.iter().copied().collect(), "{fault:?}");
     assert_eq!(code, Some(1));
     assert!(verdicts.len() > expected.len(), "some are to be passed");
 }
@@ -171,20 +174,7 @@ fn coming_back_in_a_tight_loop_fails() {
         "time.retry-64-bit",
         "time.empty-streams",
     ];
-    let expected = [
-        "con.status-500",
-        "http.storm-5xx",
-        "http.retry-after",
-        "http.retry-after-date",
-        "http.retry-after-huge",
-        "http.garbage",
-        "time.retry",
-        "time.retry-zero",
-        "time.retry-huge",
-        "time.retry-64-bit",
-        "time.empty-streams",
-        "cut.always",
-    ];
+    let expected = ["time.retry", "time.empty-streams"];
     fails(Fault::TightLoop, &cases, &expected);
 }
 
@@ -192,47 +182,19 @@ fn coming_back_in_a_tight_loop_fails() {
 fn keeping_no_id_fails_where_it_is_resumed() {
     let cases =
         ["con", "cut", "parse.retry-plus", "http.204", "http.redirect-resume", "time.retry"];
-    let expected = [
-        "con.reconnect",
-        "con.id-survives",
-        "con.id-without-data",
-        "con.id-utf8",
-        "con.id-long",
-        "http.redirect-resume",
-        "cut.mid-event",
-        "cut.mid-line",
-        "cut.mid-name",
-        "cut.mid-id",
-        "cut.after-cr",
-        "cut.bom-again",
-        "cut.rst",
-        "cut.rst-mid-codepoint",
-        "cut.chunked-truncated",
-        "cut.chunked-unfinished",
-        "cut.chunked-garbage",
-        "cut.length",
-        "cut.before-head",
-        "cut.in-head",
-    ];
+    let expected = ["con.reconnect"];
     fails(Fault::NoId, &cases, &expected);
 }
 
 #[test]
 fn an_empty_id_in_the_request_fails_where_there_is_none() {
-    let expected = ["con.request", "con.reconnect-without-id", "con.id-empty", "con.id-unsendable"];
+    let expected = ["con.request"];
     fails(Fault::EmptyId, &["con", "cut.rst"], &expected);
 }
 
 #[test]
 fn taking_secrets_to_other_origins_fails() {
-    let expected = [
-        "http.redirect-credentials",
-        "http.redirect-cookie",
-        "http.redirect-header",
-        "http.redirect-downgrade",
-        "http.redirect-downgrade-cookie",
-        "http.redirect-downgrade-header",
-    ];
+    let expected = ["http.redirect-credentials", "http.redirect-cookie", "http.redirect-header"];
     fails(Fault::Leaks, &["http"], &expected);
 }
 
@@ -256,46 +218,26 @@ fn waiting_for_the_byte_after_a_cr_fails() {
 
 #[test]
 fn trying_again_what_is_final_fails() {
-    let expected = [
-        "http.204",
-        "http.400",
-        "http.401",
-        "http.403",
-        "http.404",
-        "http.410",
-        "http.html-200",
-        "con.type-wrong",
-        "con.status-201",
-    ];
-    let others = ["http.408", "http.storm-5xx", "con.stream-error"];
+    let others = ["http.401", "http.html-200", "http.408", "http.storm-5xx", "con.type-wrong"];
+    let expected = ["http.204", "http.400"];
     fails(Fault::NeverStops, &[&expected[..], &others].concat(), &expected);
 }
 
 #[test]
 fn continuing_half_an_event_fails() {
-    let expected = [
-        "cut.mid-event",
-        "cut.mid-line",
-        "cut.mid-name",
-        "cut.mid-id",
-        "cut.after-cr",
-        "cut.bom-again",
-        "cut.rst-mid-codepoint",
-        "cut.length",
-    ];
+    let expected = ["cut.mid-event"];
     fails(Fault::KeepsHalves, &["cut"], &expected);
 }
 
 #[test]
 fn sending_a_post_again_fails() {
-    let expected =
-        ["post.end", "post.cut", "dialect.openai", "dialect.openai.bytes", "dialect.openai.random"];
+    let expected = ["post.end"];
     fails(Fault::Repeats, &["post", "dialect.openai", "con.request"], &expected);
 }
 
 #[test]
 fn reading_whatever_comes_fails() {
-    let expected = ["con.type-wrong", "con.type-missing", "con.type-prefix", "http.html-200"];
+    let expected = ["con.type-wrong"];
     fails(Fault::AnyType, &["con", "http.html-200"], &expected);
 }
 
@@ -317,17 +259,6 @@ fn stopping_where_http2_ends_with_an_error_fails() {
 }
 
 #[test]
-fn continuing_half_an_event_of_http2_fails() {
-    fails(Fault::KeepsHalves, &["h2"], &["h2.goaway-cut", "h2.reset"]);
-}
-
-#[test]
-fn keeping_no_id_fails_by_http2_too() {
-    let (_, verdicts) = check("NoId", &["h2"]);
-    assert!(verdicts.iter().all(|(_, verdict)| verdict == "fail"), "{verdicts:?}");
-}
-
-#[test]
 fn who_does_not_speak_http2_is_not_judged_by_it() {
     let (code, verdicts) = check("Http1", &["h2"]);
     assert!(verdicts.iter().all(|(_, verdict)| verdict == "skip"), "{verdicts:?}");
@@ -345,7 +276,7 @@ fn what_was_not_seen_is_not_passed() {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.contains("inconclusive http.204"), "{text}");
-    assert!(text.ends_with("0 pass, 0 fail, 1 inconclusive, 2 skipped\n"), "{text}");
+    assert!(text.ends_with("0 pass, 0 fail, 0 warn, 1 inconclusive, 2 skipped\n"), "{text}");
     assert!(!text.contains('\u{1b}'), "colours are for terminals: {text}");
     let report = std::fs::read_to_string(report).expect("a report");
     assert!(report.contains("name=\"post.end\" classname=\"hostile.post\""), "{report}");

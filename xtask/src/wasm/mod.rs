@@ -119,7 +119,7 @@ impl Package {
         let client = folder.join("hostile.mjs");
         copy(&Path::new(CRATE).join("tests/node/hostile.mjs"), &client)?;
         self.node.hand_to(&mut fuzz);
-        fuzz.args(["hostile", "--jobs", "16", "--check"]).arg(format!(
+        fuzz.args(["hostile", "--strict", "--jobs", "16", "--check"]).arg(format!(
             "env NODE_EXTRA_CA_CERTS={{ca}} node '{}' {{url}} {{header}} {{method}} {{body}}",
             client.display()
         ));

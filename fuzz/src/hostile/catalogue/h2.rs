@@ -42,7 +42,8 @@ pub(super) fn cases() -> [Case; 4] {
                 "Forgets the half event, and resumes from the id before.",
             ),
             half().abandon(),
-        ),
+        )
+        .rests_on(&["cut.rst", "cut.mid-event"]),
         on_a_half(
             resumed(
                 "h2.reset",
@@ -51,7 +52,8 @@ pub(super) fn cases() -> [Case; 4] {
                 "Forgets the half event, and resumes from the id before.",
             ),
             half().reset(),
-        ),
+        )
+        .rests_on(&["cut.rst", "cut.mid-event"]),
         resumed(
             "h2.goaway-before-head",
             "GOAWAY with an error before any answer to a client that resumes, once",
@@ -63,6 +65,7 @@ pub(super) fn cases() -> [Case; 4] {
         .on(second())
         .events(&[(M, "a", "1"), (M, "b", "2")])
         .resumes(3, Some("1"))
-        .deadline(12),
+        .rests_on(&["cut.before-head"])
+        .deadline(15),
     ]
 }

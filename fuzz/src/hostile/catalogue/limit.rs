@@ -29,7 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(Script::head(head).wait(LOOK).flood(unit, FLOOD))
         .on(Script::status("204 No Content", ""))
-        .check(Check::Memory(ROOM))
+        .advise(Check::Memory(ROOM))
         .deadline(80)
     };
     let start = STREAM;
@@ -59,7 +59,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(Script::stream("").wait(LOOK).then(Act::Ids(1_000_000)).send("data: a\n\n").hold())
         .events(&[(M, "a", "1000000")])
-        .check(Check::Memory(ROOM / 2))
+        .advise(Check::Memory(ROOM / 2))
         .deadline(40),
         Case::new(
             "limit.blank-lines",
@@ -69,7 +69,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(Script::stream("").wait(LOOK).flood(b"\n", 16 << 20).send("data: a\n\n").hold())
         .events(&[(M, "a", "")])
-        .check(Check::Memory(ROOM / 2))
+        .advise(Check::Memory(ROOM / 2))
         .deadline(40),
         Case::new(
             "limit.long-event",
@@ -117,7 +117,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(gzip_bomb())
         .on(Script::status("204 No Content", ""))
-        .check(Check::Memory(ROOM))
+        .advise(Check::Memory(ROOM))
         .watch(6)
         .deadline(60),
     ]

@@ -20,14 +20,15 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new(
             "time.retry",
             "retry: 2000, and the stream ends",
-            "9.2.6",
+            "9.2.3",
             "Waits for two seconds at least.",
         )
         .on(Script::stream("retry: 2000\nid: 1\ndata: a\n\n"))
         .on(Script::stream("").alive())
         .reach(2)
         .check(Check::ComesBack(2))
-        .check(Check::Pause(2, Duration::from_secs(2))),
+        .check(Check::Pause(2, Duration::from_secs(2)))
+        .deadline(30),
         Case::new(
             "time.retry-zero",
             "retry: 0, and the stream ends at once, every time",
@@ -37,7 +38,7 @@ pub(super) fn cases() -> Vec<Case> {
         .on(Script::stream("retry: 0\nid: 1\ndata: a\n\n"))
         .reach(2)
         .check(Check::ComesBack(2))
-        .check(Check::AtMost(20))
+        .check(Check::NoLoop)
         .watch(4),
         Case::new(
             "time.retry-huge",
@@ -46,7 +47,7 @@ pub(super) fn cases() -> Vec<Case> {
             "Stays away for as long as it thinks fit, and does not break.",
         )
         .on(Script::stream(format!("retry: {huge}\nid: 1\ndata: a\n\n")))
-        .check(Check::AtMost(3))
+        .check(Check::NoLoop)
         .watch(4),
         Case::new(
             "time.retry-64-bit",
@@ -55,7 +56,7 @@ pub(super) fn cases() -> Vec<Case> {
             "Does not take it for 5.",
         )
         .on(Script::stream("retry: 18446744073709551621\nid: 1\ndata: a\n\n"))
-        .check(Check::AtMost(3))
+        .check(Check::NoLoop)
         .watch(4),
         Case::new(
             "time.empty-streams",
@@ -66,7 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
         .on(Script::stream(""))
         .events(&[])
         .reach(1)
-        .check(Check::AtMost(12))
+        .check(Check::NoLoop)
         .watch(4),
         Case::new(
             "time.stall-headers",

@@ -128,7 +128,9 @@ fn attempt(
         let id = id.filter(|_| fault != Fault::NoId).unwrap_or_default();
         let mut response = Response::get(&url, task, header, id, fault)?;
         if let Some(location) = response.header("location").filter(|_| response.status / 100 == 3) {
-            if !location.starts_with("http://127.") && !location.starts_with("https://127.") {
+            let (scheme, rest) = location.split_once("://").unwrap_or_default();
+            let is_here = rest.starts_with("127.") || rest.starts_with("localhost:");
+            if !scheme.starts_with("http") || !is_here {
                 return Ok(After::Stop);
             }
             if place(location).authority != place(&url).authority && fault != Fault::Leaks {
