@@ -238,6 +238,7 @@ impl Seen {
 
 /// What has been seen of an event.
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "these are cells of a record")]
 struct Block {
     data: usize,
     is_empty: bool,

@@ -14,8 +14,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::blame;
 use super::case::{Case, Check};
 use super::catalogue;
+use super::group::Group;
 use super::judge::{self, Judgement, Memory, Observation, Printed, judge};
 use super::request::Request;
 use super::serve::Server;
@@ -145,10 +147,10 @@ pub(super) async fn run(
     let asked: Vec<_> = cases.iter().map(|case| case.id.clone()).collect();
     let mut outcomes = crew.run(cases, &mut tell).await?;
     // What those rest on that went wrong, where it was not asked for.
-    let missing = judge::unknown_basis(&outcomes);
+    let missing = blame::unknown_basis(&outcomes);
     let all = catalogue::cases().into_iter().filter(|case| missing.contains(&case.id.as_str()));
     outcomes.extend(crew.run(all.collect(), &mut |_| {}).await?);
-    judge::blame_once(&mut outcomes);
+    blame::blame_once(&mut outcomes);
     outcomes.retain(|outcome| asked.contains(&outcome.case.id));
     let rank = |outcome: &Outcome| asked.iter().position(|id| *id == outcome.case.id);
     outcomes.sort_by_key(rank);
@@ -156,7 +158,7 @@ pub(super) async fn run(
     Ok(outcomes)
 }
 
-impl judge::Judged for Outcome {
+impl blame::Judged for Outcome {
     fn case(&self) -> &Case {
         &self.case
     }
@@ -427,65 +429,6 @@ async fn read_beginning(mut pipe: impl AsyncRead + Unpin) -> Vec<u8> {
         text.extend_from_slice(&buffer[..len.min(MAX_COMPLAINT - text.len())]);
     }
     text
-}
-
-/// A client's process and the processes that it has started. Ended when dropped.
-struct Group {
-    #[cfg(unix)]
-    id: Option<rustix::process::Pid>,
-}
-
-impl Group {
-    #[cfg(unix)]
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self { id: id.and_then(rustix::process::Pid::from_raw) }
-    }
-
-    #[cfg(not(unix))]
-    fn of(_: &Child) -> Self {
-        Self {}
-    }
-
-    fn end(&mut self) {
-        #[cfg(unix)]
-        if let Some(id) = self.id.take() {
-            // An error says that the group has ended.
-            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
-        }
-    }
-
-    /// The most that each of them has ever needed, together, in bytes.
-    #[cfg(target_os = "linux")]
-    fn memory(&self) -> Option<u64> {
-        let group = self.id?.as_raw_nonzero().to_string();
-        let processes = std::fs::read_dir("/proc").ok()?;
-        let peaks = processes.filter_map(|process| {
-            let path = process.ok()?.path();
-            let stat = std::fs::read_to_string(path.join("stat")).ok()?;
-            // After the name, which is in parentheses: state, parent, group.
-            let (_, rest) = stat.rsplit_once(") ")?;
-            if rest.split(' ').nth(2)? != group {
-                return None;
-            }
-            let status = std::fs::read_to_string(path.join("status")).ok()?;
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-            peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-        });
-        let sum: u64 = peaks.sum();
-        (sum > 0).then_some(sum << 10)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn memory(&self) -> Option<u64> {
-        None
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 #[cfg(test)]

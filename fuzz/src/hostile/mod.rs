@@ -24,6 +24,7 @@
 
 mod answer;
 mod basis;
+mod blame;
 mod case;
 mod catalogue;
 mod certificate;
@@ -31,6 +32,7 @@ mod check;
 mod command;
 mod dialect;
 mod doubles;
+mod group;
 mod http1;
 mod http2;
 mod judge;

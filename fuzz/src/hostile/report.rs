@@ -25,7 +25,7 @@ pub(super) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
     }
 }
 
-/// What failed, with everything that is known about it, then what is warned of, and the numbers last.
+/// What failed, with all that is known about it, then what is warned of, and the numbers last.
 pub(super) fn summary(out: &mut impl Write, outcomes: &[Outcome]) -> io::Result<()> {
     for verdict in [Verdict::Fail, Verdict::Warn] {
         for outcome in outcomes.iter().filter(|outcome| outcome.judgement.verdict == verdict) {

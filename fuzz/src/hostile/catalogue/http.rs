@@ -195,9 +195,9 @@ fn redirects() -> Vec<Case> {
     cases
 }
 
-/// Which secrets a client must not take to another origin. Authorization is Fetch's (4.4, "HTTP-redirect
-/// fetch") and RFC 9110's (15.4), a cookie belongs to its host (RFC 6265, 5.4); of other headers no
-/// standard knows that they are secret.
+/// Which secrets a client must not take to another origin. Authorization is Fetch's (4.4) and
+/// RFC 9110's (15.4), a cookie belongs to its host (RFC 6265, 5.4); of other headers no standard
+/// knows that they are secret.
 fn secrets() -> Vec<Case> {
     let away = |id: &str, title: &str, name: &'static str| {
         let reference = match name {

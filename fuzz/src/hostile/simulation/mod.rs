@@ -2,6 +2,17 @@
 //! and are blamed for what they get wrong and for nothing else. What cannot be seen here is how real
 //! clients behave on real sockets; `cargo xtask honest` and the tests of the program are for that.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    clippy::enum_glob_use,
+    clippy::format_push_string,
+    clippy::struct_excessive_bools,
+    clippy::too_many_lines,
+    reason = "clients as people write them"
+)]
+
 mod client;
 mod faults;
 mod parser;
@@ -19,12 +30,11 @@ use faults::{Fault, Row, TABLE, UNTRIED};
 use parser::Parser;
 
 use super::answer::Stage;
+use super::blame::{Judged, blame_once};
 use super::case::{Act, Case, Check};
 use super::catalogue;
 use super::certificate::Certificate;
-use super::judge::{
-    Judged, Judgement, Memory, Observation, blame_once, is_settled, is_wrong, judge,
-};
+use super::judge::{Judgement, Memory, Observation, is_settled, is_wrong, judge};
 use super::record::{Addresses, Record};
 use crate::verdict::Verdict;
 
