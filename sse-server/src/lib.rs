@@ -75,6 +75,9 @@
 // What connections of its own need stands beside what every embedder needs.
 #![cfg_attr(not(feature = "server"), allow(dead_code))]
 
+#[macro_use]
+mod seams;
+
 pub mod access;
 pub mod arriving;
 mod blocking;
@@ -94,6 +97,9 @@ mod metrics;
 pub mod relay;
 mod seldom;
 mod service_error;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 pub mod storage;
 #[cfg(feature = "program")]
 mod values;

@@ -75,7 +75,7 @@ const PACKAGES: &str = "packages";
 const HOSTILE: &str = "hostile";
 const TESTS: &str = "tests";
 
-const STEPS: [Step; 23] = [
+const STEPS: [Step; 24] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
     Step { name: BROWSER, quick: true, needs_build: false, run: browser },
     Step { name: SERVICES, quick: true, needs_build: false, run: services },
@@ -94,6 +94,7 @@ const STEPS: [Step; 23] = [
     Step { name: "sse-client, by hyper", quick: false, needs_build: false, run: by_hyper },
     Step { name: "sse-client, wasm32", quick: false, needs_build: false, run: client_for_wasm },
     Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
+    Step { name: "simulation", quick: false, needs_build: true, run: simulation },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
     Step { name: HOSTILE, quick: false, needs_build: true, run: hostile },
     Step { name: "installed", quick: false, needs_build: true, run: installed },
@@ -299,6 +300,19 @@ fn strangers(tree: &str) -> Vec<&str> {
     strangers.sort_unstable();
     strangers.dedup();
     strangers
+}
+
+/// How many seeds are run in CI.
+const SEEDS: &str = "200";
+
+/// Hubs in simulated time: thousands of seeds are clean, and every fault that is put in is found.
+fn simulation(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+    // With the features of the whole workspace, so that nothing is compiled for this alone.
+    let build = ["test", "--workspace", "--no-run", "--test", "simulation"];
+    succeeds(progress, cargo(&build))?;
+    let mut simulation = Command::new(target().join("debug/sse-sim"));
+    simulation.args(["--seeds", SEEDS, "--mutants"]);
+    succeeds(progress, simulation)
 }
 
 fn proto(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {

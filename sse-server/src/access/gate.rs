@@ -153,6 +153,17 @@ impl Access {
         // Watched from before the question: a change that comes while it is being answered is then
         // seen to by the caller that makes the change.
         let watch = Arc::new(Watch::new(principal, channels.to_vec()));
+        if mutant!("asked-before-watched") {
+            let asked = self.shared.ask(&watch.principal, channels, Occasion::Opening).await;
+            let key = self.shared.streams().add(watch.clone());
+            return match asked {
+                Ok(refused) if refused.is_empty() => {
+                    Ok(Guard::new(self.shared.clone(), watch, key))
+                }
+                Ok(refused) => Err(NotAdmitted::Refused(refused)),
+                Err(_) => Err(NotAdmitted::Unchecked),
+            };
+        }
         let key = self.shared.streams().add(watch.clone());
         let guard = Guard::new(self.shared.clone(), watch, key);
         match self.shared.ask(guard.principal(), channels, Occasion::Opening).await {
@@ -205,6 +216,9 @@ impl Shared {
             Err(AccessError::Outdated) => {
                 watch.end(Ending::Outdated);
             }
+            Err(_) if mutant!("failed-check-is-a-no") => {
+                watch.end(Ending::Forbidden(watch.channels.clone()));
+            }
             // Still due.
             Err(AccessError::Busy) => debug!("a stream is not checked now: too many others are"),
             Err(error) => {
@@ -230,7 +244,9 @@ impl Shared {
         user: Option<&str>,
         channel: &str,
     ) -> Result<usize, ChangeError> {
-        self.manager.permission_changed(user, channel).await;
+        if !mutant!("old-answer-kept") {
+            self.manager.permission_changed(user, channel).await;
+        }
         let watches = self.streams().of(user, channel);
         let concerned = watches.len();
         let channel: Arc<str> = channel.into();
@@ -265,7 +281,7 @@ impl Shared {
 
     /// Has other instances do the same, and waits until they have. Returns how many did.
     async fn tell(&self, user: Option<&str>, channel: &str) -> Result<usize, ChangeError> {
-        if !self.hub.has_relay() {
+        if !self.hub.has_relay() || mutant!("revoked-here-only") {
             return Ok(0);
         }
         if !self.peers.are_known().await {
@@ -275,6 +291,9 @@ impl Shared {
         if let Err(error) = self.hub.send_notice(&notice).await {
             warn!(%error, "other instances are not told that a permission has changed");
             return Err(ChangeError::Untold);
+        }
+        if mutant!("revocation-not-awaited") {
+            return Ok(0);
         }
         let mut confirmed = std::pin::pin!(change.confirmed());
         loop {
@@ -324,7 +343,7 @@ fn start_rechecking(shared: &Arc<Shared>) {
             let pause = period.map_or(NO_RECHECK, |period| period / 10);
             tokio::time::sleep(pause.max(Duration::from_millis(10))).await;
             let Some(shared) = shared.upgrade() else { return };
-            if let Some(period) = period {
+            if let Some(period) = period.filter(|_| !mutant!("never-checked-again")) {
                 shared.check_all(|watch| watch.is_due(period)).await;
             }
         }
@@ -343,6 +362,7 @@ fn start_listening(shared: &Arc<Shared>) {
                 Some(Ok(RelayNotice::Connected))
             } else {
                 tokio::select! {
+                    biased;
                     _ = ticks.tick() => None,
                     heard = heard.recv() => Some(heard),
                 }
@@ -359,6 +379,9 @@ fn start_listening(shared: &Arc<Shared>) {
                     shared.peers.connected();
                     let hello = shared.peers.hello();
                     timeout(HELLO, shared.hub.send_notice(&hello)).await.ok();
+                    if mutant!("missed-changes-ignored") {
+                        continue;
+                    }
                     tokio::spawn(async move {
                         shared.manager.changes_missed().await;
                         shared.check_all(|watch| !watch.is_ended()).await;

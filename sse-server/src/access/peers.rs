@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::hub::{MAX_CHANNEL_NAME, MAX_USER};
+use crate::seams::fill_randomly;
 use crate::seldom::Seldom;
 
 /// How often another instance hears of this one.
@@ -85,10 +86,10 @@ pub(super) struct Peers {
     id: String,
     state: Mutex<State>,
     /// Raised with every confirmation.
-    heard: watch::Sender<()>,
-    connected: watch::Sender<Option<Instant>>,
+    heard: Notify,
+    connected: Moment,
     /// When this instance has heard itself, if it can.
-    echo: Option<watch::Sender<Option<Instant>>>,
+    echo: Option<Moment>,
     changes: Arc<Semaphore>,
     too_many: Seldom,
 }
@@ -107,6 +108,35 @@ struct Waiting {
     failed: HashSet<String>,
 }
 
+/// When something has happened last, if it has. Those who wait are woken in the order in which they
+/// came.
+#[derive(Default)]
+struct Moment {
+    last: Mutex<Option<Instant>>,
+    changed: Notify,
+}
+
+impl Moment {
+    fn is_now(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until it has happened at a time that this is true of.
+    async fn wait_for(&self, is_it: impl Fn(Instant) -> bool) -> Instant {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Before the look, so that nothing is missed between the two.
+            changed.as_mut().enable();
+            let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(last) = last.filter(|last| is_it(*last)) {
+                return last;
+            }
+            changed.await;
+        }
+    }
+}
+
 /// A change that others have to confirm.
 pub(super) struct Change<'a> {
     peers: &'a Peers,
@@ -118,13 +148,13 @@ impl Peers {
     pub(super) fn new(echoes: bool) -> Self {
         let mut id = [0; 16];
         // Without random numbers there would be no TLS and no publish token either.
-        getrandom::fill(&mut id).expect("the system has random numbers");
+        fill_randomly(&mut id).expect("the system has random numbers");
         Self {
             id: format!("{:032x}", u128::from_be_bytes(id)),
             state: Mutex::default(),
-            heard: watch::Sender::new(()),
-            connected: watch::Sender::new(None),
-            echo: echoes.then(|| watch::Sender::new(None)),
+            heard: Notify::new(),
+            connected: Moment::default(),
+            echo: echoes.then(Moment::default),
             changes: Arc::new(Semaphore::new(CHANGES)),
             too_many: Seldom::default(),
         }
@@ -151,23 +181,19 @@ impl Peers {
     /// The relay works from now on.
     pub(super) fn connected(&self) {
         self.state().has_said_hello = false;
-        self.connected.send_replace(Some(Instant::now()));
+        self.connected.is_now();
     }
 
     /// Waits until others had the time to say hello, and this instance hears what is said. False if
     /// the relay does not work.
     pub(super) async fn are_known(&self) -> bool {
-        let mut connected = self.connected.subscribe();
-        let since = match timeout(CONNECT_TIMEOUT, connected.wait_for(Option::is_some)).await {
-            Ok(Ok(since)) => *since,
-            _ => None,
-        };
-        let Some(since) = since else { return false };
+        let connected = self.connected.wait_for(|_| true);
+        let Ok(since) = timeout(CONNECT_TIMEOUT, connected).await else { return false };
         sleep_until(since + SETTLED).await;
-        let Some(echo) = &self.echo else { return true };
+        let echo = self.echo.as_ref().filter(|_| !mutant!("deaf-and-unaware"));
+        let Some(echo) = echo else { return true };
         // Each hello comes back, unless the relay takes them and brings nothing.
-        let is_fresh = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() < FRESH);
-        matches!(timeout(CONNECT_TIMEOUT, echo.subscribe().wait_for(is_fresh)).await, Ok(Ok(_)))
+        timeout(CONNECT_TIMEOUT, echo.wait_for(|at| at.elapsed() < FRESH)).await.is_ok()
     }
 
     /// Begins a change, and returns what to send.
@@ -198,7 +224,7 @@ impl Peers {
         | Wire::Done { from, .. }) = &wire;
         if *from == self.id {
             if let Some(echo) = &self.echo {
-                echo.send_replace(Some(Instant::now()));
+                echo.is_now();
             }
             return None;
         }
@@ -209,7 +235,7 @@ impl Peers {
         if let Wire::Bye { from } = &wire {
             state.known.remove(from);
             drop(state);
-            self.heard.send_replace(());
+            self.heard.notify_waiters();
             return None;
         }
         if state.known.len() >= MOST && !state.known.contains_key(from) {
@@ -246,7 +272,7 @@ impl Peers {
                     (if ok { &mut waiting.done } else { &mut waiting.failed }).insert(from);
                 }
                 drop(state);
-                self.heard.send_replace(());
+                self.heard.notify_waiters();
                 None
             }
             _ => None,
@@ -275,10 +301,11 @@ fn is_id(text: &str) -> bool {
 impl Change<'_> {
     /// Waits until all others have confirmed. Returns how many, or how many have not.
     pub(super) async fn confirmed(self) -> Result<usize, usize> {
-        let mut heard = self.peers.heard.subscribe();
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         loop {
-            heard.mark_unchanged();
+            let mut heard = std::pin::pin!(self.peers.heard.notified());
+            // Before the look, so that nothing is missed between the two.
+            heard.as_mut().enable();
             let (missing, waiting) = self.count();
             if waiting == 0 {
                 return missing;
@@ -287,13 +314,16 @@ impl Change<'_> {
                 return Err(waiting + missing.err().unwrap_or_default());
             }
             // Also when nothing is heard: who is silent is gone in the end.
-            timeout(HELLO, heard.changed()).await.ok();
+            timeout(HELLO, heard).await.ok();
         }
     }
 
     /// How many have confirmed, or how many could not; and for how many to wait.
     fn count(&self) -> (Result<usize, usize>, usize) {
         let mut state = self.peers.state();
+        if mutant!("others-forgotten") {
+            state.known.clear();
+        }
         state.known.retain(|_, last| last.elapsed() < GONE);
         let state = &*state;
         let Some(answers) = state.waiting.get(&self.number) else { return (Ok(0), 0) };

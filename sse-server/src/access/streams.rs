@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::Principal;
 use super::gate::Shared;
+use crate::seams::time_of_day;
 
 /// The longest wait for an expiry at a time: clocks are set, and machines sleep.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -166,7 +167,7 @@ impl Guard {
                 if sleep.poll_unpin(cx).is_pending() {
                     break;
                 }
-                if SystemTime::now() >= expires {
+                if time_of_day() >= expires {
                     self.watch.end(Ending::Expired);
                     self.expiry = None;
                 } else {
@@ -179,7 +180,7 @@ impl Guard {
 
     /// Why the stream has to end, if it has to.
     pub(crate) fn ending(&self) -> Option<Ending> {
-        if !self.watch.is_ended() {
+        if !self.watch.is_ended() || mutant!("end-not-heeded") {
             return None;
         }
         self.watch.state().ending.clone()
@@ -201,7 +202,7 @@ impl Guard {
 
 /// Sleeps until then, or for a while, whichever is sooner.
 fn wait(until: SystemTime) -> Sleep {
-    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    let left = until.duration_since(time_of_day()).unwrap_or_default();
     tokio::time::sleep(left.min(LONGEST_WAIT))
 }
 

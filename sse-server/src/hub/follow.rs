@@ -6,7 +6,6 @@
 //! storage. What is new is read once and becomes visible to all readers as if it had been published
 //! here.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +24,7 @@ use super::publish::{render, render_live, render_stored};
 use super::{NotAllowed, PAGE, RelayNotice, Shared, check_content, check_place};
 use crate::ServiceError;
 use crate::relay::{Message, News, Relay};
+use crate::seams::HashMap;
 use crate::seldom::Seldom;
 
 /// How many messages may wait to be read, or to be sent.
@@ -124,7 +124,8 @@ pub(super) fn start(shared: &Arc<Shared>, relay: Option<Arc<dyn Relay>>, refresh
         while let Some(hints) = shared.upgrade().map(|shared| shared.hints.clone()) {
             let mut look_at_all = false;
             tokio::select! {
-                _ = ticks.tick() => look_at_all = true,
+                biased;
+                _ = ticks.tick() => look_at_all = !mutant!("heads-never-compared"),
                 () = hints.added.notified() => {}
                 () = hints.due() => {}
             }
@@ -159,7 +160,9 @@ fn start_listening(shared: &Arc<Shared>, relay: Arc<dyn Relay>) -> JoinHandle<()
             let Some(shared) = shared.upgrade() else { return };
             match news {
                 News::Connected => {
-                    shared.hints.add_all();
+                    if !mutant!("connection-means-nothing") {
+                        shared.hints.add_all();
+                    }
                     shared.was_connected.store(true, Ordering::SeqCst);
                     // Without rules there is no receiver.
                     shared.notices.send(RelayNotice::Connected).ok();
@@ -180,6 +183,9 @@ impl Shared {
     /// Takes in a message of the relay.
     fn hear(&self, message: Message) {
         let Some(log) = self.log(&message.channel) else { return };
+        if let Some(id) = message.id.filter(|_| mutant!("hint-taken-for-the-event")) {
+            log.learn_head(id);
+        }
         match (message.id, message.event) {
             (Some(id), event) if log.is_lasting() => {
                 // Another one than that with its number: ids have begun anew.
@@ -187,7 +193,9 @@ impl Shared {
                     let users = &message.skip_users;
                     log.is_stranger(id, || render(log.name(), id, &event_type, &data, users))
                 });
-                self.hints.add(log.name(), id, is_stranger);
+                if !mutant!("hint-ignored") {
+                    self.hints.add(log.name(), id, is_stranger);
+                }
             }
             // Not stored here or anywhere: now or never.
             (_, Some((event_type, data))) => {
@@ -238,6 +246,7 @@ impl Shared {
                 match result {
                     Ok(None) => {}
                     Ok(wait) => self.hints.wait(&channel, Hint { wait, ..hint }),
+                    Err(_) if mutant!("hint-lost-by-a-failure") => {}
                     Err(_) => self.hints.add(&channel, hint.head, hint.is_shorter),
                 }
                 result.map(drop)
@@ -315,7 +324,7 @@ impl Shared {
                 if head > at && self.has_begun_anew(log, at).await? {
                     continue;
                 }
-                if head == at || self.storage.is_late() {
+                if (head == at || self.storage.is_late()) && !mutant!("late-is-gone") {
                     let wait = Wait::for_event(at + 1, hint.wait);
                     if wait.is_some() {
                         return Ok(wait);
@@ -333,6 +342,9 @@ impl Shared {
     /// Whether the storage has lost everything since a log was at this id. Then readers are told,
     /// and get all that has come since.
     async fn has_begun_anew(&self, log: &Log, at: u64) -> Result<bool, ServiceError> {
+        if mutant!("loss-not-looked-for") {
+            return Ok(false);
+        }
         let base = self.storage.begins(log.name()).await?;
         if base > at {
             lost(log, base);

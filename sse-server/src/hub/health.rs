@@ -5,10 +5,11 @@
 //! is asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::ServiceError;
 use crate::storage::Storage;

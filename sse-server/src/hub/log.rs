@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use super::event::KeptEvent;
 use super::memory::Memory;
@@ -24,12 +25,11 @@ pub(super) struct Log {
     /// Its events are stored.
     is_lasting: bool,
     state: Mutex<State>,
-    /// When its last event became visible, in microseconds from [`START`]. 0: none did here.
+    /// From when its times are counted.
+    began: Instant,
+    /// When its last event became visible, in microseconds from then. 0: none did here.
     grown: AtomicU64,
 }
-
-/// From when times are counted.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 struct State {
     /// The id of the last visible event. `None` until the storage has been asked.
@@ -60,7 +60,7 @@ struct Entry {
     event: KeptEvent,
     /// Of an event without an id: the head when it came, after which it belongs.
     after: u64,
-    /// When it became visible, in microseconds from [`START`].
+    /// When it became visible, in microseconds from when the log began.
     at: u64,
 }
 
@@ -118,8 +118,8 @@ impl Log {
             signals: Slab::new(),
             readers: 0,
         };
-        LazyLock::force(&START);
-        Self { name, is_lasting, state: Mutex::new(state), grown: AtomicU64::new(0) }
+        let (state, grown) = (Mutex::new(state), AtomicU64::new(0));
+        Self { name, is_lasting, state, began: Instant::now(), grown }
     }
 
     pub(super) const fn is_lasting(&self) -> bool {
@@ -196,7 +196,9 @@ impl Log {
                     _ => Appended::Unclear,
                 };
             }
-            Some(head) if id > head + 1 => return Appended::AfterOthers,
+            Some(head) if id > head + 1 && !mutant!("append-out-of-order") => {
+                return Appended::AfterOthers;
+            }
             Some(_) => {}
             // The storage has not been asked yet; the answer will have this event.
             None => state.tail.clear(),
@@ -222,13 +224,13 @@ impl Log {
     pub(super) fn age(&self) -> Option<Duration> {
         match self.grown.load(Ordering::Relaxed) {
             0 => None,
-            grown => Some(START.elapsed().saturating_sub(Duration::from_micros(grown))),
+            grown => Some(self.began.elapsed().saturating_sub(Duration::from_micros(grown))),
         }
     }
 
     /// Takes note that an event becomes visible, and returns when that is.
     fn grows(&self) -> u64 {
-        let now = micros(START.elapsed()).max(1);
+        let now = micros(self.began.elapsed()).max(1);
         self.grown.store(now, Ordering::Relaxed);
         now
     }
@@ -236,7 +238,7 @@ impl Log {
     /// Forgets what became visible longer ago than this. Who has not read it reads it from storage;
     /// what has no id is gone, which a reader is told.
     pub(super) fn forget(&self, age: Duration) {
-        let before = micros(START.elapsed().saturating_sub(age));
+        let before = micros(self.began.elapsed().saturating_sub(age));
         let mut state = self.state();
         state.tail.forget(before);
         state.live.forget(before);
@@ -363,7 +365,8 @@ impl State {
     }
 
     fn wake_all(&self) {
-        self.signals.iter().for_each(|(_, signal)| signal.raise());
+        let most = if mutant!("one-reader-woken") { 1 } else { usize::MAX };
+        self.signals.iter().take(most).for_each(|(_, signal)| signal.raise());
     }
 }
 
@@ -405,6 +408,8 @@ impl Tail {
     /// them are here.
     fn after(&self, head: u64, position: u64) -> Option<impl Iterator<Item = &Entry>> {
         let behind = usize::try_from(head.saturating_sub(position)).unwrap_or(usize::MAX);
+        let behind =
+            if mutant!("tail-taken-for-all") { behind.min(self.events.len()) } else { behind };
         let start = self.events.len().checked_sub(behind)?;
         Some(self.events.range(start..))
     }

@@ -51,6 +51,7 @@ pub(super) fn start(hub: &Arc<Shared>, age: Duration) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_over = tokio::select! {
+                biased;
                 _ = ticks.tick() => false,
                 () = memory.is_over.notified() => true,
             };

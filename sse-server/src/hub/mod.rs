@@ -61,7 +61,6 @@ mod publish;
 mod subscriber;
 mod wake;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -72,6 +71,7 @@ use tokio::task::AbortHandle;
 
 use crate::ServiceError;
 use crate::relay::Relay;
+use crate::seams::HashMap;
 use crate::seldom::Seldom;
 use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
@@ -279,6 +279,9 @@ impl Hub {
         self.check_tasks()?;
         let unreadable = |error| Unready::Reading(Arc::new(error));
         storage.head("").await.map_err(unreadable)?;
+        if mutant!("writing-never-checked") {
+            return Ok(());
+        }
         writing.check(storage).await.map_err(Unready::Writing)
     }
 
@@ -333,7 +336,9 @@ impl Hub {
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         self.shared.closing.notify_waiters();
-        self.shared.logs().values().for_each(|log| log.wake_all());
+        if !mutant!("closed-without-a-word") {
+            self.shared.logs().values().for_each(|log| log.wake_all());
+        }
     }
 
     /// Waits until [`close`](Self::close) is called.

@@ -272,6 +272,10 @@ impl OpenStream {
             Ending::Expired => EXPIRED,
             // A client that comes back is checked anew.
             Ending::Outdated => OUTDATED,
+            Ending::Unchecked if mutant!("unchecked-is-final") => {
+                let error = forbidden(&[]);
+                return Self::last(framing, &error.to_event().to_string());
+            }
             // A client that comes back gets 503 until it is known.
             Ending::Unchecked => UNCHECKED,
             Ending::Forbidden(_) if self.within_event.is_some() => INTERRUPTED,

@@ -212,6 +212,10 @@ async fn read(
             Ok(stretch) => break stretch,
             Err(error) => {
                 warn!(channel = &**name, %error, "cannot read events; will retry");
+                if mutant!("failure-taken-for-a-gap") {
+                    shared.pages.state().loading.remove(&key(&log, generation, after));
+                    return Next::Nothing;
+                }
             }
         }
         tokio::time::sleep(STORAGE_PAUSE).await;

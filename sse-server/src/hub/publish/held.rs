@@ -35,6 +35,9 @@ impl Held {
 
     /// Waits until it is time to try again.
     pub(super) async fn due(&self) {
+        if mutant!("held-never-tried-again") {
+            std::future::pending::<()>().await;
+        }
         sleep_until(self.tried.map_or_else(Instant::now, |tried| tried + PAUSE)).await;
     }
 

@@ -12,7 +12,7 @@ mod held;
 mod thread;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ use super::event::KeptEvent;
 use super::log::Appended;
 use crate::ServiceError;
 use crate::relay::Message;
+use crate::seams::HashMap;
 use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StoredEvent};
 
 /// The most requests that are stored together.
@@ -100,8 +101,10 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
                 Some(first)
             } else {
                 tokio::select! {
-                    first = requests.recv(), if has_more => first,
+                    // In this order: what is due seldom must not wait behind what always is.
+                    biased;
                     () = held.due(), if !held.is_empty() => None,
+                    first = requests.recv(), if has_more => first,
                     else => break,
                 }
             };
@@ -181,6 +184,7 @@ pub(super) async fn send(
         return Err(PublishError::Refused(index, why));
     }
     let (answer, answered) = oneshot::channel();
+    let key = key.filter(|_| !mutant!("key-forgotten"));
     let request = Request { events, key, answer, held_since: None };
     requests.send(request).await.map_err(|_| PublishError::Closed)?;
     Ok(Submitted(answered))
@@ -202,15 +206,21 @@ async fn commit(
     }
     let (parts, answers): (Vec<Part>, Vec<_>) = parts.into_iter().unzip();
     shared.writing.begins();
+    if mutant!("publish-before-commit") {
+        show_too_early(shared, &all);
+    }
     let mut appended = append(shared, &all, &parts, is_retry).await;
-    if appended.as_ref().is_err_and(ServiceError::is_held) {
+    if appended.as_ref().is_err_and(ServiceError::is_held) && !mutant!("held-holds-all") {
         appended = append(shared, &all, &parts, true).await;
     }
     let appended = appended.map_err(Arc::new);
     shared.writing.ends(appended.as_ref().map(drop).map_err(Arc::clone));
     // The caller may be gone by now; the events stay published all the same.
     match appended {
-        Ok(outcomes) => {
+        Ok(mut outcomes) => {
+            if mutant!("answers-mixed-up") {
+                outcomes.rotate_left(1);
+            }
             let mut new = Vec::with_capacity(all.len());
             for (part, outcome) in parts.iter().zip(&outcomes) {
                 let events = &all[part.events.clone()];
@@ -248,7 +258,11 @@ async fn commit(
             Ok(held)
         }
         Err(error) => {
-            for answer in answers {
+            for (answer, part) in answers.into_iter().zip(parts) {
+                if mutant!("confirm-before-commit") {
+                    answer.send(Ok(part.events.map(|_| 1).collect())).ok();
+                    continue;
+                }
                 answer.send(Err(PublishError::Storage(error.clone()))).ok();
             }
             Err(error)
@@ -314,6 +328,9 @@ async fn append(
 /// Has events looked for that were stored before: the instance that stored them may have ended
 /// before it told.
 fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
+    if mutant!("known-not-shown") {
+        return;
+    }
     for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
         shared.hints.add(&event.channel, id, false);
     }
@@ -330,16 +347,27 @@ fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
         }
         match log.append(id, render(&event.channel, id, event_type, data, skip_users)) {
             Appended::Visible => {}
+            Appended::AfterOthers if mutant!("others-not-looked-for") => {}
             Appended::AfterOthers => shared.hints.add(&event.channel, id, false),
             Appended::Unclear => shared.hints.add(&event.channel, id, true),
         }
     }
 }
 
+/// A fault for the simulator: makes events visible that may never be stored.
+fn show_too_early(shared: &Shared, events: &[NewEvent]) {
+    for event in events {
+        let Some(log) = shared.log(&event.channel) else { continue };
+        let Some(id) = log.head().filter(|_| event.store).map(|head| head + 1) else { continue };
+        let NewEvent { event_type, data, skip_users, .. } = event;
+        log.append(id, render(&event.channel, id, event_type, data, skip_users));
+    }
+}
+
 /// Has other instances told.
 fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
     let Some(announcer) = &shared.announcer else { return };
-    if events.is_empty() {
+    if events.is_empty() || mutant!("nobody-told") {
         return;
     }
     let whole = |(event, id): (&NewEvent, u64)| {

@@ -172,6 +172,12 @@ impl Subscriber {
     /// left out again.
     pub fn take_untold_position(&mut self) -> Option<String> {
         let is_untold = std::mem::take(&mut self.is_untold);
+        if let Some(position) = self.positions.first_mut()
+            && mutant!("position-before-the-event")
+            && is_untold
+        {
+            position.at += 1;
+        }
         is_untold.then(|| self.cursor().to_string()).filter(|id| !id.is_empty())
     }
 
@@ -288,7 +294,7 @@ impl Position {
     pub(super) fn new(log: Arc<Log>, resume: Option<u64>) -> Self {
         // Both in one look: if the log begins anew after it, the position is one of before.
         let (head, generation) = log.end();
-        let at = resume.unwrap_or(head);
+        let at = resume.map_or(head, |at| at + u64::from(mutant!("resume-one-too-far")));
         Self { at, is_unknown: at > head, generation, live_at: log.live_head(), log }
     }
 
@@ -320,7 +326,8 @@ impl Position {
     fn gap(&self) -> Found {
         let (head, generation) = self.log.end();
         // After a loss nothing of what has come since is left out.
-        let head = if generation == self.generation { head } else { self.log.base() };
+        let is_same = generation == self.generation || mutant!("reset-to-the-end");
+        let head = if is_same { head } else { self.log.base() };
         Found::Gap { head, generation, live_head: self.log.live_head() }
     }
 

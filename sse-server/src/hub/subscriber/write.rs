@@ -33,7 +33,9 @@ impl Subscriber {
             let id = Some(self.cursor().to_string()).filter(|id| !id.is_empty());
             let reset = stream_reset(id.as_deref(), &lost);
             let reset = reset.expect("a cursor is percent-encoded");
-            out.put(reset.to_string().as_bytes());
+            if !mutant!("reset-swallowed") {
+                out.put(reset.to_string().as_bytes());
+            }
             self.is_untold = false;
         }
         let (types, user) = (self.types.clone(), self.user.clone());
@@ -80,6 +82,17 @@ impl Subscriber {
                 }
                 Found::Page(page, events) => self.write_page(*index, page, events.clone(), out),
                 Found::Events(events) => {
+                    if mutant!("id-of-the-whole-round") {
+                        let len = events.len() as u64;
+                        for event in events.drain(..).filter(&is_wanted) {
+                            let mut cursor = self.cursor().into_owned();
+                            let at = self.positions[*index].at + len;
+                            cursor.set(self.positions[*index].channel().to_string(), at);
+                            out.put_event_with_id(&event, &cursor.to_string());
+                        }
+                        self.positions[*index].at += len;
+                        continue;
+                    }
                     for event in events.drain(..) {
                         self.positions[*index].at += 1;
                         self.is_untold = !is_wanted(&event);
@@ -117,7 +130,8 @@ impl Subscriber {
         out: &mut Outgoing,
     ) {
         let is_alone = self.positions.len() == 1;
-        if is_alone && self.types.is_none() && page.is_for_all() {
+        let is_for_all = page.is_for_all() || mutant!("pages-are-for-all");
+        if is_alone && self.types.is_none() && is_for_all {
             self.positions[channel].at += events.len() as u64;
             self.tally.events += events.len() as u64;
             self.is_untold = false;

@@ -1,0 +1,308 @@
+//! What happens in a run: who is there, and what goes wrong when. All of it follows from the seed,
+//! and can be taken away piece by piece.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+/// A time in milliseconds from the beginning of a run.
+pub type Millis = u64;
+
+/// How often an open stream is checked again.
+pub const RECHECK: Duration = Duration::from_secs(10);
+
+/// How long it stays open while it cannot be checked.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long nothing goes wrong at the end, and nothing is published: who waits for anything then
+/// waits for ever.
+pub const CALM: Millis = 75_000;
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub hubs: usize,
+    pub channels: usize,
+    pub users: usize,
+    pub publishers: Vec<Publisher>,
+    pub readers: Vec<Reader>,
+    pub has_relay: bool,
+    /// The relay brings an instance its own notices.
+    pub echoes: bool,
+    /// How often heads are compared.
+    pub refresh: Duration,
+    /// How long events are kept, and how many of a channel.
+    pub age: Duration,
+    pub keep: Option<u64>,
+    /// What tails may keep in memory, in bytes.
+    pub memory: usize,
+    /// Another program appends too, in two steps.
+    pub is_late: bool,
+    /// For how long things happen.
+    pub length: Millis,
+    pub disturbances: Vec<Disturbance>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Publisher {
+    pub number: usize,
+    pub has_keys: bool,
+    /// The longest pause between two requests.
+    pub pause: Millis,
+    /// How many requests it has under way at most.
+    pub width: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub number: usize,
+    pub user: usize,
+    pub channels: Vec<usize>,
+    /// Only events of the type `t`.
+    pub is_choosy: bool,
+    /// In a crowd, and not over HTTP.
+    pub rests: bool,
+    /// It begins at the first event.
+    pub from_first: bool,
+    pub begins: Millis,
+}
+
+/// Something that goes wrong for a while, or just once.
+#[derive(Clone, Debug)]
+pub struct Disturbance {
+    pub at: Millis,
+    pub lasts: Millis,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The storage cannot be reached, by one hub or by any.
+    StorageDown(Option<usize>),
+    StorageSlow,
+    /// Answers are lost, after the work was done or before.
+    AnswersLost,
+    /// Nothing can be appended: the disk is full, or read-only.
+    StorageFull,
+    /// Pages have fewer events than were asked for.
+    ShortPages,
+    /// Another program holds a channel.
+    Held(usize),
+    /// Everything is lost, and ids go on.
+    Wiped,
+    /// The address leads to another server; connections stay at the old one, which lives on.
+    FailOver,
+    RelayCut(usize),
+    HintsLost,
+    HintsLate,
+    HintsTwice,
+    /// Somebody tells of events that are not there.
+    WrongHint(usize),
+    /// The relay takes what this hub says, and brings it nobody.
+    RelayBlocked(usize),
+    BackendDown,
+    BackendSlow,
+    Crash(usize),
+    Drain(usize),
+    Reload(usize),
+    /// A reader's connection is cut.
+    Cut(usize),
+    /// It takes nothing.
+    Lag(usize),
+    /// A user may not read a channel.
+    Revoked(usize, usize),
+}
+
+/// What a disturbance is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    Storage,
+    Relay,
+    Backend,
+    Instance,
+    Reader,
+    Permission,
+}
+
+pub const CLASSES: usize = 6;
+
+impl What {
+    pub fn class(&self) -> Class {
+        match self {
+            Self::StorageDown(_)
+            | Self::StorageSlow
+            | Self::AnswersLost
+            | Self::StorageFull
+            | Self::ShortPages
+            | Self::Held(_)
+            | Self::Wiped
+            | Self::FailOver => Class::Storage,
+            Self::RelayCut(_)
+            | Self::HintsLost
+            | Self::HintsLate
+            | Self::HintsTwice
+            | Self::WrongHint(_)
+            | Self::RelayBlocked(_) => Class::Relay,
+            Self::BackendDown | Self::BackendSlow => Class::Backend,
+            Self::Crash(_) | Self::Drain(_) | Self::Reload(_) => Class::Instance,
+            Self::Cut(_) | Self::Lag(_) => Class::Reader,
+            Self::Revoked(..) => Class::Permission,
+        }
+    }
+}
+
+impl Plan {
+    /// The run of a seed.
+    pub fn of(seed: u64) -> Self {
+        let random = &mut Rng::with_seed(seed ^ 0x5eed);
+        let hubs = random.usize(1..=3);
+        let channels = random.usize(1..=3);
+        let users = random.usize(1..=3);
+        let length = random.u64(30_000..=90_000);
+        let publisher = |random: &mut Rng, number| {
+            let pause = [150, 600, 2500][random.usize(0..3)];
+            let width = if random.u8(0..3) == 0 { 3 } else { 1 };
+            Publisher { number, has_keys: random.u8(0..5) > 0, pause, width }
+        };
+        let publishers = (0..random.usize(1..=3)).map(|n| publisher(random, n)).collect();
+        let reader = |random: &mut Rng, number| {
+            let mut all: Vec<usize> = (0..channels).collect();
+            random.shuffle(&mut all);
+            all.truncate(random.usize(1..=channels));
+            Reader {
+                number,
+                user: random.usize(0..users),
+                channels: all,
+                is_choosy: random.u8(0..5) == 0,
+                rests: random.u8(0..3) == 0,
+                from_first: random.u8(0..3) == 0,
+                begins: if random.bool() { 0 } else { random.u64(0..length) },
+            }
+        };
+        let readers: Vec<_> = (0..random.usize(2..=6)).map(|n| reader(random, n)).collect();
+        let has_relay = hubs > 1 && random.u8(0..6) > 0;
+        let mut disturbances: Vec<_> = (0..random.usize(0..=9))
+            .map(|_| Disturbance::random(random, length, hubs, channels, users, readers.len()))
+            .collect();
+        disturbances.sort_by_key(|disturbance| disturbance.at);
+        Self {
+            seed,
+            hubs,
+            channels,
+            users,
+            publishers,
+            readers,
+            has_relay,
+            echoes: random.u8(0..4) > 0,
+            refresh: Duration::from_secs([1, 5, 20][random.usize(0..3)]),
+            age: Duration::from_secs([60, 90, 600][random.usize(0..3)]),
+            keep: (random.u8(0..5) == 0).then(|| random.u64(5..60)),
+            memory: [600, 8 << 10, 64 << 20][random.usize(0..3)],
+            is_late: random.u8(0..5) == 0,
+            length,
+            disturbances,
+        }
+    }
+}
+
+impl Disturbance {
+    fn random(
+        random: &mut Rng,
+        length: Millis,
+        hubs: usize,
+        channels: usize,
+        users: usize,
+        readers: usize,
+    ) -> Self {
+        let hub = random.usize(0..hubs);
+        let channel = random.usize(0..channels);
+        let reader = random.usize(0..readers);
+        let what = match random.u8(0..32) {
+            0 => What::StorageDown((random.bool()).then_some(hub)),
+            1 => What::StorageSlow,
+            2 | 3 => What::AnswersLost,
+            4 => What::StorageFull,
+            5 => What::ShortPages,
+            6 => What::Held(channel),
+            7 => What::Wiped,
+            8 => What::FailOver,
+            9 | 10 => What::RelayCut(hub),
+            11 => What::HintsLost,
+            12 => What::HintsLate,
+            13 => What::HintsTwice,
+            14 => What::WrongHint(channel),
+            15 => What::RelayBlocked(hub),
+            16 => What::BackendDown,
+            17 => What::BackendSlow,
+            18 | 19 => What::Crash(hub),
+            20 => What::Drain(hub),
+            21 => What::Reload(hub),
+            22..=24 => What::Cut(reader),
+            25..=27 => What::Lag(reader),
+            _ => What::Revoked(random.usize(0..users), channel),
+        };
+        let lasts = match what {
+            What::FailOver => random.u64(25_000..35_000),
+            What::BackendDown | What::RelayBlocked(_) | What::Revoked(..) => {
+                random.u64(3_000..40_000)
+            }
+            What::StorageFull => random.u64(2_000..20_000),
+            _ => random.u64(500..12_000),
+        };
+        let at = random.u64(1_000..length - 1_000);
+        Self { at, lasts, what }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StorageDown(None) => write!(f, "the storage cannot be reached"),
+            Self::StorageDown(Some(hub)) => write!(f, "hub {hub} cannot reach the storage"),
+            Self::StorageSlow => write!(f, "the storage is slow"),
+            Self::AnswersLost => write!(f, "answers of the storage are lost"),
+            Self::StorageFull => write!(f, "the storage takes nothing more"),
+            Self::ShortPages => write!(f, "the storage's pages are short"),
+            Self::Held(channel) => write!(f, "another program holds c{channel}"),
+            Self::Wiped => write!(f, "the storage has lost everything; ids go on"),
+            Self::FailOver => write!(f, "the storage fails over; connections stay at the old one"),
+            Self::RelayCut(hub) => write!(f, "the relay is cut off from hub {hub}"),
+            Self::HintsLost => write!(f, "the relay loses messages"),
+            Self::HintsLate => write!(f, "the relay is late, and mixes up the order"),
+            Self::HintsTwice => write!(f, "the relay brings messages twice"),
+            Self::WrongHint(channel) => {
+                write!(f, "somebody tells of events in c{channel} that are not there")
+            }
+            Self::RelayBlocked(hub) => {
+                write!(f, "the relay takes what hub {hub} says and brings it nobody")
+            }
+            Self::BackendDown => write!(f, "the backend cannot be reached"),
+            Self::BackendSlow => write!(f, "the backend is slow"),
+            Self::Crash(hub) => write!(f, "hub {hub} is killed"),
+            Self::Drain(hub) => write!(f, "hub {hub} shuts down"),
+            Self::Reload(hub) => write!(f, "hub {hub} reads its rules again"),
+            Self::Cut(reader) => write!(f, "reader {reader} is cut off"),
+            Self::Lag(reader) => write!(f, "reader {reader} takes nothing"),
+            Self::Revoked(user, channel) => write!(f, "u{user} may not read c{channel}"),
+        }
+    }
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, lasts, what } = self;
+        write!(f, "{} for {}: {what}", Shown(*at), Shown(*lasts))
+    }
+}
+
+/// A time in seconds.
+pub struct Shown(pub Millis);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = format!("{}.{:03} s", self.0 / 1000, self.0 % 1000);
+        write!(f, "{text:>9}")
+    }
+}
