@@ -118,7 +118,7 @@ fn of_client(name: &str, client: &Client) -> Markup {
     html! {
         p { a href="index.html" { "all" } }
         h1 { (name) }
-        pre { "sse-fuzz hostile --check '" (client.client) "'" }
+        pre { "sse-fuzz hostile --check '" (client.command) "'" }
         p { (failed.len()) " failed, " (passed.len()) " passed, " (unjudged.len()) " not judged. " (client.date) }
         h2 { "Failed" }
         @if failed.is_empty() { p { "Nothing." } }

@@ -9,7 +9,8 @@ use crate::verdict::{Summary, Verdict};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Client {
     /// The client's command.
-    pub(super) client: String,
+    #[serde(rename = "client")]
+    pub(super) command: String,
     #[serde(default)]
     pub(super) version: String,
     #[serde(default)]
@@ -42,7 +43,7 @@ impl Subject {
     /// Those of a file: servers of the probe, several perhaps, or a client.
     pub(super) fn read(name: Option<&str>, bytes: &[u8]) -> serde_json::Result<Vec<Self>> {
         if let Ok(client) = serde_json::from_slice::<Client>(bytes) {
-            let called = name.unwrap_or(&client.client).to_owned();
+            let called = name.unwrap_or(&client.command).to_owned();
             return Ok(vec![Self::Client(called, client)]);
         }
         let mut reports = Report::from_json(bytes)?;

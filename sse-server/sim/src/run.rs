@@ -114,7 +114,7 @@ async fn disturb(instances: Arc<Instances>, number: usize, disturbance: Disturba
             }
         }
         What::Revoked(user, channel) => {
-            revoke(&instances, number, user, channel).await;
+            revoke(&instances, number, user, channel);
         }
         _ => {}
     }
@@ -134,7 +134,7 @@ fn begin_if_gone(instances: &Arc<Instances>, hub: usize) {
 }
 
 /// Takes a permission back, and says so until that is confirmed.
-async fn revoke(instances: &Arc<Instances>, number: usize, user: usize, channel: usize) {
+fn revoke(instances: &Arc<Instances>, number: usize, user: usize, channel: usize) {
     instances.oracle.permit(user, channel, false);
     tokio::spawn(tell(instances.clone(), number, user, channel, false));
 }

@@ -67,9 +67,13 @@ pub fn of_failure(of: &Plan, report: &Report) {
     let (before, last) = report.lines.split_at(before);
     let told = before.iter().filter(|line| concerns(line));
     let told: Vec<_> = told.collect();
-    told.iter().skip(told.len().saturating_sub(LAST)).for_each(|line| println!("{line}"));
+    for line in told.iter().skip(told.len().saturating_sub(LAST)) {
+        println!("{line}");
+    }
     println!("           … {} lines about others", before.len() - told.len().min(LAST));
-    last.iter().for_each(|line| println!("{line}"));
+    for line in last {
+        println!("{line}");
+    }
     println!();
     if let Some(violation) = &report.violation {
         println!("broken at {}: {}", Shown(violation.at).to_string().trim(), violation.rule);

@@ -123,6 +123,7 @@ pub(super) mod tests {
         let checks: Vec<_> = checks.collect();
         Report {
             name: None,
+            command: "probe".to_owned(),
             target: "http://h/".to_owned(),
             profile: "eventsource".to_owned(),
             version: "0".to_owned(),

@@ -5,6 +5,13 @@
 //! `hub::log`; how a loop waits is an eventfd's way. Where the server does something in an order
 //! that matters, a wrong one is tried too, and loom must find the thread that is never woken.
 
+/// No faults of the simulator's are looked for here.
+macro_rules! mutant {
+    ($name:literal) => {
+        false
+    };
+}
+
 #[path = "../../../src/hub/wake/bell.rs"]
 mod bell;
 #[path = "../../../src/hub/wake/inbox.rs"]
