@@ -104,7 +104,7 @@ fn look_at(args: &[String]) -> Result<Option<(String, Vec<String>)>, String> {
         // Other people's packages are theirs.
         "add" if !named(own).starts_with("sse") => Ok(None),
         "add" => package(&packages, own).map(|_| None),
-        "build" | "test" | "check" | "clippy" | "doc" => {
+        "build" | "test" | "check" | "clippy" | "doc" | "mutants" => {
             if value(own, &["-p", "--package"]).is_some() {
                 package(&packages, own)?;
             }
