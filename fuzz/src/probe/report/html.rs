@@ -51,20 +51,35 @@ pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Res
                 main {
                     h1 { "Event streams, probed" }
                     ol.targets { @for report in reports { (target(report)) } }
+                    @if reports.iter().flat_map(|report| &report.checks).any(is_failure) {
+                        h2 { "Failures" }
+                        (all_evidence(reports, is_failure))
+                    }
                     @for section in &SECTIONS { (matrix(section, reports)) }
                     h2 { "Evidence" }
-                    @for (index, report) in reports.iter().enumerate() {
-                        @if reports.len() > 1 {
-                            h3.server { (index + 1) ". " (report.called()) }
-                        }
-                        (evidence(index, report))
-                    }
+                    (all_evidence(reports, |outcome| !is_failure(outcome)))
                     footer { "sse-fuzz " (env!("CARGO_PKG_VERSION")) }
                 }
             }
         }
     };
     writeln!(out, "{}", page.into_string())
+}
+
+fn is_failure(outcome: &Outcome) -> bool {
+    outcome.verdict == Verdict::Fail && !outcome.expected
+}
+
+/// The evidence of each server, as far as it is asked for.
+fn all_evidence(reports: &[Report], is_shown: fn(&Outcome) -> bool) -> Markup {
+    html! {
+        @for (index, report) in reports.iter().enumerate() {
+            @if reports.len() > 1 && report.checks.iter().any(is_shown) {
+                h3.server { (index + 1) ". " (report.called()) }
+            }
+            (evidence(index, report, is_shown))
+        }
+    }
 }
 
 /// A server, and how many checks came to each verdict.
@@ -157,7 +172,8 @@ fn row(check: &Check, reports: &[Report]) -> Markup {
             td { (check.title()) " " small { (check.reference()) } }
             @for (index, report) in reports.iter().enumerate() {
                 @if let Some(outcome) = find(report, check) {
-                    td.cell.(class(outcome)) title=(outcome.reason) {
+                    @let column = column(index, report, reports.len());
+                    td.cell.(class(outcome)) title=(outcome.reason) data-server=(column) {
                         @if is_told(outcome) {
                             a href={ "#" (index) "." (check.id()) } { (word(outcome)) }
                         } @else {
@@ -180,8 +196,9 @@ fn is_told(outcome: &Outcome) -> bool {
 }
 
 /// What a server's verdicts rest on, the gravest first.
-fn evidence(index: usize, report: &Report) -> Markup {
-    let mut told = report.checks.iter().filter(|outcome| is_told(outcome)).collect::<Vec<_>>();
+fn evidence(index: usize, report: &Report, is_shown: fn(&Outcome) -> bool) -> Markup {
+    let told = report.checks.iter().filter(|outcome| is_told(outcome) && is_shown(outcome));
+    let mut told = told.collect::<Vec<_>>();
     told.sort_by_key(|outcome| std::cmp::Reverse(outcome.verdict));
     html! {
         @for outcome in &told {
@@ -195,7 +212,6 @@ fn evidence(index: usize, report: &Report) -> Markup {
                 @for exchange in &outcome.exchanges { (wire(exchange)) }
             }
         }
-        @if told.is_empty() { p { "There is nothing to show: see the matrix." } }
     }
 }
 

@@ -13,6 +13,10 @@ use crate::wire::shown::visible;
 
 /// The verdict of a check, on one line.
 pub(crate) fn line(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    if outcome.verdict == Verdict::Skip {
+        // They are told together, at the end.
+        return Ok(());
+    }
     let style = outcome.verdict.style();
     let word = outcome.verdict.word();
     write!(out, "{style}{word:12}{style:#} {:20} {:5.1} s", outcome.id, outcome.seconds)?;
@@ -27,6 +31,7 @@ pub(crate) fn summary(out: &mut impl Write, report: &Report, strict: bool) -> io
     for outcome in report.failures(strict) {
         details(out, &report.command, outcome)?;
     }
+    skipped(out, report)?;
     let known = report.checks.iter().filter(|outcome| outcome.expected).count();
     let style = Verdict::Fail.style();
     writeln!(out, "\n{}", visible(report.called()))?;
@@ -40,6 +45,32 @@ pub(crate) fn summary(out: &mut impl Write, report: &Report, strict: bool) -> io
         write!(out, "; {known} of the failures known")?;
     }
     writeln!(out)
+}
+
+/// What was skipped: a line for each reason.
+fn skipped(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let mut reasons: Vec<(&str, usize, Vec<&str>)> = Vec::new();
+    for outcome in report.checks.iter().filter(|outcome| outcome.verdict == Verdict::Skip) {
+        let section = outcome.id.split('.').next().unwrap_or_default();
+        match reasons.iter_mut().find(|(reason, ..)| *reason == outcome.reason) {
+            Some((_, count, sections)) => {
+                *count += 1;
+                if !sections.contains(&section) {
+                    sections.push(section);
+                }
+            }
+            None => reasons.push((&outcome.reason, 1, vec![section])),
+        }
+    }
+    let style = Verdict::Skip.style();
+    if !reasons.is_empty() {
+        writeln!(out)?;
+    }
+    for (reason, count, sections) in reasons {
+        let sections = sections.join(", ");
+        writeln!(out, "{style}skipped {count:3}{style:#} of {sections}: {}", visible(reason))?;
+    }
+    Ok(())
 }
 
 /// Text in a cell of a table in Markdown, where it stays text.

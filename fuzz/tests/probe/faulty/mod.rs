@@ -261,6 +261,13 @@ async fn answer(state: &State, socket: &mut TcpStream, request: &Request) {
     if state.is("res.malformed-id") && is_malformed {
         return wait_for_end(socket).await;
     }
+    let number = id.rsplit(':').next().unwrap_or_default();
+    if state.is("res.garbage-ended") && !id.is_empty() && number.parse::<u64>().is_err() {
+        // As a server whose handler throws at an id that it cannot read.
+        let head = "HTTP/1.1 200 X\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\
+                    Connection: close\r\n\r\n";
+        return drop(socket.write_all(head.as_bytes()).await);
+    }
     if let Some(status) = refusal(state, request) {
         return whole(socket, status, "", "refused").await;
     }

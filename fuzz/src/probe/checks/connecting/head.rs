@@ -47,8 +47,10 @@ pub(super) fn type_twice(_: &Probe, head: &Head) -> Finding {
 pub(super) fn cache_control(_: &Probe, head: &Head) -> Finding {
     let is_kept =
         !head.lists("cache-control", "no-store") && !head.lists("cache-control", "no-cache");
-    let value = head.header("cache-control");
-    let text = || format!("Cache-Control is {value:?}, neither no-store nor no-cache");
+    let text = || match head.header("cache-control") {
+        Some(value) => format!("Cache-Control is {value:?}, neither no-store nor no-cache"),
+        None => "Cache-Control is missing; no-store or no-cache is needed".to_owned(),
+    };
     Finding::of(is_kept.then(text))
 }
 

@@ -26,6 +26,18 @@ fn breakage(tape: &Tape) -> Option<String> {
     }
 }
 
+/// Whether an answer is a stream that has ended without a word, while the witness goes on: an
+/// `EventSource` asks again every few seconds, for ever, and never gets an event.
+fn is_futile(probe: &Probe, tape: &Tape) -> bool {
+    tape.is_stream()
+        && tape.events.is_empty()
+        && matches!(tape.end, Some((_, End::Complete | End::Closed)))
+        && probe.witness.tape().end.is_none()
+}
+
+const FUTILE: &str = "is answered with 200, and the stream ends without an event: an EventSource \
+                      asks again every few seconds, and never gets one";
+
 /// Asks, reads the head, and a moment longer: some break only then.
 async fn asked(probe: &Probe, ask: &Ask) -> Result<Connection, Finding> {
     let mut connection = probe.head(ask).await?;
@@ -47,6 +59,10 @@ async fn survived(probe: &Probe, ids: &[&str]) -> Judged {
             let text = format!("Last-Event-ID: {} {breakage}", shown(id.as_bytes()));
             return Ok(probe.show(Finding::fault(text), &connection.tape));
         }
+        if is_futile(probe, &connection.tape) {
+            let text = format!("Last-Event-ID: {} {FUTILE}", shown(id.as_bytes()));
+            return Ok(probe.show(Finding::warn(text), &connection.tape));
+        }
         finding = probe.show(finding, &connection.tape);
     }
     Ok(finding)
@@ -59,6 +75,7 @@ pub(super) async fn garbage(probe: &Probe) -> Judged {
         (None, Some(status @ 400..500)) => Finding::fault(format!(
             "it is answered with {status}, after which an EventSource never comes back"
         )),
+        _ if is_futile(probe, &connection.tape) => Finding::warn(format!("it {FUTILE}")),
         _ => Finding::pass(),
     };
     Ok(probe.show(finding, &connection.tape))
