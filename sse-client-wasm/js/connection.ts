@@ -179,7 +179,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 1;
     },
     get reconnectionTime() {
-      const time = core?.calls.reconnection_time() ?? NaN;
+      const time = core?.calls.retry() ?? NaN;
       return time >= 0 ? time : options.reconnectionTime ?? NaN;
     },
     reconnect() {
@@ -336,7 +336,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       link.origin = options.origin ?? new URL(response.url || target).origin;
       answer = response.headers;
       const type = write(answer.get('Content-Type') ?? '');
-      calls.response(clock(), response.status, retryAfter(response), type);
+      calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
         const reader = own || response.body ? response.body!.getReader() : undefined;

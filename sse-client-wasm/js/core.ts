@@ -26,11 +26,11 @@ interface Calls {
   ): void;
   step(now: number): number;
   until(): number;
-  response(now: number, status: number, retryAfter: number, contentType: number): void;
+  head(now: number, status: number, retryAfter: number, contentType: number): void;
   push(now: number, length: number): number;
   tell(now: number, happening: number): void;
   state(): number;
-  reconnection_time(): number;
+  retry(): number;
 }
 
 export type Load = () => Promise<WebAssembly.Module>;

@@ -44,9 +44,8 @@ export const retryAfter = ({ headers }: Response) => {
 /** A chunk of a body, which is any `BufferSource`. */
 export const bytes = (chunk: any): Uint8Array => {
   if (!(chunk?.byteLength >= 0)) throw new TypeError('the body is not of bytes');
-  return ArrayBuffer.isView(chunk)
-    ? new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength)
-    : new Uint8Array(chunk);
+  // A buffer has neither a buffer nor an offset.
+  return new Uint8Array(chunk.buffer ?? chunk, chunk.byteOffset, chunk.byteLength);
 };
 
 /** Of a refusal's body, how many characters are kept, and how long they are waited for. */

@@ -109,7 +109,7 @@ extern "C" fn until() -> f64 {
 
 /// The content type is the input.
 #[unsafe(no_mangle)]
-extern "C" fn response(now: f64, status: u32, retry_after: f64, content_type: usize) {
+extern "C" fn head(now: f64, status: u32, retry_after: f64, content_type: usize) {
     let Shared { source: Some(source), input, .. } = shared() else { return };
     source.response(now, status, retry_after, input.get(..content_type).unwrap_or_default());
 }
@@ -134,6 +134,6 @@ extern "C" fn state() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn reconnection_time() -> f64 {
+extern "C" fn retry() -> f64 {
     source().reconnection_time()
 }
