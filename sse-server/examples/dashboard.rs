@@ -1,5 +1,5 @@
-//! A dashboard: numbers of this process, made anew for each reader, without a channel. A reader that
-//! is slow gets the newest ones, not those that it has missed.
+//! A dashboard: numbers of this process, made anew for each reader, without a channel. A reader
+//! that is slow gets the newest ones, not those that it has missed.
 //!
 //! ```sh
 //! cargo run --bin dashboard 127.0.0.1:8003    # then open it in a browser

@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --bin tokens 127.0.0.1:8005
 //! curl -N 'http://127.0.0.1:8005/answer?question=why'
-//! cargo run --bin tokens 127.0.0.1:8006 http://127.0.0.1:8005/v1/chat/completions    # relays the first
+//! cargo run --bin tokens 127.0.0.1:8006 http://127.0.0.1:8005/v1/chat/completions
 //! ```
 
 use axum::extract::RawQuery;

@@ -10,12 +10,11 @@
 //! # A stream in five lines
 //!
 //! Any stream of values is a response, for axum and for every server of `http` types
-//! ([`views::StreamView`]). This needs no feature:
-//! `cargo add ssekit-server --no-default-features`.
+//! ([`views::StreamView`]). This needs no feature: `cargo add ssekit-server --no-default-features`.
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use futures_util::stream;
+//! use futures_util::{StreamExt, stream};
 //! use sse_server::views::{Event, Resume, StreamView};
 //!
 //! async fn numbers(resume: Resume<u64>) -> StreamView {
@@ -24,14 +23,13 @@
 //! }
 //!
 //! let app: Router = Router::new().route("/numbers", get(numbers));
-//! # use futures_util::StreamExt;
 //! ```
 //!
 //! # Channels in an application
 //!
-//! [`views::EventStreams`] is a hub as a part of an axum application, or a tower service: events are
-//! stored, have ids, and are read by as many as like; a reader that comes back goes on where it was.
-//! Users are those of the application.
+//! [`views::EventStreams`] is a hub as a part of an axum application, or a tower service: events
+//! are stored, have ids, and are read by as many as like; a reader that comes back goes on where it
+//! was. Users are those of the application.
 //!
 //! ```
 //! use axum::{Router, routing::get};

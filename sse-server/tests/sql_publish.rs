@@ -1,5 +1,5 @@
-//! Publishing within one's own transactions, by SQL: what was committed is there, once and in order,
-//! and nothing else is.
+//! Publishing within one's own transactions, by SQL: what was committed is there, once and in
+//! order, and nothing else is.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -165,7 +165,8 @@ async fn a_commit_publishes_and_is_told_once_for_each_channel() {
     reader.until("event: message\nid: a:1\ndata: 1\n\n").await;
     reader.until("id: a:2\ndata: \"2\"\ndata: \n\n").await;
     reader.until("id: a:3\ndata: 3\n\n").await;
-    // What the server publishes by itself does not go by way of the function, and is told by the relay.
+    // What the server publishes by itself does not go by way of the function, and is told by the
+    // relay.
     sqlx::query("NOTIFY sse_server, 'the end'").execute(&mut writer).await.expect("sent");
     let mut payloads = Vec::new();
     loop {

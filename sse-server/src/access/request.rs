@@ -88,14 +88,15 @@ impl<'a> AccessRequest<'a> {
         self
     }
 
-    /// The head of the request as the router got it, with its extensions, unless it is not a request
-    /// that a router got: a GRIP proxy asks later, by a link, for those whose stream it holds.
+    /// The head of the request as the router got it, with its extensions, unless it is not a
+    /// request that a router got: a GRIP proxy asks later, by a link, for those whose stream it
+    /// holds.
     pub const fn parts(&self) -> Option<&'a Parts> {
         self.parts
     }
 
-    /// An extension of the request: what a layer of the application around the router has put there,
-    /// such as the user of a session.
+    /// An extension of the request: what a layer of the application around the router has put
+    /// there, such as the user of a session.
     pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.parts?.extensions.get()
     }

@@ -10,8 +10,8 @@ use tracing::error;
 
 /// An event to be sent, or the error that ends its stream.
 ///
-/// No method of it panics or fails: a value that is not JSON, a type or an id with a line end, and an
-/// `Err` in the place of a value make an event that ends the stream, by a `stream-error` to the
+/// No method of it panics or fails: a value that is not JSON, a type or an id with a line end, and
+/// an `Err` in the place of a value make an event that ends the stream, by a `stream-error` to the
 /// reader and a line in the log.
 ///
 /// ```
@@ -58,7 +58,8 @@ impl Event {
     }
 
     /// The last event of a stream: an error that trying again will not mend. An `EventSource` that
-    /// comes back after it is answered with 400, where [`Resume`](super::Resume) is asked, and stops.
+    /// comes back after it is answered with 400, where [`Resume`](super::Resume) is asked, and
+    /// stops.
     pub const fn error(error: StreamError) -> Self {
         Self(Kind::Error(error))
     }
@@ -181,8 +182,8 @@ impl From<StreamError> for Event {
     }
 }
 
-/// An error ends the stream, and goes to the log; the reader learns only that there was one. Make it
-/// a [`StreamError`] to say more.
+/// An error ends the stream, and goes to the log; the reader learns only that there was one. Make
+/// it a [`StreamError`] to say more.
 impl<T: Into<Self>, E: fmt::Display> From<Result<T, E>> for Event {
     fn from(result: Result<T, E>) -> Self {
         match result {

@@ -23,12 +23,12 @@ pub enum Lag {
     /// The stream is not asked for more, and waits. Nothing is lost, and nothing is kept.
     #[default]
     Wait,
-    /// The stream goes on in a task of its own, and at most this many events wait. If there are more,
-    /// those that wait are dropped, and the reader is told by a `stream-reset` in their place: for
-    /// sources that cannot wait, whose readers can begin anew.
+    /// The stream goes on in a task of its own, and at most this many events wait. If there are
+    /// more, those that wait are dropped, and the reader is told by a `stream-reset` in their
+    /// place: for sources that cannot wait, whose readers can begin anew.
     Reset(usize),
-    /// The same, but the stream ends after those that wait: a reader that comes back goes on from its
-    /// last event ID.
+    /// The same, but the stream ends after those that wait: a reader that comes back goes on from
+    /// its last event ID.
     End(usize),
 }
 

@@ -1,8 +1,8 @@
 //! For those who write HTTP servers: a hub as a part of their application, and any stream of values
 //! as an event stream.
 //!
-//! - [`EventStreams`] is a hub with its routes, to nest in an axum application or to call as a tower
-//!   service: channels, ids, replay, permissions. Values are sent with
+//! - [`EventStreams`] is a hub with its routes, to nest in an axum application or to call as a
+//!   tower service: channels, ids, replay, permissions. Values are sent with
 //!   [`send_event`](EventStreams::send_event), and users are those of the application.
 //! - [`StreamView`] answers one request with a stream that the application makes for it, without a
 //!   channel. [`Resume`] is where such a stream goes on.

@@ -13,8 +13,8 @@ use crate::http::{after_error, resume_id};
 /// What a request says of the last event that its client has got: `Last-Event-ID` (WHATWG HTML,
 /// section 9.2.4), or `lastEventId` of the query, for clients that cannot set the header at first.
 ///
-/// An extractor for axum's handlers. A client that comes back after a `stream-error` is refused with
-/// 400, which makes an `EventSource` stop.
+/// An extractor for axum's handlers. A client that comes back after a `stream-error` is refused
+/// with 400, which makes an `EventSource` stop.
 ///
 /// ```
 /// use sse_server::views::Resume;
@@ -31,8 +31,8 @@ pub enum Resume<T = String> {
     New,
     /// It has got this event, and perhaps none after it.
     After(T),
-    /// It has sent an id that is not one of these: from another server, or from a page that was open
-    /// while the ids changed. Events may be missing; say so, or begin anew.
+    /// It has sent an id that is not one of these: from another server, or from a page that was
+    /// open while the ids changed. Events may be missing; say so, or begin anew.
     Unknown(String),
 }
 

@@ -1,8 +1,8 @@
 //! Work that produces a stream once, and outlives its readers.
 //!
-//! A run is a channel: `run-begin`, then what the work sends, then `run-end`. What is stored decides,
-//! on every instance: who may begin is settled by the key under which `run-begin` is stored, and
-//! whatever comes after the first `run-end` does not count.
+//! A run is a channel: `run-begin`, then what the work sends, then `run-end`. What is stored
+//! decides, on every instance: who may begin is settled by the key under which `run-begin` is
+//! stored, and whatever comes after the first `run-end` does not count.
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -30,9 +30,9 @@ const LEASE: Duration = Duration::from_secs(15);
 /// channel as it goes, and any number of readers, early or late, get all of it. A page that is
 /// reloaded goes on, or begins anew, and the work goes on without it.
 ///
-/// Every run has an id, and the same id never runs twice, on no instance with the same storage, for as
-/// long as [events are kept](super::EventStreamsBuilder::retention). A run whose process is gone has
-/// ended, as [`RunEnd::Interrupted`]; what it had sent is there.
+/// Every run has an id, and the same id never runs twice, on no instance with the same storage, for
+/// as long as [events are kept](super::EventStreamsBuilder::retention). A run whose process is gone
+/// has ended, as [`RunEnd::Interrupted`]; what it had sent is there.
 ///
 /// ```
 /// use sse_server::views::{Event, EventStreams, Resume, Runs, SendError};
@@ -102,15 +102,15 @@ impl Recorder {
 }
 
 impl Runs {
-    /// Runs that are recorded in channels of these streams, `run-ID`. If readers of the streams' own
-    /// routes must not see them, [`can_read`](super::EventStreamsBuilder::can_read) says so.
+    /// Runs that are recorded in channels of these streams, `run-ID`. If readers of the streams'
+    /// own routes must not see them, [`can_read`](super::EventStreamsBuilder::can_read) says so.
     pub fn new(streams: &EventStreams) -> Self {
         Self { streams: streams.clone(), lease: LEASE, told: Arc::new(told) }
     }
 
-    /// How long a run may be silent before it is taken for interrupted. Default: 15 s. A run says that
-    /// it lives three times in this time. Shorter tells readers earlier of a process that was killed,
-    /// longer survives longer outages of the storage.
+    /// How long a run may be silent before it is taken for interrupted. Default: 15 s. A run says
+    /// that it lives three times in this time. Shorter tells readers earlier of a process that was
+    /// killed, longer survives longer outages of the storage.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -125,8 +125,8 @@ impl Runs {
         self
     }
 
-    /// Starts work under this id, and returns once that is stored; or `false`, and nothing is started,
-    /// if there was a run of this id, here or elsewhere.
+    /// Starts work under this id, and returns once that is stored; or `false`, and nothing is
+    /// started, if there was a run of this id, here or elsewhere.
     ///
     /// # Errors
     ///
@@ -188,9 +188,9 @@ impl Runs {
         Ok(self.head(&channel).await? > 0 && self.end(&channel, RunEnd::Stopped).await?)
     }
 
-    /// The events of a run, from its beginning or after the one that the reader has got, to its end.
-    /// Their ids are numbers. Without a run of this id it is the [`finished`](StreamView::finished)
-    /// response's turn: `None`.
+    /// The events of a run, from its beginning or after the one that the reader has got, to its
+    /// end. Their ids are numbers. Without a run of this id it is the
+    /// [`finished`](StreamView::finished) response's turn: `None`.
     ///
     /// # Errors
     ///
@@ -355,7 +355,8 @@ impl Recorded {
     }
 }
 
-/// What a subscriber of one channel gets. Events that are gone leave a `stream-reset` in their place.
+/// What a subscriber of one channel gets. Events that are gone leave a `stream-reset` in their
+/// place.
 fn recorded(subscriber: Subscriber) -> impl Stream<Item = Recorded> + Send + 'static {
     let decoder = Decoder::with_config(
         DecoderConfig::default().max_event_len(usize::MAX).max_line_len(usize::MAX),

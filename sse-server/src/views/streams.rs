@@ -30,8 +30,8 @@ use crate::hub::{Hub, HubConfig, PublishError, check_content, check_place};
 use crate::relay::Relay;
 use crate::storage::{MemoryStorage, NewEvent, Retention, Storage, keep_trimmed};
 
-/// Channels of events, as a part of an application: a hub, who may read what, and the routes. Cloning
-/// gives another handle to the same ones; any number of others can be in the same process.
+/// Channels of events, as a part of an application: a hub, who may read what, and the routes.
+/// Cloning gives another handle to the same ones; any number of others can be in the same process.
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -100,8 +100,8 @@ pub enum SendError {
 }
 
 impl EventStreams {
-    /// Begins with the defaults: events in memory for 24 hours, nobody but the application publishes,
-    /// everyone may read everything.
+    /// Begins with the defaults: events in memory for 24 hours, nobody but the application
+    /// publishes, everyone may read everything.
     pub fn builder() -> EventStreamsBuilder {
         EventStreamsBuilder::default()
     }
@@ -119,8 +119,8 @@ impl EventStreams {
     ///
     /// # Errors
     ///
-    /// If the value, the name or the type cannot be sent, or the storage fails. Nothing has been sent
-    /// then.
+    /// If the value, the name or the type cannot be sent, or the storage fails. Nothing has been
+    /// sent then.
     pub async fn send_event(
         &self,
         channel: &str,
@@ -207,9 +207,9 @@ impl EventStreams {
         &self.shared.hub
     }
 
-    /// Completes when this does, and has ended all streams by then: each at the end of an event, after
-    /// its reader was told when to come back. To be given to the server that is to stop: it waits for
-    /// its connections, and streams do not end by themselves.
+    /// Completes when this does, and has ended all streams by then: each at the end of an event,
+    /// after its reader was told when to come back. To be given to the server that is to stop: it
+    /// waits for its connections, and streams do not end by themselves.
     pub async fn ends_with(self, signal: impl Future<Output = ()>) {
         signal.await;
         self.shared.operations.set_ending();
@@ -302,8 +302,8 @@ impl EventStreamsBuilder {
         self
     }
 
-    /// Changes settings of the hub: memory, how often it looks for others' events, which channels are
-    /// stored.
+    /// Changes settings of the hub: memory, how often it looks for others' events, which channels
+    /// are stored.
     pub fn hub(mut self, change: impl FnOnce(HubConfig) -> HubConfig) -> Self {
         self.hub = change(self.hub);
         self
@@ -322,10 +322,12 @@ impl EventStreamsBuilder {
     /// let builder = EventStreams::builder()
     ///     .user(|request| async move {
     ///         let user = request.extensions.get::<User>();
-    ///         Ok(user.map_or_else(Principal::anonymous, |user| Principal::user(user.0.to_string())))
+    ///         let named = |user: &User| Principal::user(user.0.to_string());
+    ///         Ok(user.map_or_else(Principal::anonymous, named))
     ///     })
     ///     .can_read(|user, channel| {
-    ///         channel == "news" || user.name().is_some_and(|name| channel == format!("user-{name}"))
+    ///         let is_own = |name: &str| channel == format!("user-{name}");
+    ///         channel == "news" || user.name().is_some_and(is_own)
     ///     });
     /// # let _ = builder;
     /// ```
@@ -339,8 +341,9 @@ impl EventStreamsBuilder {
         self
     }
 
-    /// The same by an extractor of the application, such as its session. One that refuses leads to 401,
-    /// or to 503 if it answers with a server error; `Option<Extractor>` lets others in as anonymous.
+    /// The same by an extractor of the application, such as its session. One that refuses leads to
+    /// 401, or to 503 if it answers with a server error; `Option<Extractor>` lets others in as
+    /// anonymous.
     pub fn user_by<E, S, F>(mut self, state: S, user: F) -> Self
     where
         E: FromRequestParts<S> + Send + 'static,
@@ -406,8 +409,8 @@ impl EventStreamsBuilder {
     }
 
     /// Others may publish with this token, at `/publish/`, and say with it, if it
-    /// [may](PublishToken::may_change_permissions), that permissions have changed. Default: there is
-    /// no such route, and only the application publishes.
+    /// [may](PublishToken::may_change_permissions), that permissions have changed. Default: there
+    /// is no such route, and only the application publishes.
     pub fn publish_token(mut self, token: PublishToken) -> Self {
         self.http = self.http.publish_token(token);
         self

@@ -52,14 +52,13 @@ const SPREAD: Duration = Duration::from_secs(5);
 /// [`blocking`](Self::blocking). Must be polled in a Tokio runtime with a clock.
 ///
 /// ```
-/// use futures_util::stream;
+/// use futures_util::{StreamExt, stream};
 /// use sse_server::views::{Event, Resume, StreamView};
 ///
 /// async fn numbers(resume: Resume<u64>) -> StreamView {
 ///     let first = resume.after().map_or(1, |number| number + 1);
 ///     StreamView::new(stream::iter(first..).map(|number| Event::json(&number).id(number)))
 /// }
-/// # use futures_util::StreamExt;
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(numbers));
 /// ```
 #[must_use]
@@ -71,8 +70,8 @@ pub struct StreamView {
 }
 
 impl StreamView {
-    /// The events of this stream. When it ends, the response does; an `EventSource` then comes back,
-    /// and is told to stop by [`finished`](Self::finished).
+    /// The events of this stream. When it ends, the response does; an `EventSource` then comes
+    /// back, and is told to stop by [`finished`](Self::finished).
     pub fn new<S>(stream: S) -> Self
     where
         S: Stream + Send + 'static,
@@ -134,8 +133,9 @@ impl StreamView {
         self
     }
 
-    /// Ends when this completes: the reader is told by `retry` to come back after a random time of at
-    /// most 5 s. For the server's shutdown, which would otherwise wait for streams without an end.
+    /// Ends when this completes: the reader is told by `retry` to come back after a random time of
+    /// at most 5 s. For the server's shutdown, which would otherwise wait for streams without an
+    /// end.
     pub fn until(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
         self.end = Some(match self.end.take() {
             Some(other) => futures_util::future::select(other, end.boxed()).map(drop).boxed(),

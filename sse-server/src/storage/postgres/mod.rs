@@ -102,8 +102,8 @@ impl PostgresStorage {
         Ok(this)
     }
 
-    /// Installs, or renews, the SQL function `sse_publish(channel, type, data)`, by which anyone who
-    /// may write to the tables publishes within a transaction of their own: see
+    /// Installs, or renews, the SQL function `sse_publish(channel, type, data)`, by which anyone
+    /// who may write to the tables publishes within a transaction of their own: see
     /// [`PUBLISH_SQL`](Self::PUBLISH_SQL), which a migration can run in its place.
     ///
     /// # Errors
@@ -126,9 +126,10 @@ impl PostgresStorage {
 
     /// The function `sse_publish`, as SQL.
     ///
-    /// An event is there with what else its transaction does, or not at all; the commit publishes it,
-    /// and notifies instances that have the [relay](crate::relay::PostgresRelay) of this database,
-    /// once for each channel. Others see it when they [look](crate::hub::HubConfig::refresh).
+    /// An event is there with what else its transaction does, or not at all; the commit publishes
+    /// it, and notifies instances that have the [relay](crate::relay::PostgresRelay) of this
+    /// database, once for each channel. Others see it when they
+    /// [look](crate::hub::HubConfig::refresh).
     pub const PUBLISH_SQL: &str = include_str!("publish.sql");
 
     /// An error, which may be one of all connections.
