@@ -349,7 +349,7 @@ struct Answer {
 impl Answer {
     async fn read(mut connection: Connection) -> io::Result<Self> {
         let patience = match connection.fault {
-            Patient | Browser => Duration::from_secs(3600),
+            Patient | Browser => Duration::from_hours(1),
             _ => SILENCE,
         };
         let end = loop {

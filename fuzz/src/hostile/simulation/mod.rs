@@ -128,7 +128,7 @@ async fn observe(fault: Fault, stage: &Arc<Stage>, case: &Case) -> Observation {
                 count = seen.requests.len() + seen.printed.len();
                 changed = start.elapsed();
             }
-            let is_quiet = start.elapsed() - changed >= QUIET;
+            let is_quiet = start.elapsed().saturating_sub(changed) >= QUIET;
             if is_settled(case, &seen, start.elapsed(), is_quiet) {
                 break;
             }
