@@ -1,11 +1,12 @@
 // A decoder that does what the standard says, step by step: slow, and right in every case.
 
 /** The events of a stream in UTF-8 (HTML, 9.2.5 and 9.2.6). */
-export function decode(chunks, lastEventId = '') {
+export function decode(chunks, before) {
   // It drops one byte order mark.
   const utf8 = new TextDecoder();
   const text = chunks.map((chunk) => utf8.decode(chunk, { stream: true })).join('') + utf8.decode();
   const events = [];
+  let lastEventId = before ?? '';
   let [data, event, id] = ['', '', lastEventId];
   // Each line ends with CRLF, CR or LF; what no line end follows is not a line.
   for (const line of text.split(/\r\n|\r|\n/).slice(0, -1)) {
