@@ -150,8 +150,8 @@ fn row(&(word, title, section, correct, writes, events): &Row) -> Case {
         .check(Check::StaysOn(1))
 }
 
-/// What is to be ignored says a minute, or would mean at once; what counts is a second and a half. A
-/// client that takes the value comes back too late, or too early.
+/// What is to be ignored says a minute, or would mean at once; what counts is a second and a half.
+/// A client that takes the value comes back too late, or too early.
 fn retries() -> Vec<Case> {
     let rows: [(&str, &str, &str); 7] = [
         ("retry-letter", "A time with a letter after it", "60000x"),

@@ -1,6 +1,7 @@
-//! The suite put to the test: clients with one fault each go through every case, in simulated time,
-//! and are blamed for what they get wrong and for nothing else. What cannot be seen here is how real
-//! clients behave on real sockets; `cargo xtask honest` and the tests of the program are for that.
+//! The suite put to the test: clients with one fault each go through every case, in simulated
+//! time, and are blamed for what they get wrong and for nothing else. What cannot be seen here is
+//! how real clients behave on real sockets; `cargo xtask honest` and the tests of the program are
+//! for that.
 
 #![allow(
     clippy::cast_possible_truncation,
