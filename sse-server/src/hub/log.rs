@@ -281,9 +281,9 @@ impl Log {
     /// at most [`ROUND_BYTES`].
     pub(super) fn ahead(&self, from: At) -> Ahead {
         let state = self.state();
-        let Some(head) = state.head.filter(|&head| from.id <= head) else {
-            return Ahead::Elsewhere;
-        };
+        // A reader that comes from another instance may be ahead of this one. It waits: nothing
+        // else could do more for it, and whoever tried would be asked again at once.
+        let Some(head) = state.head else { return Ahead::Elsewhere };
         let stored = state.tail.after(head, from.id);
         let live = state.live.after(state.live_head, from.live);
         let (Some(mut stored), Some(live)) = (stored, live) else { return Ahead::Elsewhere };
