@@ -303,15 +303,15 @@ fn strangers(tree: &str) -> Vec<&str> {
 }
 
 /// How many seeds are run in CI.
-const SEEDS: &str = "200";
+const SEEDS: &str = "40";
 
-/// Hubs in simulated time: thousands of seeds are clean, and every fault that is put in is found.
+/// Hubs in simulated time: these seeds are clean, and some are run twice and are the same.
 fn simulation(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     // With the features of the whole workspace, so that nothing is compiled for this alone.
     let build = ["test", "--workspace", "--no-run", "--test", "simulation"];
     succeeds(progress, cargo(&build))?;
     let mut simulation = Command::new(target().join("debug/sse-sim"));
-    simulation.args(["--seeds", SEEDS, "--mutants"]);
+    simulation.args(["--seeds", SEEDS]);
     succeeds(progress, simulation)
 }
 

@@ -1,5 +1,5 @@
 //! The simulator itself: it finds nothing in the server as it is, finds faults that are put in, and
-//! says the same each time. `cargo xtask test simulation` runs thousands of seeds; these are few.
+//! says the same each time. `cargo xtask sim` runs as many seeds as you like; these are few.
 
 use sse_server_sim::mutants::{MUTANTS, find};
 use sse_server_sim::plan::Plan;
