@@ -153,6 +153,11 @@ impl HttpConfig {
         &self.operations
     }
 
+    /// Where streams are.
+    pub(crate) const fn all_endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// The most bytes that an event has.
     pub(crate) const fn most_event_len(&self) -> usize {
         self.max_event_len

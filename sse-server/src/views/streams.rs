@@ -72,6 +72,7 @@ struct Shared {
     trimming: AbortHandle,
     operations: Operations,
     max_event_len: usize,
+    endpoints: Endpoints,
     /// Nothing is sent any more.
     is_closed: AtomicBool,
     #[cfg(feature = "server")]
@@ -112,6 +113,12 @@ impl EventStreams {
     /// fallback, and nothing at `/`, so that it can be merged into a router, too.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// A description of the streams, in OpenAPI 3.2, of an application that has nested them below
+    /// this path: see [`Endpoints::openapi`].
+    pub fn openapi(&self, title: &str, version: &str, below: &str) -> serde_json::Value {
+        self.shared.endpoints.openapi(title, version, below)
     }
 
     /// Sends a value as JSON to the readers of a channel, and returns the event's number in the
@@ -456,6 +463,7 @@ impl EventStreamsBuilder {
             trimming,
             operations: http.shared_operations().clone(),
             max_event_len: http.most_event_len(),
+            endpoints: http.all_endpoints().clone(),
             is_closed: AtomicBool::new(false),
             #[cfg(feature = "server")]
             grip: self.grip,

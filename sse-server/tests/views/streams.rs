@@ -13,6 +13,7 @@ use axum::{Router, serve as axum_serve};
 use futures_util::stream;
 use serde_json::json;
 use sse_server::access::{Principal, PublishToken};
+use sse_server::http::{Endpoint, Endpoints};
 use sse_server::storage::{NewEvent, SqliteStorage};
 use sse_server::views::{EventStreams, SendError};
 use testkit::wait::within;
@@ -228,4 +229,59 @@ async fn it_is_a_service_for_servers_without_axum_and_publishes_for_those_with_a
     let refused = http::Request::post("/publish/").body(axum::body::Body::empty());
     let response = streams.call(refused.expect("a request")).await.into_response();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn one_resource_is_its_state_as_json_its_changes_as_a_stream_and_a_page() {
+    let orders = Endpoint::new("/orders/").expect("a path").channels(["orders"]).expect("a name");
+    let paid = json!({"type": "object", "properties": {"paid": {"type": "integer"}}});
+    let orders =
+        orders.messages_types(["paid"]).expect("a type").schema("paid", paid.clone()).state(
+            async |channels: Vec<Arc<str>>| {
+                Ok::<_, String>(json!({"of": &*channels[0], "open": 2}))
+            },
+        );
+    let broken = Endpoint::new("/broken/{channel}/").expect("a path");
+    let broken = broken.state(async |_| Err::<(), _>("the secret reason"));
+    let endpoints = Endpoints::none().with(orders).and_then(|all| all.with(broken)).expect("two");
+    let streams = EventStreams::builder()
+        .endpoints(endpoints)
+        .user(async |request| Ok(of_extension(&request)))
+        .can_read(|user, _| user.name().is_some())
+        .build();
+    let app = Router::new().nest("/api", streams.router()).layer(middleware::from_fn(session));
+    let address = serve(app).await;
+    streams.send_event("orders", "paid", &1).await.expect("sent");
+    streams.send_event("orders", "other", &2).await.expect("sent");
+    let json_of = "Accept: application/json\r\n";
+    assert_eq!(get(address, "/api/orders/", json_of).await.status, 403);
+    let ann = format!("X-Session: ann\r\n{json_of}");
+    let mut state = get(address, "/api/orders/", &ann).await;
+    assert_eq!(state.header("content-type"), Some("application/json"));
+    assert_eq!(state.header("vary"), Some("Accept"));
+    let position = state.header("last-event-id").expect("a position").to_owned();
+    assert_eq!(position, "orders:2");
+    assert_eq!(state.body().await, r#"{"of":"orders","open":2}"#);
+    streams.send_event("orders", "paid", &3).await.expect("sent");
+    let path = format!("/api/orders/?lastEventId={position}");
+    let mut changes = get(address, &path, "X-Session: ann\r\nAccept: text/event-stream\r\n").await;
+    changes.opening().await;
+    assert_eq!(changes.until("\n\n").await, "event: paid\nid: orders:3\ndata: 3\n\n");
+    let page = get(address, "/api/orders/", "Accept: text/html\r\n").await.body().await;
+    assert!(page.contains("data-path=\"/orders/\""), "the live page");
+    let mut broken = get(address, "/api/broken/a/", &ann).await;
+    assert_eq!(broken.status, 503);
+    assert!(!broken.body().await.contains("secret"));
+    let api = streams.openapi("Orders", "1", "/api");
+    assert_eq!(api["openapi"], "3.2.0");
+    let answer = &api["paths"]["/api/orders/"]["get"]["responses"]["200"]["content"];
+    let item = &answer["text/event-stream"]["itemSchema"]["oneOf"][0];
+    assert_eq!(item["properties"]["event"], json!({"const": "paid"}));
+    assert_eq!(item["properties"]["data"]["contentSchema"], paid);
+    assert!(answer.get("application/json").is_some());
+    let parameters = &api["paths"]["/api/broken/{channel}/"]["get"]["parameters"];
+    assert_eq!(
+        parameters[0],
+        json!({"name": "channel", "in": "path", "required": true, "schema": {"type": "string"}})
+    );
 }

@@ -36,6 +36,18 @@ impl Wanted {
     }
 }
 
+/// Whether JSON is asked for by name, and not less than a stream or the page. Who likes everything
+/// the same gets the stream.
+pub(super) fn is_json_wanted(headers: &HeaderMap) -> bool {
+    let ranges: Vec<_> = weighed(headers, &header::ACCEPT).filter_map(range).collect();
+    let named = |name: &str| {
+        let weights = ranges.iter().filter(|(range, _)| range.eq_ignore_ascii_case(name));
+        weights.map(|&(_, weight)| weight).fold(0.0, f32::max)
+    };
+    let json = named("application/json");
+    json > named("text/event-stream") && json >= named("text/html") && json > 0.0
+}
+
 /// A media range and its weight; none if it is no media range.
 fn range((essence, weight): (&str, Option<f32>)) -> Option<(&str, f32)> {
     // Written by old Java programs.
@@ -101,6 +113,25 @@ mod tests {
             assert_eq!(Wanted::by(&headers), wanted, "{accept}");
         }
         assert_eq!(Wanted::by(&HeaderMap::new()), Wanted::Stream);
+    }
+
+    #[test]
+    fn json_is_for_those_who_name_it() {
+        for (accept, is_wanted) in [
+            ("application/json", true),
+            ("Application/JSON, text/html;q=0.9, */*", true),
+            ("application/json, text/event-stream;q=0.5", true),
+            ("text/event-stream, application/json", false),
+            ("text/html, application/json;q=0.9", false),
+            ("application/json;q=0", false),
+            ("application/*", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let headers =
+                [(header::ACCEPT, accept.parse().expect("a value"))].into_iter().collect();
+            assert_eq!(is_json_wanted(&headers), is_wanted, "{accept}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use sse_proto::{Cursor, ERROR_ID, StreamError};
 use tracing::{debug, warn};
 
-use super::accept::Wanted;
+use super::accept::{Wanted, is_json_wanted};
 #[cfg(feature = "server")]
 use super::compression::{self, Compressed, Encoder};
 use super::endpoint::Endpoint;
@@ -69,7 +69,8 @@ pub(in crate::http) async fn answer(
     }
     let most = app.config.limits.most_channels();
     let named = endpoint.channels_of(&parameters, values(query, "channel"), most);
-    match Wanted::by(headers) {
+    let state = endpoint.present().filter(|_| is_json_wanted(headers));
+    match if state.is_some() { Wanted::Stream } else { Wanted::by(headers) } {
         Wanted::Stream => {}
         Wanted::Page => {
             #[cfg(feature = "server")]
@@ -92,6 +93,9 @@ pub(in crate::http) async fn answer(
         .with_client(caller.as_ref().map(|caller| caller.client))
         .with_original(caller.as_ref().map(|caller| original(caller, &asked)))
         .with_channels(&named);
+    if let Some(state) = state {
+        return state.answer(app, &request, caller.map(|caller| caller.client)).await;
+    }
     // For a proxy that can hold this stream.
     #[cfg(feature = "server")]
     if let Some(held) = held::of_proxy(app, endpoint, asked.method, &request) {

@@ -13,4 +13,5 @@ pub(super) mod events;
 pub(super) mod held;
 mod original;
 pub(super) mod page;
+pub(super) mod state;
 mod stream;

@@ -3,11 +3,17 @@
 //!
 //! May enter: paths and names. May not: who may read them.
 
+mod openapi;
 mod set;
 mod template;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::Value;
+
+use super::state::State;
 use crate::hub::{MAX_CHANNEL_NAME, Types};
 pub use set::Endpoints;
 use template::Template;
@@ -46,6 +52,9 @@ pub struct Endpoint {
     format_channels: Vec<Template>,
     channels: Vec<Arc<str>>,
     messages_types: Option<Types>,
+    state: Option<State>,
+    /// What events are, for [`Endpoints::openapi`], by their type.
+    schemas: Vec<(String, Value)>,
 }
 
 /// An endpoint that cannot be: which of its fields, and what would do.
@@ -80,6 +89,8 @@ impl Endpoint {
             format_channels: Vec::new(),
             channels: Vec::new(),
             messages_types: None,
+            state: None,
+            schemas: Vec::new(),
         })
     }
 
@@ -146,6 +157,32 @@ impl Endpoint {
         }
         self.messages_types = Some(types.into_iter().collect());
         Ok(self)
+    }
+
+    /// The same URL answers with the present state, as JSON, where `application/json` is accepted:
+    /// what this closure says of the channels, to those who may read them. The header
+    /// `Last-Event-ID` of the answer is where a stream of the events after it goes on
+    /// (`?lastEventId=`); events at the same moment can be in the state already, so they should be
+    /// such that this does no harm.
+    pub fn state<F, R, T, E>(mut self, ask: F) -> Self
+    where
+        F: Fn(Vec<Arc<str>>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: Display,
+    {
+        self.state = Some(State::new(ask));
+        self
+    }
+
+    /// What the data of events of this type are, as a JSON schema, for [`Endpoints::openapi`].
+    pub fn schema(mut self, event_type: impl Into<String>, schema: Value) -> Self {
+        self.schemas.push((event_type.into(), schema));
+        self
+    }
+
+    pub(in crate::http) const fn present(&self) -> Option<&State> {
+        self.state.as_ref()
     }
 
     /// The types that its streams have, if that is not up to the request.
