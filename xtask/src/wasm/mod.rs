@@ -37,10 +37,10 @@ const RUNTIMES: &str = "SSE_WASM_RUNTIMES";
 /// `gzip -9`: a compiler's version, and its number. What grows beyond it has a reason, and changes
 /// it. Other compilers make other code of the same source, and are not measured by it.
 ///
-/// 7,000 became 8,400 for: the session's time limits by phase, exact `retry` and `Content-Type` as
+/// 7,000 became 8,300 for: the session's time limits by phase, exact `retry` and `Content-Type` as
 /// Fetch reads it (0.6 KB of WebAssembly); events and classes that look like the platform's; errors
 /// in the call that are final and named; requests made from the position, and where the id goes.
-const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_400), ("1.95.0", 8_400)];
+const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_300), ("1.95.0", 8_400)];
 
 const CRATE: &str = "sse-client-wasm";
 
