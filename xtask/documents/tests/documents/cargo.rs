@@ -32,6 +32,7 @@ pub(crate) fn metadata() -> Result<String, String> {
         });
         let features = package["features"].as_object().cloned().unwrap_or_default();
         serde_json::json!({"name": package["name"], "publish": package["publish"],
+            "default": features.get("default"),
             "features": features.keys().collect::<Vec<_>>(), "targets": targets.collect::<Vec<_>>()})
     });
     Ok(Value::Array(packages.collect()).to_string())
@@ -163,7 +164,11 @@ fn program(package: &Value, args: &[String]) -> Result<String, String> {
         return Err("there are several programs; name one with --bin".to_owned());
     }
     let given = value(args, &["-F", "--features"]).unwrap_or_default();
-    let given: Vec<_> = given.split([',', ' ']).collect();
+    let mut given: Vec<_> = given.split([',', ' ']).collect();
+    if !args.iter().any(|arg| arg == "--no-default-features") {
+        let default = package["default"].as_array().into_iter().flatten();
+        given.extend(default.filter_map(Value::as_str));
+    }
     for needed in target["required-features"].as_array().into_iter().flatten() {
         if !needed.as_str().is_some_and(|needed| given.contains(&needed)) {
             return Err(format!("{} needs the feature {needed}", target["name"]));
