@@ -83,7 +83,9 @@ pub(crate) use carried::{Carried, Follower};
 pub use config::HubConfig;
 use config::Reliable;
 #[cfg(feature = "server")]
-pub(crate) use crowd::{Chunks, Crowd, put_chunk};
+pub(crate) use crowd::put_chunk;
+#[cfg(any(feature = "server", feature = "simulation"))]
+pub(crate) use crowd::{Chunks, Crowd};
 pub use filter::Types;
 use follow::{Announcer, Hints};
 pub use health::Unready;
@@ -99,7 +101,10 @@ pub use publish::{PublishError, PublishThread, Submitted};
 use subscriber::Position;
 pub(crate) use subscriber::Tally;
 pub use subscriber::{Delivery, Subscriber};
-pub(crate) use wake::{Bell, Inbox, Remote};
+#[cfg(any(feature = "server", feature = "simulation"))]
+pub(crate) use wake::Bell;
+#[cfg(feature = "server")]
+pub(crate) use wake::{Inbox, Remote};
 
 /// How many events a subscriber of one channel reads at a time; with more channels each gets its
 /// share.

@@ -12,5 +12,6 @@ mod signal;
 mod sync;
 
 pub(crate) use bell::{Bell, Rope};
+#[cfg(feature = "server")]
 pub(crate) use inbox::{Inbox, Remote};
 pub(crate) use signal::Signal;
