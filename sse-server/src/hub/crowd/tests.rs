@@ -4,13 +4,15 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Buf;
 use fastrand::Rng;
 use sse_proto::Cursor;
+use tokio::time::sleep;
 
 use super::super::{Delivery, Framing, Hub, HubConfig, Outgoing, Subscriber};
-use super::{Bell, Crowd};
+use super::{At, Bell, Crowd, Parts};
 use crate::storage::{MemoryStorage, NewEvent};
 
 /// What a subscriber gets now, as chunks.
@@ -30,6 +32,20 @@ async fn take(subscriber: &mut Subscriber) -> Vec<u8> {
     let mut bytes = vec![0; out.remaining()];
     out.copy_to_slice(&mut bytes);
     bytes
+}
+
+/// What is in chunks. How much of it there is in each depends on what else was read lately.
+fn content(mut chunks: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Some(end) = chunks.windows(2).position(|two| two == b"\r\n") {
+        let size = str::from_utf8(&chunks[..end]).expect("hexadecimal digits");
+        let (chunk, rest) =
+            chunks[end + 2..].split_at(usize::from_str_radix(size, 16).expect("a size"));
+        content.extend_from_slice(chunk);
+        chunks = rest.strip_prefix(b"\r\n").expect("the end of a chunk");
+    }
+    assert!(chunks.is_empty(), "nothing is there but chunks");
+    content
 }
 
 /// A reader in a crowd of one, or what it is while that does not serve it.
@@ -97,7 +113,7 @@ fn events(rng: &mut Rng, channel: &str) -> Vec<NewEvent> {
     (0..count).map(|_| event(rng)).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_reader_at_rest_gets_what_a_subscriber_gets() {
     let risings = AtomicUsize::new(0);
     let mut rounds = 0;
@@ -129,7 +145,10 @@ async fn a_reader_at_rest_gets_what_a_subscriber_gets() {
             hub.publish(events(&mut rng, &channel)).await.expect("memory takes it");
             let (got, has_risen) = rested.take().await;
             risings.fetch_add(usize::from(has_risen), Ordering::Relaxed);
+            // Now and then pages that one has read are forgotten before the other reads them.
+            sleep(Duration::from_millis(rng.u64(..2_500))).await;
             let expected = take(&mut plain).await;
+            let [got, expected] = [&got, &expected].map(|chunks| content(chunks));
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             assert!(got == expected, "seed {seed}:\n{}\n{}", text(&got), text(&expected));
             assert_eq!(hub.readers().iter().map(|(_, readers)| readers).max(), Some(&2));
@@ -140,6 +159,34 @@ async fn a_reader_at_rest_gets_what_a_subscriber_gets() {
     }
     let risen = risings.into_inner();
     assert!(risen > 5 && risen < rounds / 2, "{risen} of {rounds}: both ways are tried");
+}
+
+/// Seed 24 of the simulator: such a reader left its crowd, and came back at once, without end.
+#[tokio::test]
+async fn a_reader_that_is_ahead_of_its_hub_rests_until_the_hub_has_caught_up() {
+    let hub = Hub::new(Arc::new(MemoryStorage::new()));
+    let subscriber = hub.subscribe(&[Arc::from("a")], &Cursor::new()).await.expect("it answers");
+    // As one that has got the first event from another instance, of which this one knows nothing.
+    let Parts { shared, mut joined, .. } = subscriber.take_apart();
+    let (log, place) = joined.remove(0);
+    log.remove_signal(place);
+    let mut subscriber = Subscriber::new(shared, &[]);
+    subscriber.rejoin(&log, At { id: 1, live: 0, generation: 0 });
+    assert_eq!(take(&mut subscriber).await, b"");
+    let mut rested = Rested::new(subscriber).await;
+    for _ in 0..3 {
+        log.wake_all();
+        assert_eq!(rested.take().await, (Vec::new(), false), "it stays where it is");
+    }
+    for (data, is_due) in [("had", false), ("new", true)] {
+        let event = NewEvent::new("a", "message", data);
+        hub.publish(vec![event]).await.expect("memory takes it");
+        let (got, has_risen) = rested.take().await;
+        let got = String::from_utf8(got).expect("text");
+        assert_eq!(got.contains(data), is_due, "{got}");
+        assert_eq!(got.is_empty(), !is_due, "{got}");
+        assert!(!has_risen, "memory has it");
+    }
 }
 
 #[tokio::test]
