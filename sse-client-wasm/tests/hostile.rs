@@ -34,7 +34,7 @@ const SOME: &str = "SSE_HOSTILE";
 const WORDS: &str = "HOSTILE_WORDS";
 
 /// Cases that show nothing of a client in a browser, by what their names begin with, and why.
-const LEFT_OUT: [(&str, &str); 10] = [
+const LEFT_OUT: [(&str, &str); 9] = [
     ("cut.in-head", "Chromium takes a head that is cut off for a whole one"),
     ("cut.chunked-garbage", LOST),
     ("cut.chunked-truncated", LOST),
@@ -42,7 +42,6 @@ const LEFT_OUT: [(&str, &str); 10] = [
     ("cut.length", LOST),
     ("http.redirect-cookie", "no script can set the header Cookie"),
     ("http.redirect-downgrade-cookie", "no script can set the header Cookie"),
-    ("http.redirect-loop", "each try is 21 requests of the browser's, and chance spaces the tries"),
     ("limit.endless", UNSEEN),
     ("limit.gzip-bomb", UNSEEN),
 ];

@@ -29,6 +29,10 @@ const MAX_ASKED_FOR: Nanos = 3600 * SECOND;
 /// Delays that grow with each failure in a row: a floor that is always waited, and on top of it a
 /// random part ("full jitter") out of a range that doubles up to a cap.
 ///
+/// After a request that has failed without an answer, half of the range is always waited, too
+/// ("equal jitter"): it may have been many requests, as in a browser that has followed redirects in
+/// a circle. With the default it takes four seconds until the fourth of such tries.
+///
 /// The random part is what keeps ten thousand clients from coming back in the same millisecond
 /// after a server has restarted; the floor is what keeps one client from trying in a tight loop,
 /// whatever the server says.
@@ -89,7 +93,8 @@ impl Backoff {
         self.min
     }
 
-    /// The delay after `failures` failures in a row (the first is 1). `asked_for` is the time that
+    /// The delay after `failures` failures in a row (the first is 1), where the server has answered,
+    /// or was never reached. `asked_for` is the time that
     /// the server asks to be left alone, if it does; it raises the floor, up to an hour.
     /// `random` is any number, every time another.
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {

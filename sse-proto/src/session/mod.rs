@@ -464,7 +464,12 @@ impl Session {
         } else {
             backoff.range(self.failures)
         };
-        self.until = now.saturating_add(backoff.delay_nanos(range, asked_for, self.jitter.next()));
+        // Nobody knows how many requests such a try was: a browser follows twenty redirects, and
+        // tells only that it has failed.
+        let is_unanswered = failure == Failure::Network && stage == Stage::Sent;
+        let sure = if is_unanswered { range / 2 } else { 0 };
+        let delay = backoff.delay_nanos(range - sure, asked_for, self.jitter.next());
+        self.until = now.saturating_add(sure).saturating_add(delay);
         let is_too_late = self.until.saturating_sub(self.failing_since) > self.terms.give_up_after;
         self.phase =
             if is_too_late || self.terms.max_failures.is_some_and(|max| self.failures >= max) {

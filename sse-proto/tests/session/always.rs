@@ -32,7 +32,80 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+/// Requests that a browser makes of one try that is redirected for ever (Fetch, "HTTP-redirect
+/// fetch": "if request's redirect count is 20, then return a network error").
+const OF_A_LOOP: usize = 21;
+
+/// What is done before a loop begins.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Nothing,
+    /// A stream that has had an event, and ends.
+    Stream,
+    /// A stream without an event.
+    Silence,
+    Refused,
+    /// A connection that breaks while it is open.
+    Broken,
+}
+
 proptest! {
+    /// A browser that is redirected in a circle tells only that the request has failed. However
+    /// chance has it, and however it began, the server gets fewer than 64 requests in four seconds.
+    #[test]
+    fn redirects_without_end_are_few_requests(
+        seed: u64,
+        before in prop::sample::select(vec![
+            Before::Nothing, Before::Stream, Before::Silence, Before::Refused, Before::Broken,
+        ]),
+        policy in prop::sample::select(vec![Policy::Resilient, Policy::Strict]),
+        retry in proptest::option::of(0u64..2000),
+    ) {
+        let mut reader = Reader::new(SessionConfig::default().policy(policy), seed);
+        let mut now: Nanos = SECOND;
+        let session = reader.session_mut();
+        if policy == Policy::Strict {
+            // As in a page, where section 9.2.2 has it "in the region of a few seconds".
+            session.set_reconnection_time(3000);
+        }
+        match before {
+            Before::Nothing => {}
+            Before::Refused => {
+                super::connect(&mut reader, now);
+                reader.session_mut().handle_response(now, &status(503));
+            }
+            Before::Stream | Before::Silence | Before::Broken => {
+                super::connect(&mut reader, now);
+                reader.session_mut().handle_response(now, &super::OK);
+                if let Some(retry) = retry.filter(|_| policy == Policy::Resilient) {
+                    super::feed(&mut reader, now, &format!("retry: {retry}\n"));
+                }
+                match before {
+                    Before::Stream => drop(super::feed(&mut reader, now, super::EVENT)),
+                    Before::Broken => reader.session_mut().handle_error(now),
+                    _ => {}
+                }
+                reader.session_mut().handle_end(now);
+            }
+        }
+        let mut tries = Vec::new();
+        while tries.len() < 12 {
+            match reader.session_mut().poll(now) {
+                Step::Connect(_) => {
+                    tries.push(now);
+                    reader.session_mut().handle_error(now);
+                }
+                Step::Sleep => now = reader.session().until(),
+                // A strict session takes no 503.
+                _ => break,
+            }
+        }
+        for (number, first) in tries.iter().enumerate() {
+            let within = tries[number..].iter().filter(|at| **at - first <= 4 * SECOND).count();
+            prop_assert!(within * OF_A_LOOP < 64, "{within} tries: {tries:?}");
+        }
+    }
+
     /// Whatever happens, in whatever order: tries are never closer than the floor, the id sent is
     /// the one committed, nothing is delivered unless the stream is open, and what may be asked
     /// only once is.
