@@ -70,8 +70,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// What connections of its own need stands beside what every embedder needs.
-#![cfg_attr(not(feature = "server"), allow(dead_code))]
+// What the program needs stands beside what every embedder needs.
+#![cfg_attr(not(feature = "program"), allow(dead_code))]
 
 #[macro_use]
 mod seams;

@@ -232,8 +232,12 @@ fn clippy(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     // With features, it is checked and tested in the workspace, where `documents` turns them on.
     let mut client = cargo(&["clippy", "-p", "ssekit-client"]);
     client.args(["--", "-D", "warnings"]);
+    // What every embedder needs, and no more.
+    let mut server = cargo(&["clippy", "-p", "ssekit-server", "--no-default-features"]);
+    server.args(["--", "-D", "warnings"]);
     let workspace = succeeds(progress, cargo(&clippy));
-    workspace.and(succeeds(progress, all_features)).and(succeeds(progress, client))
+    let packages = succeeds(progress, all_features).and(succeeds(progress, client));
+    workspace.and(packages).and(succeeds(progress, server))
 }
 
 fn doc(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
