@@ -1,7 +1,7 @@
 //! `sse-sim`: what `cargo xtask sim` runs.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ use crate::story;
 
 /// Runs that have failed once, or that show something: each is run always.
 const NAMED: &str = include_str!("../seeds.txt");
+
+/// Which seed has found which fault: a line each. Other changes may have another one find it.
+const FOUND: &str = include_str!("../found.txt");
 
 /// In how many seeds a fault must be found.
 const WITHIN: u64 = 1_000;
@@ -36,6 +39,8 @@ struct Options {
     /// In how many seeds each must be found.
     within: u64,
     mutant: Option<&'static Mutant>,
+    /// After this time no more of them is begun.
+    most: Option<Duration>,
 }
 
 /// Reads the arguments, and does it.
@@ -59,6 +64,7 @@ fn options(mut args: lexopt::Parser) -> Result<Options, lexopt::Error> {
         mutants: false,
         within: WITHIN,
         mutant: None,
+        most: None,
     };
     while let Some(arg) = args.next()? {
         match arg {
@@ -69,6 +75,7 @@ fn options(mut args: lexopt::Parser) -> Result<Options, lexopt::Error> {
             Long("forever") => options.is_endless = true,
             Long("mutants") => options.mutants = true,
             Long("within") => options.within = args.value()?.parse()?,
+            Long("seconds") => options.most = Some(Duration::from_secs(args.value()?.parse()?)),
             Long("mutant") => {
                 let name = args.value()?.string()?;
                 let mutant = find(&name).ok_or_else(|| {
@@ -105,7 +112,7 @@ fn execute(options: &Options) -> ExitCode {
         is_well &= clean(options);
     }
     if options.mutants {
-        is_well &= table(options.within);
+        is_well &= table(options);
     }
     if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -166,10 +173,9 @@ fn clean(options: &Options) -> bool {
     let next = AtomicU64::new(0);
     let most = named.len() as u64 + options.seeds;
     let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
-    let has_failed = AtomicBool::new(false);
     let work = || {
         let worked = Instant::now();
-        while !has_failed.load(Ordering::Relaxed) {
+        loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= most && !options.is_endless {
                 break;
@@ -191,14 +197,15 @@ fn clean(options: &Options) -> bool {
                 }
             }
             if let Some(why) = why {
+                println!("seed {seed} fails: {why}");
                 failed.lock().unwrap_or_else(PoisonError::into_inner).push((seed, why));
-                has_failed.store(!options.is_endless, Ordering::Relaxed);
             }
             if options.is_endless && number > 0 && number.is_multiple_of(10_000) {
                 sum.print(begun);
             }
         }
-        let worked = u64::try_from(worked.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let worked = on_core().unwrap_or_else(|| worked.elapsed());
+        let worked = u64::try_from(worked.as_millis()).unwrap_or(u64::MAX);
         sum.worked.fetch_add(worked, Ordering::Relaxed);
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -209,14 +216,18 @@ fn clean(options: &Options) -> bool {
     });
     sum.print(begun);
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for (seed, why) in &failed {
-        println!("seed {seed} fails: {why}");
-    }
     if let Some((seed, _)) = failed.first() {
         let _ = tell(*seed, None, false);
         println!("again: cargo xtask sim --seed {seed}");
     }
     failed.is_empty()
+}
+
+/// How long this thread has had a core, where the system tells: on one that others use too, time
+/// says little.
+fn on_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 fn named() -> impl Iterator<Item = u64> {
@@ -232,23 +243,23 @@ fn first_failure(from: u64, seeds: u64, mutant: Option<&'static str>) -> Option<
 }
 
 /// Puts each fault into the server, and shows which seed finds it.
-fn table(within: u64) -> bool {
+fn table(options: &Options) -> bool {
     let begun = Instant::now();
-    let next = AtomicU64::new(0);
-    let found: Vec<Mutex<Option<(u64, String)>>> =
-        MUTANTS.iter().map(|_| Mutex::default()).collect();
+    let next = AtomicUsize::new(0);
+    let found: Vec<Mutex<Tried>> = MUTANTS.iter().map(|_| Mutex::default()).collect();
     let work = || loop {
-        let number = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).expect("a few");
+        let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(mutant) = MUTANTS.get(number) else { break };
-        let first = (1..=within).find_map(|seed| {
-            let violation = run(&Plan::of(seed), Some(mutant.name), false).violation?;
-            Some((seed, violation.rule.to_owned()))
-        });
+        if options.most.is_some_and(|most| begun.elapsed() >= most) {
+            continue;
+        }
+        let first = first_to_find(mutant.name, options.within);
         // The table comes when all are done.
         let seed =
             first.as_ref().map_or("not found".to_owned(), |(seed, _)| format!("seed {seed}"));
         eprintln!("{}: {seed}", mutant.name);
-        *found[number].lock().unwrap_or_else(PoisonError::into_inner) = first;
+        let tried = first.map_or(Tried::Missed, |(seed, rule)| Tried::Found(seed, rule));
+        *found[number].lock().unwrap_or_else(PoisonError::into_inner) = tried;
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -256,19 +267,47 @@ fn table(within: u64) -> bool {
             scope.spawn(work);
         }
     });
-    println!("{:>5}  {:<28}{:<66}found because", "seed", "mutant", "what the server does wrong");
-    let mut missed = 0;
-    for (mutant, found) in MUTANTS.iter().zip(&found) {
-        let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seed, rule) = found.clone().map_or_else(
-            || ("-".to_owned(), format!("NOT FOUND in {within} seeds")),
-            |(seed, rule)| (seed.to_string(), rule),
-        );
-        missed += usize::from(found.is_none());
+    println!("| seed | mutant | what the server does wrong | found because it breaks |");
+    println!("|---|---|---|---|");
+    let (mut hits, mut missed) = (0, 0);
+    for (mutant, tried) in MUTANTS.iter().zip(found) {
+        let tried = tried.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (seed, rule) = match tried {
+            Tried::Not => continue,
+            Tried::Missed => ("-".to_owned(), format!("NOT FOUND in {} seeds", options.within)),
+            Tried::Found(seed, ref rule) => (seed.to_string(), rule.to_owned()),
+        };
+        let count = if matches!(tried, Tried::Missed) { &mut missed } else { &mut hits };
+        *count += 1;
         let was = mutant.was.map(|was| format!(" ({was})")).unwrap_or_default();
-        println!("{seed:>5}  {:<28}{:<66}{rule}", mutant.name, format!("{}{was}", mutant.fault));
+        println!("| {seed} | `{}` | {}{was} | {rule} |", mutant.name, mutant.fault);
     }
+    let not_tried = MUTANTS.len() - hits - missed;
     let took = Duration::from_secs(begun.elapsed().as_secs());
-    println!("{} of {} mutants found, {took:?}", MUTANTS.len() - missed, MUTANTS.len());
+    println!("\n{hits} mutants found, {missed} not, {not_tried} not tried; {took:?}");
     missed == 0
+}
+
+/// What became of a fault.
+#[derive(Default)]
+enum Tried {
+    #[default]
+    Not,
+    Missed,
+    /// By this seed, which breaks this rule.
+    Found(u64, String),
+}
+
+/// The first seed that finds a fault, and why; that which has found it before is tried first.
+fn first_to_find(mutant: &'static str, within: u64) -> Option<(u64, String)> {
+    let known = FOUND.lines().filter_map(|line| line.split_once(' '));
+    let known = known.filter(|(name, _)| *name == mutant);
+    let known = known.filter_map(|(_, seed)| seed.trim().parse().ok());
+    known.chain(1..=within).find_map(|seed| {
+        let plan = Plan::of(seed);
+        let violation = run(&plan, Some(mutant), false).violation?;
+        // It has to be the fault, and not the seed.
+        let is_clean = run(&plan, None, false).violation.is_none();
+        is_clean.then(|| (seed, violation.rule.to_owned()))
+    })
 }

@@ -27,6 +27,9 @@ pub const TOKEN: &str = "simulated-token-of-32-characters";
 /// How often it is asked whether it is ready.
 const PROBE: Duration = Duration::from_secs(4);
 
+/// How long is waited for an append.
+const APPEND: Duration = Duration::from_secs(3);
+
 /// All instances, by number.
 pub struct Instances {
     pub oracle: Arc<Oracle>,
@@ -148,6 +151,13 @@ impl Instances {
         self.all()
             .iter()
             .all(|slot| slot.running.is_some() && (slot.began == 0 || slot.began < since))
+    }
+
+    /// Kills a process when it has just stored something, and nobody knows yet; or after a while.
+    pub async fn kill_within_append(&self, hub: usize) {
+        let Some(running) = self.get(hub) else { return };
+        timeout(APPEND, running.process.stored.notified()).await.ok();
+        self.kill(hub);
     }
 
     /// Kills a process. Nothing of it gets on, and its connections are cut.

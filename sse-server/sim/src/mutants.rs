@@ -61,6 +61,13 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("failed-check-is-a-no", "who cannot be checked is shown out for good"),
     mutant("late-for-ever", "an event that never comes is waited for without end"),
     real("pages-never-grow", "after a large event history is read one by one", "found by seed 17"),
+    real(
+        "known-not-told",
+        "who asks again is answered, and others learn late",
+        "found by seed 255",
+    ),
+    real("loss-told-twice", "a reader is told of a loss again elsewhere", "found by seed 555"),
+    real("ahead-spins", "a reader at rest ahead of its hub spins", "found by seed 24"),
     real("held-holds-all", "a channel that another program holds stops all others", "review A3"),
     real("old-server-believed", "after a fail-over the old server is believed", "review A4"),
     real("deaf-and-unaware", "an instance that nobody hears confirms a change", "review A5"),

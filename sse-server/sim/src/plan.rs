@@ -186,6 +186,20 @@ impl Plan {
         let mut disturbances: Vec<_> = (0..random.usize(0..=9))
             .map(|_| Disturbance::random(random, length, hubs, channels, users, readers.len()))
             .collect();
+        let mut publishers: Vec<Publisher> = publishers;
+        let echoes = random.u8(0..4) > 0;
+        let mut refresh = Duration::from_secs([1, 5, 20][random.usize(0..3)]);
+        // Numbers of their own, so that the plans of seeds stay what they were.
+        let more = &mut Rng::with_seed(seed ^ 0x0065_7874_7261);
+        if more.u8(0..3) == 0 {
+            // What is lost is then not noticed because something else comes, or is compared.
+            publishers.iter_mut().for_each(|publisher| publisher.pause = 9_000);
+            refresh = Duration::from_secs(20);
+        }
+        if more.bool() {
+            let reader = &readers[more.usize(0..readers.len())];
+            disturbances.extend(more_of(more, length, hubs, channels, reader));
+        }
         disturbances.sort_by_key(|disturbance| disturbance.at);
         Self {
             seed,
@@ -195,14 +209,58 @@ impl Plan {
             publishers,
             readers,
             has_relay,
-            echoes: random.u8(0..4) > 0,
-            refresh: Duration::from_secs([1, 5, 20][random.usize(0..3)]),
+            echoes,
+            refresh,
             age: Duration::from_secs([60, 90, 600][random.usize(0..3)]),
             keep: (random.u8(0..5) == 0).then(|| random.u64(5..60)),
             memory: [600, 8 << 10, 64 << 20][random.usize(0..3)],
             is_late: random.u8(0..5) == 0,
             length,
             disturbances,
+        }
+    }
+}
+
+/// What chance alone seldom brings together.
+fn more_of(
+    random: &mut Rng,
+    length: Millis,
+    hubs: usize,
+    channels: usize,
+    reader: &Reader,
+) -> Vec<Disturbance> {
+    let (hub, channel) = (random.usize(0..hubs), random.usize(0..channels));
+    let at = random.u64(1_000..length - 1_000);
+    let revoked = What::Revoked(reader.user, reader.channels[0]);
+    let one =
+        |random: &mut Rng, what| vec![Disturbance { at, lasts: random.u64(500..12_000), what }];
+    match random.u8(0..7) {
+        0 => one(random, What::WrongHint(channel)),
+        1 => one(random, What::RelayCut(hub)),
+        2 => one(random, What::Crash(hub)),
+        // A hub that cannot reach the storage for a moment, again and again.
+        3 | 4 => {
+            let moment = |random: &mut Rng| Disturbance {
+                at: random.u64(1_000..length - 1_000),
+                lasts: random.u64(500..4_000),
+                what: What::StorageDown(Some(hub)),
+            };
+            (0..4).map(|_| moment(random)).collect()
+        }
+        // No hub hears of any other, and a permission is taken back when they have noticed.
+        5 => {
+            let blocked = (0..hubs).map(|hub| (0, 25_000, What::RelayBlocked(hub)));
+            let all = blocked.chain([(7_000, 15_000, revoked)]);
+            all.map(|(after, lasts, what)| Disturbance { at: at + after, lasts, what }).collect()
+        }
+        // A permission is taken back while a reader asks to be let in.
+        _ => {
+            let parts = [
+                (0, 9_000, What::BackendSlow),
+                (random.u64(0..1_000), 300, What::Cut(reader.number)),
+                (random.u64(500..5_000), random.u64(10_000..40_000), revoked),
+            ];
+            parts.map(|(after, lasts, what)| Disturbance { at: at + after, lasts, what }).into()
         }
     }
 }

@@ -11,12 +11,14 @@ pub struct Process {
     pub generation: usize,
     is_dead: AtomicBool,
     pub died: Notify,
+    /// Something has been stored, and the answer is on its way.
+    pub stored: Notify,
 }
 
 impl Process {
     pub fn new(hub: usize, generation: usize) -> Self {
-        let (is_dead, died) = (AtomicBool::new(false), Notify::new());
-        Self { hub, generation, is_dead, died }
+        let is_dead = AtomicBool::new(false);
+        Self { hub, generation, is_dead, died: Notify::new(), stored: Notify::new() }
     }
 
     pub fn number(&self) -> usize {

@@ -22,6 +22,10 @@ use crate::world::{World, pause};
 /// How long a publisher waits for an answer before it tries again.
 const PATIENCE: Duration = Duration::from_secs(12);
 
+/// How long it takes until what the storage has failed to do is done again: a call that hangs is
+/// given up, and the next one comes after a pause.
+const RECOVERY: u64 = 4_000;
+
 /// Publishes until the time is over.
 pub async fn publish(instances: Arc<Instances>, plan: Publisher) {
     let world = &instances.oracle.world;
@@ -154,8 +158,11 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u6
         let prompt = oracle.prompt();
         world.until(done + prompt).await;
         let since = asked.saturating_sub(PROMPT);
-        let classes = [Class::Storage, Class::Backend, Class::Instance];
-        if world.is_quiet_since(since, &classes) {
+        let is_ours = |what: &What| match what {
+            What::Crash(hub) | What::Drain(hub) | What::Reload(hub) => *hub == at,
+            what => matches!(what.class(), Class::Storage | Class::Backend),
+        };
+        if !overlapping(world, since).any(is_ours) {
             for (channel, when) in &stored {
                 oracle.expect(Some(at), *channel, *when);
             }
@@ -169,8 +176,29 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u6
             for (channel, when) in &stored {
                 oracle.expect(None, *channel, *when);
             }
+        } else if world.plan.has_relay {
+            expect_after_failures(&oracle, &stored, since).await;
         }
     });
+}
+
+/// What the relay has told of arrives also where the storage has failed since, once it is back.
+async fn expect_after_failures(oracle: &Oracle, stored: &[(usize, u64)], since: u64) {
+    let world = &oracle.world;
+    let settled = oracle.prompt() + RECOVERY;
+    while !world.is_quiet_since(world.now().saturating_sub(settled), &[Class::Storage]) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let is_storage = |what: &What| {
+        matches!(what, What::StorageDown(_) | What::StorageSlow | What::AnswersLost)
+            || matches!(what, What::StorageFull | What::ShortPages)
+            || matches!(what.class(), Class::Reader | Class::Permission)
+    };
+    if overlapping(world, since.saturating_sub(8_000)).all(is_storage) {
+        for (channel, when) in stored {
+            oracle.expect(None, *channel, *when);
+        }
+    }
 }
 
 fn data_of(events: &[NewEvent]) -> String {

@@ -156,7 +156,6 @@ impl Reader {
         let number = self.plan.number;
         while self.world.is(&What::Lag(number)) {
             self.world.changed.notified().await;
-            self.oracle.lags(number);
         }
         let is_cut = self.is_cut();
         let Some(stream) = &mut self.stream else {
@@ -187,6 +186,10 @@ impl Reader {
         if let Some(bytes) = got {
             pause(&self.random, 3).await;
             return self.take(&bytes);
+        }
+        if stream.is_spinning() {
+            let text = format!("reader {number} leaves the crowd and comes back without end");
+            self.world.violated("nobody keeps a core busy for nothing", text);
         }
         self.world.say(format_args!("reader {number}: the stream has ended"));
         let now = self.world.nanos();
@@ -354,6 +357,12 @@ impl Stream {
             Source::Http(body) => body.next().await?.ok(),
             Source::Crowd(seat) => seat.next().await.map(|chunks| unframed(&chunks)),
         }
+    }
+}
+
+impl Stream {
+    fn is_spinning(&self) -> bool {
+        matches!(&self.bytes, Source::Crowd(seat) if seat.is_spinning())
     }
 }
 

@@ -45,7 +45,8 @@ impl Rules {
 
     async fn ask(&self, user: &str, channel: &str) -> Result<bool, AccessError> {
         let world = &self.oracle.world;
-        pause(&self.random, if world.is(&What::BackendSlow) { 4_000 } else { 10 }).await;
+        let way = || if world.is(&What::BackendSlow) { 2_000 } else { 10 };
+        pause(&self.random, way()).await;
         self.process.lives().await;
         if world.is(&What::BackendDown) {
             let hangs = self.random.lock().unwrap_or_else(PoisonError::into_inner).u8(0..4) == 0;
@@ -56,7 +57,8 @@ impl Rules {
         }
         let user = user.strip_prefix('u').and_then(|user| user.parse().ok()).unwrap_or_default();
         let may = self.oracle.may_read(user, number_of(channel));
-        pause(&self.random, 10).await;
+        // It may not be so any more when the answer comes.
+        pause(&self.random, way()).await;
         self.process.lives().await;
         Ok(may)
     }

@@ -94,7 +94,11 @@ async fn disturb(instances: Arc<Instances>, number: usize, disturbance: Disturba
             instances.running().iter().for_each(|instance| instance.storage.fail_over());
         }
         What::Crash(hub) => {
-            instances.kill(hub);
+            if world.random("crash", number).bool() {
+                instances.kill_within_append(hub).await;
+            } else {
+                instances.kill(hub);
+            }
             sleep(over).await;
             begin_if_gone(&instances, hub);
         }

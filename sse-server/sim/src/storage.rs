@@ -91,6 +91,7 @@ impl SimStorage {
             return Err(ServiceError::new("append", "this server is read-only"));
         }
         let done = work(&mut self.disk(), self.world.now());
+        self.process.stored.notify_waiters();
         if is_lost && self.chance(3) {
             return Err(ServiceError::new("append", "the connection was lost after"));
         }

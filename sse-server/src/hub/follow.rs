@@ -285,7 +285,7 @@ impl Shared {
         if hint.is_shorter {
             let head = self.head_from(name, known).await?;
             if head < known {
-                lost(log, head);
+                lost(log, head, false);
                 return Ok(None);
             }
             hint.head = hint.head.max(head);
@@ -318,7 +318,7 @@ impl Shared {
                 let seen = if hint.wait.is_none() { hint.head } else { at };
                 let head = self.head_from(name, seen).await?;
                 if head < at {
-                    lost(log, head);
+                    lost(log, head, false);
                     return Ok(None);
                 }
                 if head > at && self.has_begun_anew(log, at).await? {
@@ -347,16 +347,16 @@ impl Shared {
         }
         let base = self.storage.begins(log.name()).await?;
         if base > at {
-            lost(log, base);
+            lost(log, base, true);
         }
         Ok(base > at)
     }
 }
 
 /// The storage has fewer events than were seen: it was emptied, or restored from a backup.
-fn lost(log: &Log, head: u64) {
+fn lost(log: &Log, head: u64, goes_on: bool) {
     warn!(channel = &**log.name(), head, "the storage has lost events; readers start anew");
-    log.begin_anew(head);
+    log.begin_anew(head, goes_on);
 }
 
 /// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no

@@ -40,6 +40,9 @@ struct State {
     generation: u64,
     /// Where this generation has begun.
     base: u64,
+    /// It began because everything had been lost, and ids went on: whoever is beyond the base is of
+    /// this generation.
+    goes_on: bool,
     /// How many events without an id there have been, and the last of them.
     live_head: u64,
     live: Tail,
@@ -113,6 +116,7 @@ impl Log {
             tail: tail(),
             generation: 0,
             base: 0,
+            goes_on: false,
             live_head: 0,
             live: tail(),
             signals: Slab::new(),
@@ -176,11 +180,22 @@ impl Log {
         }
     }
 
+    /// Whether a position of the generation before is one of the present generation: of a reader
+    /// that had learned at another instance what this one did not know yet.
+    pub(super) fn is_of_present(&self, at: At) -> bool {
+        let state = self.state();
+        at.generation + 1 == state.generation
+            && state.goes_on
+            && at.id > state.base
+            && !mutant!("loss-told-twice")
+    }
+
     /// Takes note that the storage has lost events that had been visible, and ends here now. Every
-    /// reader is told.
-    pub(super) fn begin_anew(&self, head: u64) {
+    /// reader is told. If ids go on, all that are given from now on are behind this one.
+    pub(super) fn begin_anew(&self, head: u64, goes_on: bool) {
         let mut state = self.state();
         state.begin_anew(head);
+        state.goes_on = goes_on;
         state.wake_all();
     }
 
@@ -283,7 +298,8 @@ impl Log {
         let state = self.state();
         // A reader that comes from another instance may be ahead of this one. It waits: nothing
         // else could do more for it, and whoever tried would be asked again at once.
-        let Some(head) = state.head else { return Ahead::Elsewhere };
+        let head = state.head.filter(|&head| from.id <= head || !mutant!("ahead-spins"));
+        let Some(head) = head else { return Ahead::Elsewhere };
         let stored = state.tail.after(head, from.id);
         let live = state.live.after(state.live_head, from.live);
         let (Some(mut stored), Some(live)) = (stored, live) else { return Ahead::Elsewhere };

@@ -16,6 +16,10 @@ use crate::hub::{Bell, Chunks, Crowd, Delivery, Framing, Hub, Outgoing, Subscrib
 /// How much may wait for a reader, in parts, before it takes no more and leaves the crowd.
 const WINDOW: usize = 4;
 
+/// How often a reader may leave the crowd and come back with nothing between: more is a loop
+/// without end.
+const TURNS: usize = 100;
+
 /// Where readers of a hub rest together.
 #[derive(Clone)]
 pub struct Stand {
@@ -35,6 +39,7 @@ struct State {
     subscriber: Option<Subscriber>,
     number: Option<u32>,
     waker: Option<Waker>,
+    is_spinning: bool,
 }
 
 impl Place {
@@ -149,8 +154,14 @@ impl Seat {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Whether it has left the crowd and come back without end. Then [`next`](Self::next) has
+    /// returned None.
+    pub fn is_spinning(&self) -> bool {
+        self.place.state().is_spinning
+    }
+
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        loop {
+        for _ in 0..TURNS {
             let mut state = self.place.state();
             state.waker = Some(cx.waker().clone());
             if let Some(part) = state.parts.pop_front() {
@@ -176,6 +187,8 @@ impl Seat {
                 }
             }
         }
+        self.place.state().is_spinning = true;
+        Poll::Ready(None)
     }
 
     /// Whether it rests, or has risen from there.

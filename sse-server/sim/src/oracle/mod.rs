@@ -11,6 +11,7 @@ use sse_proto::Cursor;
 
 use crate::disk::{Disk, Record, name_of};
 use crate::plan::{Class, Millis, PATIENCE, RECHECK, Reader, What};
+use crate::run::overlapping;
 use crate::world::World;
 
 /// How long anything may take while nothing is wrong, beside what is waited for.
@@ -43,11 +44,12 @@ pub struct Reading {
     plan: Reader,
     /// For each of its channels. None: it does not know yet.
     at: BTreeMap<usize, Option<u64>>,
+    /// When it has got an event of each.
+    moved: BTreeMap<usize, Millis>,
     /// The hub that it reads from, and since when.
     open: Option<(usize, Millis)>,
     /// When its last connection was made, or tried.
     asked: Millis,
-    lagged: Millis,
     live: BTreeSet<u64>,
 }
 
@@ -85,8 +87,8 @@ impl Oracle {
         let readers = world.plan.readers.iter().map(|plan| {
             let first = plan.from_first.then_some(0);
             let at = plan.channels.iter().map(|&channel| (channel, first)).collect();
-            let (plan, live) = (plan.clone(), BTreeSet::new());
-            Reading { plan, at, open: None, asked: 0, lagged: 0, live }
+            let (plan, moved, live) = (plan.clone(), BTreeMap::new(), BTreeSet::new());
+            Reading { plan, at, moved, open: None, asked: 0, live }
         });
         let state = State {
             readers: readers.collect(),
@@ -217,16 +219,17 @@ impl Oracle {
         self.state().readers[reader].open = hub.map(|hub| (hub, now));
     }
 
-    pub fn lags(&self, reader: usize) {
-        self.state().readers[reader].lagged = self.world.now();
+    /// Whether a reader takes nothing, or did so until a moment ago.
+    fn is_slow(&self, reading: &Reading) -> bool {
+        let since = self.world.now().saturating_sub(PROMPT);
+        overlapping(&self.world, since).any(|what| *what == What::Lag(reading.plan.number))
     }
 
     pub fn is_reading_from(&self, hub: usize, since: Millis) -> Option<usize> {
         let state = self.state();
         let reads = |reading: &&Reading| {
             reading.open.is_some_and(|(at, from)| at == hub && from <= since)
-                && self.world.now() > reading.lagged + PROMPT
-                && !self.world.is(&What::Lag(reading.plan.number))
+                && !self.is_slow(reading)
         };
         state.readers.iter().find(reads).map(|reading| reading.plan.number)
     }
@@ -283,6 +286,7 @@ impl Oracle {
             _ => self.check_gap(reading, channel, all, id - 1),
         }
         reading.at.insert(channel, Some(id));
+        reading.moved.insert(channel, self.world.now());
     }
 
     fn got_live(
@@ -325,7 +329,11 @@ impl Oracle {
         let hub = reading.open.map_or(0, |(hub, _)| hub);
         // Other hubs find out when they check again, or cannot for too long.
         let millis = |time: std::time::Duration| time.as_secs() * 1000;
-        let grace = millis(RECHECK) * 2 + millis(PATIENCE) + 15_000;
+        // A check begins within a tenth of the period, and an answer is remembered for 5 s.
+        let mut grace = millis(RECHECK) / 10 * 11 + 5_000 + PROMPT;
+        if !self.world.is_quiet_since(*since, &[Class::Backend, Class::Instance]) {
+            grace += millis(RECHECK) + millis(PATIENCE) + 10_000;
+        }
         let since = if at_once[hub] { *since } else { since + grace };
         if published > since {
             let text =
@@ -351,7 +359,9 @@ impl Oracle {
             return;
         }
         let missed = all.range(at + 1..=up_to).find(|(_, record)| {
-            record.at >= opened && reading.wants(&record.event_type, record.skipped.as_ref())
+            // What another program had taken a number for by then is from before.
+            record.at.min(record.numbered) >= opened
+                && reading.wants(&record.event_type, record.skipped.as_ref())
         });
         if let Some((id, record)) = missed {
             let number = reading.plan.number;

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{Oracle, PROMPT, Reading};
 use crate::disk::{Disk, STRANGER};
-use crate::plan::{Millis, What};
+use crate::plan::Millis;
+
+/// Who has got an event within this time does not wait for one.
+const MOVING: Millis = 300;
 
 impl Oracle {
     /// How long a stored event may take to readers.
     pub fn prompt(&self) -> Millis {
-        // Readers wait for what another program has taken a number for.
-        if self.world.plan.is_late { PROMPT + 6_000 } else { PROMPT }
+        // Readers wait for what another program has taken a number for: 5 s for each, one after the
+        // other.
+        if self.world.plan.is_late { PROMPT + 16_000 } else { PROMPT }
     }
 
     /// Readers who were here by then, and may not read since before, are not here any more.
@@ -25,9 +29,8 @@ impl Oracle {
                     .and_then(|times| times.last())
                     .is_some_and(|(from, until)| until.is_none() && *from < by)
             });
-            let is_slow = self.world.now() < reading.lagged + PROMPT
-                || self.world.is(&What::Lag(reading.plan.number));
-            if let Some(channel) = revoked.filter(|_| at_hub == hub && since < by && !is_slow) {
+            let is_due = at_hub == hub && since < by && !self.is_slow(reading);
+            if let Some(channel) = revoked.filter(|_| is_due) {
                 let number = reading.plan.number;
                 let text = format!("reader {number} (u{user}) still reads c{channel} at hub {hub}");
                 self.world.violated("who is back in touch checks its streams", text);
@@ -39,11 +42,12 @@ impl Oracle {
     pub fn expect(&self, hub: Option<usize>, channel: usize, by: Millis) {
         let state = self.state();
         let disk = self.disk();
-        let now = self.world.now();
         for reading in &state.readers {
             let Some((at_hub, since)) = reading.open else { continue };
-            let is_slow =
-                now < reading.lagged + PROMPT || self.world.is(&What::Lag(reading.plan.number));
+            // Who is far behind comes nearer, and waits for nothing.
+            let moved = reading.moved.get(&channel).copied().unwrap_or_default();
+            let is_moving = moved > 0 && moved + MOVING > self.world.now();
+            let is_slow = is_moving || self.is_slow(reading);
             if hub.is_some_and(|hub| hub != at_hub) || since > by || is_slow {
                 continue;
             }

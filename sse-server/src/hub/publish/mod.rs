@@ -325,14 +325,23 @@ async fn append(
     Ok(parts.iter().zip(outcomes).map(whole).collect())
 }
 
-/// Has events looked for that were stored before: the instance that stored them may have ended
-/// before it told.
+/// Has events looked for that were stored before, here and at other instances: the one that stored
+/// them may have ended before it told, or not know that they are stored.
 fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
     if mutant!("known-not-shown") {
         return;
     }
     for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
         shared.hints.add(&event.channel, id, false);
+    }
+    if let Some(announcer) = &shared.announcer
+        && !mutant!("known-not-told")
+    {
+        let stored = events.iter().zip(ids.iter().copied()).filter(|(_, id)| *id > 0);
+        let lasts = last_of_each(stored);
+        if !lasts.is_empty() {
+            announcer.tell(lasts);
+        }
     }
 }
 
@@ -377,12 +386,17 @@ fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
     let messages: Vec<Message> = if announcer.whole {
         events.iter().copied().map(whole).collect()
     } else {
-        let (stored, others): (Vec<_>, Vec<_>) = events.iter().partition(|(_, id)| *id > 0);
-        let lasts: HashMap<_, _> = stored.iter().map(|(event, id)| (&event.channel, *id)).collect();
-        let last = |(channel, id): (&Arc<str>, u64)| Message::new(channel.clone(), Some(id));
-        others.into_iter().map(whole).chain(lasts.into_iter().map(last)).collect()
+        let (stored, others): (Vec<_>, Vec<_>) =
+            events.iter().copied().partition(|(_, id)| *id > 0);
+        others.into_iter().map(whole).chain(last_of_each(stored)).collect()
     };
     announcer.tell(messages);
+}
+
+/// How far the channels of events that are stored reach, for other instances.
+fn last_of_each<'a>(stored: impl IntoIterator<Item = (&'a NewEvent, u64)>) -> Vec<Message> {
+    let lasts: HashMap<_, _> = stored.into_iter().map(|(event, id)| (&event.channel, id)).collect();
+    lasts.into_iter().map(|(channel, id)| Message::new(channel.clone(), Some(id))).collect()
 }
 
 /// An event as it goes over the wire to those who read this channel only.

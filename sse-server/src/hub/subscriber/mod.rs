@@ -257,6 +257,9 @@ impl Subscriber {
         let limit = (PAGE / self.positions.len()).max(1);
         let position = &mut self.positions[self.round.asked];
         let (_, generation) = position.log.end();
+        if position.generation != generation && position.log.is_of_present(position.at()) {
+            position.generation = generation;
+        }
         if position.is_unknown || position.generation != generation {
             self.round.reading = None;
             return Poll::Ready(Some(position.gap()));
