@@ -55,6 +55,11 @@ export interface ConnectionOptions {
    */
   idleTimeout?: number;
   /**
+   * How long the stream may be silent before its first event, in milliseconds; 0: for ever.
+   * Default: as `idleTimeout`.
+   */
+  firstEventTimeout?: number;
+  /**
    * How long a response may take, in milliseconds, from connecting on; 0: for ever. Default:
    * 300,000, or 600,000 if the request is made once.
    */
@@ -77,7 +82,10 @@ export interface Status {
   reason?: Reason;
   /** The status code, if the reason is one. */
   code?: number;
-  /** The beginning of a refusal's body. */
+  /**
+   * The beginning of a refusal's body. With `events`, of a stream that ended before it was complete,
+   * what its end has besides fields of events: often the error that the server had to tell.
+   */
   body?: string;
   /** When the next try is due, as `Date.now()` counts. */
   nextRetry?: number;
@@ -106,6 +114,10 @@ export const isNormal = (reason?: Reason) =>
 export interface Receiver {
   row(type: string, lastEventId: string, data: string, time: number): void;
   status(status: Status): void;
+  /** May put another answer in the place of the one that has come. */
+  taken?(answer: Response): Response | Promise<Response>;
+  /** Gets each piece of a stream before it is read. */
+  piece?(bytes: Uint8Array): unknown;
   /** Waited for after each chunk. */
   drained?(): Promise<void> | undefined;
 }
@@ -131,6 +143,8 @@ export interface Internal extends ConnectionOptions {
   origin?: string;
   /** What the reconnection time is until the stream sets it. */
   reconnectionTime?: number;
+  /** What answers may be, if not event streams only. */
+  accept?: string;
 }
 
 /** A link whose stream may be complete. */
@@ -218,9 +232,9 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
         ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
         (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
       made.calls.start(
-        Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.connectTimeout),
+        Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.firstEventTimeout),
         // A line has the name of its field, too.
-        maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), made.write(link.lastEventId),
+        limit(options.connectTimeout), maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), made.write(link.lastEventId),
       );
       core = made;
     } catch (cause) {
@@ -311,7 +325,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       let [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
       const set = (name: string, value: string) => headers.has(name) || headers.set(name, value);
       if (basic) set('Authorization', basic);
-      set('Accept', 'text/event-stream');
+      set('Accept', options.accept ?? 'text/event-stream');
       if (id && !parts.url && !parts.headers) {
         const { idHeader, idParameter } = options;
         // Another origin would have to allow the header first, and most do not.
@@ -331,11 +345,16 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       }, own);
       failure = is.ERROR;
       setTimeout(() => { early = false; });
-      const response = await live(coming);
+      let response = await live(coming);
       failure = LOCAL;
       link.origin = options.origin ?? new URL(response.url || target).origin;
       answer = response.headers;
-      const type = write(answer.get('Content-Type') ?? '');
+      if (to.taken) {
+        failure = is.ERROR;
+        response = await live(to.taken(response));
+        failure = LOCAL;
+      }
+      const type = write(response.headers.get('Content-Type') ?? '');
       calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
@@ -387,6 +406,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     if (link.closed) return;
     hear();
     const now = heard;
+    to.piece?.(chunk);
     for (const rows of core!.push(now, chunk)) {
       for (let row = 0; row + 3 < rows.length; row += 3) {
         const type = rows[row + 1];

@@ -21,8 +21,8 @@ interface Calls {
   input(): number;
   rows(): number;
   start(
-    seed: number, flags: number, maxRetry: number, idle: number, connect: number, maxEvent: number, maxLine: number,
-    id: number,
+    seed: number, flags: number, maxRetry: number, idle: number, firstEvent: number, connect: number, maxEvent: number,
+    maxLine: number, id: number,
   ): void;
   step(now: number): number;
   until(): number;

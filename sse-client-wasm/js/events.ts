@@ -1,8 +1,10 @@
-// An event stream as an async iterator: for requests of any method, and for streams that end.
+// An event stream as an async iterator: for requests of any method, and for streams that end. What
+// only such streams need is here, so that a page without them does not carry it.
 
 import { MUST_COMPLETE } from './core.js';
 import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
+import { bytes } from './request.js';
 
 export interface ServerSentEvent {
   type: string;
@@ -25,6 +27,20 @@ export interface EventsOptions extends ConnectionOptions {
   mustComplete?: boolean;
   /** Types of events that tell errors: one ends the iteration with an `EventsError`. */
   errorEvents?: readonly string[];
+  /**
+   * Media types, such as `application/json`, of answers that are taken as a whole: with any status
+   * from 200 to 299, the body is one event `message`, which completes the stream, with LF for its
+   * line ends. It may be as long as an event, and take as long as a response. The request says in
+   * `Accept` that it takes them, unless that is set.
+   */
+  accepts?: string | readonly string[];
+  /** Media types that are taken for `text/event-stream`; the empty text: answers that have none. */
+  acceptsStreamAs?: string | readonly string[];
+  /**
+   * Statuses that are as good as 200, such as 201. An answer of theirs without `Content-Type`
+   * completes the stream without an event, as 202 of MCP does.
+   */
+  acceptsStatus?: number | readonly number[];
   onstatus?: (status: Status) => void;
 }
 
@@ -41,6 +57,69 @@ export class EventsError extends Error {
     this.name = 'EventsError';
     this.status = status;
     this.data = data;
+  }
+}
+
+/** One, several or none, as a list. */
+const list = <T>(given: T | readonly T[] | undefined): readonly T[] =>
+  Array.isArray(given) ? given : given === undefined ? [] : [given as T];
+
+const STREAM = 'text/event-stream';
+
+/** An answer with this body, taken for an event stream. */
+const stream = (body: BodyInit | null) => new Response(body, { headers: { 'Content-Type': STREAM } });
+
+/**
+ * The `type/subtype` of an answer: the last value that is one, as the module finds it in what it is
+ * told (Fetch, "extract a MIME type"). Of what has none, the empty text; without a header, nothing.
+ */
+const essence = ({ headers }: Response) => {
+  let found = headers.get('Content-Type') === null ? undefined : '';
+  // A comma between quotes ends no value.
+  for (const value of headers.get('Content-Type')?.match(/("(\\.|[^"\\])*"?|[^",])+/g) ?? []) {
+    const [, type] = /^\s*([-!#$%&'*+.^`|~\w]+\/[-!#$%&'*+.^`|~\w]+)\s*(;|$)/.exec(value) ?? [];
+    if (type && type !== '*/*') found = type.toLowerCase();
+  }
+  return found;
+};
+
+/** The whole text of an answer of no more than so many bytes. */
+const whole = async ({ body }: Response, most: number) => {
+  const reader = body?.getReader();
+  const decoder = new TextDecoder();
+  let text = '', length = 0, chunk;
+  while ((chunk = await reader?.read()) && !chunk.done) {
+    const piece = bytes(chunk.value);
+    length += piece.length;
+    if (length > most) {
+      reader!.cancel().catch(() => {});
+      throw new RangeError(`the answer is longer than ${most} bytes, which maxEventLength allows`);
+    }
+    text += decoder.decode(piece, { stream: true });
+  }
+  return text + decoder.decode();
+};
+
+/** How much of the end of a stream is kept, in bytes, as in the native client. */
+const KEPT = 512;
+
+/** What a server has said outside of events at the end of its stream: an error, most often. */
+class Excerpt {
+  end: number[] = [];
+  isCut = false;
+
+  note(bytes: Uint8Array) {
+    const all = [...this.end, ...bytes.subarray(-KEPT)];
+    this.isCut ||= all.length > KEPT || bytes.length > KEPT;
+    this.end = all.slice(-KEPT);
+  }
+
+  /** The lines that are no comments and no fields of events. */
+  get unframed() {
+    const lines = new TextDecoder().decode(new Uint8Array(this.end)).split(/[\r\n]/);
+    // A part of a line may be of any kind.
+    if (this.isCut) lines.shift();
+    return lines.filter((line) => line.trim() && !/^(:|(data|event|id|retry)(:|$))/.test(line)).join('\n');
   }
 }
 
@@ -63,9 +142,35 @@ export async function* events(
   let empty: (() => void) | undefined;
   let ended: Status | undefined;
   let failure: string | undefined;
-  const connection: Connection = connect(absolute.href, { ...options, flags: mustComplete ? MUST_COMPLETE : 0 }, {
+  const [accepts, streams] = [options.accepts, options.acceptsStreamAs].map((types) => list(types).map((type) => type.toLowerCase()));
+  const statuses = list(options.acceptsStatus);
+  /** The answer has no more events than this one, or none. */
+  let isWhole = false, isEmpty = false;
+  let excerpt = new Excerpt();
+  const accept = accepts.length ? [...accepts, STREAM].join(', ') : undefined;
+  const connection: Connection = connect(absolute.href, { ...options, accept, flags: mustComplete ? MUST_COMPLETE : 0 }, {
+    async taken(answer) {
+      if (!accepts.length && !streams.length && !statuses.length) return answer;
+      const type = essence(answer);
+      const { status } = answer;
+      const isAllowed = statuses.includes(status);
+      if (answer.ok && type && accepts.includes(type)) {
+        const text = await whole(answer, options.maxEventLength ?? 1 << 24);
+        isWhole = !(isEmpty = !text);
+        return stream('data: ' + text.split(/\r\n?|\n/).join('\ndata: ') + '\n\n');
+      }
+      if ((status === 200 || isAllowed) && (type === STREAM || (type !== '' && streams.includes(type ?? '')))) {
+        return status === 200 && type === STREAM ? answer : stream(answer.body);
+      }
+      isEmpty = isAllowed && type === undefined;
+      return isEmpty ? stream(null) : answer;
+    },
+    piece: (bytes) => mustComplete && excerpt.note(bytes),
     row(type, lastEventId, data) {
-      if (type === 'stream-error') failure = data;
+      if (isWhole) {
+        queue.push({ type, data, lastEventId });
+        connection.complete();
+      } else if (type === 'stream-error') failure = data;
       else if (errorEvents.includes(type)) {
         failure = data;
         ended = { state: 'closed', reason: 'error-event' };
@@ -77,6 +182,12 @@ export async function* events(
       }
     },
     status(status) {
+      if (status.state === 'connecting') {
+        excerpt = new Excerpt();
+        isWhole = isEmpty = false;
+      }
+      if (status.state === 'open' && isEmpty) connection.complete();
+      if (status.reason === 'incomplete') status.body = excerpt.unframed || undefined;
       if (status.state === 'closed') {
         ended ??= status;
         wake();

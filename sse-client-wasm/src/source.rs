@@ -105,7 +105,9 @@ pub struct Settings {
     /// How long a stream may be silent; infinity means for ever, not a number what the session
     /// takes for right.
     pub idle_timeout: f64,
-    /// How long a response may take; the same.
+    /// How long a stream may be silent before its first event; not a number means as later.
+    pub first_event_timeout: f64,
+    /// How long a response may take; the same as of silence.
     pub connect_timeout: f64,
     /// The greatest length of an event in bytes.
     pub max_event_len: usize,
@@ -143,6 +145,9 @@ impl Source {
         }
         if !settings.idle_timeout.is_nan() {
             config = config.idle_timeout(Some(time(settings.idle_timeout)));
+        }
+        if !settings.first_event_timeout.is_nan() {
+            config = config.first_event_timeout(Some(time(settings.first_event_timeout)));
         }
         let mut session = Session::new(config, settings.seed.to_bits());
         if flags & flag::POLICY == 1 {
@@ -284,6 +289,7 @@ mod tests {
         flags: flag::CONTROL_EVENTS,
         max_retry: 0.0,
         idle_timeout: 1000.0,
+        first_event_timeout: f64::NAN,
         connect_timeout: 500.0,
         max_event_len: 100,
         max_line_len: 100,
@@ -348,6 +354,18 @@ mod tests {
             }
             source.tell(3.0, happening::END);
             assert_eq!((source.step(3.0), source.state() >> 2), (step::STOP, reason));
+        }
+    }
+
+    #[test]
+    fn the_first_event_has_a_limit_of_its_own() {
+        for (first, until) in [(5000.0, 5001.0), (f64::NAN, 1001.0)] {
+            let mut source = Source::new(&Settings { first_event_timeout: first, ..SETTINGS }, b"");
+            open(&mut source);
+            assert_eq!((source.step(1.0), source.until()), (step::READ, until));
+            source.push(2.0, b"data: a\n\n");
+            source.push(3.0, b":\n");
+            assert_eq!((source.step(3.0), source.until()), (step::READ, 1003.0));
         }
     }
 

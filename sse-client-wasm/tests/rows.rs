@@ -183,6 +183,7 @@ proptest! {
                 | flag(must_complete, flag::MUST_COMPLETE),
             max_retry: 30_000.0,
             idle_timeout: f64::NAN,
+            first_event_timeout: f64::NAN,
             connect_timeout: f64::NAN,
             max_event_len,
             max_line_len,

@@ -165,6 +165,104 @@ test('a body may be a stream', async () => {
   equal(here.requests[0].body, 'question');
 });
 
+const typed = (status, type, body) => (_, response) =>
+  response.writeHead(status, type === undefined ? {} : { 'Content-Type': type }).end(body);
+
+test('an answer of an allowed type is one event, and no other is', async () => {
+  const accepts = 'application/json';
+  for (const [status, type, body, expected] of [
+    [200, 'Application/JSON;charset=utf-8', '{"a":1}', ['{"a":1}']],
+    [203, 'text/html, application/json', '\ufeff{\r\n"é": [\n]}', ['{\n"é": [\n]}']],
+    [200, 'text/html;x=", text/html", application/json;y="\\","', '2', ['2']],
+    [200, 'application/json, */*, nonsense', '1', ['1']],
+    [200, 'application/json', '', []],
+    [200, 'application/json', 'event: x\nid: 1\n\ndata: y', ['event: x\nid: 1\n\ndata: y']],
+    [200, 'text/event-stream', 'data: a\n\ndata: b\n\ndata: [DONE]\n\n', ['a', 'b']],
+    [200, 'text/html', '{}', ['content-type', '']],
+    [200, 'application/json;x=", application/json"', '3', ['3']],
+    [200, 'text/html;x=", application/json"', '{}', ['content-type', '']],
+    [200, 'application/json2', '{}', ['content-type', '']],
+    [404, 'application/json', '{"error":1}', ['status', '']],
+  ]) {
+    const here = await serve(typed(status, type, body));
+    equal(await read(here.origin, { body: '{}', accepts, until: '[DONE]', mustComplete: true }), expected, `${status} ${type}`);
+    equal([here.requests.length, here.requests[0].headers.accept], [1, 'application/json, text/event-stream']);
+  }
+  const here = await serve(typed(200, 'application/json', '{}'));
+  equal(await read(here.origin), ['content-type', '']);
+  equal(await read(here.origin, { accepts, headers: { Accept: 'x/y' } }), ['{}']);
+  equal(here.requests[1].headers.accept, 'x/y');
+});
+
+test('an answer that is taken as a whole is whole, and not longer than an event', async () => {
+  const here = await serve((_, response) => {
+    response.writeHead(200, { 'Content-Type': 'application/json' });
+    response.write('{"a":');
+    setTimeout(() => response.destroy(), 50);
+  });
+  equal(await read(here.origin, { accepts: ['application/json'] }), ['network', 'TypeError']);
+  const long = await serve(typed(200, 'application/json', ' '.repeat(101)));
+  const [reason, name] = await read(long.origin, { accepts: 'application/json', maxEventLength: 100 });
+  equal([reason, name], ['request', 'RangeError']);
+  equal(await read(long.origin, { accepts: 'application/json', maxEventLength: 101 }), [' '.repeat(101)]);
+});
+
+test('another status and another type are taken where the caller allows them', async () => {
+  const body = 'data: a\n\n';
+  for (const [status, type, options, expected] of [
+    [201, 'text/event-stream', { acceptsStatus: [201, 202] }, ['a']],
+    [201, 'text/event-stream', { acceptsStatus: 202 }, ['status', '']],
+    [202, undefined, { acceptsStatus: 202, mustComplete: true }, []],
+    [202, 'text/html', { acceptsStatus: 202 }, ['status', '']],
+    [200, 'Text/Plain', { acceptsStreamAs: 'text/plain' }, ['a']],
+    [200, undefined, { acceptsStreamAs: ['', 'text/plain'] }, ['a']],
+    [200, 'nonsense', { acceptsStreamAs: '' }, ['content-type', '']],
+    [503, 'text/plain', { acceptsStreamAs: 'text/plain' }, ['status', '']],
+  ]) {
+    const here = await serve(typed(status, type, status === 202 ? '' : body));
+    equal(await read(here.origin, options), expected, `${status} ${type}`);
+  }
+});
+
+test('the error of an answer that is not complete has what the server has said outside of events', async () => {
+  const error = '{"error":{"message":"overloaded"}}';
+  for (const [parts, said] of [
+    [['data: a\n\n', error], error],
+    [['data: a\r\n\r\n' + error.slice(0, 9), error.slice(9) + '\n\n'], error],
+    [[': ping\nerror: 5\n\n', 'id: 1\ndata\nretry: 5\n'], 'error: 5'],
+    [[`data: ${'x'.repeat(2000)}\n\n`, 'upstream failed'], 'upstream failed'],
+    [['y'.repeat(2000)], undefined],
+    [['data: a\n\n'], undefined],
+  ]) {
+    const here = await serve(async (_, response) => {
+      response.writeHead(200, STREAM);
+      for (const part of parts) {
+        response.write(part);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      response.end();
+    });
+    let failed;
+    try {
+      for await (const _ of events(here.origin, { body: '{}', until: '[DONE]', mustComplete: true }));
+    } catch (caught) {
+      failed = caught;
+    }
+    equal([failed.status.reason, failed.status.body], ['incomplete', said]);
+    equal(failed.message, said ? `incomplete: ${said}` : 'incomplete');
+  }
+});
+
+test('the first event has a limit of its own', async () => {
+  const here = await serve((_, response) => response.writeHead(200, STREAM).write(': welcome\n'));
+  equal(await read(here.origin, { firstEventTimeout: 200, idleTimeout: 60000 }), ['idle-timeout', '']);
+  const later = await serve((_, response) => {
+    response.writeHead(200, STREAM).write(':\n');
+    setTimeout(() => response.end('data: a\n\n'), 400);
+  });
+  equal(await read(later.origin, { firstEventTimeout: 60000, idleTimeout: 200 }), ['a']);
+});
+
 test('each has a connection of its own where pages share theirs', async () => {
   const here = await serve(stream('data: a\n\n'));
   const source = new SharedEventSource(here.origin, { policy: 'once' });

@@ -218,6 +218,20 @@ test('an iterator reads a POST once, to its mark', async () => {
   equal([all.length, all[0].method, all[0].body], [1, 'POST', 'question']);
 });
 
+test('an iterator takes a whole answer, or none, where that is allowed', async () => {
+  const read = async (url) => {
+    const found = [];
+    const options = { body: '{}', accepts: 'application/json', acceptsStatus: 202, until: '[DONE]', mustComplete: true };
+    for await (const { data } of events(url, options)) found.push(data);
+    return found;
+  };
+  const url = await serve(refuses('200 OK\r\nContent-Type: application/json', '{"a":\n1}'));
+  equal(await read(url), ['{"a":\n1}']);
+  equal((await log(url))[0].headers.accept, 'application/json, text/event-stream');
+  equal(await read(await serve(refuses('202 Accepted'))), []);
+  equal(await read(await serve(ends('data: a\n\ndata: [DONE]\n\n'))), ['a']);
+});
+
 test('an iterator throws what it cannot mend: half an answer, a refusal, an abort', async () => {
   const half = await serve(ends('data: a\n\n'));
   const failure = async (url, options) => {
@@ -230,6 +244,8 @@ test('an iterator throws what it cannot mend: half an answer, a refusal, an abor
   const cut = await failure(half, { until: '[DONE]', mustComplete: true });
   ok(cut instanceof EventsError, cut);
   equal(cut.status.reason, 'incomplete');
+  const told = await failure(await serve(ends('data: a\n\n{"error":"overloaded"}')), { until: '[DONE]', mustComplete: true });
+  equal([told.status.reason, told.status.body], ['incomplete', '{"error":"overloaded"}']);
   const refused = await failure(await serve(refuses('429 Slow down', 'too many')));
   equal([refused.status.code, refused.status.body], [429, 'too many']);
   equal((await log(half)).length, 1);

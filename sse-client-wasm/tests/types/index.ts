@@ -37,8 +37,9 @@ time;
 export const read = async (): Promise<string[]> => {
   const found: string[] = [];
   try {
-    const options = { method: 'POST', body: '{}', until: ['[DONE]', { type: 'message_stop' }], errorEvents: ['error'] };
+    const options = { method: 'POST', body: '{}', until: ['[DONE]', { type: 'message_stop' }], errorEvents: ['error'], firstEventTimeout: 60000 };
     for await (const { type, data } of events('/chat', options)) found.push(type + data);
+    for await (const { data } of events('/mcp', { body: '{}', accepts: ['application/json'], acceptsStatus: 202, acceptsStreamAs: '' })) found.push(data);
   } catch (error) {
     if (error instanceof EventsError) found.push(`${error.status.reason} ${error.data}`);
   }
