@@ -83,8 +83,8 @@ export interface Status {
   /** The status code, if the reason is one. */
   code?: number;
   /**
-   * The beginning of a refusal's body. With `events`, of a stream that ended before it was complete,
-   * what its end has besides fields of events: often the error that the server had to tell.
+   * The beginning of a refusal's body. With `events`, of a stream that ended before it was
+   * complete, what its end has besides fields of events: often the error that the server had.
    */
   body?: string;
   /** When the next try is due, as `Date.now()` counts. */

@@ -93,10 +93,10 @@ impl Backoff {
         self.min
     }
 
-    /// The delay after `failures` failures in a row (the first is 1), where the server has answered,
-    /// or was never reached. `asked_for` is the time that
-    /// the server asks to be left alone, if it does; it raises the floor, up to an hour.
-    /// `random` is any number, every time another.
+    /// The delay after `failures` failures in a row (the first is 1), where the server has
+    /// answered, or was never reached. `asked_for` is the time that the server asks to be left
+    /// alone, if it does; it raises the floor, up to an hour. `random` is any number, every time
+    /// another.
     pub fn delay(&self, failures: u32, asked_for: Option<Duration>, random: u64) -> Duration {
         let asked_for = nanos(asked_for.unwrap_or_default());
         Duration::from_nanos(self.delay_nanos(self.range(failures), asked_for, random))
