@@ -309,13 +309,17 @@ fn strangers(tree: &str) -> Vec<&str> {
 /// How many seeds are run in CI.
 const SEEDS: &str = "40";
 
-/// Hubs in simulated time: these seeds are clean, and some are run twice and are the same.
+/// For how long faults are put in; those that are left are for `cargo xtask sim --mutants`.
+const MUTANT_SECONDS: &str = "25";
+
+/// Hubs in simulated time: these seeds are clean, some are run twice and are the same, and faults
+/// that are put in are found.
 fn simulation(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     // With the features of the whole workspace, so that nothing is compiled for this alone.
     let build = ["test", "--workspace", "--no-run", "--test", "simulation"];
     succeeds(progress, cargo(&build))?;
     let mut simulation = Command::new(target().join("debug/sse-sim"));
-    simulation.args(["--seeds", SEEDS]);
+    simulation.args(["--seeds", SEEDS, "--mutants", "--seconds", MUTANT_SECONDS]);
     succeeds(progress, simulation)
 }
 

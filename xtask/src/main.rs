@@ -60,10 +60,11 @@ cargo xtask proof --power [--rounds 100] [--seed S] [--storage sqlite|postgres|r
     Records what a server and its storage write and sync, so many times, and cuts the power at many places
     of each record: what was not synced is lost, torn or out of order. Checks that nothing is missing that
     had been promised. Needs strace.
-cargo xtask sim --seeds N [--from S] | --seed S | --mutants | --forever [--mutant NAME]
+cargo xtask sim --seeds N [--from S] | --seed S | --mutants [--seconds N] | --forever [--mutant NAME]
     Runs several hubs in simulated time, while storage, relay, backend and connections fail, once for each
     seed, and compares what readers see with what they must. --seed tells the story of one, made smaller if
-    it fails. --mutants puts faults into the server, which must all be found; --mutant NAME just one.
+    it fails. --mutants puts faults into the server, which must all be found; --seconds begins with no
+    more of them after that time; --mutant NAME puts in just one.
 cargo xtask bench NAME [ARG…]
     Runs a bench. Prints its tables, and a line `ratio …` for each comparison. Without a NAME it lists
     the benches and their arguments.

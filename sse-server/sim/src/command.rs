@@ -250,15 +250,14 @@ fn table(options: &Options) -> bool {
     let work = || loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(mutant) = MUTANTS.get(number) else { break };
-        if options.most.is_some_and(|most| begun.elapsed() >= most) {
-            continue;
-        }
-        let first = first_to_find(mutant.name, options.within);
+        let is_over = || options.most.is_some_and(|most| begun.elapsed() >= most);
+        let tried = first_to_find(mutant.name, options.within, is_over);
         // The table comes when all are done.
-        let seed =
-            first.as_ref().map_or("not found".to_owned(), |(seed, _)| format!("seed {seed}"));
-        eprintln!("{}: {seed}", mutant.name);
-        let tried = first.map_or(Tried::Missed, |(seed, rule)| Tried::Found(seed, rule));
+        match &tried {
+            Tried::Not => {}
+            Tried::Missed => eprintln!("{}: not found", mutant.name),
+            Tried::Found(seed, _) => eprintln!("{}: seed {seed}", mutant.name),
+        }
         *found[number].lock().unwrap_or_else(PoisonError::into_inner) = tried;
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -285,12 +284,13 @@ fn table(options: &Options) -> bool {
     let not_tried = MUTANTS.len() - hits - missed;
     let took = Duration::from_secs(begun.elapsed().as_secs());
     println!("\n{hits} mutants found, {missed} not, {not_tried} not tried; {took:?}");
-    missed == 0
+    missed == 0 && hits > 0
 }
 
 /// What became of a fault.
 #[derive(Default)]
 enum Tried {
+    /// Or not to the end: the time was over.
     #[default]
     Not,
     Missed,
@@ -299,15 +299,21 @@ enum Tried {
 }
 
 /// The first seed that finds a fault, and why; that which has found it before is tried first.
-fn first_to_find(mutant: &'static str, within: u64) -> Option<(u64, String)> {
+fn first_to_find(mutant: &'static str, within: u64, is_over: impl Fn() -> bool) -> Tried {
     let known = FOUND.lines().filter_map(|line| line.split_once(' '));
     let known = known.filter(|(name, _)| *name == mutant);
     let known = known.filter_map(|(_, seed)| seed.trim().parse().ok());
-    known.chain(1..=within).find_map(|seed| {
+    for seed in known.chain(1..=within) {
+        if is_over() {
+            return Tried::Not;
+        }
         let plan = Plan::of(seed);
-        let violation = run(&plan, Some(mutant), false).violation?;
-        // It has to be the fault, and not the seed.
-        let is_clean = run(&plan, None, false).violation.is_none();
-        is_clean.then(|| (seed, violation.rule.to_owned()))
-    })
+        if let Some(violation) = run(&plan, Some(mutant), false).violation
+            // It has to be the fault, and not the seed.
+            && run(&plan, None, false).violation.is_none()
+        {
+            return Tried::Found(seed, violation.rule.to_owned());
+        }
+    }
+    Tried::Missed
 }

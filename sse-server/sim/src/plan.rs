@@ -181,7 +181,7 @@ impl Plan {
                 begins: if random.bool() { 0 } else { random.u64(0..length) },
             }
         };
-        let readers: Vec<_> = (0..random.usize(2..=6)).map(|n| reader(random, n)).collect();
+        let mut readers: Vec<_> = (0..random.usize(2..=6)).map(|n| reader(random, n)).collect();
         let has_relay = hubs > 1 && random.u8(0..6) > 0;
         let mut disturbances: Vec<_> = (0..random.usize(0..=9))
             .map(|_| Disturbance::random(random, length, hubs, channels, users, readers.len()))
@@ -193,12 +193,24 @@ impl Plan {
         let more = &mut Rng::with_seed(seed ^ 0x0065_7874_7261);
         if more.u8(0..3) == 0 {
             // What is lost is then not noticed because something else comes, or is compared.
-            publishers.iter_mut().for_each(|publisher| publisher.pause = 9_000);
+            for publisher in &mut publishers {
+                publisher.pause = 9_000;
+            }
             refresh = Duration::from_secs(20);
         }
         if more.bool() {
             let reader = &readers[more.usize(0..readers.len())];
             disturbances.extend(more_of(more, length, hubs, channels, reader));
+        }
+        let mut has_relay = has_relay;
+        if more.u8(0..16) == 0 {
+            // Nothing but the check now and then tells other instances of a change.
+            has_relay = false;
+            let reader = &mut readers[0];
+            (reader.begins, reader.rests, reader.is_choosy) = (0, false, false);
+            disturbances.retain(|it| !matches!(it.what.class(), Class::Backend | Class::Instance));
+            let what = What::Revoked(reader.user, reader.channels[0]);
+            disturbances.push(Disturbance { at: 4_000, lasts: length - 4_000, what });
         }
         disturbances.sort_by_key(|disturbance| disturbance.at);
         Self {

@@ -44,6 +44,16 @@ fn a_fault_is_found_and_less_than_the_whole_plan_shows_it() {
 }
 
 #[test]
+fn what_seeds_have_found_they_find_again() {
+    for (seed, mutant) in [(24, "ahead-spins"), (255, "known-not-told"), (555, "loss-told-twice")] {
+        let mutant = find(mutant).expect("it is in the list").name;
+        let plan = Plan::of(seed);
+        assert!(run(&plan, Some(mutant), false).violation.is_some(), "{mutant} in seed {seed}");
+        assert_eq!(run(&plan, None, false).violation, None, "seed {seed}, mended");
+    }
+}
+
+#[test]
 fn every_mutant_is_in_the_source_once_and_in_the_list() {
     let mut sources = String::new();
     let mut folders =
