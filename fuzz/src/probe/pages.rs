@@ -13,7 +13,7 @@ use super::payload::PAYLOADS;
 const FOLDER: &str = "https://github.com/ssekit/ssekit/blob/main/docs/checks";
 
 /// Why a rule is there, in the words of the standard where it has some.
-const WHY: [(&str, &str); 30] = [
+const WHY: [(&str, &str); 31] = [
     (
         "con.status",
         "> If the status is 200 and the type is right, announce the connection; for any other, fail it. (HTML, 9.2.3, in short)\n\nAn `EventSource` that gets another status never comes back.",
@@ -29,6 +29,10 @@ const WHY: [(&str, &str); 30] = [
     (
         "con.rebinding",
         "A page can point its own name at 127.0.0.1, and then read what listens there, unless it looks at `Host` and `Origin`.",
+    ),
+    (
+        "con.grip",
+        "`Grip-…` headers are an origin's orders to its proxy, with the names of channels and signed links in them. A client that gets them has asked an origin that takes it for a proxy, or by way of a proxy that passes them on.",
     ),
     (
         "con.",
@@ -122,7 +126,7 @@ const WHY: [(&str, &str); 30] = [
 ];
 
 /// How to see it, and how to mend it: by the beginnings of ids, the first that fits.
-const MENDING: [(&str, &str, &str); 13] = [
+const MENDING: [(&str, &str, &str); 14] = [
     ("con.method", "curl -is --max-time 2 -X BREW \"$URL\" | head -c 600", REQUESTS),
     ("con.head", "curl -is --max-time 2 -I \"$URL\"", REQUESTS),
     ("con.options", "curl -is --max-time 2 -X OPTIONS \"$URL\"", REQUESTS),
@@ -146,6 +150,7 @@ const MENDING: [(&str, &str, &str); 13] = [
         "curl -isN --max-time 2 -H 'Accept-Encoding: gzip' --compressed \"$URL\" | head -c 600",
         FLUSHING,
     ),
+    ("con.grip", "curl -isN --max-time 2 \"$URL\" | head -c 600", PROXIES),
     ("con.", "curl -isN --max-time 2 \"$URL\" | head -c 600", HEAD),
     (
         "tim.",
@@ -163,6 +168,7 @@ const MENDING: [(&str, &str, &str); 13] = [
 ];
 
 const HEAD: &str = include_str!("pages/head.md");
+const PROXIES: &str = include_str!("pages/proxies.md");
 const REQUESTS: &str = include_str!("pages/requests.md");
 const FLUSHING: &str = include_str!("pages/flushing.md");
 const WRITING: &str = include_str!("pages/writing.md");
