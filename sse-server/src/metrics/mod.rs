@@ -6,6 +6,7 @@
 //!
 //! May enter: the traits of storage and relay, to measure them from outside. May not: HTTP.
 
+mod lag;
 mod process;
 mod timed;
 
@@ -21,6 +22,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use lag::Lags;
+pub(crate) use lag::Tally;
 use process::Process;
 pub use timed::{TimedRelay, TimedStorage};
 
@@ -46,7 +49,7 @@ struct Shared {
     streams_total: Counter,
     delivered: Counter,
     bytes: Counter,
-    lag: Histogram,
+    lag: Lags,
     resets: Counter,
     slow_consumers: Counter,
     stream_errors: Family<Condition, Counter>,
@@ -122,7 +125,7 @@ impl Metrics {
             streams_total: Counter::default(),
             delivered: Counter::default(),
             bytes: Counter::default(),
-            lag: histogram(),
+            lag: Lags::default(),
             resets: Counter::default(),
             slow_consumers: Counter::default(),
             stream_errors: Family::default(),
@@ -153,6 +156,11 @@ impl Metrics {
         text
     }
 
+    /// Whether these are the same numbers.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     pub(crate) fn connection(&self) {
         self.shared.connections_total.inc();
     }
@@ -172,7 +180,7 @@ impl Metrics {
             self.shared.resets.inc_by(resets);
         }
         if let Some(lag) = lag {
-            self.shared.lag.observe(lag.as_secs_f64());
+            self.shared.lag.observe(lag);
         }
     }
 

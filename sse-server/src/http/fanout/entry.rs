@@ -16,8 +16,8 @@ use crate::access::Guard;
 use crate::http::app::App;
 use crate::http::server::admission::Permit;
 use crate::http::server::{Held, LAST_CHUNK};
-use crate::hub::{Chunks, Subscriber};
-use crate::metrics::Metrics;
+use crate::hub::{Bell, Chunks, Subscriber};
+use crate::metrics::{Metrics, Tally};
 
 /// A stream at rest.
 pub(super) struct Entry {
@@ -114,16 +114,29 @@ impl Entry {
         })
     }
 
-    /// Writes events.
-    pub(super) fn give(&mut self, chunks: &Chunks<'_>, now: u64) -> Result<(), Leaves> {
+    /// Writes events, which are counted there.
+    ///
+    /// What ends a stream rings the loop's bell. As long as that is silent, none has to end of
+    /// those that the loop has looked at.
+    pub(super) fn give(
+        &mut self,
+        chunks: &Chunks<'_>,
+        bell: &Bell,
+        tally: &mut Tally,
+        now: u64,
+    ) -> Result<(), Leaves> {
         // After the events were read: as soon as it is confirmed that a permission is gone, events
         // may follow that its reader must not get.
-        if self.guarded.as_ref().is_some_and(|guarded| guarded.guard.ending().is_some()) {
+        if bell.is_rung() && !self.has_no_end() {
             return Err(Leaves::Ends);
         }
-        self.metrics().delivered(chunks.events, 0, chunks.lag);
-        self.metrics().sent(chunks.content_len);
+        tally.delivered(self.metrics(), chunks.events, chunks.content_len, chunks.lag);
         self.write(chunks.bytes(), |written| chunks.rest(written), now)
+    }
+
+    #[cold]
+    fn has_no_end(&self) -> bool {
+        self.guarded.as_ref().is_none_or(|guarded| guarded.guard.ending().is_none())
     }
 
     /// Writes all of it, which puts off the next keep-alive; unless the socket takes less.

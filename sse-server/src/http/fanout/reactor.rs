@@ -18,6 +18,7 @@ use super::deadlines::{Deadlines, Key};
 use super::entry::{Entry, Leaves, Look, Other, Parts};
 use super::{Idle, Socket};
 use crate::hub::{Bell, Crowd, Inbox, Subscriber, put_chunk};
+use crate::metrics::Tally;
 
 /// How many events of sockets are taken at a time.
 const EVENTS: usize = 1024;
@@ -42,7 +43,9 @@ pub(super) struct Reactor {
     poll: Poll,
     runtime: Handle,
     remote: Remote,
+    bell: Arc<Bell>,
     crowd: Crowd<Entry>,
+    tally: Tally,
     deadlines: Deadlines,
     /// From when time is counted.
     start: Instant,
@@ -65,7 +68,9 @@ impl Reactor {
             poll,
             runtime,
             remote: remote.clone(),
-            crowd: Crowd::new(bell),
+            crowd: Crowd::new(bell.clone()),
+            bell,
+            tally: Tally::default(),
             deadlines: Deadlines::default(),
             start: Instant::now(),
             stamp: 0,
@@ -146,21 +151,26 @@ impl Reactor {
         self.look(key);
         // What has come since it had everything.
         let now = self.now();
-        if self.entry(key).is_some()
-            && let Err(why) = self.crowd.serve_one(reader, |entry, it| entry.give(&it, now))
-        {
-            self.remove(reader, why.unwrap_or(Leaves::Ends));
+        if self.entry(key).is_some() {
+            let Self { crowd, bell, tally, .. } = self;
+            let served = crowd.serve_one(reader, |entry, it| entry.give(&it, bell, tally, now));
+            tally.count();
+            if let Err(why) = served {
+                self.remove(reader, why.unwrap_or(Leaves::Ends));
+            }
         }
     }
 
     /// Writes what has come to those who read a channel.
     fn serve(&mut self, group: u32) {
         let (now, mut removed) = (self.now(), Vec::new());
-        self.crowd.serve(
+        let Self { crowd, bell, tally, .. } = self;
+        crowd.serve(
             group,
-            |entry, chunks| entry.give(&chunks, now),
+            |entry, chunks| entry.give(&chunks, bell, tally, now),
             |entry, subscriber, why| removed.push((entry, subscriber, why)),
         );
+        tally.count();
         for (entry, subscriber, why) in removed {
             self.end(entry, subscriber, why.unwrap_or(Leaves::Ends));
         }

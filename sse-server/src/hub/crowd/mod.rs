@@ -14,6 +14,8 @@ mod tests;
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::ops::{Deref, DerefMut};
+use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -34,7 +36,7 @@ const STRETCHES: usize = 8;
 
 /// A subscriber that has got everything there is, taken apart.
 struct Resting {
-    places: Box<[Place]>,
+    places: Places,
     /// None: it reads as `anonymous`, events of all types.
     filter: Option<Box<Filter>>,
     /// Events were left out since the positions last went out.
@@ -48,6 +50,42 @@ struct Place {
     member: u32,
     at: u64,
     live_at: u64,
+}
+
+/// Most readers have one channel, and their position needs no memory of its own.
+enum Places {
+    One(Place),
+    Several(Box<[Place]>),
+}
+
+impl FromIterator<Place> for Places {
+    fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Self {
+        let places: Box<[Place]> = places.into_iter().collect();
+        <Box<[Place; 1]>>::try_from(places).map_or_else(Self::Several, |one| {
+            let [one] = *one;
+            Self::One(one)
+        })
+    }
+}
+
+impl Deref for Places {
+    type Target = [Place];
+
+    fn deref(&self) -> &[Place] {
+        match self {
+            Self::One(one) => slice::from_ref(one),
+            Self::Several(places) => places,
+        }
+    }
+}
+
+impl DerefMut for Places {
+    fn deref_mut(&mut self) -> &mut [Place] {
+        match self {
+            Self::One(one) => slice::from_mut(one),
+            Self::Several(places) => places,
+        }
+    }
 }
 
 struct Filter {
@@ -198,12 +236,12 @@ impl<T> Crowd<T> {
         let Reader { resting, kept } = self.readers.remove(reader as usize);
         let first = &self.groups[resting.places[0].group as usize];
         let mut subscriber = Subscriber::new(first.hub.clone(), &[]);
-        for place in &resting.places {
+        for place in &*resting.places {
             let Group { log, generation, .. } = &self.groups[place.group as usize];
             let at = At { id: place.at, live: place.live_at, generation: *generation };
             subscriber.rejoin(log, at);
         }
-        for place in &resting.places {
+        for place in &*resting.places {
             self.leave(place);
         }
         let (types, user) = match resting.filter.map(|filter| *filter) {
@@ -443,7 +481,7 @@ impl Resting {
     /// Appends the positions in all channels that are stored. Whether there is one.
     fn put_cursor(&self, groups: &Slab<Group>, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        for place in &self.places {
+        for place in &*self.places {
             let group = &groups[place.group as usize];
             if group.log.is_lasting() {
                 if out.len() > start {

@@ -35,6 +35,12 @@ impl Bell {
         self.is_rung.swap(false, Ordering::AcqRel);
     }
 
+    /// Whether it was rung after it was heard last. If not, there is no message that was sent
+    /// before anything that the caller has seen.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.is_rung.load(Ordering::Acquire)
+    }
+
     /// Moves the groups whose logs have grown to `groups`, which is empty.
     pub(crate) fn take_grown(&self, groups: &mut Vec<u32>) {
         std::mem::swap(&mut *self.grown(), groups);

@@ -2,6 +2,7 @@
 
 mod append;
 mod block;
+mod log_file;
 mod read;
 mod readers;
 mod schema;
@@ -56,7 +57,9 @@ impl SqliteStorage {
         let readers = Readers::new(path.clone());
         // Made now, if at all: a file that is moved away later is an error, not the beginning of
         // another.
-        let made = tokio::task::spawn_blocking(move || make(&path)).await;
+        let made =
+            tokio::task::spawn_blocking(move || make(&path).map(|()| log_file::lay_out(&path)))
+                .await;
         made.map_err(|error| ServiceError::new("open", error))?
             .map_err(|error| ServiceError::new("open", error))?;
         writer.write("write to the file", schema::prepare).await?;
