@@ -14,7 +14,7 @@ use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::wasm::{self, Package, Trouble};
-use crate::{Failure, Outcome, apt, dist, django, doubles, layout, msrv, packages};
+use crate::{Failure, Outcome, apt, dist, django, doubles, lanes, layout, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. Everyone builds on this crate, so it stays
 /// small: add a name only for a good reason.
@@ -405,38 +405,42 @@ fn doubles(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
 }
 
 fn tests(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
-    let options = run.options;
-    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    if options.quick {
-        // How often the tests kill9 and chaos kill something.
-        tests.env("SSE_KILLS", "3").env("SSE_ROUNDS", "1");
-    }
-    match Browser::find() {
-        Ok(browser) if !options.no_browser => browser.hand_to(&mut tests),
-        // An earlier step has said that it is missing.
-        _ => drop(tests.env_remove(setup::CHROMEDRIVER)),
-    }
-    match &run.package {
-        Some(package) => package.hand_to(&mut tests),
-        // The same.
-        None => Package::take_from(&mut tests),
-    }
-    // Tests delete what they find, so they must not find the services of the person who runs this.
-    for name in services::VARIABLES {
-        tests.env_remove(name);
-    }
-    tests.env_remove(django::VARIABLE);
-    if let Some(python) = &run.django {
-        tests.env(django::VARIABLE, python);
-    }
     let mut trouble = Ok(());
     if let Some(services) = &run.services {
         trouble = services.wait();
-        if trouble.is_ok() {
-            services.hand_to(&mut tests);
-        }
     }
-    Ok(trouble?).and(succeeds(progress, tests))
+    let has_services = trouble.is_ok();
+    let prepare = |test: &mut Command| prepare_test(test, run, has_services);
+    Ok(trouble?).and(lanes::run(progress, &prepare))
+}
+
+/// What is there for a test.
+fn prepare_test(test: &mut Command, run: &Run, has_services: bool) {
+    if run.options.quick {
+        // How often the tests kill9 and chaos kill something.
+        test.env("SSE_KILLS", "3").env("SSE_ROUNDS", "1");
+    }
+    match Browser::find() {
+        Ok(browser) if !run.options.no_browser => browser.hand_to(test),
+        // An earlier step has said that it is missing.
+        _ => drop(test.env_remove(setup::CHROMEDRIVER)),
+    }
+    match &run.package {
+        Some(package) => package.hand_to(test),
+        // The same.
+        None => Package::take_from(test),
+    }
+    // Tests delete what they find, so they must not find the services of the person who runs this.
+    for name in services::VARIABLES {
+        test.env_remove(name);
+    }
+    test.env_remove(django::VARIABLE);
+    if let Some(python) = &run.django {
+        test.env(django::VARIABLE, python);
+    }
+    if let (Some(services), true) = (&run.services, has_services) {
+        services.hand_to(test);
+    }
 }
 
 #[cfg(test)]

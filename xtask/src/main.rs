@@ -16,6 +16,7 @@ mod doubles;
 mod files;
 mod fuzz;
 mod honest;
+mod lanes;
 mod layout;
 mod msrv;
 mod node;
