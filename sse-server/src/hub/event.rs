@@ -1,6 +1,7 @@
 //! An event as the hub keeps it: what it is, beside the bytes that its readers get.
 
-use std::fmt::{self, Write};
+use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -32,8 +33,8 @@ struct Kept {
 pub(super) const CHUNK_END: &[u8] = b"\r\n";
 
 /// What begins a chunk of so many bytes.
-pub(super) fn put_chunk_size(len: usize, out: &mut BytesMut) {
-    write!(out, "{len:x}\r\n").expect("writing to memory cannot fail");
+pub(super) fn put_chunk_size(len: usize, out: &mut impl BufMut) {
+    write!(out.writer(), "{len:x}\r\n").expect("writing to memory cannot fail");
 }
 
 impl KeptEvent {

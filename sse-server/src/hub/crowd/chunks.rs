@@ -1,11 +1,10 @@
 //! What goes out to a reader at rest.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::event::CHUNK_END;
+use super::super::event::{CHUNK_END, put_chunk_size};
 
 /// Chunks of HTTP/1.1 for one reader.
 pub(crate) struct Chunks<'a> {
@@ -35,7 +34,7 @@ impl Chunks<'_> {
 /// Appends a chunk of these parts, and returns how many bytes they have.
 pub(crate) fn put_chunk(parts: &[&[u8]], out: &mut Vec<u8>) -> usize {
     let len = parts.iter().map(|part| part.len()).sum();
-    write!(out, "{len:x}\r\n").expect("writing to memory cannot fail");
+    put_chunk_size(len, out);
     for part in parts {
         out.extend_from_slice(part);
     }

@@ -31,8 +31,8 @@ use super::log::{Ahead, At, Log, Signal};
 use super::subscriber::{ANONYMOUS, Parts, Position, Subscriber};
 use super::wake::{Bell, Rope};
 
-/// How many stretches of a log are remembered while readers are served.
-const STRETCHES: usize = 8;
+/// How many portions are remembered while the readers of a log are served.
+const PORTIONS: usize = 8;
 
 /// A subscriber that has got everything there is, taken apart.
 struct Resting {
@@ -126,7 +126,7 @@ struct Group {
     signal_place: usize,
     waker: Waker,
     members: Vec<Member>,
-    stretches: Vec<Stretch>,
+    portions: Vec<Portion>,
 }
 
 #[derive(Clone, Copy)]
@@ -137,7 +137,7 @@ struct Member {
 }
 
 /// What is ahead of a position, put together for all who stand there.
-struct Stretch {
+struct Portion {
     from: At,
     to: At,
     /// Each with whether it is one without an id. Empty: there is nothing.
@@ -221,7 +221,7 @@ impl<T> Crowd<T> {
             signal,
             waker,
             members: Vec::new(),
-            stretches: Vec::new(),
+            portions: Vec::new(),
         });
         self.by_log.insert(address(log), group);
         group
@@ -319,7 +319,7 @@ impl<T> Crowd<T> {
     /// Forgets the events of a group: readers at rest hold none.
     fn forget(&mut self, group: u32) {
         if let Some(group) = self.groups.get_mut(group as usize) {
-            group.stretches = Vec::new();
+            group.portions = Vec::new();
         }
     }
 
@@ -338,24 +338,24 @@ impl<T> Crowd<T> {
             let of = &mut groups[group as usize];
             let place = &resting.places[member.place as usize];
             let from = At { id: place.at, live: place.live_at, generation: of.generation };
-            let stretch = of.stretch(from).ok_or(None)?;
+            let portion = of.portion(from).ok_or(None)?;
             let of = &groups[group as usize];
-            let stretch = &of.stretches[stretch];
-            if stretch.events.is_empty() {
+            let portion = &of.portions[portion];
+            if portion.events.is_empty() {
                 return Ok(());
             }
             let lag = of.log.age();
             let is_shared =
-                resting.places.len() == 1 && stretch.is_for_all && resting.has_all_types();
+                resting.places.len() == 1 && portion.is_for_all && resting.has_all_types();
             let chunks = if is_shared {
                 let place = &mut resting.places[member.place as usize];
-                (place.at, place.live_at) = (stretch.to.id, stretch.to.live);
-                let (bytes, events) = (&stretch.chunks, stretch.events.len() as u64);
-                let content_len = stretch.content_len;
+                (place.at, place.live_at) = (portion.to.id, portion.to.live);
+                let (bytes, events) = (&portion.chunks, portion.events.len() as u64);
+                let content_len = portion.content_len;
                 Chunks { bytes, shared: Some(bytes), content_len, events, lag }
             } else {
                 let place = member.place as usize;
-                let (content_len, events) = resting.write(place, stretch, groups, own);
+                let (content_len, events) = resting.write(place, portion, groups, own);
                 Chunks { bytes: own, shared: None, content_len, events, lag }
             };
             if !chunks.bytes.is_empty() {
@@ -392,9 +392,9 @@ impl<T> Drop for Crowd<T> {
 }
 
 impl Group {
-    /// What is ahead of a position; which of the stretches that is. None: not events from memory.
-    fn stretch(&mut self, from: At) -> Option<usize> {
-        if let Some(known) = self.stretches.iter().position(|stretch| stretch.from == from) {
+    /// What is ahead of a position; which of the portions that is. None: not events from memory.
+    fn portion(&mut self, from: At) -> Option<usize> {
+        if let Some(known) = self.portions.iter().position(|portion| portion.from == from) {
             return Some(known);
         }
         let (events, to) = match self.log.ahead(from) {
@@ -414,11 +414,11 @@ impl Group {
         };
         let content_len = events.iter().map(|(event, _)| event.len()).sum();
         let is_for_all = events.iter().all(|(event, _)| event.is_for_all());
-        if self.stretches.len() == STRETCHES {
-            self.stretches.remove(0);
+        if self.portions.len() == PORTIONS {
+            self.portions.remove(0);
         }
-        self.stretches.push(Stretch { from, to, events, is_for_all, chunks, content_len });
-        Some(self.stretches.len() - 1)
+        self.portions.push(Portion { from, to, events, is_for_all, chunks, content_len });
+        Some(self.portions.len() - 1)
     }
 }
 
@@ -427,12 +427,12 @@ impl Resting {
         self.filter.as_ref().is_none_or(|filter| filter.types.is_none())
     }
 
-    /// Writes a stretch as this reader gets it, and goes on behind it. How many bytes of content
+    /// Writes a portion as this reader gets it, and goes on behind it. How many bytes of content
     /// that is, and how many events.
     fn write(
         &mut self,
         place: usize,
-        stretch: &Stretch,
+        portion: &Portion,
         groups: &Slab<Group>,
         out: &mut Vec<u8>,
     ) -> (usize, u64) {
@@ -440,7 +440,7 @@ impl Resting {
         let (mut content_len, mut events) = (0, 0);
         let is_lasting = groups[self.places[place].group as usize].log.is_lasting();
         let mut id = Vec::new();
-        for (event, is_live) in &stretch.events {
+        for (event, is_live) in &portion.events {
             let at = &mut self.places[place];
             if *is_live {
                 at.live_at += 1;
