@@ -1,18 +1,36 @@
 //! Pushpin, a GRIP proxy of a test's own.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::port::Port;
 use crate::processes::kill_with_children;
 use crate::programs::pushpin_config;
 use crate::services::variable;
-use crate::wait::until;
+use crate::wait::{until, within};
 
 /// What it signs with, and we verify.
 pub const KEY: &str = "of-a-proxy-that-lives-for-a-minute";
+
+/// A place of our own, to see whether it holds streams.
+const PROBED: &str = "/is-it-ready";
+
+/// What is there.
+const PROBE: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nGrip-Hold: stream\r\n\
+                     Grip-Channel: is-it-ready\r\nContent-Length: 7\r\nConnection: close\r\n\r\n\
+                     :held\n\n";
+const PUBLISHED: &str = r#"{"items":[{"channel":"is-it-ready","formats":{"http-stream":
+                         {"content":":published\n\n"}}}]}"#;
+
+/// How long it may take to answer a probe at first. A probe that got lost is sent again, and then
+/// it may take twice as long.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Pushpin in front of an origin. Killed when dropped.
 pub struct Pushpin {
@@ -53,7 +71,9 @@ impl Pushpin {
         (Ipv4Addr::LOCALHOST, self.port.number()).into()
     }
 
-    /// Starts it, again if it was killed, and waits until it listens.
+    /// Starts it, again if it was killed, and waits until it holds streams, and publishes in them.
+    /// It listens before its processes know of each other, and what comes by then may never be
+    /// answered.
     pub async fn again(&mut self) {
         let folder = self.folder.path();
         for name in ["run", "logs"] {
@@ -62,7 +82,10 @@ impl Pushpin {
         let (port, control) = (self.port.number(), self.control.number());
         let config = pushpin_config(folder, &self.port.to_string(), control, KEY);
         std::fs::write(folder.join("pushpin.conf"), config).expect("it is ours");
-        std::fs::write(folder.join("routes"), format!("* {}\n", self.origins)).expect("ours");
+        let probe = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = probe.local_addr().expect("bound");
+        let routes = format!("*,path_beg={PROBED} {address}\n* {}\n", self.origins);
+        std::fs::write(folder.join("routes"), routes).expect("it is ours");
         let mut command = Command::new(&self.program);
         command.args(["--config", "pushpin.conf"]).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -70,6 +93,43 @@ impl Pushpin {
         for port in [port, control] {
             let listens = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
             until("Pushpin to listen", listens).await;
+        }
+        let probed = async {
+            let mut patience = ANSWERED_WITHIN;
+            while !matches!(timeout(patience, self.is_ready(&probe)).await, Ok(Ok(()))) {
+                patience *= 2;
+                // Not at once, where it has closed the connection.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within("Pushpin to hold a stream", probed).await;
+    }
+
+    /// Asks for a stream, and publishes in it.
+    async fn is_ready(&self, origin: &TcpListener) -> io::Result<()> {
+        let answering = async {
+            loop {
+                let (mut socket, _) = origin.accept().await?;
+                // Short enough to come in one piece, and none of it matters.
+                socket.read(&mut [0; 4096]).await?;
+                socket.write_all(PROBE.as_bytes()).await?;
+            }
+        };
+        let probing = async {
+            let mut stream = TcpStream::connect(self.address()).await?;
+            let request = format!("GET {PROBED} HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(request.as_bytes()).await?;
+            read_until(&mut stream, ":held").await?;
+            let mut control = TcpStream::connect(("127.0.0.1", self.control.number())).await?;
+            let length = PUBLISHED.len();
+            let head =
+                format!("POST /publish/ HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            control.write_all((head + PUBLISHED).as_bytes()).await?;
+            read_until(&mut stream, ":published").await
+        };
+        tokio::select! {
+            problem = answering => problem,
+            ready = probing => ready,
         }
     }
 
@@ -100,4 +160,15 @@ impl Drop for Pushpin {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Reads on until there is this text.
+async fn read_until(stream: &mut TcpStream, text: &str) -> io::Result<()> {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }

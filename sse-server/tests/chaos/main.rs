@@ -37,6 +37,10 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 /// How long publishers may wait for answers.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
 
+/// How long readers wait for an answer of the proxy: what it gets while it starts, it may never
+/// answer.
+const PROXY_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_told_by_redis_lose_and_repeat_nothing() {
     prove(Relay::Redis, false).await;
@@ -128,8 +132,12 @@ impl Site {
                 let cursor = channels.iter().map(|&channel| (channel, from));
                 cursor.collect::<sse_proto::Cursor<'_>>().to_string()
             });
-            let source = traffic::source(&door.address.to_string(), &channels, from);
+            let mut source = traffic::builder(&door.address.to_string(), &channels, from);
+            if self.world.pushpin.is_some() {
+                source = source.session(|config| config.response_timeout(PROXY_ANSWERS_WITHIN));
+            }
             self.doors.push(door);
+            let source = source.build().expect("a client");
             let reader = traffic::reader(source, number, self.record.clone(), is_placed.clone());
             self.readers.push(tokio::spawn(reader));
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use sse_client::{Backoff, EventSource, Item, reqwest};
+use sse_client::{Backoff, Builder, EventSource, Item, reqwest};
 use sse_proto::Cursor;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -90,6 +90,11 @@ pub fn channels_of(number: usize, random: &mut Rng) -> Vec<&'static str> {
 
 /// The client of a reader, which does not wait long before it tries again.
 pub fn source(address: &str, channels: &[&str], last_event_id: Option<String>) -> EventSource {
+    builder(address, channels, last_event_id).build().expect("a client")
+}
+
+/// What makes this client.
+pub fn builder(address: &str, channels: &[&str], last_event_id: Option<String>) -> Builder {
     let quick = Backoff::default()
         .initial(Duration::from_millis(100))
         .max(Duration::from_millis(300))
@@ -100,8 +105,6 @@ pub fn source(address: &str, channels: &[&str], last_event_id: Option<String>) -
         Some(id) => builder.last_event_id(id),
         None => builder,
     }
-    .build()
-    .expect("a client")
 }
 
 /// Reads its channels, each from 0 on, for as long as it is let.
