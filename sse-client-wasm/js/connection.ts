@@ -313,6 +313,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       return come;
     };
     let failure = is.UNSENT;
+    let target = url, basic: string | undefined;
     /** Nothing can have been asked of a network yet. */
     let early = !!own;
     refusal = {};
@@ -322,7 +323,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       const fresh = parts.headers ?? (typeof given === 'function' ? await live(given(attempt)) : given);
       failure = LOCAL;
       const headers = new Headers(fresh);
-      let [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
+      [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
       const set = (name: string, value: string) => headers.has(name) || headers.set(name, value);
       if (basic) set('Authorization', basic);
       set('Accept', options.accept ?? 'text/event-stream');
@@ -387,7 +388,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       }
     } catch (cause) {
       if (signal.aborted || link.closed) return;
-      if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early))) {
+      if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early, target))) {
         return fail('request', cause);
       }
       refusal = { cause };
@@ -397,9 +398,9 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   };
 
   /** Whether a failed request is none of the network's. */
-  const isLocal = (cause: any, early: boolean) =>
+  const isLocal = (cause: any, early: boolean, target: string) =>
     // What `fetch` cannot do now it never can.
-    !/^https?:/.test(url) || !/^(Type|Network|Abort|Timeout)Error$/.test(cause?.name) &&
+    !/^https?:/.test(target) || !/^(Type|Network|Abort|Timeout)Error$/.test(cause?.name) &&
       (early || /^(Reference|Range|Syntax|Redirect)Error$/.test(cause?.name));
 
   const take = (chunk: Uint8Array, signal: AbortSignal) => {

@@ -21,8 +21,9 @@ export const carefully = (plainly: Send): Send => (url, init, own) => {
   let left = MOST;
   const next = (url: URL, init: RequestInit): Promise<Response> =>
     plainly(url.href, { ...init, redirect: 'manual' }, own).then((response) => {
-      const location = response.headers.get('Location');
-      if (!/^30[12378]$/.test(`${response.status}`) || location === null) return response;
+      // What a `fetch` of the caller's returns may be anything: its reader says so.
+      const location: string | null | undefined = response?.headers?.get('Location');
+      if (!/^30[12378]$/.test(`${response?.status}`) || location == null) return response;
       // Otherwise the connection stays taken.
       response.body?.cancel().catch(() => {});
       if (!left--) throw new TypeError(`more than ${MOST} redirects`);

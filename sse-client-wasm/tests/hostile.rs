@@ -1,11 +1,12 @@
-//! `sse-fuzz hostile` on the npm package in a real browser.
+//! `sse-fuzz hostile` on the npm package in a real browser, and on the client in Rust there.
 //!
 //! The server wants a command that is a client: it is this test binary, started again, and hands
 //! what it is told to a page, by way of a [`relay`]. A page must have the origin of what it asks
-//! for, so each is the server's own list of cases with the package put into it. A browser has six
+//! for, so each is the server's own list of cases with the client put into it. A browser has six
 //! connections to a host at once: several browsers take several cases.
 //!
-//! It needs a browser and the package. `cargo xtask test` sees to both.
+//! It needs a browser, the package, and the example `hostile_page` of the client in Rust. `cargo
+//! xtask test` sees to them.
 
 #[allow(dead_code, reason = "each test file uses its part")]
 mod npm;
@@ -17,10 +18,14 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use clap::Parser;
 use serde_json::{Value, json};
 use sse_fuzz::hostile;
 use testkit::browser::Browser;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use wasm_bindgen_cli_support::Bindgen;
 
 use relay::Relay;
 
@@ -94,10 +99,11 @@ struct Program {
 
 /// The cases, and what came of them in pages that this script has made clients.
 async fn verdicts(client: String) -> Option<BTreeMap<String, Value>> {
-    let mut browsers = Vec::new();
+    let mut starting = JoinSet::new();
     for _ in 0..relay::BROWSERS {
-        browsers.push(Browser::start().await?);
+        starting.spawn(Browser::start());
     }
+    let browsers = starting.join_all().await.into_iter().collect::<Option<_>>()?;
     let relay = Relay::start(client, browsers).await;
     let me = env::current_exe().expect("it runs");
     let command = format!(
@@ -128,15 +134,13 @@ async fn verdicts(client: String) -> Option<BTreeMap<String, Value>> {
     Some(cases.collect())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_npm_package_in_a_browser_bears_what_servers_do() {
-    let Some(package) = npm::package() else { return };
-    let module = fs::read_to_string(package.join("inline.js")).expect("the package has it");
-    let page = include_str!("page/hostile.js");
-    let script = format!(
-        "const module = URL.createObjectURL(new Blob([{}], {{ type: 'text/javascript' }}));\n{page}",
-        json!(module)
-    );
+/// The browsers of two tests at once would be in each other's way.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Has this client go through the cases: a function `follow`, as `page/hostile.js` wants it.
+async fn bears_them(client: &str) {
+    let _turn = TURN.lock().await;
+    let script = format!("{client}\n{}", include_str!("page/hostile.js"));
     let Some(verdicts) = verdicts(script).await else { return };
     let bad: Vec<_> = verdicts.values().filter(|case| case["verdict"] != "pass").collect();
     for case in &bad {
@@ -144,4 +148,34 @@ async fn the_npm_package_in_a_browser_bears_what_servers_do() {
     }
     assert!(verdicts.len() > 150 || env::var_os(SOME).is_some(), "only {}", verdicts.len());
     assert!(bad.is_empty(), "{} of {}", bad.len(), verdicts.len());
+}
+
+/// Gives a page a module, at the URL `module`.
+fn module(text: &str) -> String {
+    let text = json!(text);
+    format!(
+        "const module = URL.createObjectURL(new Blob([{text}], {{ type: 'text/javascript' }}));"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_npm_package_in_a_browser_bears_what_servers_do() {
+    let Some(package) = npm::package() else { return };
+    let text = fs::read_to_string(package.join("inline.js")).expect("the package has it");
+    bears_them(&format!("{}\n{}", module(&text), include_str!("page/hostile-npm.js"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rust_client_in_a_browser_bears_what_servers_do() {
+    let Some(program) = npm::program() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(program).out_name("client").typescript(false);
+    let made = bindgen.web(true).and_then(|bindgen| bindgen.generate(folder.path()));
+    made.expect("it is what wasm-bindgen knows");
+    let text = fs::read_to_string(folder.path().join("client.js")).expect("it has been made");
+    let bytes = fs::read(folder.path().join("client_bg.wasm")).expect("it has been made");
+    let program = format!("const program = {};", json!(BASE64_STANDARD.encode(bytes)));
+    let client = include_str!("page/hostile-rust.js");
+    bears_them(&format!("{}\n{program}\n{client}", module(&text))).await;
 }

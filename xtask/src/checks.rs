@@ -14,7 +14,7 @@ use crate::report::{Progress, Verdict, summary};
 use crate::services::{self, Services};
 use crate::setup::{self, Browser, Programs};
 use crate::wasm::{self, Package, Trouble};
-use crate::{Failure, Outcome, apt, dist, django, doubles, lanes, layout, msrv, packages};
+use crate::{Failure, Outcome, apt, dist, django, doubles, files, lanes, layout, msrv, packages};
 
 /// What `sse-proto` may depend on, itself included. Everyone builds on this crate, so it stays
 /// small: add a name only for a good reason.
@@ -39,6 +39,8 @@ struct Run {
     django: Option<PathBuf>,
     /// The npm package.
     package: Option<Package>,
+    /// The client in Rust as a program for pages, before wasm-bindgen has seen it.
+    program: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +75,11 @@ const WASM: &str = "wasm";
 const BUILD: &str = "build";
 const PACKAGES: &str = "packages";
 const HOSTILE: &str = "hostile";
+const WASM32: &str = "sse-client, wasm32";
 const TESTS: &str = "tests";
+
+/// Names the program for pages to its tests.
+const PROGRAM: &str = "SSE_WASM_PROGRAM";
 
 const STEPS: [Step; 24] = [
     Step { name: SET_UP, quick: true, needs_build: false, run: set_up },
@@ -92,7 +98,7 @@ const STEPS: [Step; 24] = [
     Step { name: "sse-proto without std", quick: false, needs_build: false, run: proto },
     Step { name: "sse-proto, all features", quick: false, needs_build: false, run: all_features },
     Step { name: "sse-client, by hyper", quick: false, needs_build: false, run: by_hyper },
-    Step { name: "sse-client, wasm32", quick: false, needs_build: false, run: client_for_wasm },
+    Step { name: WASM32, quick: false, needs_build: false, run: client_for_wasm },
     Step { name: PACKAGES, quick: false, needs_build: false, run: packages },
     Step { name: "simulation", quick: false, needs_build: true, run: simulation },
     Step { name: "probe", quick: false, needs_build: true, run: probe },
@@ -151,7 +157,7 @@ fn wanted(step: &Step, filters: &[String], options: Options) -> bool {
     match step.name {
         // Any step may need it.
         SET_UP => true,
-        BROWSER | SERVICES | WASM if named(TESTS) => true,
+        BROWSER | SERVICES | WASM | WASM32 if named(TESTS) => true,
         WASM if named(PACKAGES) || named(HOSTILE) => true,
         name => named(name) || (filters.is_empty() && (step.quick || !options.quick)),
     }
@@ -348,8 +354,9 @@ fn by_hyper(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
     succeeds(progress, test)
 }
 
-/// The native client for pages: without a transport, and with `fetch`.
-fn client_for_wasm(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> {
+/// The native client for pages: without a transport, and with `fetch`; and programs with it, of
+/// which tests go on with one.
+fn client_for_wasm(progress: &mut Progress, run: &mut Run) -> Result<(), Trouble> {
     const TARGET: &str = "wasm32-unknown-unknown";
     let mut libraries = Command::new("rustc");
     libraries.args(["--print", "target-libdir", "--target", TARGET]);
@@ -365,6 +372,13 @@ fn client_for_wasm(progress: &mut Progress, _: &mut Run) -> Result<(), Trouble> 
         clippy.args(features).args(["--", "-D", "warnings"]);
         succeeds(progress, clippy)?;
     }
+    let mut build = cargo(&["build", "-p", "ssekit-client", "--target", TARGET]);
+    build.args(["--example", "page", "--example", "hostile_page"]);
+    // Small, and fast enough for a million ids.
+    build.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+    succeeds(progress, build)?;
+    let program = target().join(TARGET).join("debug/examples/hostile_page.wasm");
+    run.program = Some(files::absolute(&program)?);
     Ok(())
 }
 
@@ -430,6 +444,10 @@ fn prepare_test(test: &mut Command, run: &Run, has_services: bool) {
         // The same.
         None => Package::take_from(test),
     }
+    match &run.program {
+        Some(program) => test.env(PROGRAM, program),
+        None => test.env_remove(PROGRAM),
+    };
     // Tests delete what they find, so they must not find the services of the person who runs this.
     for name in services::VARIABLES {
         test.env_remove(name);
@@ -455,7 +473,7 @@ mod unit_tests {
             steps.map(|step| step.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&["fmt"]), [SET_UP, "fmt"]);
-        assert_eq!(names(&["test"]), [SET_UP, BROWSER, SERVICES, WASM, TESTS]);
+        assert_eq!(names(&["test"]), [SET_UP, BROWSER, SERVICES, WASM, WASM32, TESTS]);
         assert_eq!(names(&[]), STEPS.map(|step| step.name));
     }
 

@@ -105,6 +105,16 @@ test('a redirect to what is no address is final', async () => {
   }
 });
 
+test('a fetch of the caller whose answer is none is final', async () => {
+  for (const answer of [undefined, {}, { status: 302 }, 'text']) {
+    let count = 0;
+    const fetch = async () => { count += 1; return answer; };
+    const source = new ReconnectingEventSource('http://localhost/', { fetch, max_retry_time: 1 });
+    await new Promise((resolve) => { source.onerror = resolve; });
+    equal([source.readyState, source.status.reason, count], [2, 'request', 1], JSON.stringify(answer));
+  }
+});
+
 test('a redirect without end is not followed for ever', async () => {
   const here = await serve((_, response) => response.writeHead(302, { Location: '/again' }).end());
   const source = new EventSource(here.origin);

@@ -26,11 +26,17 @@ pub(crate) fn runtimes() -> Option<PathBuf> {
     made("SSE_WASM_RUNTIMES")
 }
 
+/// The client in Rust as a program for pages, before wasm-bindgen has seen it.
+pub(crate) fn program() -> Option<PathBuf> {
+    made("SSE_WASM_PROGRAM")
+}
+
 fn made(variable: &str) -> Option<PathBuf> {
     let folder = env::var_os(variable).filter(|path| !path.is_empty());
     if folder.is_none() {
         // Past the test harness, which keeps what tests print to itself.
-        let text = "left out, it needs the npm package, and tools; `cargo xtask test` gets them";
+        let text =
+            "left out, it needs what is made for pages, and tools; `cargo xtask test` gets them";
         let _ = writeln!(io::stderr(), "{}: {text}", std::thread::current().name().unwrap_or(""));
     }
     folder.map(PathBuf::from)
