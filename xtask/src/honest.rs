@@ -1,5 +1,6 @@
 //! `cargo xtask honest`: clients that are right go through `sse-fuzz hostile` again and again, and
-//! must not be accused of anything. They are in `fuzz/peers/files/clients`.
+//! must not be accused of anything. They are in `fuzz/peers/files/clients`; the one in Rust is this
+//! project's own, `fuzz/examples/native.rs`.
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -11,12 +12,13 @@ use crate::{Failure, Outcome};
 
 /// A client, and the command that `sse-fuzz hostile --check` gets for it; without one it brings the
 /// suite along.
-const CLIENTS: [(&str, Option<&str>); 3] = [
+const CLIENTS: [(&str, Option<&str>); 4] = [
     (
         "fetch",
         Some("env NODE_EXTRA_CA_CERTS={ca} node FOLDER/fetch.mjs {url} {header} {method} {body}"),
     ),
     ("http-client", Some("python3 FOLDER/http_client.py {url} {header} {method} {body} {ca}")),
+    ("native", Some("BUILT/examples/native {url} {header} {method} {body} {ca}")),
     ("chromium", None),
 ];
 
@@ -39,7 +41,8 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     if chosen.is_empty() {
         chosen.extend(CLIENTS);
     }
-    let code = ended(cargo(&["build", "-p", "ssekit-fuzz", "--bin", "sse-fuzz"]))?;
+    let both = ["--bin", "sse-fuzz", "--example", "native"];
+    let code = ended(cargo(&[&["build", "-p", "ssekit-fuzz"], &both[..]].concat()))?;
     if code != ExitCode::SUCCESS {
         return Ok(code);
     }
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
             let command = if let Some(client) = client {
                 let mut hostile = Command::new(&fuzz);
                 let client = client.replace("FOLDER", &folder.display().to_string());
+                let client = client.replace("BUILT", &built().display().to_string());
                 hostile.args(["hostile", "--jobs", "8", "--check"]).arg(client);
                 hostile
             } else {

@@ -32,6 +32,7 @@ mod check;
 mod command;
 mod dialect;
 mod doubles;
+mod flood;
 mod group;
 mod http1;
 mod http2;

@@ -94,8 +94,9 @@ fn findings(case: &Case, seen: &Observation) -> Vec<(Verdict, String)> {
     } else if seen.requests.is_empty() {
         findings = vec![(Verdict::Inconclusive, "it made no request".to_owned())];
     } else if seen.requests.len() < case.reach {
-        let made = seen.requests.len();
-        let text = format!("the rule applies to request {}, but it made only {made}", case.reach);
+        let (made, end) = (seen.requests.len(), ended_while_waiting(seen));
+        let text =
+            format!("the rule applies to request {}, but it made only {made}{end}", case.reach);
         findings.push((Verdict::Inconclusive, text));
     } else if !seen.requests[case.reach - 1].played {
         let text = format!("the script of connection {} had not reached its end", case.reach);
@@ -165,14 +166,7 @@ impl Check {
                 })
             }
             Self::ComesBack(requests) => ensure(seen.requests.len() >= *requests, || {
-                let made = seen.requests.len();
-                let end = match seen.exit {
-                    Some(Some(code)) => format!(
-                        "; its process has ended by itself (exit code {code}), so nothing is left \
-                         that could come back: let it run while the client waits"
-                    ),
-                    _ => String::new(),
-                };
+                let (made, end) = (seen.requests.len(), ended_while_waiting(seen));
                 format!("it made {made} of the {requests} requests that it should{end}")
             }),
             Self::NoLoop => tight_loop(seen),
@@ -240,6 +234,17 @@ impl Check {
                 _ => Ok(()),
             },
         }
+    }
+}
+
+/// What to say of a client that does not come back since its process is over.
+fn ended_while_waiting(seen: &Observation) -> String {
+    match seen.exit {
+        Some(Some(code)) => format!(
+            "; its process has ended by itself (exit code {code}), so nothing is left that could \
+             come back: let it run while the client waits"
+        ),
+        _ => String::new(),
     }
 }
 

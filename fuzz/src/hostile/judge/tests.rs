@@ -113,3 +113,22 @@ fn what_was_not_seen_is_not_passed() {
     assert_eq!(verdict(Check::Memory(1), &memory(10)), Verdict::Pass);
     assert_eq!(verdict(Check::Memory(1), &memory(11)), Verdict::Fail);
 }
+
+#[test]
+fn a_process_that_ends_while_it_should_wait_gets_that_as_the_reason() {
+    let reasons = |exit, reach| {
+        let mut seen = seen(HEAD);
+        seen.exit = exit;
+        let mut case = Case::new("test.case", "a title", "a reference", "what is right");
+        case.checks = if reach > 1 { Vec::new() } else { vec![Check::ComesBack(2)] };
+        case.reach = reach;
+        judge(&case, &seen).reasons.join(" ")
+    };
+    for reach in [1, 2] {
+        for (exit, is_reason) in [(Some(Some(0)), true), (Some(Some(1)), true), (None, false)] {
+            let reasons = reasons(exit, reach);
+            let is_told = reasons.contains("its process has ended by itself");
+            assert_eq!(is_told, is_reason, "{exit:?} {reach}: {reasons}");
+        }
+    }
+}
