@@ -87,11 +87,15 @@ pub struct Command {
     #[arg(long, value_name = "N", default_value = "8",
         value_parser = clap::value_parser!(u64).range(3..=10_000))]
     min_events: u64,
+    /// Looks at eight times as much before it says that nothing is lost, repeated or out of order:
+    /// for faults that are rare. It waits for a minute at least
+    #[arg(long)]
+    thorough: bool,
     /// The seed that decides where connections are cut
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
-    /// How long probing one server may take, in seconds; by default 120, and more with a longer
-    /// --wait
+    /// How long probing one server may take, in seconds; by default 120, 600 with --thorough, and
+    /// more with a longer --wait
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     deadline: Option<u64>,
     /// Also runs checks that may harm a server; on loopback only
@@ -268,7 +272,9 @@ impl Command {
             }
             (None, None) => None,
         };
-        let deadline = self.deadline.unwrap_or_else(|| 120.max(self.wait + 60));
+        let wait = if self.thorough { self.wait.max(60) } else { self.wait };
+        let least = if self.thorough { 600 } else { 120 };
+        let deadline = self.deadline.unwrap_or_else(|| least.max(wait + 60));
         Ok(Settings {
             profile: self.profile,
             checks: names.to_vec(),
@@ -276,8 +282,9 @@ impl Command {
             second_headers: self.second_header.clone(),
             body: self.body.clone(),
             publish,
-            wait: Duration::from_secs(self.wait),
+            wait: Duration::from_secs(wait),
             min_events: usize::try_from(self.min_events).unwrap_or(usize::MAX),
+            thorough: self.thorough,
             seed: self.seed,
             aggressive: self.aggressive,
             pid: self.pid,

@@ -23,15 +23,22 @@ pub(super) const HEAD: Duration = Duration::from_secs(4);
 pub(super) struct Probe {
     pub(super) target: Target,
     pub(super) settings: Settings,
-    pub(super) witness: Witness,
+    pub(super) witness: Arc<Witness>,
+    /// The stream that is read while it is tried what breaks streams: the witness's, or one that
+    /// was opened when that was broken.
+    watched: Mutex<Arc<Witness>>,
     /// The hops that led here.
     pub(super) redirects: Vec<Hop>,
+    /// Heads came only when something had been published.
+    pub(super) head_waits: bool,
     /// Streams that were read beside the witness, for the checks that look at bytes.
     pub(super) tapes: Mutex<Vec<Tape>>,
     /// What one check makes and several look at, by type.
     shared: Mutex<http::Extensions>,
     /// The check after which nothing came any more.
     pub(super) dead_since: OnceLock<String>,
+    /// The words of pulses that were accepted, in that order.
+    accepted: Mutex<Vec<String>>,
     /// Whether the way to publish works at all.
     hook_works: OnceCell<Result<(), String>>,
     /// Words that no other run has used at this server.
@@ -53,20 +60,25 @@ impl Probe {
         settings: Settings,
         witness: Witness,
         redirects: Vec<Hop>,
+        head_waits: bool,
     ) -> Self {
         // A server remembers words of earlier runs; the clock tells runs with one seed apart.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let nonce =
             settings.seed ^ now.map_or(0, |time| u64::from(time.subsec_nanos()) ^ time.as_secs());
         let counter = Mutex::new(0);
+        let witness = Arc::new(witness);
         Self {
             target,
             settings,
+            watched: Mutex::new(Arc::clone(&witness)),
             witness,
             redirects,
+            head_waits,
             tapes: Mutex::default(),
             shared: Mutex::default(),
             dead_since: OnceLock::new(),
+            accepted: Mutex::default(),
             hook_works: OnceCell::new(),
             nonce,
             counter,
@@ -131,9 +143,30 @@ impl Probe {
         finding.saw(&self.target, tape)
     }
 
-    /// Adds what the witness has seen so far.
+    /// Adds what the witness, or the stream in its place, has seen so far.
     pub(super) fn show_witness(&self, finding: Finding) -> Finding {
-        finding.saw(&self.target, &self.witness.tape())
+        finding.saw(&self.target, &self.watched().tape())
+    }
+
+    /// The stream to look at where streams may have been broken.
+    pub(super) fn watched(&self) -> Arc<Witness> {
+        Arc::clone(&self.watched.lock().expect("no check panics while it holds this"))
+    }
+
+    /// Opens a stream in the place of one that was broken; whether what is published comes on it.
+    pub(super) async fn watch_anew(&self) -> bool {
+        let Ok(connection) = self.head(&self.ask()).await else { return false };
+        if !connection.tape.is_stream() {
+            return false;
+        }
+        let anew = Arc::new(Witness::of(connection));
+        let Ok(word) = self.publish_pulse().await else { return false };
+        let has = |tape: &Tape| tape.events.iter().any(|event| event.data.contains(&word));
+        let comes = anew.until(after(HEAD), has).await;
+        if comes {
+            *self.watched.lock().expect("no check panics while it holds this") = anew;
+        }
+        comes
     }
 
     /// Keeps a stream's bytes for the checks that look at bytes.
@@ -162,11 +195,20 @@ impl Probe {
         let fields =
             Fields::default().with("data", &word).with("event", "message").with("id", &word);
         match hook.publish(&fields).await {
-            Ok(Published::Accepted) => Ok(word),
+            Ok(Published::Accepted) => {
+                let mut accepted = self.accepted.lock().expect("no check panics meanwhile");
+                accepted.push(word.clone());
+                Ok(word)
+            }
             Ok(Published::Refused(why)) => Err(why),
             Ok(Published::Unsayable(why)) => Err(why.to_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// What pulses have published so far, in the order in which it was accepted.
+    pub(super) fn accepted(&self) -> Vec<String> {
+        self.accepted.lock().expect("no check panics meanwhile").clone()
     }
 
     /// A way to publish that has never worked says nothing about the server: a token may be

@@ -13,7 +13,7 @@ use super::payload::PAYLOADS;
 const FOLDER: &str = "https://github.com/ssekit/ssekit/blob/main/docs/checks";
 
 /// Why a rule is there, in the words of the standard where it has some.
-const WHY: [(&str, &str); 31] = [
+const WHY: [(&str, &str); 37] = [
     (
         "con.status",
         "> If the status is 200 and the type is right, announce the connection; for any other, fail it. (HTML, 9.2.3, in short)\n\nAn `EventSource` that gets another status never comes back.",
@@ -33,6 +33,18 @@ const WHY: [(&str, &str); 31] = [
     (
         "con.grip",
         "`Grip-…` headers are an origin's orders to its proxy, with the names of channels and signed links in them. A client that gets them has asked an origin that takes it for a proxy, or by way of a proxy that passes them on.",
+    ),
+    (
+        "con.folded",
+        "> A sender MUST NOT generate a message that includes line folding … unless the message is intended for packaging within the `message/http` media type. (RFC 9112, 5.2)\n\nBrowsers take the fold for a space; Node's and Go's parsers refuse the answer, or read something else.",
+    ),
+    (
+        "con.header-twice",
+        "> … a sender MUST NOT generate multiple field lines with the same name in a message … unless that field's definition allows multiple field line values to be recombined as a comma-separated list. (RFC 9110, 5.3)\n\nIt happens where an application and a proxy in front of it both set a header. With two `Access-Control-Allow-Origin` no page of another origin can read the stream.",
+    ),
+    (
+        "con.incremental",
+        "RFC 10036: `Incremental: ?1` asks each proxy on the way to pass on the parts of a message as they come, or to refuse it with an error. It is young, and few proxies know it yet.",
     ),
     (
         "con.",
@@ -71,12 +83,24 @@ const WHY: [(&str, &str); 31] = [
         "Clients read fields by their exact names, and drop without a word what they do not know.",
     ),
     (
+        "tim.compressed",
+        "An encoder keeps what it is given until a block is full, unless it is told to flush after each event. Some flush, but one event late.",
+    ),
+    (
         "tim.",
         "> Authors are also cautioned that HTTP chunking can have unexpected negative effects on the reliability of this protocol, in particular if the chunking is done by a different layer unaware of the timing requirements. (HTML, 9.2.7)\n\nA buffer between the application and the client turns live events into bursts.",
     ),
     (
         "res.busy",
         "With one reader and one publisher there is no race. With many, an id that is given before the event is visible, or a subscription that begins after a replay has ended, loses or repeats events.",
+    ),
+    (
+        "res.hole",
+        "An event that nobody gets is seen by comparing with no other reader. What was published and accepted must come to a reader that is there all the time. Without a way to publish, ids that count by one and leave one out are a sign: a fault only if the server has an event for the hole when it is asked again, for ids may count other channels too; otherwise a warning.",
+    ),
+    (
+        "res.unknown",
+        "A server that has lost its log, or that is another one of several, gets ids that it has never given. A client that is then sent only what is new, without a word, believes that it has missed nothing.",
     ),
     (
         "res.other-user",
@@ -88,7 +112,7 @@ const WHY: [(&str, &str); 31] = [
     ),
     (
         "res.expired",
-        "A client that resumes from an id that the server has forgotten believes that it has missed nothing, unless it is told.",
+        "A client that resumes from an id that the server has forgotten believes that it has missed nothing, unless it is told. It is a fault where events are left out that were sent before; where a log may simply begin later, it is not judged.",
     ),
     (
         "res.",

@@ -13,6 +13,7 @@ use super::checks::{self, checks};
 use super::context::{Hop, Probe, after};
 use super::finding::{Finding, Ruling};
 use super::outcome::Outcome;
+use super::publish::Fields;
 use super::report::Report;
 use super::secrets::Secrets;
 use super::settings::{Profile, Settings};
@@ -35,6 +36,9 @@ const MAX_HOPS: usize = 20;
 
 /// How long the first answer's head may take.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
+
+/// After so long, something is published for a head that may wait for it.
+const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// How often the probe publishes, if it can.
 const PULSE: Duration = Duration::from_millis(60);
@@ -74,18 +78,20 @@ pub async fn run(
     let headers = settings.headers.iter().chain(&settings.second_headers);
     let secrets = Secrets::of(&target, headers, settings.publish.as_ref());
     let mut report = Report::new("probe", &target, settings.profile.word());
-    let (target, settings, connection, hops) = match reach(target, settings).await {
+    let reached = match reach(target, settings).await {
         Ok(reached) => reached,
         Err(problem) => {
             report.problem = Some(problem);
             return Ok(report);
         }
     };
+    let Reached { target, settings, connection, hops, head_waits } = reached;
     let is_stream = connection.tape.is_stream();
     if !is_stream {
         report.problem = Some(no_stream(&connection.tape));
     }
-    let probe = Arc::new(Probe::new(target, settings, Witness::of(connection), hops));
+    let probe = Probe::new(target, settings, Witness::of(connection), hops, head_waits);
+    let probe = Arc::new(probe);
     let mut done = |check: &Check, finding: Finding, start: Instant| {
         let outcome = Outcome::new(check.about(), finding, start.elapsed(), &secrets);
         tell(&outcome);
@@ -205,18 +211,25 @@ fn no_stream(tape: &Tape) -> String {
     }
 }
 
+/// Where the way to the stream has ended.
+struct Reached {
+    target: Target,
+    settings: Settings,
+    connection: Connection,
+    hops: Vec<Hop>,
+    head_waits: bool,
+}
+
 /// Connects, by way of redirects, and reads the head. The settings are those for where it leads.
-async fn reach(
-    mut target: Target,
-    mut settings: Settings,
-) -> Result<(Target, Settings, Connection, Vec<Hop>), String> {
+async fn reach(mut target: Target, mut settings: Settings) -> Result<Reached, String> {
     let mut hops = Vec::new();
     loop {
         let ask = Ask::stream(&target, &settings);
         let opened = Connection::open(&target, ask.bytes()).await;
         let mut connection =
             opened.map_err(|error| format!("{} cannot be reached: {error}", target.shown()))?;
-        if !connection.read_head(after(FIRST_HEAD)).await {
+        let (is_there, waits) = first_head(&mut connection, &target, &settings, &ask).await;
+        if !is_there {
             let seen = connection.close();
             return Err(match seen.end {
                 Some((_, End::Malformed(what))) => {
@@ -229,13 +242,13 @@ async fn reach(
         let head = connection.tape.head.as_ref().expect("it has been read");
         let status = head.status;
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return Ok((target, settings, connection, hops));
+            return Ok(Reached { target, settings, connection, hops, head_waits: waits });
         }
         let to = head.header("location").and_then(|location| target.join(&location));
         let is_downgrade = to.as_ref().is_some_and(|to| target.is_https() && !to.is_https());
         hops.push(Hop { status, to: to.as_ref().map(Target::shown), is_downgrade });
         let Some(to) = to.filter(|_| !is_downgrade && hops.len() < MAX_HOPS) else {
-            return Ok((target, settings, connection, hops));
+            return Ok(Reached { target, settings, connection, hops, head_waits: waits });
         };
         if to.authority() != target.authority() || to.is_https() != target.is_https() {
             // As a client must: secrets are for the server that they were given for.
@@ -244,6 +257,32 @@ async fn reach(
         }
         target = to;
     }
+}
+
+/// Reads the first answer's head. Some servers send it only with the first event, so there is to be
+/// one, if that can be. Whether the head is there, and whether heads wait for that.
+async fn first_head(
+    connection: &mut Connection,
+    target: &Target,
+    settings: &Settings,
+    ask: &Ask,
+) -> (bool, bool) {
+    let deadline = after(FIRST_HEAD);
+    if connection.read_head(after(PATIENCE)).await {
+        return (true, false);
+    }
+    let Some(hook) = &settings.publish else {
+        return (connection.read_head(deadline).await, false);
+    };
+    let fields = Fields::default().with("data", "a first event").with("event", "message");
+    let (is_there, _) = tokio::join!(connection.read_head(deadline), hook.publish(&fields));
+    // A machine that has much else to do may be late once, too.
+    let mut again = Connection::open(target, ask.bytes()).await.ok();
+    let waits = match &mut again {
+        Some(again) if is_there => !again.read_head(after(PATIENCE)).await,
+        _ => false,
+    };
+    (is_there, waits)
 }
 
 /// Publishes all the while, so that there is something to be seen.

@@ -52,6 +52,8 @@ pub struct Settings {
     pub wait: Duration,
     /// How many events the witness must have seen before resumption can be judged. Default: 8.
     pub min_events: usize,
+    /// Whether to look so much longer that faults which are rarer are found. Default: no.
+    pub thorough: bool,
     /// Chooses words and places of cuts; the same seed makes the same requests. Default: 1.
     pub seed: u64,
     /// Whether to do what may harm a server. Default: no.
@@ -73,10 +75,21 @@ impl Default for Settings {
             publish: None,
             wait: Duration::from_secs(10),
             min_events: 8,
+            thorough: false,
             seed: 1,
             aggressive: false,
             pid: None,
             deadline: Duration::from_mins(2),
         }
+    }
+}
+
+impl Settings {
+    /// How much more is looked at with `--thorough`.
+    pub(super) const MORE: usize = 8;
+
+    /// As many as that, or so many times more.
+    pub(super) const fn times(&self, count: usize) -> usize {
+        if self.thorough { count * Self::MORE } else { count }
     }
 }

@@ -252,7 +252,10 @@ impl Tape {
     fn take_head(&mut self, at: Duration) -> bool {
         let mut headers = [httparse::EMPTY_HEADER; 128];
         let mut response = httparse::Response::new(&mut headers);
-        let len = match response.parse(&self.raw) {
+        // Browsers read folded lines; that nobody may send them is a check's business.
+        let mut config = httparse::ParserConfig::default();
+        config.allow_obsolete_multiline_headers_in_responses(true);
+        let len = match config.parse_response(&mut response, &self.raw) {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => return false,
             Err(error) => {
@@ -261,7 +264,9 @@ impl Tape {
             }
         };
         let headers = response.headers.iter().map(|header| {
-            (header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned())
+            let value = String::from_utf8_lossy(header.value);
+            let lines: Vec<&str> = value.split(['\r', '\n']).map(str::trim).collect();
+            (header.name.to_owned(), lines.join(" ").trim().to_owned())
         });
         let head = Head {
             status: response.code.unwrap_or_default(),
@@ -410,6 +415,13 @@ mod tests {
                 assert_eq!(tape.surplus(), b"rest");
             }
         }
+    }
+
+    #[test]
+    fn a_folded_header_has_one_line() {
+        let tape = tape("HTTP/1.1 200 OK\r\nCache-Control: a,\r\n\t b\r\n\r\n", 1000);
+        let head = tape.head.expect("it is there");
+        assert!(head.lists("cache-control", "a") && head.lists("cache-control", "b"));
     }
 
     #[test]

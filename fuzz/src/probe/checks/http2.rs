@@ -124,7 +124,7 @@ fn compared(ours: &[Seen], theirs: &[Seen]) -> Finding {
 
 /// Requests that are taken back, then answers that are not read.
 pub(super) async fn floods(probe: &Probe) -> Judged {
-    let was_open = probe.witness.tape().end.is_none();
+    let was_open = probe.watched().tape().end.is_none();
     let ask = probe.ask();
     flood(&probe.target, &ask.headers_of_http2(), RESETS).await.map_err(refused)?;
     let serves = async |when: &str| -> Result<(), Finding> {
@@ -154,10 +154,10 @@ pub(super) async fn floods(probe: &Probe) -> Judged {
     let fault = if let (Some(word), true) = (word, was_open) {
         let has_it =
             |tape: &Tape| tape.events.iter().any(|event| event.data.contains(word.as_str()));
-        let goes_on = probe.witness.until(after(Duration::from_secs(5)), has_it).await;
+        let goes_on = probe.watched().until(after(Duration::from_secs(5)), has_it).await;
         (!goes_on).then(|| "while others do not read, a client that reads gets nothing".to_owned())
     } else {
-        let has_ended = was_open && probe.witness.tape().end.is_some();
+        let has_ended = was_open && probe.watched().tape().end.is_some();
         has_ended.then(|| "the stream of a client that reads ended, too".to_owned())
     };
     drop(streams);

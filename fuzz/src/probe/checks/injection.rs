@@ -3,6 +3,7 @@
 //! Each text has a word that has never been used before. Whatever line the word stands in then, or
 //! begins, comes from it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::probe::ask::Ask;
@@ -62,6 +63,9 @@ fn name(field: &str, payload: &Payload) -> String {
 /// How long a published event may take.
 const PROMPT: Duration = Duration::from_secs(3);
 
+/// Among how many events a pulse is looked for.
+const RECENT: usize = 50;
+
 /// How much is put in where a payload has `*`.
 const MUCH: usize = 1 << 20;
 
@@ -88,7 +92,10 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
         return Ok(Finding::skip("a lone surrogate can be written in JSON only"));
     }
     if let Some(since) = probe.dead_since.get() {
-        let text = format!("nothing comes any more since {since}; name this check to do it alone");
+        let text = format!(
+            "nothing comes any more since {since}, on a new stream either; name this check to do \
+             it alone"
+        );
         return Ok(Finding::inconclusive(text));
     }
     if let Err(finding) = probe.hook_works().await {
@@ -101,7 +108,9 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
         fields = fields.with("id", &mark);
     }
     fields = fields.with(field, &text);
-    let before = probe.witness.tape().total;
+    let witness = probe.watched();
+    let usual = usual(probe, &witness.tape());
+    let before = witness.tape().total;
     let said = match hook.publish(&fields).await {
         Ok(said) => said,
         Err(error) => return Ok(Finding::fault(format!("after it: {error}"))),
@@ -114,23 +123,34 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
         Finding::fault(format!("after it, nothing can be published any more: {why}"))
     })?;
     let is_there = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.contains(&next));
-    let came = probe.witness.until(after(PROMPT), is_there).await;
-    let tape = probe.witness.tape();
-    if !came {
-        // The first one is to blame; what comes after it cannot be seen.
-        probe.dead_since.get_or_init(|| name(field, payload));
+    if !witness.until(after(PROMPT), is_there).await {
+        // Where a new stream is no better, this one is to blame, and the others cannot be judged.
+        if !probe.watch_anew().await {
+            probe.dead_since.get_or_init(|| name(field, payload));
+        }
+        let tape = witness.tape();
         let text = if tape.end.is_some() {
             "after it, the stream ended"
         } else {
             "after it, nothing comes any more"
         };
-        return Ok(Finding::fault(text).saw(&probe.target, &tape));
+        let begin = usize::try_from(before).unwrap_or(usize::MAX).min(tape.body.len());
+        return Ok(Finding::fault(text).saw(&probe.target, &tail(&tape, begin)));
     }
+    let tape = witness.tape();
     let end = tape.events.iter().rposition(|event| event.data.contains(&next)).unwrap_or(0);
     let begin = usize::try_from(before).unwrap_or(usize::MAX).min(tape.body.len());
-    let finding = verdict(field, &text, &mark, &tape.events[..end], &tape.body[begin..], &said);
+    let (events, bytes) = (&tape.events[..end], &tape.body[begin..]);
+    let finding = verdict(field, &text, &mark, events, bytes, &said, &usual);
     let is_quiet = finding.ruling == Ruling::Is(Verdict::Pass);
     Ok(if is_quiet { finding } else { finding.saw(&probe.target, &tail(&tape, begin)) })
+}
+
+/// What came of the pulse that came last.
+fn usual(probe: &Probe, tape: &Tape) -> Usual {
+    let accepted = probe.accepted();
+    let of = |event: &Seen| accepted.iter().rev().find_map(|word| Usual::of(event, word));
+    tape.events.iter().rev().take(RECENT).find_map(of).unwrap_or_default()
 }
 
 /// What has come since, as evidence.
@@ -142,7 +162,41 @@ fn tail(tape: &Tape, begin: usize) -> Tape {
     seen.marks.push(Mark { at, end: seen.body.len() });
     let bytes = seen.body.clone();
     seen.decode(&bytes, at);
+    seen.end.clone_from(&tape.end);
     seen
+}
+
+/// What the server makes of a text that is nothing special: it may put it into quotes or braces,
+/// and give it a type of its own.
+#[derive(Clone, Debug)]
+struct Usual {
+    before: String,
+    after: String,
+    event: String,
+}
+
+impl Default for Usual {
+    fn default() -> Self {
+        Self { before: String::new(), after: String::new(), event: "message".to_owned() }
+    }
+}
+
+impl Usual {
+    /// As an event shows that came of a word.
+    fn of(event: &Seen, word: &str) -> Option<Self> {
+        let (before, after) = event.data.split_once(word)?;
+        let (before, after) = (before.to_owned(), after.to_owned());
+        Some(Self { before, after, event: event.event.clone() })
+    }
+
+    /// The text in an event's data: as it is, or as a JSON string where that is usual.
+    fn text<'a>(&self, data: &'a str) -> Option<Cow<'a, str>> {
+        let text = data.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
+        if self.before.ends_with('"') && self.after.starts_with('"') {
+            return serde_json::from_str(&format!("\"{text}\"")).ok().map(Cow::Owned);
+        }
+        Some(text.into())
+    }
 }
 
 fn verdict(
@@ -152,6 +206,7 @@ fn verdict(
     events: &[Seen],
     bytes: &[u8],
     said: &Published,
+    usual: &Usual,
 ) -> Finding {
     let parts = split(text);
     // A first line that is the field's own value begins no line by itself.
@@ -181,21 +236,22 @@ fn verdict(
             count => Finding::fault(format!("INJECTED: {count} events came of one")),
         };
     };
-    let is_typed = field != "event" && event.event != "message";
-    if is_typed {
+    if field != "event" && event.event != usual.event {
         return Finding::fault(format!("INJECTED: the type became {:?}", event.event));
     }
-    if field != "data" && event.data != mark {
+    let data = usual.text(&event.data);
+    if field != "data" && data.as_deref() != Some(mark) {
         return Finding::fault(format!("INJECTED: the data became {:?}", event.data));
     }
     if field == "data" {
         let as_lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
-        let is_same = event.data == sent || event.data == as_lines(sent);
+        let is_as_sent = data.as_deref() == Some(sent);
+        let is_same = is_as_sent || data.is_some_and(|data| data == as_lines(sent));
         if !is_same && !sent.contains("\\ud800") {
             let text = format!("the data became {}", shown(event.data.as_bytes()));
             return Finding::warn(text);
         }
-        return Finding::pass_with(if event.data == sent { "preserved" } else { "normalised" });
+        return Finding::pass_with(if is_as_sent { "preserved" } else { "normalised" });
     }
     Finding::pass_with("one event came of it, and its data is as it was")
 }
@@ -285,10 +341,11 @@ async fn reflected(probe: &Probe, finding: Finding, ask: &Ask, word: String) -> 
 mod tests {
     use std::time::Duration;
 
-    use super::{filled, is_own_line, name, split, verdict};
+    use super::{Usual, filled, is_own_line, name, split, verdict};
     use crate::probe::finding::Ruling;
     use crate::probe::payload::PAYLOADS;
     use crate::probe::publish::{FIELDS, Published};
+    use crate::verdict::Verdict;
     use crate::wire::tape::Tape;
 
     /// An event as a server writes it that thinks of nothing, or of everything.
@@ -323,7 +380,8 @@ mod tests {
                     let mut tape = Tape::new(Vec::new());
                     tape.decode(&bytes, Duration::ZERO);
                     let said = Published::Accepted;
-                    verdict(field, &text, "zmark", &tape.events, &bytes, &said).ruling
+                    let usual = Usual::default();
+                    verdict(field, &text, "zmark", &tape.events, &bytes, &said, &usual).ruling
                 };
                 let has_end = text.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
                 if has_end {
@@ -331,6 +389,42 @@ mod tests {
                 }
                 assert_ne!(judged(true), Ruling::Fault, "{id}");
             }
+        }
+    }
+
+    /// As servers do that encode data as JSON, that put it into an object, or that have a type of
+    /// their own for all.
+    #[test]
+    fn what_a_server_always_does_is_not_injected() {
+        for (shape, kind) in [("\"@\"", "message"), ("{\"text\":\"@\"}", "update"), ("@", "data")] {
+            let rendered = |data: &str| {
+                let data = if shape.contains('"') {
+                    let quoted = serde_json::to_string(data).expect("it is a text");
+                    shape.replace("\"@\"", &quoted)
+                } else {
+                    data.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\ndata: ")
+                };
+                format!("event: {kind}\ndata: {data}\n\n").into_bytes()
+            };
+            let read = |bytes: &[u8]| {
+                let mut tape = Tape::new(Vec::new());
+                tape.decode(bytes, Duration::ZERO);
+                tape.events
+            };
+            let usual = Usual::of(&read(&rendered("zpulse"))[0], "zpulse").expect("it is there");
+            let judged = |field: &str, text: &[u8], data: &str| {
+                let bytes = rendered(data);
+                let (events, said) = (read(&bytes), Published::Accepted);
+                verdict(field, text, "zmark", &events, &bytes, &said, &usual).ruling
+            };
+            for payload in PAYLOADS.iter().filter(|payload| payload.name != "surrogate") {
+                let text = filled(payload.text, "zmark");
+                let Ok(data) = str::from_utf8(&text) else { continue };
+                let pass = Ruling::Is(Verdict::Pass);
+                assert_eq!(judged("data", &text, data), pass, "{shape} {}", payload.name);
+            }
+            assert_eq!(judged("id", b"azmark", "zmark"), Ruling::Is(Verdict::Pass), "{shape}");
+            assert_eq!(judged("id", b"azmark", "other zmark"), Ruling::Fault, "{shape}");
         }
     }
 

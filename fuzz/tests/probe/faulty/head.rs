@@ -99,10 +99,18 @@ pub(super) fn head(state: &State, request: &Request) -> String {
     head += match state.fault.as_str() {
         "con.cache-control" => "Cache-Control: max-age=60, no-transform\r\n",
         "con.no-transform" => "Cache-Control: no-cache\r\n",
+        "con.folded" => "Cache-Control: no-cache,\r\n no-transform\r\n",
         _ => "Cache-Control: no-cache, no-transform\r\n",
     };
     if !state.is("con.buffering") {
         head += "X-Accel-Buffering: no\r\n";
+    }
+    if state.is("con.header-twice") {
+        // Beside the one that every stream has here.
+        head += "Access-Control-Allow-Origin: *\r\n";
+    }
+    if !state.is("con.incremental") {
+        head += "Incremental: ?1\r\n";
     }
     if !state.is("con.vary") {
         head += "Vary: Accept, Accept-Encoding\r\n";
@@ -117,6 +125,8 @@ pub(super) fn head(state: &State, request: &Request) -> String {
     }
     if is_zipped(request) {
         head += "Content-Encoding: gzip\r\n";
+    } else if is_brotli(state, request) {
+        head += "Content-Encoding: br\r\n";
     }
     if state.is("con.grip") {
         head += "Grip-Link: </next/token>; rel=next\r\n";
@@ -127,6 +137,12 @@ pub(super) fn head(state: &State, request: &Request) -> String {
         head += "\r\n";
     }
     head + "\r\n"
+}
+
+/// One that says it compresses with Brotli. What it sends then is not; only its times are looked at.
+pub(super) fn is_brotli(state: &State, request: &Request) -> bool {
+    state.is("tim.compressed-br")
+        && request.header("accept-encoding").is_some_and(|offer| offer.contains("br"))
 }
 
 pub(super) fn is_zipped(request: &Request) -> bool {

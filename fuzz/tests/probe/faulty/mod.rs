@@ -106,7 +106,7 @@ impl Server {
         // count.
         let pace = if fault == "res.cut-after-id" { PACE * 3 } else { PACE };
         let ticking = Arc::clone(&state);
-        let is_quiet = matches!(fault, "fmt.silence" | "tim.keep-alive");
+        let is_quiet = matches!(fault, "fmt.silence" | "tim.keep-alive" | "tim.headers-waiting");
         let ticks = tokio::spawn(async move {
             if is_quiet {
                 return;
@@ -155,14 +155,31 @@ impl State {
         self.publishing.load(SeqCst) > 4
     }
 
+    /// Appends an event, and before it one of another channel that has its turn.
     fn append(&self, event: &str, data: &str) -> usize {
         let is_busy = self.is_busy();
         let mut log = self.log.lock().expect("no panic");
-        log.push(Entry { event: event.to_owned(), data: data.to_owned(), is_busy });
+        let entry = |event: &str, data: &str| {
+            let (event, data) = (event.to_owned(), data.to_owned());
+            Entry { event, data, is_busy }
+        };
+        if is_others(self, log.len() + 1) {
+            log.push(entry("other", "of another channel"));
+        }
+        log.push(entry(event, data));
         let len = log.len();
         drop(log);
         self.head.send_replace(len);
         len
+    }
+}
+
+/// Whether a number belongs to another channel: of every three, or now and then.
+fn is_others(state: &State, number: usize) -> bool {
+    match state.fault.as_str() {
+        "none with busy channels" => number.is_multiple_of(3),
+        "none with quiet channels" => number.is_multiple_of(37),
+        _ => false,
     }
 }
 
@@ -292,6 +309,9 @@ async fn publish(state: &State, socket: &mut TcpStream, request: &Request) {
     let grows = ["rob.slow-reader-memory", "rob.h2-window"].contains(&&*state.fault);
     if grows && text("text").len() > 60_000 {
         state.memory.lock().expect("no panic").push(vec![1; 1 << 20]);
+    }
+    if state.is("inj.event-and-end") && text("text").contains('\0') {
+        state.ending.send_replace(true);
     }
     let number = state.append(&event, &text("text"));
     whole(socket, 200, "", &format!("{{\"id\":\"t:{number}\"}}")).await;

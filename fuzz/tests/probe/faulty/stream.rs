@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::bytes::{echo, event, opening};
-use super::head::{head, is_zipped};
+use super::bytes::{base, echo, event, opening};
+use super::head::{head, is_brotli, is_zipped};
 use super::request::Request;
-use super::{Entry, State, whole};
+use super::{Entry, State, is_others, whole};
 
 pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Request, cors: &str) {
     let fault = state.fault.as_str();
@@ -44,8 +44,12 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     let holds = match fault {
         "tim.buffered" => 30,
         "tim.compressed" if is_zipped => 25,
+        _ if is_brotli(state, request) => 25,
         _ => 1,
     };
+    if fault == "tim.headers-waiting" {
+        drop(state.head.subscribe().changed().await);
+    }
     if fault == "tim.headers-late" {
         sleep(Duration::from_millis(1200)).await;
         at = if is_resumed { at } else { at.saturating_sub(1) };
@@ -73,6 +77,7 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
         held: Vec::new(),
         holds_count: 0,
         is_scattered: fault == "fmt.chunks",
+        is_behind: fault == "tim.compressed-behind" && is_zipped,
     };
     if !written.is_empty() {
         drop(body.socket.write_all(written.as_bytes()).await);
@@ -127,6 +132,9 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
         }
         for (number, entry) in entries {
             at = at.max(number);
+            if is_left_out(state, number, &entry, is_resumed) {
+                continue;
+            }
             sent += 1;
             let mut bytes = event(state, number, &entry, is_resumed);
             if entry.is_busy && number % 20 == 7 && !is_resumed {
@@ -198,6 +206,17 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     }
 }
 
+/// Whether nobody here gets an event: since it is lost, or since it is another channel's, with
+/// which this one shares its counter.
+fn is_left_out(state: &State, number: usize, entry: &Entry, is_resumed: bool) -> bool {
+    match state.fault.as_str() {
+        "res.hole" => number.is_multiple_of(97),
+        "res.hole-published" => number.is_multiple_of(7) && entry.data.starts_with('z'),
+        "res.hole-live" => number.is_multiple_of(97) && !is_resumed,
+        _ => is_others(state, number),
+    }
+}
+
 fn note_end(state: &State, written: usize, is_reset: bool) {
     if is_reset {
         state.resets.fetch_add(1, SeqCst);
@@ -215,17 +234,20 @@ struct Body<'a> {
     held: Vec<u8>,
     holds_count: usize,
     is_scattered: bool,
+    /// What is written comes out with what is written next.
+    is_behind: bool,
 }
 
 impl Body<'_> {
     async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.held.extend_from_slice(bytes);
+        let next = if self.is_behind { bytes.to_vec() } else { Vec::new() };
+        self.held.extend_from_slice(if self.is_behind { b"" } else { bytes });
         self.holds_count += 1;
         if self.holds_count < self.holds {
             return Ok(());
         }
         self.holds_count = 0;
-        let mut bytes = std::mem::take(&mut self.held);
+        let mut bytes = std::mem::replace(&mut self.held, next);
         if let Some(zip) = &mut self.zip {
             zip.write_all(&bytes)?;
             zip.flush()?;
@@ -268,12 +290,16 @@ fn start(state: &State, request: &Request) -> (usize, String) {
     let id = request.header("last-event-id").unwrap_or_default();
     let query_id = request.path.split("lastEventId=").nth(1).map(str::to_owned);
     let id = if id.is_empty() { query_id.unwrap_or_default() } else { id };
-    let reset = || (head, format!("event: stream-reset\nid: t:{head}\ndata: {{}}\n\n"));
+    let reset =
+        || (head, format!("event: stream-reset\nid: t:{}\ndata: {{}}\n\n", head + base(state)));
     if id.is_empty() {
         return (head, String::new());
     }
-    let Some(Ok(number)) = id.rsplit_once(':').map(|(_, number)| number.parse::<usize>()) else {
-        return reset();
+    let number = id.rsplit_once(':').map(|(_, number)| number.parse::<usize>());
+    let number = match number {
+        Some(Ok(number)) => number.saturating_sub(base(state)),
+        _ if state.is("res.unknown") => return (head, String::new()),
+        _ => return reset(),
     };
     let was_reset = *state.after_reset.lock().expect("no panic");
     let is_behind = number < *state.written.lock().expect("no panic");
@@ -286,6 +312,7 @@ fn start(state: &State, request: &Request) -> (usize, String) {
         }
         "res.expired" if number < 10 => (head, String::new()),
         "res.future" if number > head => (usize::MAX, String::new()),
+        "res.unknown" if number > head => (head, String::new()),
         _ if number > head => reset(),
         "res.busy-resume-loss" if state.is_busy() => (number + 1, String::new()),
         "res.busy-resume-duplicate" if state.is_busy() => (number.saturating_sub(1), String::new()),

@@ -9,7 +9,8 @@ use crate::probe::settings::Profile;
 /// How long an answer that ends may take.
 const PROMPT: Duration = Duration::from_secs(3);
 
-const ORIGIN: &str = "https://probe.invalid";
+/// One that no server knows.
+pub(super) const ORIGIN: &str = "https://probe.invalid";
 
 pub(super) async fn open_to_all(probe: &Probe) -> Judged {
     let connection = probe.head(&probe.ask().with("Origin", ORIGIN)).await?;

@@ -1,7 +1,8 @@
 //! What the head of the witness's stream, and the way to it, tell without another request.
 
+use super::cors::ORIGIN;
 use crate::probe::context::Probe;
-use crate::probe::finding::Finding;
+use crate::probe::finding::{Finding, Judged};
 use crate::probe::settings::Profile;
 use crate::wire::tape::Head;
 
@@ -59,6 +60,56 @@ pub(super) fn no_transform(_: &Probe, head: &Head) -> Finding {
     let text =
         "Cache-Control lacks no-transform: a proxy may compress the stream and hold events back";
     Finding::of((!is_said).then(|| text.to_owned()))
+}
+
+pub(super) fn incremental(_: &Probe, head: &Head) -> Finding {
+    let is_said = head.header("incremental").is_some_and(|value| value.starts_with("?1"));
+    let text = "there is no Incremental: ?1, which asks proxies to pass on each part as it comes";
+    Finding::of((!is_said).then(|| text.to_owned()))
+}
+
+pub(super) fn folded(_: &Probe, head: &Head) -> Finding {
+    let mut lines = head.text.split('\n').skip(1);
+    let folded = lines.find(|line| line.starts_with([' ', '\t']) && !line.trim().is_empty());
+    let text = |line: &str| {
+        format!(
+            "a header goes on in a line of its own, {:?}: some clients refuse that",
+            line.trim()
+        )
+    };
+    Finding::of(folded.map(text))
+}
+
+/// Headers that have one value. Those of lists may be there more than once.
+const SINGLE: [&str; 12] = [
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "age",
+    "content-length",
+    "date",
+    "etag",
+    "expires",
+    "incremental",
+    "last-modified",
+    "location",
+    "retry-after",
+    "x-accel-buffering",
+];
+
+/// With an origin, for that is when most of them come from two places: the application, and a
+/// proxy in front of it.
+pub(super) async fn single(probe: &Probe) -> Judged {
+    let connection = probe.head(&probe.ask().with("Origin", ORIGIN)).await?;
+    let head = probe.head_of(&connection)?;
+    let twice = SINGLE.iter().find(|name| head.all(name).len() > 1);
+    let fault = twice.map(|name| {
+        let why = match *name {
+            "access-control-allow-origin" => "browsers let no page read that",
+            _ => "which one counts depends on the client",
+        };
+        format!("{name} is there {} times, {:?}: {why}", head.all(name).len(), head.all(name))
+    });
+    Ok(probe.show(Finding::of(fault), &connection.tape))
 }
 
 pub(super) fn length(_: &Probe, head: &Head) -> Finding {

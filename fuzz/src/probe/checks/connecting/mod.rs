@@ -47,6 +47,20 @@ pub(super) const CHECKS: &[Check] = &[
         head!(head::type_twice),
     ),
     Check::new(
+        "con.header-twice",
+        Warning,
+        "RFC 9110, 5.3",
+        "No header that has one value is there twice",
+        ask!(head::single),
+    ),
+    Check::new(
+        "con.folded",
+        Error,
+        "RFC 9112, 5.2",
+        "No header goes on in a second line",
+        head!(head::folded),
+    ),
+    Check::new(
         "con.no-accept",
         Warning,
         "RFC 9110, 12.5.1",
@@ -109,6 +123,13 @@ pub(super) const CHECKS: &[Check] = &[
         "RFC 9111, 5.2.2.6",
         "Cache-Control: no-transform keeps proxies from compressing",
         head!(head::no_transform),
+    ),
+    Check::new(
+        "con.incremental",
+        Note,
+        "RFC 10036, 3",
+        "Incremental: ?1 asks proxies to pass on each part as it comes",
+        head!(head::incremental),
     ),
     Check::new(
         "con.h2-headers",

@@ -146,7 +146,32 @@ fn part(reader: &Reader, event: usize) -> Vec<Tape> {
 /// The words of a reader's events, with the event's place.
 fn words<'a>(reader: &'a Reader, sent: &BTreeMap<&str, usize>) -> Vec<(usize, usize, &'a Seen)> {
     let events = reader.tapes.iter().flat_map(|tape| &tape.events).enumerate();
-    events.filter_map(|(at, event)| Some((at, *sent.get(&*event.data)?, event))).collect()
+    let mut words = Vec::new();
+    for (at, event) in events {
+        let parts = event.data.split(|char: char| !char.is_ascii_alphanumeric());
+        let found = parts.flat_map(apart).filter_map(|word| sent.get(word));
+        words.extend(found.map(|sent| (at, *sent, event)));
+    }
+    words
+}
+
+/// Words that stand together: a server may put several texts into one event, or put each into
+/// quotes. The probe's own words end with the `z` after the `q`.
+fn apart(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut begin = 0;
+    let mut has_number = false;
+    for (at, char) in text.char_indices() {
+        has_number |= char == 'q';
+        if char == 'z' && has_number {
+            words.push(&text[begin..=at]);
+            (begin, has_number) = (at + 1, false);
+        }
+    }
+    if begin < text.len() {
+        words.push(&text[begin..]);
+    }
+    words
 }
 
 /// A name by which an event can be found again: its id if it has one.
@@ -343,7 +368,7 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{Faults, Kind, Reader, Readers, Sent, judge};
+    use super::{Faults, Kind, Reader, Readers, Sent, apart, judge};
     use crate::wire::tape::Tape;
 
     /// Publications a second apart, `a` to `f`, and `1` to `3`. Those that are named
@@ -406,6 +431,24 @@ mod tests {
             assert_eq!(found(steady, &[], cut), expected, "{steady:?} {cut:?}");
         }
         assert_eq!(found(&["abcdef"], &["abcef"], &[]), [Kind::ConnectLoss]);
+    }
+
+    #[test]
+    fn words_are_found_in_quotes_and_where_several_stand_together() {
+        assert_eq!(apart("z1fq7z"), ["z1fq7z"]);
+        assert_eq!(apart("z1fq7zz1fq8z"), ["z1fq7z", "z1fq8z"]);
+        let start = Instant::now();
+        let sent = sent(start, "");
+        for (texts, expected) in [(&["\"a\"", "b c", "d"][..], None), (&["\"a\"", "c"], Some(()))] {
+            let mut tape = Tape::new(Vec::new());
+            for text in texts {
+                tape.decode(format!("data: {text}\n\n").as_bytes(), Duration::ZERO);
+            }
+            let steady =
+                vec![Reader { since: start, is_told: false, tapes: vec![tape], refused: None }];
+            let faults = judge(&sent, &Readers { steady, ..Readers::default() });
+            assert_eq!(faults.loss.map(drop), expected, "{texts:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::wire::tape::Tape;
 mod busy;
 mod busy_faults;
 mod events;
+mod forgotten;
+mod hole;
 mod odd;
 mod other_user;
 mod recovery;
@@ -146,6 +148,14 @@ pub(super) const CHECKS: &[Check] = &[
     )
     .with(Publish)
     .at(Turn::Alone),
+    resuming(
+        "res.hole",
+        Error,
+        "9.2.4",
+        "A reader that is there all the time misses nothing",
+        with_ids!(hole::judge),
+    )
+    .at(Turn::Gathered),
     resuming("res.first-id", Warning, "9.2.4", "The first event has an id already", ask!(first_id)),
     resuming(
         "res.no-header",
@@ -202,7 +212,14 @@ pub(super) const CHECKS: &[Check] = &[
         Error,
         "9.2.4",
         "After a gap there is a signal, or there is no gap",
-        with_ids!(odd::expired),
+        with_ids!(forgotten::expired),
+    ),
+    resuming(
+        "res.unknown",
+        Warning,
+        "advice",
+        "After an id that it has never given, it says that something may be missing",
+        with_ids!(forgotten::unknown),
     ),
     resuming(
         "res.overflow",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::events::{PROMPT, goes_on, is_reset, number, numbered, own_events, recent_id};
 use crate::probe::ask::Ask;
-use crate::probe::context::{Probe, after, is_own};
+use crate::probe::context::{Probe, after};
 use crate::probe::finding::{Finding, Judged};
 use crate::wire::connection::Connection;
 use crate::wire::shown::shown;
@@ -141,7 +141,7 @@ pub(super) async fn reflected(probe: &Probe) -> Judged {
 }
 
 /// An id of the witness in which there is a number that counts.
-fn countable(probe: &Probe) -> Result<String, Finding> {
+pub(super) fn countable(probe: &Probe) -> Result<String, Finding> {
     let unknown =
         || Finding::inconclusive("the ids have no number that counts, so none can be made up");
     let events = own_events(&probe.witness.tape());
@@ -177,38 +177,6 @@ pub(super) async fn future(probe: &Probe) -> Judged {
         format!("resumed after {id:?}, the stream is silent while the witness gets events")
     });
     Ok(probe.show(Finding::of(fault), &connection.tape))
-}
-
-pub(super) async fn expired(probe: &Probe) -> Judged {
-    let last = countable(probe)?;
-    let id = numbered(&last, "1").unwrap_or_else(|| last.clone());
-    if number(&last).is_some_and(|number| number < 3) {
-        return Ok(Finding::inconclusive("nothing is old yet"));
-    }
-    let mut connection = probe.resume(&id).await?;
-    let head = probe.head_of(&connection)?;
-    let asked_for = head.header("mercure-last-event-id");
-    let is_told = asked_for.is_some_and(|known| known != id);
-    if !head.is_event_stream() || is_told {
-        let finding = Finding::pass_with("it says that it does not know it");
-        return Ok(probe.show(finding, &connection.tape));
-    }
-    let is_there = |tape: &Tape| tape.events.iter().any(|event| is_own(event) || is_reset(event));
-    connection.until(after(PROMPT + probe.settings.wait.min(PROMPT)), is_there).await;
-    let tape = &connection.tape;
-    let first = tape.events.iter().find(|event| is_own(event) || is_reset(event));
-    let finding = match first {
-        Some(event) if is_reset(event) => Finding::pass_with(format!("it sends {}", event.event)),
-        Some(event) => match event.id.as_deref().and_then(number) {
-            Some(2) => Finding::pass_with("it has kept everything"),
-            Some(next) => Finding::fault(format!(
-                "after {id:?} comes number {next}, and nothing says that some are missing"
-            )),
-            None => Finding::inconclusive("the next id has no number"),
-        },
-        None => Finding::inconclusive("no event came"),
-    };
-    Ok(probe.show(finding, tape))
 }
 
 pub(super) async fn overflow(probe: &Probe) -> Judged {

@@ -4,13 +4,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::events::{PROMPT, is_reset, own_events};
 use crate::probe::context::{Probe, after, is_own};
 use crate::probe::finding::{Finding, Judged, Ruling};
+use crate::probe::settings::Settings;
 use crate::wire::tape::{Seen, Tape};
 
-/// How often it is cut.
+/// How often it is cut, for how long at least, and how often at most until that time is over. With
+/// `--thorough` it is as many times more.
 const CUTS: usize = 6;
+const LASTING: Duration = Duration::from_secs(1);
+const MOST: usize = 30;
+
+/// How often there must have been something to catch up on before a pass says something.
+const TESTED: usize = 4;
+
+/// How long a client stays away, until there is something that it misses.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// How a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +41,9 @@ struct Recovery {
     got: Vec<Seen>,
     fault: Fault,
     requests: Vec<usize>,
+    /// How often there was something to catch up on.
+    tested: usize,
+    took: Duration,
     /// There was an explicit sign that something is missing.
     reset: bool,
     quiet: bool,
@@ -76,6 +91,11 @@ pub(super) async fn cut_after_id(probe: &Probe) -> Judged {
     odd_cut(probe, Cut::AfterId).await
 }
 
+/// Whether something is known to go wrong with plain cuts.
+pub(super) fn is_faulty(probe: &Probe) -> bool {
+    probe.shared::<Recovery>().get().is_some_and(|plain| plain.fault != Fault::default())
+}
+
 /// Judges one thing about plain cuts, which are made once for all that look at them.
 async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
     let shared = probe.shared::<Recovery>();
@@ -87,7 +107,7 @@ async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
     let recovery = made.await?;
     let mut finding = match fault(&recovery.fault) {
         Some(reason) => Finding::fault(reason.clone()),
-        None => recovery.faultless(),
+        None => recovery.faultless(&probe.settings),
     };
     if finding.ruling == Ruling::Fault {
         for tape in probe.tapes.lock().expect("no check panics while it holds this").iter().take(4)
@@ -101,12 +121,11 @@ async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
 async fn odd_cut(probe: &Probe, cut: Cut) -> Judged {
     let (recovery, tapes) = run(probe, cut).await?;
     // What goes wrong without these cuts, too, is not theirs.
-    let is_own =
-        probe.shared::<Recovery>().get().is_none_or(|plain| plain.fault == Fault::default());
+    let is_own = !is_faulty(probe);
     let mut finding = match recovery.fault.any() {
         Some(reason) if is_own => Finding::fault(reason.clone()),
         Some(_) => Finding::inconclusive("it goes wrong with plain cuts already"),
-        None => recovery.faultless(),
+        None => recovery.faultless(&probe.settings),
     };
     for tape in tapes.iter().take(3) {
         finding = probe.show(finding, tape);
@@ -117,13 +136,27 @@ async fn odd_cut(probe: &Probe, cut: Cut) -> Judged {
 
 impl Recovery {
     /// What is found where there is no fault.
-    fn faultless(&self) -> Finding {
-        if self.quiet || self.got.len() < 2 {
+    fn faultless(&self, settings: &Settings) -> Finding {
+        let (events, connections) = (self.got.len(), self.requests.len());
+        let rests_on = format!(
+            "{events} events over {connections} connections in {:.1} s, with something to catch up \
+             on {} times",
+            self.took.as_secs_f32(),
+            self.tested
+        );
+        if self.quiet || events < 2 {
             return Finding::inconclusive("too few events came to both to compare");
         }
-        let reset = if self.reset { ", and was told of gaps" } else { "" };
-        let (events, connections) = (self.got.len(), self.requests.len());
-        Finding::pass_with(format!("{events} events over {connections} connections{reset}"))
+        let tested = settings.times(TESTED);
+        if self.tested < tested || events < settings.times(settings.min_events) {
+            return Finding::inconclusive(format!(
+                "no fault in {rests_on}, which is too little to say that there is none: {tested} \
+                 times and {} events are asked for; publish more, or wait longer (--wait)",
+                settings.times(settings.min_events)
+            ));
+        }
+        let reset = if self.reset { "; it was told of gaps" } else { "" };
+        Finding::pass_with(format!("{rests_on}{reset}"))
     }
 }
 
@@ -132,8 +165,11 @@ async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> 
     let mut tapes = Vec::new();
     let mut id: Option<String> = None;
     let mut random = fastrand::Rng::with_seed(probe.settings.seed);
-    for number in 0..=CUTS {
-        let is_last = number == CUTS;
+    let begun = Instant::now();
+    let [cuts, most] = [CUTS, MOST].map(|count| probe.settings.times(count));
+    let lasting = LASTING * if probe.settings.thorough { 8 } else { 1 };
+    for number in 0..=most {
+        let is_last = number == most || number >= cuts && begun.elapsed() >= lasting;
         let wanted = if is_last { 2 } else { random.usize(1..4) };
         let ask = match &id {
             Some(id) => probe.ask().with("Last-Event-ID", id),
@@ -172,17 +208,23 @@ async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> 
             id = Some(last.last_id.clone());
         }
         recovery.got.extend(own);
+        let seen = count(&probe.witness.tape());
         recovery.requests.push(events.len());
         tapes.push(match cut {
             Cut::MidEvent => connection.reset(),
             Cut::Between | Cut::AfterId => connection.leave().await,
         });
+        if is_last || recovery.quiet {
+            break;
+        }
         // There should be something to miss meanwhile.
-        let seen = probe.witness.tape().events.len();
         let missed = random.usize(1..4);
-        let pause = probe.settings.wait.min(Duration::from_secs(1));
-        probe.witness.until(after(pause), |tape| tape.events.len() >= seen + missed).await;
+        let has = |tape: &Tape, missed| count(tape) >= seen + missed;
+        let pause = probe.settings.wait.min(AWAY);
+        probe.witness.until(after(pause), |tape| has(tape, missed)).await;
+        recovery.tested += usize::from(has(&probe.witness.tape(), 1));
     }
+    recovery.took = begun.elapsed();
     // What both have, the witness must have got before the last comparison.
     if let Some(last) = recovery.got.last().and_then(|event| event.id.clone()) {
         let has = |tape: &Tape| tape.events.iter().any(|event| event.id.as_ref() == Some(&last));

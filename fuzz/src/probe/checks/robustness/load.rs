@@ -65,7 +65,7 @@ async fn standstill<T>(probe: &Probe, look: impl FnOnce(bool) -> T) -> Result<T,
     }
     let last = flood(probe).await?;
     let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
-    let came = probe.witness.until(after(Duration::from_secs(10)), has).await;
+    let came = probe.watched().until(after(Duration::from_secs(10)), has).await;
     let seen = look(came);
     drop(readers);
     Ok(seen)
@@ -104,7 +104,7 @@ pub(super) async fn narrow_windows(probe: &Probe) -> Judged {
     }
     let last = flood(probe).await?;
     let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
-    probe.witness.until(after(Duration::from_secs(10)), has).await;
+    probe.watched().until(after(Duration::from_secs(10)), has).await;
     let grown = memory(probe)?.saturating_sub(before);
     let text = format!("{} readers that take a byte each cost {} MiB", readers.len(), grown >> 20);
     Ok(if grown > MEMORY { Finding::fault(text) } else { Finding::pass_with(text) })
@@ -142,7 +142,7 @@ pub(super) async fn zero_window(probe: &Probe) -> Judged {
     let mut reader = still(probe).await?;
     let last = flood(probe).await?;
     let has = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.starts_with(&last));
-    probe.witness.until(after(Duration::from_secs(10)), has).await;
+    probe.watched().until(after(Duration::from_secs(10)), has).await;
     reader.until(after(Duration::from_secs(10)), has).await;
     let ids = |tape: &Tape| {
         let own = tape.events.iter().filter(|event| is_own(event));
@@ -150,7 +150,7 @@ pub(super) async fn zero_window(probe: &Probe) -> Judged {
     };
     let got = ids(&reader.tape);
     let is_told = reader.tape.events.iter().any(|event| event.event.contains("reset"));
-    let truth = ids(&probe.witness.tape());
+    let truth = ids(&probe.watched().tape());
     let range = got.first().zip(got.last()).and_then(|(first, last)| {
         let place = |id: &String| truth.iter().position(|other| other == id);
         Some((place(first)?, place(last)?))
@@ -176,13 +176,13 @@ pub(super) async fn half_close(probe: &Probe) -> Judged {
         return Ok(Finding::inconclusive("the connection was closed already"));
     }
     let seen = connection.tape.events.len();
-    let witnessed = probe.witness.tape().events.len();
+    let witnessed = probe.watched().tape().events.len();
     // By now nothing is published unless it is asked for.
     for _ in 0..if probe.hook().is_some() { 2 } else { 0 } {
         drop(probe.publish_pulse().await);
     }
     let deadline = after(probe.settings.wait);
-    if !probe.witness.until(deadline, |tape| tape.events.len() > witnessed + 1).await {
+    if !probe.watched().until(deadline, |tape| tape.events.len() > witnessed + 1).await {
         return Ok(Finding::inconclusive("the stream is too quiet to see whether it goes on"));
     }
     let more = |tape: &Tape| tape.events.len() > seen;

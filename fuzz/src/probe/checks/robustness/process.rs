@@ -49,9 +49,9 @@ pub(super) async fn released(
 pub(super) async fn terminate(probe: &Probe) -> Judged {
     let pid = probe.settings.pid.unwrap_or_default();
     end(pid)?;
-    let ended =
-        probe.witness.until(after(Duration::from_secs(10)), |tape| tape.end.is_some()).await;
-    let tape = probe.witness.tape();
+    let witness = probe.watched();
+    let ended = witness.until(after(Duration::from_secs(10)), |tape| tape.end.is_some()).await;
+    let tape = witness.tape();
     if !ended {
         let text = "10 s after SIGTERM the stream is still open";
         return Ok(Finding::fault(text).saw(&probe.target, &tape));

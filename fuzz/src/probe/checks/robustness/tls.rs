@@ -15,7 +15,7 @@ const TIMES: usize = 8;
 const RECORD: [u8; 8] = [23, 3, 3, 0, 64, 1, 2, 3];
 
 pub(super) async fn cut(probe: &Probe) -> Judged {
-    let was_open = probe.witness.tape().end.is_none();
+    let was_open = probe.watched().tape().end.is_none();
     let failed = |error| Finding::inconclusive(format!("no connection could be made: {error}"));
     for _ in 0..TIMES {
         // After the handshake, then in the stream, then within a record.
@@ -31,7 +31,7 @@ pub(super) async fn cut(probe: &Probe) -> Judged {
         socket.cut().await;
     }
     let has_ended =
-        probe.witness.until(after(Duration::from_millis(500)), |tape| tape.end.is_some()).await;
+        probe.watched().until(after(Duration::from_millis(500)), |tape| tape.end.is_some()).await;
     let fault = (was_open && has_ended)
         .then(|| "when others' connections were cut, a stream ended that was not cut".to_owned());
     Ok(probe.show_witness(Finding::of(fault)))

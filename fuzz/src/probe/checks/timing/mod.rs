@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::probe::check::Needs::Publish;
 use crate::probe::check::Severity::{Error, Note, Warning};
@@ -11,6 +11,8 @@ use crate::probe::context::{Probe, after, is_own};
 use crate::probe::finding::{Finding, Judged};
 use crate::wire::shown::millis;
 use crate::wire::tape::{End, Tape};
+
+mod compressed;
 
 // The first two look at the witness's head. They ask once more only if it is late, and never if
 // that would repeat a POST.
@@ -40,7 +42,7 @@ pub(super) const CHECKS: &[Check] = &[
         Error,
         "9.2.7",
         "Compressed events come when they are due, too",
-        ask!(compressed),
+        ask!(compressed::judge),
     )
     .at(Turn::Alone),
     Check::new(
@@ -91,12 +93,17 @@ fn comes_with_event(tape: &Tape) -> bool {
 
 async fn headers(probe: &Probe) -> Judged {
     let (at, is_with_event) = head_of_witness(probe)?;
-    let is_late = at > LATE && !is_with_event && is_late_again(probe).await?;
+    let is_late = at > LATE && !is_with_event && !probe.head_waits && is_late_again(probe).await?;
     let fault = is_late.then(|| format!("the head came after {} ms", millis(at)));
     Ok(probe.show_witness(Finding::of(fault)))
 }
 
 async fn headers_late(probe: &Probe) -> Judged {
+    if probe.head_waits {
+        let text = "no head comes until something is published: an EventSource on a quiet stream \
+                    is not open, and proxies end a request that is not answered";
+        return Ok(probe.show_witness(Finding::fault(text)));
+    }
     let (at, is_with_event) = head_of_witness(probe)?;
     let is_late = at > LATE && is_with_event && is_late_again(probe).await?;
     let fault = is_late
@@ -215,41 +222,6 @@ async fn latency(probe: &Probe) -> Judged {
     } else {
         Ok(Finding::pass_with(text))
     }
-}
-
-async fn compressed(probe: &Probe) -> Judged {
-    let start = Instant::now();
-    let mut connection = probe.head(&probe.ask().with("Accept-Encoding", "gzip")).await?;
-    let head = probe.head_of(&connection)?;
-    if head.header("content-encoding").as_deref() != Some("gzip") {
-        return Ok(Finding::pass_with("it does not compress"));
-    }
-    probe.lively(probe.settings.min_events).await?;
-    connection.until(after(Duration::from_secs(3)), |_| false).await;
-    let offset = start.saturating_duration_since(probe.witness.start());
-    let Ok(seen) = connection.tape.unzipped() else {
-        return Ok(Finding::inconclusive("what is said to be gzip is not (con.compressed)"));
-    };
-    // Since both were there; what has come last may still be held.
-    let begin = offset + connection.tape.headed.unwrap_or_default() + Duration::from_millis(200);
-    let own = |tape: &Tape, offset: Duration| {
-        let own = tape.events.iter().filter(|event| is_own(event));
-        let times = own.map(move |event| event.at + offset).filter(|at| *at > begin);
-        times.collect::<Vec<_>>()
-    };
-    let plain = distinct(own(&probe.witness.tape(), Duration::ZERO));
-    let packed = distinct(own(&seen, offset));
-    let text = format!("events came at {packed} times compressed, and at {plain} times plain");
-    let finding = if plain < 4 {
-        Finding::inconclusive("too few events came to compare")
-    } else if seen.events.is_empty() {
-        Finding::inconclusive("compressed, no event comes (con.compressed)")
-    } else if packed * 3 < plain {
-        Finding::fault(text)
-    } else {
-        Finding::pass_with(text)
-    };
-    Ok(probe.show(finding, &connection.tape))
 }
 
 /// At how many times something came; what is less than 20 ms apart came together.
