@@ -76,6 +76,25 @@ async fn each_service_answers_in_its_own_format() {
 }
 
 #[tokio::test]
+async fn messages_of_mcp_that_want_no_answer_get_none() {
+    let server = Server::start().await.expect("a port");
+    for message in [
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}"#,
+    ] {
+        for trouble in ["well", "cut", "html"] {
+            let answer = raw(&server, &format!("/mcp.{trouble}/mcp"), message).await;
+            assert!(
+                answer.starts_with("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n"),
+                "{answer}"
+            );
+            assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_counted_by_name() {
     let server = Server::start().await.expect("a port");
     for word in ["", ".one", ".two"] {

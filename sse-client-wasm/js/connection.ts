@@ -189,11 +189,11 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     origin: '',
     lastEventId: options.lastEventId ?? '',
     get state() {
-      // An end that has not been told yet is none: a refusal's body is waited for.
-      return link.closed ? is.CLOSED : (core?.calls.state() ?? 0) & 1;
+      // An end that has not been told yet is none: a refusal's body is waited for. `undefined` is 0.
+      return link.closed ? is.CLOSED : core?.calls.state()! & 1;
     },
     get reconnectionTime() {
-      const time = core?.calls.retry() ?? NaN;
+      const time = core?.calls.retry()!;
       return time >= 0 ? time : options.reconnectionTime ?? NaN;
     },
     reconnect() {
@@ -230,7 +230,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       if (link.closed) return;
       const flags =
         ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
-        (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | (options.flags ?? 0);
+        (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | options.flags!;
       made.calls.start(
         Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.firstEventTimeout),
         // A line has the name of its field, too.
@@ -313,7 +313,6 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       return come;
     };
     let failure = is.UNSENT;
-    let target = url, basic: string | undefined;
     /** Nothing can have been asked of a network yet. */
     let early = !!own;
     refusal = {};
@@ -323,7 +322,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       const fresh = parts.headers ?? (typeof given === 'function' ? await live(given(attempt)) : given);
       failure = LOCAL;
       const headers = new Headers(fresh);
-      [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
+      let [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
       const set = (name: string, value: string) => headers.has(name) || headers.set(name, value);
       if (basic) set('Authorization', basic);
       set('Accept', options.accept ?? 'text/event-stream');
@@ -344,7 +343,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
         // A stream can be sent only so.
         ...((content as any)?.getReader && { duplex: 'half' }),
       }, own);
-      failure = is.ERROR;
+      // What `fetch` cannot do now it never can.
+      failure = /^https?:/.test(target) ? is.ERROR : LOCAL;
       setTimeout(() => { early = false; });
       let response = await live(coming);
       failure = LOCAL;
@@ -388,7 +388,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       }
     } catch (cause) {
       if (signal.aborted || link.closed) return;
-      if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early, target))) {
+      if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early))) {
         return fail('request', cause);
       }
       refusal = { cause };
@@ -398,21 +398,19 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   };
 
   /** Whether a failed request is none of the network's. */
-  const isLocal = (cause: any, early: boolean, target: string) =>
-    // What `fetch` cannot do now it never can.
-    !/^https?:/.test(target) || !/^(Type|Network|Abort|Timeout)Error$/.test(cause?.name) &&
-      (early || /^(Reference|Range|Syntax|Redirect)Error$/.test(cause?.name));
+  const isLocal = (cause: any, early: boolean) =>
+    !/^(Type|Network|Abort|Timeout)E/.test(cause?.name) &&
+      (early || /^(Reference|Range|Syntax|Redirect)E/.test(cause?.name));
 
   const take = (chunk: Uint8Array, signal: AbortSignal) => {
     if (link.closed) return;
     hear();
-    const now = heard;
     to.piece?.(chunk);
-    for (const rows of core!.push(now, chunk)) {
+    for (const rows of core!.push(heard, chunk)) {
       for (let row = 0; row + 3 < rows.length; row += 3) {
         const type = rows[row + 1];
         link.lastEventId = rows[row + 2];
-        if (type !== is.NOTE) to.row(type || 'message', link.lastEventId, rows[row], now);
+        if (type !== is.NOTE) to.row(type || 'message', link.lastEventId, rows[row], heard);
         else if (rows[row]) console.warn('An event was longer than the limit, and dropped');
         if (link.closed) return;
       }

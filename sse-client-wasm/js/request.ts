@@ -37,7 +37,7 @@ export const withId = (url: string, id: string, name = 'lastEventId') => {
 
 /** `Retry-After` in milliseconds: it is a number of seconds, or a date. */
 export const retryAfter = ({ headers }: Response) => {
-  const value = headers.get('Retry-After') ?? '';
+  const value = headers.get('Retry-After')!;
   return /^\d+$/.test(value) ? +value * 1000 : Math.max(Date.parse(value) - Date.now(), 0);
 };
 

@@ -32,7 +32,11 @@ export const dispatcher = (platform: typeof Event) => {
   const { hasOwn } = Object;
   // A class, as engines are quick with those: this runs for each property of each event.
   class Look {
-    constructor(readonly state: any) {}
+    declare state: any;
+
+    constructor(state: any) {
+      this.state = state;
+    }
 
     get(own: any, name: PropertyKey) {
       const { state } = this;

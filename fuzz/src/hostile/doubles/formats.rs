@@ -14,10 +14,12 @@ pub(super) struct Answer {
     pub(super) events: Vec<String>,
     /// It is refused with this status, whatever the trouble.
     pub(super) refused: Option<&'static str>,
+    /// It is told nothing but that the message has come, whatever the trouble.
+    pub(super) accepted: bool,
 }
 
 pub(super) fn answer(double: Double, request: &Request) -> Answer {
-    let whole = |head, events| Answer { head, events, refused: None };
+    let whole = |head, events| Answer { head, events, refused: None, accepted: false };
     match double {
         Double::Openai => whole("", openai()),
         Double::Anthropic => whole("", anthropic()),
@@ -29,7 +31,11 @@ pub(super) fn answer(double: Double, request: &Request) -> Answer {
                 head: "Allow: POST\r\n",
                 events: vec![String::new()],
                 refused: Some("405 Method Not Allowed"),
+                accepted: false,
             }
+        }
+        Double::Mcp if is_told_only(request) => {
+            Answer { head: "", events: vec![String::new()], refused: None, accepted: true }
         }
         Double::Mcp => whole("X-Accel-Buffering: no\r\n", mcp(request)),
     }
@@ -132,6 +138,13 @@ fn gemini() -> Vec<String> {
 fn id(request: &Request) -> Value {
     let call: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     call.get("id").cloned().unwrap_or(Value::Null)
+}
+
+/// Whether it is a notification or an answer of the client's, to which there is none.
+fn is_told_only(request: &Request) -> bool {
+    let message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let has = |name: &str| message.get(name).is_some();
+    if has("id") { has("result") || has("error") } else { has("method") }
 }
 
 fn mcp(request: &Request) -> Vec<String> {

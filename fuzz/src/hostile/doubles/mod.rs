@@ -96,6 +96,10 @@ impl Double {
         if let Some(status) = answer.refused {
             return refused(status, "");
         }
+        if answer.accepted {
+            let head = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            return Script::head(head);
+        }
         let ended = |script: Script| script.send("0\r\n\r\n");
         let each = |script: Script, events: &[String]| {
             events.iter().fold(script, |script, event| script.send(chunk_of_http(event.as_bytes())))
