@@ -221,6 +221,24 @@ impl Running {
     }
 }
 
+/// A command that runs its arguments as this user if we are root, and as ourselves otherwise. The
+/// user gets the folder.
+pub fn as_user(user: &str, folder: &Path) -> io::Result<Command> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Command::new("env"));
+    }
+    let chown = Command::new("chown").arg(user).arg(folder).status()?;
+    if !chown.success() {
+        return Err(io::Error::other(format!("there is no user {user}")));
+    }
+    // Unlike su and runuser it leaves no parent in between, which would keep signals to itself.
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+    // Even if we are killed.
+    command.args(["--pdeathsig", "QUIT", "--"]);
+    Ok(command)
+}
+
 fn spawn(command: &mut Command) -> io::Result<Child> {
     command.spawn().map_err(|error| {
         io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use crate::process::{cargo, ended, say, shown, target};
 use crate::tool::Tool;
 use crate::wasm::{self, Trouble};
-use crate::{Failure, Outcome, django, setup};
+use crate::{Failure, Outcome, django, services, setup};
 
 struct Bench {
     name: &'static str,
@@ -21,7 +21,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 11] = [
+const BENCHES: [Bench; 12] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -94,9 +94,17 @@ const BENCHES: [Bench; 11] = [
         run: |args| servers("storm", args),
     },
     Bench {
+        name: "engines",
+        args: "[--quick] [--rounds N] [ENGINE…]",
+        about: "How many events a second become durable in each storage, for one instance and for several:\n    \
+                sqlite, postgres, redis (each write synced), redis-everysec; and what a NATS server with\n    \
+                JetStream could do at most, jetstream-1, or three of them, jetstream-3. About 4 minutes.",
+        run: engines,
+    },
+    Bench {
         name: "all",
         args: "[--quick] [--rounds N] [SERVER…]",
-        about: "All of the last six, and plots: 20 minutes, with --quick 2. It writes\n    \
+        about: "All of the six before the last, and plots: 20 minutes, with --quick 2. It writes\n    \
                 docs/performance.md, with --quick target/performance/performance.md.",
         run: |args| servers("all", args),
     },
@@ -172,12 +180,20 @@ fn servers(target: &str, args: &[&str]) -> Outcome {
     if is_wanted("durable-streams") {
         bench.env("SSE_BENCH_DURABLE_STREAMS", durable_streams()?);
     }
-    let mut builds = vec![["-p", "sse-server-peers", "--bin", "sse-bench"]];
+    let axum = ["-p", "ssekit-fuzz", "--example", "axum_sse"];
+    built_and_run(bench, target, args, if is_wanted("axum") { vec![axum] } else { Vec::new() })
+}
+
+/// Builds the bench, this server, and this; then runs the bench in our place.
+fn built_and_run(
+    mut bench: Command,
+    target: &str,
+    args: &[&str],
+    mut builds: Vec<[&'static str; 4]>,
+) -> Outcome {
+    builds.push(["-p", "sse-server-peers", "--bin", "sse-bench"]);
     if env::var_os("SSE_BENCH_SERVER").is_none() {
         builds.push(["-p", "ssekit-server", "--bin", "sse-server"]);
-    }
-    if is_wanted("axum") {
-        builds.push(["-p", "ssekit-fuzz", "--example", "axum_sse"]);
     }
     for build in builds {
         let built = ended(cargo(&[&["build", "--release"][..], &build].concat()))?;
@@ -189,6 +205,15 @@ fn servers(target: &str, args: &[&str]) -> Outcome {
     // It replaces this process, so Ctrl-C reaches it, and it stops what it has started.
     let error = bench.exec();
     Err(format!("cannot start {}: {error}", bench.get_program().display()).into())
+}
+
+/// Builds this server, and gets the services that it keeps events in, or might.
+fn engines(args: &[&str]) -> Outcome {
+    let programs = setup::Programs::set_up(&mut shown)?;
+    let nats = setup::nats_server(&mut shown).map_err(|why| format!("nats-server: {why}"))?;
+    let mut bench = Command::new(target_folder("release/sse-bench"));
+    bench.envs(services::programs(&programs)).env("SSE_BENCH_NATS_SERVER", nats);
+    built_and_run(bench, "engines", args, Vec::new())
 }
 
 fn target_folder(name: &str) -> PathBuf {

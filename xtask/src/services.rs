@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use crate::apt::is_root;
 use crate::process::{say, shown};
 use crate::setup::{self, Programs};
 use crate::{Outcome, django, nothing_more};
-use testkit::daemons::{Daemons, End, Ready, free_port};
+use testkit::daemons::{Daemons, End, Ready, as_user, free_port};
 use testkit::rabbitmq::{self, Ports};
 
 /// The variables by which tests find them: addresses, and programs for tests that stop and start a
@@ -157,22 +156,4 @@ impl Services {
         self.variables.push(("SSE_TEST_AMQP", format!("amqp://127.0.0.1:{}", ports.amqp)));
         Ok(())
     }
-}
-
-/// A command that runs its arguments as this user if we are root, and as ourselves otherwise. The
-/// user gets the folder.
-fn as_user(user: &str, folder: &Path) -> io::Result<Command> {
-    if !is_root() {
-        return Ok(Command::new("env"));
-    }
-    let chown = Command::new("chown").arg(user).arg(folder).status()?;
-    if !chown.success() {
-        return Err(io::Error::other(format!("there is no user {user}")));
-    }
-    // Unlike su and runuser it leaves no parent in between, which would keep signals to itself.
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
-    // Even if we are killed.
-    command.args(["--pdeathsig", "QUIT", "--"]);
-    Ok(command)
 }

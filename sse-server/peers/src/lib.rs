@@ -5,7 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod engines;
 pub mod floor;
+pub mod jetstream;
 pub mod load;
 pub mod measure;
 pub mod page;

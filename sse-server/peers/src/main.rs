@@ -16,6 +16,9 @@
 //! `SSE_TEST_DJANGO` a Python with django-eventstream and daphne. Servers have their names in the
 //! tables: ours, durable-streams, nchan, pushpin, axum, django, floor. `--rounds N` takes another
 //! number of rounds than five. A number alone is one of streams, for connect, storm and idle.
+//!
+//! `engines` needs `initdb` and `postgres` in the folder `SSE_TEST_POSTGRES_BIN`, the program
+//! `SSE_TEST_REDIS_SERVER`, and `SSE_BENCH_NATS_SERVER`, a nats-server of 2.12 or later.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +27,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use sse_server_peers::floor;
-use sse_server_peers::measure::{Bench, Options, connect, fanout, idle, plots, publish, replay};
+use sse_server_peers::measure::{
+    Bench, Options, connect, engines, fanout, idle, plots, publish, replay,
+};
 use sse_server_peers::page;
 use sse_server_peers::report::Report;
 use sse_server_peers::system::enough_descriptors;
@@ -43,6 +48,9 @@ const BENCHES: [(&str, Run); 6] = [
     ("idle", idle::run),
 ];
 
+/// Those that are not on it.
+const OTHERS: [(&str, Run); 1] = [("engines", engines::run)];
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +62,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let names = || BENCHES.map(|(name, _)| name).join(", ");
+    let benches = || BENCHES.iter().chain(&OTHERS);
+    let names = || benches().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let mut args = env::args().skip(1);
     let command = args.next().ok_or_else(|| format!("say what to measure: {}, all", names()))?;
     if command == "floor" {
@@ -83,7 +92,7 @@ fn run() -> Result<(), String> {
     let daemons = Daemons::new("sse-bench").map_err(|error| error.to_string())?;
     let mut report = Report::default();
     let mut bench = Bench { daemons: &daemons, options: &options, report: &mut report };
-    if let Some((_, run)) = BENCHES.iter().find(|(name, _)| *name == command) {
+    if let Some((_, run)) = benches().find(|(name, _)| *name == command) {
         return run(&mut bench);
     }
     if command != "all" && command != "plots" {

@@ -110,7 +110,8 @@ impl Report {
             }
         }
         let mut markdown = format!("| {title} |");
-        print!("\n{title:32}");
+        let width = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0).max(32);
+        print!("\n{title:width$}");
         for Column { title, .. } in columns {
             print!(" {title:>14}");
             let _ = write!(markdown, " {title} |");
@@ -118,7 +119,7 @@ impl Report {
         println!();
         let _ = writeln!(markdown, "\n|---|{}", "---:|".repeat(columns.len()));
         for (label, cells) in lines {
-            print!("{label:32}");
+            print!("{label:width$}");
             let _ = write!(markdown, "| {label} |");
             for cell in cells {
                 print!(" {cell:>14}");

@@ -124,14 +124,8 @@ impl Server {
         Ok(match self {
             Self::Django | Self::Pushpin => unreachable!("they are several"),
             Self::Ours => {
-                let mut command = Command::new(named(OURS, || program("sse-server")));
-                command.args(["--listen", &address, "--publish-token", TOKEN]);
                 let events = folder.join("events.db");
-                command.args(["--storage", &format!("sqlite:{}", events.display())]);
-                let config = folder.join("config.toml");
-                fs::write(&config, "[request-limits]\nchannels = 100\n")?;
-                command.arg("--config").arg(config);
-                command
+                ours(&address, folder, &format!("sqlite:{}", events.display()))?
             }
             Self::DurableStreams => {
                 let built = || program("../durable-streams/bin/durable-streams-server");
@@ -254,6 +248,35 @@ impl Server {
             ),
         }
     }
+}
+
+fn ours(address: &str, folder: &Path, storage: &str) -> io::Result<Command> {
+    let mut command = Command::new(named(OURS, || program("sse-server")));
+    command.args(["--listen", address, "--publish-token", TOKEN, "--storage", storage]);
+    let config = folder.join("config.toml");
+    fs::write(&config, "[request-limits]\nchannels = 100\n")?;
+    command.arg("--config").arg(config);
+    Ok(command)
+}
+
+/// Starts so many instances of this server on one storage, and returns their ports.
+///
+/// # Errors
+///
+/// If one does not start.
+pub fn instances(daemons: &Daemons, storage: &str, count: usize) -> Result<Vec<u16>, String> {
+    let start = |_| {
+        let port = free_port()?;
+        let folder = daemons.folder().join(format!("instance-{port}"));
+        fs::create_dir(&folder)?;
+        let command = ours(&format!("127.0.0.1:{port}"), &folder, storage)?;
+        daemons.add("ours", command, &folder, Ready::Accepts(port), End::KillGroup)?;
+        Ok::<_, io::Error>(port)
+    };
+    let ports: Result<Vec<_>, _> = (0..count).map(start).collect();
+    let ports = ports.map_err(|error| format!("ours: {error}"))?;
+    daemons.wait()?;
+    Ok(ports)
 }
 
 /// An event of a batch, with what JSON has around it.

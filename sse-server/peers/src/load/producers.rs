@@ -27,15 +27,15 @@ struct Producer {
     waits: usize,
 }
 
-/// Publishes on so many connections for so long. `first` is the number of the first event, and the
-/// next afterwards. Of the time, the first fifth does not count; `begin` is called at its end.
+/// Publishes on so many connections for so long; they take turns with the requests, and each keeps
+/// to its own. `first` is the number of the first event, and the next afterwards. Of the time, the first fifth does not count; `begin` is called at its end.
 ///
 /// # Errors
 ///
 /// If the server refuses an event, or a connection fails.
 pub fn produce(
     port: u16,
-    request: &Request,
+    requests: &[Request],
     connections: usize,
     time: Duration,
     first: &mut u32,
@@ -48,7 +48,7 @@ pub fn produce(
         let socket = connect(port, sources, number)?;
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&epoll, &socket, data, epoll::EventFlags::IN)?;
-        let request = request.clone();
+        let request = requests[number % requests.len()].clone();
         producers.push(Producer { socket, answers: Answers::default(), request, waits: 0 });
     }
     for producer in &mut producers {

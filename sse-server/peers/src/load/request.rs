@@ -11,6 +11,8 @@ pub struct Request {
     pub bytes: Vec<u8>,
     /// Where the marks are.
     marks: Vec<usize>,
+    /// Where its key is: the mark of its first event.
+    key: Option<usize>,
     /// How many answers it gets.
     pub answers: usize,
 }
@@ -35,12 +37,12 @@ impl Request {
         let found = memchr::memmem::find_iter(body, place.as_bytes());
         let marks: Vec<_> = found.map(|at| from + at).collect();
         assert_eq!(marks.len(), events, "each event has its mark");
-        Self { bytes, marks, answers: 1 }
+        Self { bytes, marks, key: None, answers: 1 }
     }
 
     /// Several, to be sent in one write.
     pub fn pipelined(requests: impl IntoIterator<Item = Self>) -> Self {
-        let mut all = Self { bytes: Vec::new(), marks: Vec::new(), answers: 0 };
+        let mut all = Self { bytes: Vec::new(), marks: Vec::new(), key: None, answers: 0 };
         for request in requests {
             let from = all.bytes.len();
             all.bytes.extend_from_slice(&request.bytes);
@@ -50,6 +52,25 @@ impl Request {
         all
     }
 
+    /// The same with a key, so that it is published once however often it is sent.
+    ///
+    /// # Panics
+    ///
+    /// If it is several requests.
+    #[must_use]
+    pub fn with_key(mut self) -> Self {
+        assert_eq!(self.answers, 1, "each has a key of its own");
+        let before = b"Idempotency-Key: \"";
+        let header = [&before[..], &[b'#'; MARK], b"\"\r\n"].concat();
+        let at = memchr::memmem::find(&self.bytes, b"Content-Length: ").expect("it has a body");
+        self.key = Some(at + before.len());
+        for mark in &mut self.marks {
+            *mark += header.len();
+        }
+        self.bytes.splice(at..at, header);
+        self
+    }
+
     /// How many events it has.
     pub fn events(&self) -> usize {
         self.marks.len()
@@ -57,8 +78,36 @@ impl Request {
 
     /// Writes the marks of its events, in their order.
     pub fn mark(&mut self, marks: impl Iterator<Item = Mark>) {
+        let mut key = self.key;
         for (at, mark) in self.marks.iter().zip(marks) {
             mark.write(&mut self.bytes[*at..]);
+            if let Some(at) = key.take() {
+                mark.write(&mut self.bytes[at..]);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_a_key_has_another_one_each_time() {
+        let mut request =
+            Request::new("POST / HTTP/1.1\r\n", 2, |text, _| text.to_owned()).with_key();
+        let mut keys = Vec::new();
+        for number in [1, 3] {
+            request.mark((number..).map(|number| Mark { due: 7, number }));
+            let text = String::from_utf8(request.bytes.clone()).expect("text");
+            assert!(!text.contains('#'), "{text}");
+            let (head, body) = text.split_once("\r\n\r\n").expect("a body");
+            let mark = |number| format!("~{:019},{number:09}!", 7);
+            assert!(head.contains(&format!("Idempotency-Key: \"{}\"\r\n", mark(number))), "{head}");
+            assert!(body.ends_with(&mark(number + 1)), "{body}");
+            assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+            keys.push(head.to_owned());
+        }
+        assert_ne!(keys[0], keys[1]);
     }
 }

@@ -9,6 +9,7 @@ use crate::report::Report;
 use crate::servers::Server;
 
 pub mod connect;
+pub mod engines;
 pub mod fanout;
 pub mod idle;
 pub mod plots;

@@ -136,7 +136,8 @@ impl Publishers {
         let failed = failed(server);
         let mut cpu = Cpu::default();
         let begin = || cpu = Cpu::of(pid).unwrap_or_default();
-        let published = produce(port, request, connections, time, &mut self.next, begin);
+        let published =
+            produce(port, std::slice::from_ref(request), connections, time, &mut self.next, begin);
         let Published { events, seconds } = published.map_err(&failed)?;
         if events == 0 {
             return Err(format!("{}: no answer within {} s", server.name(), time.as_secs_f64()));
