@@ -189,7 +189,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     origin: '',
     lastEventId: options.lastEventId ?? '',
     get state() {
-      // An end that has not been told yet is none: a refusal's body is waited for. `undefined` is 0.
+      // An end that has not been told yet is none: a refusal's body is waited for. `undefined` is
+      // 0.
       return link.closed ? is.CLOSED : core?.calls.state()! & 1;
     },
     get reconnectionTime() {

@@ -111,7 +111,9 @@ impl Pushpin {
             loop {
                 let (mut socket, _) = origin.accept().await?;
                 // Short enough to come in one piece, and none of it matters.
-                socket.read(&mut [0; 4096]).await?;
+                if socket.read(&mut [0; 4096]).await? == 0 {
+                    continue;
+                }
                 socket.write_all(PROBE.as_bytes()).await?;
             }
         };

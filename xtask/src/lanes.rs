@@ -1,7 +1,7 @@
 //! The tests of the workspace, several programs of them at a time.
 //!
-//! `cargo test` runs one after the other. Most of them wait: for a server that is started again, for
-//! a browser, for a time that has to pass. So each core has a lane, and takes the next one.
+//! `cargo test` runs one after the other. Most of them wait: for a server that is started again,
+//! for a browser, for a time that has to pass. So each core has a lane, and takes the next one.
 
 use std::collections::VecDeque;
 use std::env;
@@ -54,8 +54,8 @@ struct Ended {
     seconds: f64,
 }
 
-/// Builds all tests, runs them, and those in the documentation after them. `prepare` gives each what
-/// is there for it.
+/// Builds all tests, runs them, and those in the documentation after them. `prepare` gives each
+/// what is there for it.
 pub(crate) fn run(
     progress: &mut Progress,
     prepare: &(dyn Fn(&mut Command) + Sync),

@@ -40,7 +40,8 @@ impl Group {
         None
     }
 
-    /// How long they have been at work, in ticks of the system's clock; 0 where that cannot be seen.
+    /// How long they have been at work, in ticks of the system's clock; 0 where that cannot be
+    /// seen.
     #[cfg(target_os = "linux")]
     pub(super) fn worked(&self) -> u64 {
         // Of the fields after the name: the time in user mode, and in the kernel.

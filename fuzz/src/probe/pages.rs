@@ -325,7 +325,8 @@ mod tests {
         }
         for page in &pages {
             assert!(!page.text.contains("See the reference."), "{}: say why", page.file);
-            // An origin's orders to its proxy are mended in these two, not by a framework's setting.
+            // An origin's orders to its proxy are mended in these two, not by a framework's
+            // setting.
             let places: &[&str] = if page.file == "con.grip.md" {
                 &["The origin", "The proxy"]
             } else {

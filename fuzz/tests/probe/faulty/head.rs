@@ -139,7 +139,8 @@ pub(super) fn head(state: &State, request: &Request) -> String {
     head + "\r\n"
 }
 
-/// One that says it compresses with Brotli. What it sends then is not; only its times are looked at.
+/// One that says it compresses with Brotli. What it sends then is not; only its times are looked
+/// at.
 pub(super) fn is_brotli(state: &State, request: &Request) -> bool {
     state.is("tim.compressed-br")
         && request.header("accept-encoding").is_some_and(|offer| offer.contains("br"))

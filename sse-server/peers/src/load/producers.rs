@@ -28,7 +28,8 @@ struct Producer {
 }
 
 /// Publishes on so many connections for so long; they take turns with the requests, and each keeps
-/// to its own. `first` is the number of the first event, and the next afterwards. Of the time, the first fifth does not count; `begin` is called at its end.
+/// to its own. `first` is the number of the first event, and the next afterwards. Of the time, the
+/// first fifth does not count; `begin` is called at its end.
 ///
 /// # Errors
 ///

@@ -237,7 +237,8 @@ fn killed(bench: &mut Bench<'_>, engine: Engine, servers: usize) -> Result<(), S
 }
 
 /// How many events a second so many writers store, each of whom begins with the next when the last
-/// is stored, and knows the last message of its channel that it was told of. As with publishers, the first fifth of the time does not count.
+/// is stored, and knows the last message of its channel that it was told of. As with publishers,
+/// the first fifth of the time does not count.
 fn closed_loops(
     port: u16,
     writers: usize,

@@ -9,18 +9,18 @@
 //! May enter: logs. May not: what carries the bytes.
 
 mod chunks;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::io::Write as _;
-use std::ops::{Deref, DerefMut};
-use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use bytes::{Bytes, BytesMut};
 pub(crate) use chunks::{Chunks, put_chunk};
+use places::{Place, Places};
 use slab::Slab;
 use sse_proto::encode_channel;
 
@@ -41,51 +41,6 @@ struct Resting {
     filter: Option<Box<Filter>>,
     /// Events were left out since the positions last went out.
     is_untold: bool,
-}
-
-/// A position in a channel.
-struct Place {
-    /// Which of the groups is that of the channel, and which of the group's members this is.
-    group: u32,
-    member: u32,
-    at: u64,
-    live_at: u64,
-}
-
-/// Most readers have one channel, and their position needs no memory of its own.
-enum Places {
-    One(Place),
-    Several(Box<[Place]>),
-}
-
-impl FromIterator<Place> for Places {
-    fn from_iter<T: IntoIterator<Item = Place>>(places: T) -> Self {
-        let places: Box<[Place]> = places.into_iter().collect();
-        <Box<[Place; 1]>>::try_from(places).map_or_else(Self::Several, |one| {
-            let [one] = *one;
-            Self::One(one)
-        })
-    }
-}
-
-impl Deref for Places {
-    type Target = [Place];
-
-    fn deref(&self) -> &[Place] {
-        match self {
-            Self::One(one) => slice::from_ref(one),
-            Self::Several(places) => places,
-        }
-    }
-}
-
-impl DerefMut for Places {
-    fn deref_mut(&mut self) -> &mut [Place] {
-        match self {
-            Self::One(one) => slice::from_mut(one),
-            Self::Several(places) => places,
-        }
-    }
 }
 
 struct Filter {

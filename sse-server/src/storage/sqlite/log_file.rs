@@ -1,9 +1,9 @@
 //! The file of SQLite's write-ahead log, laid out before it is used.
 //!
-//! To sync what was written over is one write to the disk. Where the file has grown, the file system
-//! has to record its new length too, and a commit takes twice as long. SQLite writes its log from
-//! the start again after each checkpoint, so that only the first round grows; but a server that is
-//! calm takes hours for that round, and begins another whenever it is started.
+//! To sync what was written over is one write to the disk. Where the file has grown, the file
+//! system has to record its new length too, and a commit takes twice as long. SQLite writes its log
+//! from the start again after each checkpoint, so that only the first round grows; but a server
+//! that is calm takes hours for that round, and begins another whenever it is started.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
