@@ -14,7 +14,7 @@ use sse_server::storage::{Retention, keep_trimmed};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
-use crate::oracle::{Oracle, PROMPT};
+use crate::oracle::{HUNG, Oracle, PROMPT};
 use crate::plan::{Class, Millis};
 use crate::process::Process;
 use crate::relay::{Bus, SimRelay};
@@ -26,6 +26,8 @@ pub const TOKEN: &str = "simulated-token-of-32-characters";
 
 /// How often it is asked whether it is ready.
 const PROBE: Duration = Duration::from_secs(4);
+
+const BACKEND: &[Class] = &[Class::Backend];
 
 /// How long is waited for an append.
 const APPEND: Duration = Duration::from_secs(3);
@@ -117,15 +119,17 @@ impl Instances {
         let since = oracle.world.now();
         tokio::spawn(async move {
             oracle.world.until(since + PROMPT).await;
-            let classes = [Class::Instance, Class::Backend, Class::Relay];
-            if oracle.world.is_quiet_since(since.saturating_sub(20), &classes) {
+            let classes = [Class::Instance, Class::Relay];
+            let has_hung = !oracle.world.is_quiet_since(since.saturating_sub(HUNG), BACKEND);
+            if !has_hung && oracle.world.is_quiet_since(since.saturating_sub(20), &classes) {
                 oracle.expect_shown_out(hub, since);
             }
             oracle.world.until(since + oracle.prompt()).await;
-            let classes = [Class::Storage, Class::Instance, Class::Backend];
-            if oracle.world.is_quiet_since(since.saturating_sub(2_000), &classes) {
+            let classes = [Class::Storage, Class::Instance];
+            let has_hung = !oracle.world.is_quiet_since(since.saturating_sub(HUNG), BACKEND);
+            if !has_hung && oracle.world.is_quiet_since(since.saturating_sub(2_000), &classes) {
                 for channel in 0..oracle.world.plan.channels {
-                    oracle.expect(Some(hub), channel, since);
+                    oracle.expect(Some(hub), channel, u64::MAX, since);
                 }
             }
         });

@@ -72,6 +72,11 @@ pub const MUTANTS: &[Mutant] = &[
     real("old-server-believed", "after a fail-over the old server is believed", "review A4"),
     real("deaf-and-unaware", "an instance that nobody hears confirms a change", "review A5"),
     real(
+        "deaf-by-now",
+        "a change is confirmed when others have fallen silent since it was said to nobody",
+        "found beside seed 11000",
+    ),
+    real(
         "loss-not-looked-for",
         "ids that go on after a loss are taken for the same log",
         "review A6",
@@ -92,13 +97,25 @@ pub const MUTANTS: &[Mutant] = &[
         "review A1",
     ),
     real(
+        "under-way-is-well",
+        "a hub whose append hangs says that it is ready",
+        "found by seed 11611",
+    ),
+    real(
         "unchecked-is-final",
         "who cannot be checked for too long is turned away for good",
         "changelog, stream-error",
     ),
 ];
 
+/// Faults of connections, which `tests/network` has to find.
+pub const NETWORK: &[Mutant] = &[
+    mutant("rest-forgotten", "what a socket did not take at once is not written"),
+    mutant("slow-for-ever", "a client that takes nothing is waited for without end"),
+    mutant("gone-not-seen", "a stream goes on when its client has gone"),
+];
+
 /// The fault of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
-    MUTANTS.iter().find(|mutant| mutant.name == name)
+    MUTANTS.iter().chain(NETWORK).find(|mutant| mutant.name == name)
 }

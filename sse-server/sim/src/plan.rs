@@ -212,6 +212,14 @@ impl Plan {
             let what = What::Revoked(reader.user, reader.channels[0]);
             disturbances.push(Disturbance { at: 4_000, lasts: length - 4_000, what });
         }
+        // Once more, for the same reason.
+        let rare = &mut Rng::with_seed(seed ^ 0x7261_7265);
+        if rare.u8(0..64) == 0 {
+            publishers[0].pause = 600;
+            if !disturbances.iter().any(|it| it.what.class() == Class::Storage) {
+                disturbances.extend(start_without_storage(rare, length, hubs));
+            }
+        }
         disturbances.sort_by_key(|disturbance| disturbance.at);
         Self {
             seed,
@@ -231,6 +239,17 @@ impl Plan {
             disturbances,
         }
     }
+}
+
+/// A hub starts while nothing can be stored, and its first append hangs.
+fn start_without_storage(random: &mut Rng, length: Millis, hubs: usize) -> [Disturbance; 3] {
+    let at = random.u64(1_000..length - 16_000);
+    let parts = [
+        (0, 28_000, What::StorageFull),
+        (1_000, 10_000, What::Crash(random.usize(0..hubs))),
+        (7_000, 7_500, What::StorageDown(None)),
+    ];
+    parts.map(|(after, lasts, what)| Disturbance { at: at + after, lasts, what })
 }
 
 /// What chance alone seldom brings together.
@@ -259,10 +278,12 @@ fn more_of(
             };
             (0..4).map(|_| moment(random)).collect()
         }
-        // No hub hears of any other, and a permission is taken back when they have noticed.
+        // No hub hears of any other, and a permission is taken back when they have noticed, or
+        // just before.
         5 => {
+            let after = if at.is_multiple_of(2) { 7_000 } else { at % 2_500 };
             let blocked = (0..hubs).map(|hub| (0, 25_000, What::RelayBlocked(hub)));
-            let all = blocked.chain([(7_000, 15_000, revoked)]);
+            let all = blocked.chain([(after, 15_000, revoked)]);
             all.map(|(after, lasts, what)| Disturbance { at: at + after, lasts, what }).collect()
         }
         // A permission is taken back while a reader asks to be let in.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::disk::{STRANGER, name_of, number_of};
 use crate::instance::{Instances, TOKEN};
-use crate::oracle::{Oracle, PROMPT, user_name};
+use crate::oracle::{HUNG, Oracle, PROMPT, user_name};
 use crate::plan::{Class, Disturbance, Publisher, What};
 use crate::run::overlapping;
 use crate::world::{World, pause};
@@ -150,7 +150,7 @@ fn is_free(instances: &Instances, events: &[NewEvent], since: u64) -> bool {
 }
 
 /// What was published must arrive, at this hub and at the others.
-fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u64) {
+fn expect(instances: &Instances, stored: Vec<(usize, u64, u64)>, at: usize, asked: u64) {
     let oracle = instances.oracle.clone();
     let done = oracle.world.now();
     tokio::spawn(async move {
@@ -160,11 +160,13 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u6
         let since = asked.saturating_sub(PROMPT);
         let is_ours = |what: &What| match what {
             What::Crash(hub) | What::Drain(hub) | What::Reload(hub) => *hub == at,
-            what => matches!(what.class(), Class::Storage | Class::Backend),
+            what => what.class() == Class::Storage,
         };
-        if !overlapping(world, since).any(is_ours) {
-            for (channel, when) in &stored {
-                oracle.expect(Some(at), *channel, *when);
+        let is_backend = |what: &What| what.class() == Class::Backend;
+        let has_hung = overlapping(world, since.saturating_sub(HUNG)).any(is_backend);
+        if !has_hung && !overlapping(world, since).any(is_ours) {
+            for (channel, id, when) in &stored {
+                oracle.expect(Some(at), *channel, *id, *when);
             }
         }
         let refresh = u64::try_from(world.plan.refresh.as_millis()).expect("seconds");
@@ -172,9 +174,9 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u6
             world.until(done + prompt + refresh).await;
         }
         let classes = [Class::Storage, Class::Backend, Class::Instance, Class::Relay];
-        if world.is_quiet_since(since.saturating_sub(8_000), &classes) {
-            for (channel, when) in &stored {
-                oracle.expect(None, *channel, *when);
+        if world.is_quiet_since(since.saturating_sub(HUNG), &classes) {
+            for (channel, id, when) in &stored {
+                oracle.expect(None, *channel, *id, *when);
             }
         } else if world.plan.has_relay {
             expect_after_failures(&oracle, &stored, since).await;
@@ -183,7 +185,7 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64)>, at: usize, asked: u6
 }
 
 /// What the relay has told of arrives also where the storage has failed since, once it is back.
-async fn expect_after_failures(oracle: &Oracle, stored: &[(usize, u64)], since: u64) {
+async fn expect_after_failures(oracle: &Oracle, stored: &[(usize, u64, u64)], since: u64) {
     let world = &oracle.world;
     let settled = oracle.prompt() + RECOVERY;
     while !world.is_quiet_since(world.now().saturating_sub(settled), &[Class::Storage]) {
@@ -195,8 +197,8 @@ async fn expect_after_failures(oracle: &Oracle, stored: &[(usize, u64)], since: 
             || matches!(what.class(), Class::Reader | Class::Permission)
     };
     if overlapping(world, since.saturating_sub(8_000)).all(is_storage) {
-        for (channel, when) in stored {
-            oracle.expect(None, *channel, *when);
+        for (channel, id, when) in stored {
+            oracle.expect(None, *channel, *id, *when);
         }
     }
 }

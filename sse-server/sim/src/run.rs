@@ -176,11 +176,17 @@ async fn tell(instances: Arc<Instances>, number: usize, user: usize, channel: us
             let is_quiet = world.is_quiet_since(since, &[Class::Relay])
                 && instances.are_there_since(asked.saturating_sub(PROMPT));
             let has_relay = world.plan.has_relay;
-            // The hub that was told knows it if what it says is heard by nobody.
+            // The hub that was told knows it if what it says is heard by nobody. Who is not heard
+            // itself is taken for gone.
             let is_said = !has_relay || world.plan.echoes;
-            let others = has_relay && (is_quiet || is_said && is_only_blocked_since(world, since));
-            let at_once = (0..hubs).map(|other| other == hub || others).collect();
-            oracle.confirm(user, channel, at_once);
+            let is_deaf = spans(world, asked, |what| *what == What::RelayBlocked(hub));
+            let is_only_blocked = is_said && is_only_blocked_since(world, since);
+            let is_mute =
+                |other| overlapping(world, since).any(|what| *what == What::RelayBlocked(other));
+            let others =
+                |other| has_relay && (is_quiet || is_only_blocked && (is_deaf || !is_mute(other)));
+            let at_once = (0..hubs).map(|other| other == hub || others(other)).collect();
+            oracle.confirm(user, channel, asked, at_once);
             return;
         }
         let quiet = [Class::Relay, Class::Backend, Class::Instance];

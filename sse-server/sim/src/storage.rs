@@ -1,5 +1,6 @@
 //! A database that fails in all the ways that databases do, as one hub sees it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +13,21 @@ use tokio::time::sleep;
 use crate::disk::{Disk, Stored, number_of};
 use crate::plan::{Millis, What};
 use crate::process::Process;
+use crate::run::overlapping;
 use crate::world::{World, pause};
 
 /// When simulations begin, in seconds from 1970.
 const BEGINNING: u64 = 1_800_000_000;
+
+/// How many times in a row one event may be asked for, where more are there: after a large event
+/// pages are small, and grow.
+const ONE_BY_ONE: usize = 6;
+
+/// An event that may make pages small, in bytes.
+const LARGE: usize = 20_000;
+
+/// How long a storage's short pages may keep what is asked for small.
+const SHORT: Millis = 10_000;
 
 /// How long an operation waits for another program.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(700);
@@ -27,13 +39,15 @@ pub struct SimStorage {
     random: Mutex<Rng>,
     /// What the server has that its connections lead to, if that is the old one.
     old: Mutex<Option<Vec<Stored>>>,
+    /// By channel and position, how many times in a row one event was asked for until there.
+    in_a_row: Mutex<BTreeMap<(usize, u64), usize>>,
 }
 
 impl SimStorage {
     pub fn new(world: &Arc<World>, disk: &Arc<Mutex<Disk>>, process: &Arc<Process>) -> Self {
         let random = Mutex::new(world.random("storage", process.number()));
         let (world, disk, process) = (world.clone(), disk.clone(), process.clone());
-        Self { world, disk, process, random, old: Mutex::default() }
+        Self { world, disk, process, random, old: Mutex::default(), in_a_row: Mutex::default() }
     }
 
     /// From now on its connections lead to a server that is left behind.
@@ -118,6 +132,24 @@ impl SimStorage {
         Ok(seen)
     }
 
+    /// Takes note of a page that was read after a position. History is not read one by one.
+    fn see_page(&self, channel: usize, after: u64, limit: usize, events: &[StoredEvent]) {
+        let mut in_a_row = self.in_a_row.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = in_a_row.remove(&(channel, after)).unwrap_or_default();
+        let [event] = events else { return };
+        let since = self.world.now().saturating_sub(SHORT);
+        let is_short = overlapping(&self.world, since).any(|what| *what == What::ShortPages);
+        if limit > 1 || event.id != after + 1 || event.data.len() > LARGE || is_short {
+            return;
+        }
+        if before >= ONE_BY_ONE {
+            let hub = self.process.hub;
+            let text = format!("hub {hub} asks for one event after {after} of c{channel}, again");
+            self.world.violated("history is read in pages", text);
+        }
+        in_a_row.insert((channel, event.id), before + 1);
+    }
+
     fn is_held(&self, events: &[NewEvent]) -> bool {
         events.iter().any(|event| self.world.is(&What::Held(number_of(&event.channel))))
     }
@@ -184,7 +216,10 @@ impl Storage for SimStorage {
     ) -> Result<Vec<StoredEvent>, ServiceError> {
         let is_short = self.world.is(&What::ShortPages);
         let limit = if is_short { limit.min(1 + usize::from(self.chance(2))) } else { limit };
-        self.look(|channels| channels[number_of(channel)].read(after, limit)).await
+        let number = number_of(channel);
+        let events = self.look(|channels| channels[number].read(after, limit)).await?;
+        self.see_page(number, after, limit, &events);
+        Ok(events)
     }
 
     async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {

@@ -298,7 +298,10 @@ impl Shared {
         let mut confirmed = std::pin::pin!(change.confirmed());
         loop {
             if let Ok(confirmed) = timeout(AGAIN, &mut confirmed).await {
-                return confirmed.map_err(ChangeError::Unconfirmed);
+                return confirmed.map_err(|missing| match missing {
+                    0 => ChangeError::Untold,
+                    missing => ChangeError::Unconfirmed(missing),
+                });
             }
             // An instance that has just come may have been heard before it could hear. Saying it
             // again does no harm.

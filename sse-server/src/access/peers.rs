@@ -122,14 +122,18 @@ impl Moment {
         self.changed.notify_waiters();
     }
 
+    /// When it was.
+    fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until it has happened at a time that this is true of.
     async fn wait_for(&self, is_it: impl Fn(Instant) -> bool) -> Instant {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // Before the look, so that nothing is missed between the two.
             changed.as_mut().enable();
-            let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(last) = last.filter(|last| is_it(*last)) {
+            if let Some(last) = self.last().filter(|last| is_it(*last)) {
                 return last;
             }
             changed.await;
@@ -141,6 +145,7 @@ impl Moment {
 pub(super) struct Change<'a> {
     peers: &'a Peers,
     number: u64,
+    began: Instant,
 }
 
 impl Peers {
@@ -209,7 +214,7 @@ impl Peers {
             user: user.map(str::to_owned),
             channel: channel.to_owned(),
         };
-        (Change { peers: self, number }, Self::encode(&notice))
+        (Change { peers: self, number, began: Instant::now() }, Self::encode(&notice))
     }
 
     /// Takes in what somebody has said.
@@ -225,6 +230,7 @@ impl Peers {
         if *from == self.id {
             if let Some(echo) = &self.echo {
                 echo.is_now();
+                self.heard.notify_waiters();
             }
             return None;
         }
@@ -299,7 +305,11 @@ fn is_id(text: &str) -> bool {
 }
 
 impl Change<'_> {
-    /// Waits until all others have confirmed. Returns how many, or how many have not.
+    /// Waits until all others have confirmed. Returns how many, or how many have not; none of them:
+    /// nobody has heard of it.
+    ///
+    /// Others that fall silent meanwhile are taken for gone. But if the relay brings nobody what is
+    /// said, they all do: so this instance must have heard itself since it said so.
     pub(super) async fn confirmed(self) -> Result<usize, usize> {
         let deadline = Instant::now() + CONFIRM_TIMEOUT;
         loop {
@@ -307,7 +317,7 @@ impl Change<'_> {
             // Before the look, so that nothing is missed between the two.
             heard.as_mut().enable();
             let (missing, waiting) = self.count();
-            if waiting == 0 {
+            if waiting == 0 && self.is_heard() {
                 return missing;
             }
             if Instant::now() >= deadline {
@@ -316,6 +326,13 @@ impl Change<'_> {
             // Also when nothing is heard: who is silent is gone in the end.
             timeout(HELLO, heard).await.ok();
         }
+    }
+
+    /// Whether what this instance says is carried to others, as far as it can know.
+    fn is_heard(&self) -> bool {
+        let echo = self.peers.echo.as_ref();
+        let echo = echo.filter(|_| !mutant!("deaf-and-unaware") && !mutant!("deaf-by-now"));
+        echo.is_none_or(|echo| echo.last().is_some_and(|at| at >= self.began))
     }
 
     /// How many have confirmed, or how many could not; and for how many to wait.
@@ -405,5 +422,29 @@ mod tests {
         assert!(peers.are_known().await);
         advance(FRESH).await;
         assert!(!peers.are_known().await, "nothing was heard lately");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_nobody_hears_of_is_not_confirmed_when_others_have_fallen_silent() {
+        for others in [0, 1, 2] {
+            let peers = Peers::new(true);
+            peers.connected();
+            let hello_of_own = peers.hello();
+            peers.hear(&hello_of_own);
+            (1..=others).for_each(|n| drop(peers.hear(&hello(n))));
+            // The relay works until here, and brings nobody anything from now on.
+            assert!(peers.are_known().await);
+            let (change, _) = peers.begin(Some("u"), "a");
+            assert_eq!(change.confirmed().await, Err(0), "{others} others are taken for gone");
+            // And works again.
+            peers.hear(&hello_of_own);
+            let (change, notice) = peers.begin(Some("u"), "a");
+            peers.hear(&notice);
+            assert_eq!(change.confirmed().await, Ok(0));
+        }
+        let (peers, began) = (Peers::new(false), Instant::now());
+        let (change, _) = peers.begin(None, "a");
+        assert_eq!(change.confirmed().await, Ok(0), "a relay without an echo tells nothing");
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

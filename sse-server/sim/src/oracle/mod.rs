@@ -17,6 +17,10 @@ use crate::world::World;
 /// How long anything may take while nothing is wrong, beside what is waited for.
 pub const PROMPT: Millis = 3_000;
 
+/// How long a page of a replay may wait for a backend that hangs, also when that is back meanwhile:
+/// the server's bound for a check.
+pub const HUNG: Millis = 10_000;
+
 pub struct Oracle {
     pub world: Arc<World>,
     pub disk: Arc<Mutex<Disk>>,
@@ -142,8 +146,13 @@ impl Oracle {
         number
     }
 
-    /// It was answered, or given up. Returned is where its events are, and since when.
-    pub fn answered(&self, request: usize, ids: Option<Vec<Option<u64>>>) -> Vec<(usize, Millis)> {
+    /// It was answered, or given up. Returned is which is the last of its events in each channel,
+    /// and since when.
+    pub fn answered(
+        &self,
+        request: usize,
+        ids: Option<Vec<Option<u64>>>,
+    ) -> Vec<(usize, u64, Millis)> {
         let mut state = self.state();
         let request = &mut state.requests[request];
         request.is_over = true;
@@ -153,17 +162,18 @@ impl Oracle {
             let disk = self.disk();
             let all = request.serials.iter().zip(&request.channels).zip(&ids);
             for ((serial, channel), id) in all {
-                let record = id.and_then(|id| disk.channels[*channel].records.get(&id));
+                let id = id.unwrap_or_default();
+                let record = disk.channels[*channel].records.get(&id);
                 if let Some(record) = record.filter(|record| record.serial == *serial) {
-                    stored.insert(*channel, record.at);
+                    stored.insert(*channel, (id, record.at));
                 } else {
-                    let text = format!("#{serial} was confirmed as {id:?} of c{channel}");
+                    let text = format!("#{serial} was confirmed as {id} of c{channel}");
                     self.world.violated("what is confirmed is stored", text);
                 }
             }
         }
         request.ids = Some(ids);
-        stored.into_iter().collect()
+        stored.into_iter().map(|(channel, (id, at))| (channel, id, at)).collect()
     }
 
     // --- permissions
@@ -189,10 +199,14 @@ impl Oracle {
         times.and_then(|times| times.last()).is_none_or(|(_, until)| until.is_some())
     }
 
-    /// A hub has confirmed that it is so; for the hubs in `at_once` the next event already.
-    pub fn confirm(&self, user: usize, channel: usize, at_once: Vec<bool>) {
-        if !self.may_read(user, channel) {
-            self.state().confirmed.insert((user, channel), (self.world.now(), at_once));
+    /// A hub that was asked then has confirmed it; for the hubs in `at_once` the next event already.
+    pub fn confirm(&self, user: usize, channel: usize, asked: Millis, at_once: Vec<bool>) {
+        let now = self.world.now();
+        let mut state = self.state();
+        let last = state.revoked.get(&(user, channel)).and_then(|times| times.last());
+        // Who was told of a change before this one knows nothing of this one.
+        if last.is_some_and(|(from, until)| until.is_none() && *from <= asked) {
+            state.confirmed.insert((user, channel), (now, at_once));
         }
     }
 

@@ -38,8 +38,8 @@ impl Oracle {
         }
     }
 
-    /// Readers at this hub, or at all, have what could be read by then.
-    pub fn expect(&self, hub: Option<usize>, channel: usize, by: Millis) {
+    /// Readers at this hub, or at all, have what could be read by then, up to this event.
+    pub fn expect(&self, hub: Option<usize>, channel: usize, up_to: u64, by: Millis) {
         let state = self.state();
         let disk = self.disk();
         for reading in &state.readers {
@@ -51,7 +51,7 @@ impl Oracle {
             if hub.is_some_and(|hub| hub != at_hub) || since > by || is_slow {
                 continue;
             }
-            if let Some(behind) = behind(reading, channel, &disk, by) {
+            if let Some(behind) = behind(reading, channel, &disk, up_to, by) {
                 let number = reading.plan.number;
                 let text =
                     format!("reader {number} at hub {at_hub} waits for {behind} of c{channel}");
@@ -74,7 +74,7 @@ impl Oracle {
                 self.world.violated("nobody waits for ever", text);
             }
             for channel in reading.at.keys() {
-                if let Some(behind) = behind(reading, *channel, &disk, Millis::MAX) {
+                if let Some(behind) = behind(reading, *channel, &disk, u64::MAX, Millis::MAX) {
                     let text = format!("reader {number} never got {behind} of c{channel}");
                     self.world.violated("nobody waits for ever", text);
                 }
@@ -116,9 +116,9 @@ impl Oracle {
 }
 
 /// The first event that a reader could have had by then and has not.
-fn behind(reading: &Reading, channel: usize, disk: &Disk, by: Millis) -> Option<u64> {
+fn behind(reading: &Reading, channel: usize, disk: &Disk, up_to: u64, by: Millis) -> Option<u64> {
     let at = (*reading.at.get(&channel)?)?;
-    let records = disk.channels[channel].records.range(at + 1..);
+    let records = disk.channels[channel].records.range(at + 1..up_to.saturating_add(1).max(at + 1));
     let mut wanted = records.filter(|(_, record)| {
         record.at <= by && reading.wants(&record.event_type, record.skipped.as_ref())
     });
