@@ -1,7 +1,7 @@
 //! The simulator itself: it finds nothing in the server as it is, finds faults that are put in, and
 //! says the same each time. `cargo xtask sim` runs as many seeds as you like; these are few.
 
-use sse_server_sim::mutants::{MUTANTS, find};
+use sse_server_sim::mutants::{MUTANTS, NETWORK, find};
 use sse_server_sim::plan::Plan;
 use sse_server_sim::run::run;
 use sse_server_sim::shrink::shrink;
@@ -70,7 +70,7 @@ fn every_mutant_is_in_the_source_once_and_in_the_list() {
     }
     let named = sources.split("mutant!(\"").skip(1);
     let named: Vec<&str> = named.map(|rest| rest.split('"').next().expect("a name")).collect();
-    for mutant in MUTANTS {
+    for mutant in MUTANTS.iter().chain(NETWORK) {
         assert!(named.contains(&mutant.name), "{} is nowhere in the server", mutant.name);
     }
     for name in named {

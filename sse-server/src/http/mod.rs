@@ -38,6 +38,9 @@ pub use server::operations::Operations;
 pub(crate) use server::operations::reconnection_time;
 #[cfg(feature = "server")]
 pub use server::serve::{serve, serve_alone, serve_with};
+#[cfg(all(feature = "server", feature = "simulation"))]
+#[doc(hidden)]
+pub use server::simulated::{SimulatedListener, serve_simulated};
 #[cfg(feature = "server")]
 pub use server::tls::{Tls, TlsError};
 pub use streams::endpoint::{Endpoint, EndpointError, Endpoints};

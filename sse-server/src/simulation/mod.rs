@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use tokio::time::Instant;
 
+#[cfg(feature = "server")]
+pub use crate::http::{SimulatedListener, serve_simulated};
 pub use stand::{Seat, Stand};
 
 thread_local! {

@@ -10,6 +10,7 @@ use std::{fmt, thread};
 
 use rustix::fs::FlockOperation;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
@@ -27,6 +28,27 @@ const LOCK_TRIES: usize = 50;
 
 /// A connection's socket.
 pub(in crate::http) type Stream = Either<TcpStream, UnixStream>;
+
+/// What a connection is read from and written to: a [`Stream`], or what a simulation has for one.
+pub(super) trait Accepted: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Whether it is a socket of the system, which can leave tokio.
+    const IS_SOCKET: bool;
+
+    /// Sets what is to be set before anything is written. `bound`: after what time a peer that is
+    /// gone without a word is noticed.
+    fn prepare(&self, bound: Duration);
+
+    /// It as a socket of the system, if it is one.
+    fn into_socket(self) -> Option<Stream>;
+}
+
+/// Where connections come from: a [`Listener`], or what a simulation has for one.
+pub(super) trait Accept {
+    type Stream: Accepted;
+
+    /// The next connection.
+    async fn accept(&self) -> io::Result<(Self::Stream, Remote)>;
+}
 
 /// A socket that connections come in by: one of TCP, or a unix socket. Made of tokio's, or by
 /// [`listen`] and [`listen_at`].
@@ -174,9 +196,12 @@ impl Listener {
             }
         })
     }
+}
 
-    /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Remote)> {
+impl Accept for Listener {
+    type Stream = Stream;
+
+    async fn accept(&self) -> io::Result<(Stream, Remote)> {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (socket, address) = listener.accept().await?;
@@ -187,6 +212,23 @@ impl Listener {
                 Ok((Either::Right(socket), Remote::Local))
             }
         }
+    }
+}
+
+impl Accepted for Stream {
+    const IS_SOCKET: bool = true;
+
+    #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "of Linux"))]
+    fn prepare(&self, bound: Duration) {
+        let Self::Left(socket) = self else { return };
+        // An event is written in one piece; there is nothing that waiting could be joined with.
+        socket.set_nodelay(true).ok();
+        #[cfg(target_os = "linux")]
+        socket2::SockRef::from(socket).set_tcp_user_timeout(Some(bound)).ok();
+    }
+
+    fn into_socket(self) -> Option<Stream> {
+        Some(self)
     }
 }
 

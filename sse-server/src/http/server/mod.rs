@@ -16,6 +16,8 @@ pub(super) mod operations;
 mod proxies;
 #[cfg(feature = "server")]
 pub(super) mod serve;
+#[cfg(all(feature = "server", feature = "simulation"))]
+pub(super) mod simulated;
 #[cfg(feature = "server")]
 mod socket;
 #[cfg(feature = "server")]

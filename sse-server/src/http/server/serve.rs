@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::connection::Connections;
-use super::listener::Listener;
+use super::listener::{Accept, Listener};
 use super::operations::Operations;
 use crate::http::app::{App, HttpConfig};
 use crate::http::publishing::quick::Quick;
@@ -72,8 +72,8 @@ pub async fn serve_alone(
     run(listener.into(), connections, hub, &operations, shutdown).await;
 }
 
-async fn run(
-    listener: Listener,
+pub(super) async fn run(
+    listener: impl Accept,
     connections: Connections,
     hub: &Hub,
     operations: &Operations,

@@ -9,11 +9,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_util::either::Either;
 use tracing::debug;
 
 use super::consumer::Consumer;
-use super::listener::Stream;
+use super::listener::{Accepted, Stream};
 
 /// How long a peer that has been too slow may take to hear so.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -24,8 +23,8 @@ const PREFACE: [u8; 3] = *b"PRI";
 /// A connection's socket. A write fails when the peer takes nothing of it for a while; shortly
 /// before, the streams are told, so that they can say why they end.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: Stream,
+pub(super) struct Socket<S = Stream> {
+    stream: S,
     consumer: Arc<Consumer>,
     bound: Duration,
     /// Since the socket takes no more: when that has been for too long.
@@ -37,20 +36,14 @@ pub(super) struct Socket {
     start_read: u8,
 }
 
-impl Socket {
-    pub(super) fn new(socket: Stream, consumer: Arc<Consumer>, bound: Duration) -> Self {
-        if let Either::Left(socket) = &socket {
-            // An event is written in one piece; there is nothing that waiting could be joined with.
-            socket.set_nodelay(true).ok();
-            // A peer that is gone without a word is noticed in the same time.
-            #[cfg(target_os = "linux")]
-            socket2::SockRef::from(socket).set_tcp_user_timeout(Some(bound + 2 * GRACE)).ok();
-        }
+impl<S: Accepted> Socket<S> {
+    pub(super) fn new(socket: S, consumer: Arc<Consumer>, bound: Duration) -> Self {
+        socket.prepare(bound + 2 * GRACE);
         Self::resumed(socket, consumer, bound)
     }
 
     /// That of a connection which was begun before.
-    pub(super) fn resumed(socket: Stream, consumer: Arc<Consumer>, bound: Duration) -> Self {
+    pub(super) fn resumed(socket: S, consumer: Arc<Consumer>, bound: Duration) -> Self {
         Self {
             stream: socket,
             consumer,
@@ -73,7 +66,7 @@ impl Socket {
         &self.start[self.start_read.into()..self.start_len.into()]
     }
 
-    pub(super) fn into_stream(self) -> Stream {
+    pub(super) fn into_stream(self) -> S {
         self.stream
     }
 
@@ -108,6 +101,10 @@ impl Socket {
         let bound = self.bound;
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(bound)));
         ready!(stall.poll_unpin(cx));
+        if mutant!("slow-for-ever") {
+            stall.as_mut().reset(Instant::now() + bound);
+            return Poll::Pending;
+        }
         if self.is_grace {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -121,7 +118,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: Accepted> AsyncRead for Socket<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +139,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: Accepted> AsyncWrite for Socket<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

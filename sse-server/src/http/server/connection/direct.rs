@@ -167,6 +167,7 @@ impl Writing {
             while self.out.has_remaining() {
                 match ready!(poll_write(&mut socket.io, &self.out, cx))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    _ if mutant!("rest-forgotten") => self.out.advance(self.out.remaining()),
                     len => self.out.advance(len),
                 }
             }

@@ -151,7 +151,7 @@ impl Connections {
             let taken = Box::pin(self.speak_by_hyper(socket, requests)).await?;
             let Some(taken) = taken else { return Ok(()) };
             let is_kept = taken.direct.is_kept && !self.is_draining();
-            let may_rest = self.fanout.is_there();
+            let may_rest = I::CAN_BE_PLAIN && self.fanout.is_there();
             let open = Open::new(taken.direct.response, is_kept, may_rest);
             match self.write(open, taken.socket, taken.requests).await? {
                 Some(next) => (socket, requests) = next,

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::admission::{Limit, Permit};
 use super::consumer::Consumer;
-use super::listener::{Remote, Stream, remote};
+use super::listener::{Accepted, Remote, remote};
 use super::socket::Socket;
 use crate::http::fanout::Idle;
 pub(in crate::http) use direct::LAST_CHUNK;
@@ -47,7 +47,7 @@ impl Connections {
     /// Serves a connection to its end.
     pub(super) async fn run(
         self: Arc<Self>,
-        socket: Stream,
+        socket: impl Accepted,
         peer: Remote,
         admission: Admission,
         watcher: Watcher,
@@ -108,7 +108,11 @@ impl Connections {
     }
 
     /// Finds out which protocol is spoken, and speaks it.
-    async fn start(self: &Arc<Self>, mut socket: Socket, requests: Requests) -> Ended {
+    async fn start<S: Accepted>(
+        self: &Arc<Self>,
+        mut socket: Socket<S>,
+        requests: Requests,
+    ) -> Ended {
         if let Some(tls) = &self.operations.tls {
             // Apart, because it is large, and plain connections are many.
             let connection = self.start_tls(tls.acceptor(), socket, requests);
@@ -122,10 +126,10 @@ impl Connections {
         self.speak(socket, is_http2, requests).await
     }
 
-    async fn start_tls(
+    async fn start_tls<S: Accepted>(
         self: &Arc<Self>,
         acceptor: TlsAcceptor,
-        socket: Socket,
+        socket: Socket<S>,
         requests: Requests,
     ) -> Ended {
         let shaken = timeout(self.operations.head_timeout, acceptor.accept(socket));

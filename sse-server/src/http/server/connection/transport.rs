@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::takeover::Takeover;
-use crate::http::server::listener::Stream;
+use crate::http::server::listener::{Accepted, Stream};
 use crate::http::server::socket::Socket;
 
 /// What is read of the other end while a stream is open: only whether it is still there. If it
@@ -19,6 +19,9 @@ const READ_AT_ONCE: usize = 256;
 
 /// What a connection reads from and writes to.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether it can ever be nothing but a socket.
+    const CAN_BE_PLAIN: bool;
+
     /// Whether it is nothing but a socket, and nothing is under way on it.
     fn is_plain(&self) -> bool;
 
@@ -34,13 +37,15 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     }
 }
 
-impl Io for Socket {
+impl<S: Accepted> Io for Socket<S> {
+    const CAN_BE_PLAIN: bool = S::IS_SOCKET;
+
     fn is_plain(&self) -> bool {
-        self.is_calm()
+        S::IS_SOCKET && self.is_calm()
     }
 
     fn into_plain(self) -> Option<Stream> {
-        Some(self.into_stream())
+        self.into_stream().into_socket()
     }
 
     fn first(&self) -> &[u8] {
@@ -48,7 +53,9 @@ impl Io for Socket {
     }
 }
 
-impl Io for TlsStream<Socket> {
+impl<S: Accepted> Io for TlsStream<Socket<S>> {
+    const CAN_BE_PLAIN: bool = false;
+
     fn is_plain(&self) -> bool {
         false
     }
@@ -86,6 +93,9 @@ impl<I: AsyncRead + Unpin> Transport<I> {
         let mut bytes = [0; READ_AT_ONCE];
         let mut bytes = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut bytes))?;
+        if mutant!("gone-not-seen") {
+            return Poll::Pending;
+        }
         if bytes.filled().is_empty() {
             return Poll::Ready(Ok(()));
         }
