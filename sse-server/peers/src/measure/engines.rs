@@ -80,7 +80,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
         let label = format!("{count} {instances}, a publisher each, one channel");
         cases.push((format!("instances.{count}"), label));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut ratios) = (Vec::new(), Vec::new());
     for (case, label) in cases {
         for engine in &engines {
             let who = engine.name().to_owned();
@@ -88,6 +88,19 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
         }
     }
     bench.report.table("engine", &rows, &[Column::new("events/s", THROUGHPUT, 1.0, 0)]);
+    // Of this server on PostgreSQL to what has none of it.
+    for case in ["one.1", "channels", "key.1", "instances.1", "instances.8"] {
+        let median = |engine: Engine| bench.report.median(case, engine.name(), THROUGHPUT);
+        for log in [Engine::JetStream(1), Engine::JetStream(3)] {
+            if let (Some(ours), Some(theirs)) = (median(Engine::Postgres), median(log)) {
+                let name = format!("engines.{case}.{}.{THROUGHPUT}", log.name());
+                ratios.push((name, ours / theirs));
+            }
+        }
+    }
+    for (name, ratio) in ratios {
+        bench.report.ratio(&name, ratio);
+    }
     let row = |engine: &Engine| Row {
         label: engine.name().to_owned(),
         case: "killed".to_owned(),
