@@ -10,20 +10,32 @@
 //! # A stream in five lines
 //!
 //! Any stream of values is a response, for axum and for every server of `http` types
-//! ([`views::StreamView`]). This needs no feature: `cargo add ssekit-server --no-default-features`.
+//! ([`views::StreamView`]). This is a whole program, for a package with these dependencies:
 //!
+//! ```sh
+//! cargo add axum futures-util
+//! cargo add tokio --features macros,net,rt-multi-thread
+//! cargo add ssekit-server --no-default-features
 //! ```
-//! use axum::{Router, routing::get};
+//!
+//! ```no_run
+//! use axum::{Router, routing::get, serve};
 //! use futures_util::{StreamExt, stream};
 //! use sse_server::views::{Event, Resume, StreamView};
 //!
 //! async fn numbers(resume: Resume<u64>) -> StreamView {
 //!     let first = resume.after().map_or(1, |number| number + 1);
-//!     StreamView::new(stream::iter(first..).map(|number| Event::json(&number).id(number)))
+//!     StreamView::new(stream::iter(first..=10).map(|number| Event::json(&number).id(number)))
 //! }
 //!
-//! let app: Router = Router::new().route("/numbers", get(numbers));
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new().route("/numbers", get(numbers));
+//!     serve(tokio::net::TcpListener::bind("127.0.0.1:8080").await?, app).await
+//! }
 //! ```
+//!
+//! `curl http://127.0.0.1:8080/numbers` shows it.
 //!
 //! # Channels in an application
 //!
@@ -79,6 +91,7 @@ mod seams;
 pub mod access;
 pub mod arriving;
 mod blocking;
+mod caught;
 #[cfg(feature = "program")]
 pub mod config;
 #[cfg(feature = "server")]

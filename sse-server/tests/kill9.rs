@@ -9,24 +9,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fastrand::Rng;
 use server::Server;
-use sse_client::reqwest;
-use testkit::{server, traffic};
+use testkit::server;
+use testkit::traffic::Load;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
-use traffic::{CHANNELS, Payload, Record};
-
-const PUBLISHERS: usize = 8;
-const READERS: usize = 20;
-
-/// How long after a fault publishing may fail.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
+use tokio::time::{Instant, sleep};
 
 /// What happens to the server in a round.
 #[derive(Clone, Copy, Debug)]
@@ -58,37 +49,12 @@ async fn prove(mut server: Server, disk: Option<SmallDisk>, faults: &[Fault]) {
     let again = format!("SSE_SEED={seed} SSE_KILLS={rounds}");
     println!("seed {seed}, {rounds} rounds of {faults:?} ({again})");
     let mut random = Rng::with_seed(seed);
-
-    let record = Arc::new(Record::new(again));
-    let (is_placed, mut all_placed) = tokio::sync::mpsc::channel(1);
-    let mut tasks = Vec::new();
-    for _ in 0..READERS {
-        let channels = traffic::channels_of(tasks.len(), &mut random);
-        let source = traffic::source(&server.address.to_string(), &channels, None);
-        let number = record.add_reader(&channels);
-        let reader = traffic::reader(source, number, record.clone(), is_placed.clone());
-        tasks.push(tokio::spawn(reader));
-    }
-    drop(is_placed);
-    timeout(server::DEADLINE, all_placed.recv()).await.expect("all readers know their positions");
-
-    let url = server.url("/publish/");
-    let publishers: Vec<_> = (0..PUBLISHERS)
-        .map(|number| {
-            let random = random.fork();
-            tokio::spawn(traffic::publisher(number, url.clone(), record.clone(), random))
-        })
-        .collect();
-    let http = reqwest::Client::new();
-    let publish = async |channel: &str, mark: String| {
-        let payload = Payload { channel: channel.to_owned(), mark };
-        traffic::publish(&http, &url, &record, vec![payload]).await
-    };
+    let load = Load::begin(&server.address.to_string(), again, &mut random).await;
     let start = Instant::now();
     for (round, fault) in (1..=rounds).zip(faults.iter().cycle()) {
-        record.begin_round(round);
+        load.record().begin_round(round);
         sleep(Duration::from_millis(random.u64(..1000))).await;
-        record.note(format!("strikes: {fault:?}"));
+        load.record().note(format!("strikes: {fault:?}"));
         match fault {
             Fault::Killed => {
                 server.kill().await;
@@ -103,32 +69,12 @@ async fn prove(mut server: Server, disk: Option<SmallDisk>, faults: &[Fault]) {
             }
             Fault::LogLeft => server.leave_log(),
         }
-        record.note(format!("is mended: {fault:?}"));
-        let mended = Instant::now();
-        let quiet = CHANNELS.last().expect("there are some");
-        while !publish(quiet, format!("quiet {}", random.u64(..))).await {
-            if mended.elapsed() > BACK_WITHIN {
-                record.fail("", &format!("nothing can be published after {fault:?}"));
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        record.still_running(&tasks);
+        load.is_back(&format!("{fault:?}"), &mut random).await;
         if round % 100 == 0 {
             println!("{round} rounds in {} s", start.elapsed().as_secs());
         }
     }
-    record.is_over.store(true, Ordering::Relaxed);
-    for publisher in publishers {
-        publisher.await.expect("no panic");
-    }
-
-    // A last event in each channel, which nothing happens to.
-    for channel in CHANNELS {
-        assert!(publish(channel, "last".to_owned()).await, "nothing is in its way now");
-    }
-    let ends = record.acknowledged_ends();
-    record.reach(&tasks, async || Some(ends.clone())).await;
-    record.check();
+    load.end().await;
 }
 
 /// A disk of its own for a server, which can be full. It lasts as long as the process that has made

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use fantoccini::error::CmdError;
-use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
+use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use http::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -79,6 +79,18 @@ impl Browser {
 
     pub async fn open(&self, url: &str) {
         ok(within("a page to load", self.client.goto(url)).await);
+    }
+
+    /// Opens another tab and looks at it from now on. Returns the one that was looked at.
+    pub async fn new_tab(&self) -> WindowHandle {
+        let before = ok(self.client.window().await);
+        let tab = ok(self.client.new_window(true).await);
+        self.look_at(tab.handle).await;
+        before
+    }
+
+    pub async fn look_at(&self, tab: WindowHandle) {
+        ok(self.client.switch_to_window(tab).await);
     }
 
     /// Waits until an element shows this text, among others.

@@ -52,8 +52,9 @@ cargo xtask test [--quick] [--no-browser] [--no-services] [FILTER…]
 cargo xtask services
     Starts Redis, PostgreSQL and RabbitMQ as `test` does, and prints the variables with which plain
     `cargo test` uses them. Ctrl-C ends them.
-cargo xtask proof --kills N [--seed S]
-    Kills the server N times while events are published, and checks that nothing is lost.
+cargo xtask proof --kills N [--seed S] [--embedded]
+    Kills the server N times while events are published, and checks that nothing is lost. --embedded kills an
+    application instead, which has channels in it.
 cargo xtask proof --instances [--rounds 100] [--seed S] [--relay redis|postgres|amqp]
     The same with three servers on one PostgreSQL, with each relay in turn, or with one. Each round kills
     a server, the database or the relay. They are its own; yours are not touched.

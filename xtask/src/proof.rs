@@ -18,6 +18,9 @@ const RELAYS: [(&str, &str); 3] =
 /// The word that finds the test whose readers are behind a proxy.
 const PROXIED: &str = "behind_pushpin";
 
+/// The word that finds the test of an application.
+const EMBEDDED: &str = "though_the_application_is_killed";
+
 /// The storages whose power is cut, each with the word that finds its test.
 const STORAGES: [(&str, &str); 3] =
     [("sqlite", "sqlite_file"), ("postgres", "in_postgres"), ("redis", "redis_has")];
@@ -28,8 +31,8 @@ const POWER: &str = "after_a_power_cut";
 /// What gets killed.
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
-    /// One server, this often.
-    OneServer { kills: u64 },
+    /// One server, this often; or an application that has our streams in it.
+    OneServer { kills: u64, is_embedded: bool },
     /// Several servers, and the services that they use. Only the tests run that have `filter` in
     /// their names.
     Instances { rounds: u64, filter: &'static str },
@@ -40,9 +43,17 @@ enum Proof {
 pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
     let (proof, seed) = parse(args)?;
     let mut test = match proof {
-        Proof::OneServer { kills } => {
-            let mut test = cargo(&["test", "-p", "ssekit-server", "--test", "kill9"]);
+        Proof::OneServer { kills, is_embedded } => {
+            let (package, test) = if is_embedded {
+                ("sse-server-examples", "embedding")
+            } else {
+                ("ssekit-server", "kill9")
+            };
+            let mut test = cargo(&["test", "-p", package, "--test", test]);
             test.env("SSE_KILLS", kills.to_string()).args(["--", "--nocapture"]);
+            if is_embedded {
+                test.arg(EMBEDDED);
+            }
             test
         }
         Proof::Instances { rounds, filter } => {
@@ -76,12 +87,13 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
 
 /// Reads what to prove, and the seed.
 fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
-    let (mut of_instances, mut of_power) = (false, false);
+    let (mut of_instances, mut of_power, mut is_embedded) = (false, false, false);
     let (mut filter, mut storage) = (None, None);
     let [mut kills, mut rounds, mut seed] = [None::<u64>; 3];
     while let Some(arg) = args.next()? {
         match arg {
             Long("instances") => of_instances = true,
+            Long("embedded") => is_embedded = true,
             Long("pushpin") => filter = Some(PROXIED),
             Long("power") => of_power = true,
             Long("storage") => {
@@ -95,6 +107,9 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
         }
     }
     let proof = match (of_instances, kills, rounds, filter) {
+        (_, None, ..) if is_embedded => {
+            return Err(Failure::Usage("proof --embedded goes with --kills N".to_owned()));
+        }
         (false, None, rounds, None) if of_power && rounds != Some(0) => {
             let filter = storage.unwrap_or(POWER);
             Proof::Power { rounds: rounds.unwrap_or(ROUNDS), filter }
@@ -108,9 +123,9 @@ fn parse(args: &mut lexopt::Parser) -> Result<(Proof, Option<u64>), Failure> {
             let filter = filter.unwrap_or("told_by");
             Proof::Instances { rounds: rounds.unwrap_or(ROUNDS), filter }
         }
-        (false, Some(kills), None, None) if kills > 0 => Proof::OneServer { kills },
+        (false, Some(kills), None, None) if kills > 0 => Proof::OneServer { kills, is_embedded },
         _ => {
-            let needed = "proof needs --kills N, --instances [--rounds N] [--relay RELAY or --pushpin], or --power \
+            let needed = "proof needs --kills N [--embedded], --instances [--rounds N] [--relay RELAY or --pushpin], or --power \
                           [--rounds N] [--storage STORAGE], with an N of at least 1";
             return Err(Failure::Usage(needed.to_owned()));
         }
@@ -133,7 +148,9 @@ mod tests {
     fn one_of_the_proofs_is_asked_for() {
         let parse = |args: &str| parse(&mut lexopt::Parser::from_args(args.split_whitespace()));
         let instances = |rounds, filter| Proof::Instances { rounds, filter };
-        assert_eq!(parse("--kills 5 --seed 7"), Ok((Proof::OneServer { kills: 5 }, Some(7))));
+        let one = |kills, is_embedded| Proof::OneServer { kills, is_embedded };
+        assert_eq!(parse("--kills 5 --seed 7"), Ok((one(5, false), Some(7))));
+        assert_eq!(parse("--embedded --kills 5"), Ok((one(5, true), None)));
         assert_eq!(parse("--instances"), Ok((instances(100, "told_by"), None)));
         let one = parse("--relay amqp --rounds 3 --instances");
         assert_eq!(one, Ok((instances(3, "told_by_rabbitmq"), None)));
@@ -146,6 +163,8 @@ mod tests {
         for nonsense in [
             "",
             "--power --kills 1",
+            "--embedded",
+            "--embedded --instances",
             "--power --instances",
             "--power --rounds 0",
             "--power --storage paper",

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::error;
+
 use super::{MAX_EVENT_LEN, PublishThread};
+use crate::caught::caught_call;
 use crate::relay::Relay;
 
 /// Tells by a channel's name whether its events are stored.
@@ -70,9 +73,15 @@ impl HubConfig {
 
     /// Which channels are reliable: their events are stored and have ids. Default: all. The events
     /// of the others cost no write and reach the readers of the moment, on every instance; a reader
-    /// that misses one never gets it. The answer to a name must always be the same, and quick.
+    /// that misses one never gets it. The answer to a name must always be the same, and quick; a
+    /// panic is a yes.
     pub fn reliable(mut self, is_reliable: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.reliable = Some(Arc::new(is_reliable));
+        self.reliable = Some(Arc::new(move |channel: &str| {
+            caught_call(|| is_reliable(channel)).unwrap_or_else(|problem| {
+                error!(problem, channel, "the application cannot say whether it is reliable");
+                true
+            })
+        }));
         self
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::Event;
+use crate::caught::caught;
 
 /// How many events a closure is ahead of its reader.
 const AHEAD: usize = 16;
@@ -42,8 +43,10 @@ where
     E: fmt::Display + 'static,
 {
     let (sender, mut events) = mpsc::channel(AHEAD);
-    let work: BoxFuture<'static, Result<(), String>> =
-        async move { closure(Emitter(sender)).await.map_err(|error| error.to_string()) }.boxed();
+    // Caught here, so that what it has sent before a panic still arrives.
+    let work =
+        caught(async move { closure(Emitter(sender)).await.map_err(|error| error.to_string()) });
+    let work: BoxFuture<'static, Result<(), String>> = work.map(Result::flatten).boxed();
     let (mut work, mut failed) = (Some(work), None);
     stream::poll_fn(move |cx| {
         loop {

@@ -1,4 +1,8 @@
 //! The application's own users and rules, as a channel manager.
+//!
+//! What the application says may panic: for one user, or one channel. Some of it is asked by tasks
+//! that see to all streams, so no panic gets out of here. It counts as an answer that could not be
+//! had.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +13,10 @@ use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tracing::error;
 
 use crate::access::{AccessError, AccessRequest, AllowAll, ChannelManager, Occasion, Principal};
+use crate::caught::caught;
 
 /// Says who has sent a request.
 type User = dyn Fn(Parts) -> BoxFuture<'static, Result<Principal, AccessError>> + Send + Sync;
@@ -80,16 +86,29 @@ fn refused(rejection: &axum::response::Response) -> AccessError {
     }
 }
 
+/// The answer of the application, unless it panics.
+async fn guarded<T>(
+    answer: impl Future<Output = Result<T, AccessError>>,
+) -> Result<T, AccessError> {
+    caught(answer).await.unwrap_or_else(|problem| {
+        error!(problem, "the application cannot say who may read what");
+        Err(AccessError::Unavailable("the application has panicked".to_owned()))
+    })
+}
+
 #[async_trait]
 impl ChannelManager for Host {
     async fn authenticate(&self, request: &AccessRequest<'_>) -> Result<Principal, AccessError> {
-        match (&self.user, request.parts()) {
-            (Some(user), Some(parts)) => user(parts.clone()).await,
-            (Some(_), None) => {
-                Err(AccessError::Unavailable("the head of the request is not there".to_owned()))
+        guarded(async {
+            match (&self.user, request.parts()) {
+                (Some(user), Some(parts)) => user(parts.clone()).await,
+                (Some(_), None) => {
+                    Err(AccessError::Unavailable("the head of the request is not there".to_owned()))
+                }
+                (None, _) => self.manager.authenticate(request).await,
             }
-            (None, _) => self.manager.authenticate(request).await,
-        }
+        })
+        .await
     }
 
     async fn channels(
@@ -97,14 +116,17 @@ impl ChannelManager for Host {
         request: &AccessRequest<'_>,
         principal: &Principal,
     ) -> Result<Vec<Arc<str>>, AccessError> {
-        self.manager.channels(request, principal).await
+        guarded(self.manager.channels(request, principal)).await
     }
 
     async fn can_read(&self, principal: &Principal, channel: &str) -> Result<bool, AccessError> {
-        if self.can_read.as_ref().is_some_and(|can_read| !can_read(principal, channel)) {
-            return Ok(false);
-        }
-        self.manager.can_read(principal, channel).await
+        guarded(async {
+            if self.can_read.as_ref().is_some_and(|can_read| !can_read(principal, channel)) {
+                return Ok(false);
+            }
+            self.manager.can_read(principal, channel).await
+        })
+        .await
     }
 
     async fn refused(
@@ -116,11 +138,14 @@ impl ChannelManager for Host {
         let may_not = |channel: &&Arc<str>| {
             self.can_read.as_ref().is_some_and(|can_read| !can_read(principal, channel))
         };
-        let own: Vec<Arc<str>> = channels.iter().filter(may_not).cloned().collect();
-        if own.is_empty() {
-            return self.manager.refused(principal, channels, occasion).await;
-        }
-        Ok(own)
+        guarded(async {
+            let own: Vec<Arc<str>> = channels.iter().filter(may_not).cloned().collect();
+            if own.is_empty() {
+                return self.manager.refused(principal, channels, occasion).await;
+            }
+            Ok(own)
+        })
+        .await
     }
 
     fn is_reliable(&self, channel: &str) -> bool {
@@ -128,11 +153,19 @@ impl ChannelManager for Host {
     }
 
     async fn permission_changed(&self, user: Option<&str>, channel: &str) {
-        self.manager.permission_changed(user, channel).await;
+        let told = async {
+            self.manager.permission_changed(user, channel).await;
+            Ok(())
+        };
+        guarded(told).await.ok();
     }
 
     async fn changes_missed(&self) {
-        self.manager.changes_missed().await;
+        let told = async {
+            self.manager.changes_missed().await;
+            Ok(())
+        };
+        guarded(told).await.ok();
     }
 
     /// An anonymous reader may be somebody whose session has ended.

@@ -13,18 +13,22 @@
 //! May enter: `http`, `access`, the hub. May not: settings as text, flags, anything global.
 
 mod emitter;
+mod error;
 mod event;
 mod host;
 mod lag;
+mod reading;
 mod resume;
 mod runs;
 mod streams;
 mod view;
 
 pub use emitter::{Emitter, Gone};
+pub use error::SendError;
 pub use event::Event;
 pub use lag::Lag;
+pub use reading::{Missed, Received};
 pub use resume::{NoResume, Resume};
 pub use runs::{Recorder, RunEnd, Runs};
-pub use streams::{EventStreams, EventStreamsBuilder, SendError};
+pub use streams::{EventStreams, EventStreamsBuilder};
 pub use view::{StreamView, ViewBody};

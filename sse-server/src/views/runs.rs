@@ -9,14 +9,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use sse_proto::{Control, Cursor, Decoder, DecoderConfig, Frame, StreamError};
+use sse_proto::StreamError;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{Event, EventStreams, Resume, SendError, StreamView};
-use crate::hub::{Delivery, Framing, Hub, Outgoing, PublishError, Subscriber};
+use super::{Event, EventStreams, Missed, Received, Resume, SendError, StreamView};
+use crate::hub::{Hub, PublishError};
 use crate::storage::{NewEvent, RequestKey};
 
 const BEGIN: &str = "run-begin";
@@ -144,8 +144,8 @@ impl Runs {
         let (runs, recorder) =
             (self.clone(), Recorder { streams: self.streams.clone(), channel: channel.clone() });
         // The end of the run, wherever it comes from, is seen from its beginning on.
-        let mut end =
-            Box::pin(self.events(&channel, 1).await?.filter_map(async |event| event.end()));
+        let events = self.streams.subscribe(&channel, Some(1)).await?;
+        let mut end = Box::pin(events.filter_map(async |event| end_of(&event)));
         let alive = recorder.clone();
         tokio::spawn(async move {
             let work = AssertUnwindSafe(async move { work(recorder).await }).catch_unwind();
@@ -204,7 +204,7 @@ impl Runs {
         if self.head(&channel).await? == 0 {
             return Ok(None);
         }
-        let events = self.events(&channel, resume.after().unwrap_or(0)).await?;
+        let events = self.streams.subscribe(&channel, Some(resume.after().unwrap_or(0))).await?;
         let runs = self.clone();
         let begun = (Box::pin(events), Some(runs));
         let events = stream::unfold(begun, move |(mut events, runs)| {
@@ -220,12 +220,16 @@ impl Runs {
                         continue;
                     };
                     let recorded = next?;
-                    match recorded.end() {
-                        Some(RunEnd::Done | RunEnd::Stopped) => return None,
-                        Some(why) => return Some(((runs.told)(why), (events, None))),
-                        None if recorded.is_own() => {}
-                        None => return Some((recorded.event, (events, Some(runs)))),
-                    }
+                    let event = match (end_of(&recorded), recorded) {
+                        (Some(RunEnd::Done | RunEnd::Stopped), _) => return None,
+                        (Some(why), _) => return Some(((runs.told)(why), (events, None))),
+                        (None, Ok(event)) if [BEGIN, ALIVE].contains(&&*event.event_type) => {
+                            continue;
+                        }
+                        (None, Ok(event)) => event.into(),
+                        (None, Err(Missed)) => Event::reset(),
+                    };
+                    return Some((event, (events, Some(runs))));
                 }
             }
         });
@@ -244,12 +248,12 @@ impl Runs {
             return Ok(false);
         }
         // What comes after the end is little: what was on its way.
-        let mut events = Box::pin(self.events(&channel, 0).await?);
+        let mut events = Box::pin(self.streams.subscribe(&channel, Some(0)).await?);
         while let Some(recorded) = events.next().await {
-            if recorded.end().is_some() {
+            if end_of(&recorded).is_some() {
                 return Ok(false);
             }
-            if recorded.number >= head {
+            if recorded.is_ok_and(|event| event.number >= head) {
                 break;
             }
         }
@@ -283,19 +287,6 @@ impl Runs {
 
     fn hub(&self) -> &Hub {
         self.streams.hub()
-    }
-
-    /// What is recorded after this number, and what will be.
-    async fn events(
-        &self,
-        channel: &Arc<str>,
-        after: u64,
-    ) -> Result<impl Stream<Item = Recorded> + Send + 'static, SendError> {
-        let from: Cursor<'static> = [(channel.to_string(), after)].into_iter().collect();
-        let subscriber = self.hub().subscribe(std::slice::from_ref(channel), &from).await;
-        let subscriber = subscriber
-            .map_err(|error| SendError::Publish(PublishError::Storage(Arc::new(error))))?;
-        Ok(recorded(subscriber))
     }
 }
 
@@ -335,63 +326,8 @@ fn told(why: RunEnd) -> Event {
     })
 }
 
-/// An event of a run.
-struct Recorded {
-    number: u64,
-    event_type: String,
-    event: Event,
-    data: String,
-}
-
-impl Recorded {
-    fn end(&self) -> Option<RunEnd> {
-        let is_end = self.event_type == END;
-        is_end.then(|| serde_json::from_str(&self.data).unwrap_or(RunEnd::Failed))
-    }
-
-    /// Whether the work has not sent it.
-    fn is_own(&self) -> bool {
-        [BEGIN, ALIVE].contains(&&*self.event_type)
-    }
-}
-
-/// What a subscriber of one channel gets. Events that are gone leave a `stream-reset` in their
-/// place.
-fn recorded(subscriber: Subscriber) -> impl Stream<Item = Recorded> + Send + 'static {
-    let decoder = Decoder::with_config(
-        DecoderConfig::default().max_event_len(usize::MAX).max_line_len(usize::MAX),
-    );
-    let begun = (subscriber, decoder);
-    stream::unfold(begun, |(mut subscriber, mut decoder)| async move {
-        let mut out = Outgoing::new(Framing::Plain);
-        let delivery = std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await;
-        if matches!(delivery, Delivery::Closed | Delivery::Lost) {
-            return None;
-        }
-        let events = decoded(&mut decoder, &out.into_bytes());
-        Some((stream::iter(events), (subscriber, decoder)))
-    })
-    .flatten()
-}
-
-fn decoded(decoder: &mut Decoder, bytes: &[u8]) -> Vec<Recorded> {
-    let mut events = Vec::new();
-    let mut frames = decoder.decode(bytes);
-    while let Some(frame) = frames.next_frame() {
-        // None is longer than what the hub may store.
-        let Ok(Frame::Event(event)) = frame else { continue };
-        let id = event.id().and_then(|id| Cursor::parse(id).ok());
-        let number = id.and_then(|id| id.iter().next().map(|(_, number)| number)).unwrap_or(0);
-        let made = match Control::of(&event) {
-            Some(Control::Reset { .. }) => Event::reset(),
-            _ => Event::from(event.clone()).id(number),
-        };
-        events.push(Recorded {
-            number,
-            event_type: event.event_type().to_owned(),
-            event: made,
-            data: event.data().to_owned(),
-        });
-    }
-    events
+/// How a run has ended, if this is its end.
+fn end_of(recorded: &Result<Received, Missed>) -> Option<RunEnd> {
+    let end = recorded.as_ref().ok().filter(|event| event.event_type == END)?;
+    Some(serde_json::from_str(&end.data).unwrap_or(RunEnd::Failed))
 }

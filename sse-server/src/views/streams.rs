@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tower_service::Service;
 
 use super::host::Host;
-use super::{Event, StreamView};
+use super::{Event, SendError, StreamView};
 use crate::access::{
     Access, AccessError, ChangeError, Changed, ChannelManager, Principal, PublishToken,
 };
@@ -83,21 +83,6 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.trimming.abort();
     }
-}
-
-/// An event was not sent.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The value is none that JSON can have.
-    #[error("the value cannot be written as JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// No channel can have such an event. The text says what would do.
-    #[error("{0}")]
-    NotAllowed(String),
-    /// It could not be stored.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
 }
 
 impl EventStreams {
@@ -203,10 +188,8 @@ impl EventStreams {
         self.shared.hub.readers()
     }
 
-    /// The number of a channel's last event; 0 if there never was one.
-    pub(super) async fn head(&self, channel: &str) -> Result<u64, SendError> {
-        let head = self.shared.storage.head(channel).await;
-        head.map_err(|error| PublishError::Storage(Arc::new(error)).into())
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.shared.storage
     }
 
     /// The hub, for what is not here.

@@ -20,6 +20,7 @@ use sse_proto::{KEEP_ALIVE, OPENING};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{Emitter, Event, Lag, emitter, lag};
+use crate::caught::{caught, text_of};
 use crate::http::{event_stream, reconnection_time};
 
 /// The most events that go out together, and about the most bytes.
@@ -78,8 +79,9 @@ impl StreamView {
         S::Item: Into<Event>,
     {
         let events = AssertUnwindSafe(stream.map(Into::into)).catch_unwind();
+        let told = |panic: Box<dyn Any + Send>| Event::fault(text_of(&*panic));
         Self {
-            events: events.map(|event| event.unwrap_or_else(|panic| panicked(&*panic))).boxed(),
+            events: events.map(move |event| event.unwrap_or_else(told)).boxed(),
             keep_alive: SILENCE,
             end: None,
             has_control_events: false,
@@ -137,6 +139,7 @@ impl StreamView {
     /// at most 5 s. For the server's shutdown, which would otherwise wait for streams without an
     /// end.
     pub fn until(mut self, end: impl Future<Output = ()> + Send + 'static) -> Self {
+        let end = caught(end).map(drop);
         self.end = Some(match self.end.take() {
             Some(other) => futures_util::future::select(other, end.boxed()).map(drop).boxed(),
             None => end.boxed(),
@@ -176,13 +179,6 @@ impl StreamView {
             },
         )
     }
-}
-
-/// The event in the place of a panic.
-fn panicked(panic: &(dyn Any + Send)) -> Event {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Event::fault(format!("it panicked: {}", text.unwrap_or("(no text)")))
 }
 
 impl IntoResponse for StreamView {

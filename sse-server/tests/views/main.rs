@@ -1,5 +1,8 @@
 //! Event streams within other people's servers.
 
+mod panics;
+mod reading;
+mod revoked;
 mod runs;
 mod streams;
 mod view;

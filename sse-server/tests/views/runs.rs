@@ -82,9 +82,11 @@ async fn nothing_runs_twice_and_stop_reaches_it_on_another_instance() {
     };
     let (one, two) = (instance().await, instance().await);
     let begun = Arc::new(AtomicUsize::new(0));
+    let works = Arc::new(());
     let start = async |runs: &Runs| {
-        let begun = begun.clone();
+        let (begun, works) = (begun.clone(), works.clone());
         let started = runs.start("7", async move |recorder| {
+            let _works = works;
             begun.fetch_add(1, Ordering::SeqCst);
             recorder.send("begun").await?;
             future::pending::<Result<(), SendError>>().await
@@ -99,6 +101,8 @@ async fn nothing_runs_twice_and_stop_reaches_it_on_another_instance() {
     let stopped = tokio::join!(one.stop("7"), two.stop("7"));
     assert!(stopped.0.expect("stored") != stopped.1.expect("stored"), "one of them has ended it");
     assert_eq!(reader.body().await, "");
+    let is_dropped = async || Arc::strong_count(&works) == 1;
+    testkit::wait::until("the work to be dropped", is_dropped).await;
     assert_eq!(begun.load(Ordering::SeqCst), 1);
     assert!(!one.stop("8").await.expect("read"), "there is none");
 }
@@ -121,7 +125,13 @@ async fn work_that_fails_panics_or_dies_is_told_and_what_it_had_sent_is_there() 
     assert!(failing.await.expect("stored"));
     let panicking = runs.start("panics", async |recorder| {
         recorder.send("token").await?;
-        assert!(recorder.send(Event::text("x").event_type("run-end")).await.is_ok(), "refused");
+        let own = ["run-begin", "run-alive", "run-end"];
+        for event_type in own {
+            let refused = recorder.send(Event::text("\"done\"").event_type(event_type)).await;
+            assert!(refused.is_err(), "that is what runs send by themselves");
+        }
+        panic!("as the test's name says");
+        #[expect(unreachable_code, reason = "it says what the work fails with")]
         Ok::<_, SendError>(())
     });
     assert!(panicking.await.expect("stored"));
@@ -162,4 +172,23 @@ async fn work_that_fails_panics_or_dies_is_told_and_what_it_had_sent_is_there() 
             .await
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn work_that_is_silent_for_long_is_not_taken_for_dead_while_it_lives() {
+    let lease = Duration::from_millis(200);
+    let streams = EventStreams::builder().build();
+    let runs = Runs::new(&streams).lease(lease);
+    let (tokens_of, source) = mpsc::unbounded_channel();
+    assert!(runs.start("7", relayed(source)).await.expect("stored"));
+    let address = serve(app(&runs)).await;
+    let mut reader = get(address, "/7", "").await;
+    // Three signs of life make a lease.
+    let alive = async || streams.head("run-7").await.expect("read") > 7;
+    testkit::wait::until("two leases to pass", alive).await;
+    tokens_of.send("late").expect("it reads");
+    drop(tokens_of);
+    let body = reader.body().await;
+    assert_eq!(tokens(&body), "late");
+    assert!(!body.contains("run-alive"), "{body}");
 }

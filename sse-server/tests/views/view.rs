@@ -102,12 +102,19 @@ async fn a_fault_is_told_to_its_reader_and_harms_nobody_else() {
             Ok::<_, Gone>(())
         })
     };
+    let giving_up = async || {
+        StreamView::produce(async |events| {
+            events.send("1").await.map_err(|gone| gone.to_string())?;
+            Err::<(), _>("the secret reason".to_owned())
+        })
+    };
     let slow = async || StreamView::produce(async |_| future::pending::<Result<(), Gone>>().await);
     let endless = async || StreamView::new(stream::repeat("again"));
     let app = Router::new()
         .route("/failing", on_get(failing))
         .route("/said", on_get(said))
         .route("/panicking", on_get(panicking))
+        .route("/giving-up", on_get(giving_up))
         .route("/slow", on_get(slow))
         .route("/endless", on_get(endless))
         .route("/numbers", on_get(numbers));
@@ -116,15 +123,33 @@ async fn a_fault_is_told_to_its_reader_and_harms_nobody_else() {
     for path in ["/slow", "/endless", "/endless", "/endless", "/endless"] {
         open.push(get(address, path, "").await);
     }
-    for path in ["/failing", "/panicking"] {
+    for path in ["/failing", "/panicking", "/giving-up"] {
         let body = get(address, path, "").await.body().await;
         let told = "event: stream-error\nid: error\ndata: {\"condition\": \"internal-error\"";
+        assert!(body.starts_with(":\n\ndata: 1\n\n"), "{path}: {body}");
         assert!(body.contains(told) && !body.contains("secret"), "{path}: {body}");
     }
     let body = get(address, "/said", "").await.body().await;
     assert!(body.ends_with("{\"condition\": \"gone\", \"text\": \"no such job\"}\n\n"), "{body}");
     assert!(get(address, "/numbers", "").await.body().await.ends_with("data: 3\n\n"));
     open.pop().expect("it is open").until("data: again\n\n").await;
+}
+
+#[tokio::test]
+async fn nothing_comes_after_an_error_and_64_events_go_out_together_at_most() {
+    let failing = async || {
+        let events = stream::iter([Ok("1"), Err("no more")]);
+        StreamView::new(events.chain(stream::repeat(Ok("2"))))
+    };
+    let address = serve(Router::new().route("/", on_get(failing))).await;
+    let body = get(address, "/", "").await.body().await;
+    assert!(body.starts_with(":\n\ndata: 1\n\nevent: stream-error\n"), "{body}");
+    assert!(!body.contains("data: 2"), "{body}");
+    let view = StreamView::new(stream::repeat("1"));
+    let mut body = Box::pin(view.into_http().into_body());
+    let frame = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+    let bytes = frame.expect("it goes on").expect("bytes").into_data().expect("data");
+    assert_eq!(&*bytes, format!(":\n\n{}", "data: 1\n\n".repeat(64)).as_bytes());
 }
 
 #[tokio::test]
@@ -174,6 +199,47 @@ async fn a_reader_that_takes_nothing_makes_its_own_stream_wait() {
         assert!(frame.expect("it goes on").is_ok());
     }
     assert_eq!(made.load(Ordering::SeqCst), 3);
+}
+
+/// One thread serves all of this test.
+#[tokio::test]
+async fn an_endless_source_that_never_waits_leaves_room_for_others_whatever_its_lag() {
+    let endless = |lag| move || future::ready(StreamView::new(stream::repeat("again")).lag(lag));
+    let app = Router::new()
+        .route("/wait", on_get(endless(Lag::Wait)))
+        .route("/reset", on_get(endless(Lag::Reset(4))))
+        .route("/end", on_get(endless(Lag::End(4))))
+        .route("/numbers", on_get(numbers));
+    let address = serve(app).await;
+    let mut open = Vec::new();
+    for path in ["/wait", "/reset", "/end", "/reset"] {
+        let mut response = get(address, path, "").await;
+        response.until("data: again\n\n").await;
+        open.push(response);
+        assert!(get(address, "/numbers", "").await.body().await.ends_with("data: 3\n\n"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_closure_is_few_events_ahead_of_a_reader_that_takes_nothing() {
+    let made = Arc::new(AtomicUsize::new(0));
+    let counter = made.clone();
+    let view = StreamView::produce(move |events| async move {
+        loop {
+            events.send("x".repeat(32 << 10)).await?;
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+        #[expect(unreachable_code, reason = "it says what the closure fails with")]
+        Ok::<_, Gone>(())
+    });
+    let mut body = Box::pin(view.into_http().into_body());
+    let mut taken = 0;
+    for _ in 0..5 {
+        let frame = future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await;
+        let bytes = frame.expect("it goes on").expect("bytes").into_data().expect("data");
+        taken += bytes.windows(5).filter(|window| window == b"data:").count();
+    }
+    assert!(made.load(Ordering::SeqCst) <= taken + 16, "{made:?}, of which {taken} were taken");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! once and in the order of ids; one that was not acknowledged, at most once; a request's events
 //! are published together or not at all; and no reader is told to reset.
 
+mod load;
 pub mod record;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::server::TOKEN;
+pub use load::Load;
 pub use record::{Payload, Record};
 
 /// The last one is quiet: [`publisher`] leaves it out.

@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::events::{NotOpened, Prepared, prepare};
 use crate::access::AccessRequest;
+use crate::caught::caught;
 use crate::http::app::App;
 use crate::http::error::Refusal;
 
@@ -34,13 +35,14 @@ impl State {
         T: Serialize,
         E: fmt::Display,
     {
+        let ask = Arc::new(ask);
         Self(Arc::new(move |channels| {
-            let asked = ask(channels);
-            async move {
-                let state = asked.await.map_err(|error| error.to_string())?;
+            let ask = ask.clone();
+            let asked = async move {
+                let state = ask(channels).await.map_err(|error| error.to_string())?;
                 serde_json::to_value(state).map_err(|error| error.to_string())
-            }
-            .boxed()
+            };
+            caught(asked).map(Result::flatten).boxed()
         }))
     }
 

@@ -1,45 +1,11 @@
 //! The examples of applications with streams of their own, as their first lines say.
 
-use std::net::SocketAddr;
-use std::process::Stdio;
+mod conversation;
+mod lasting;
+mod probed;
+mod program;
 
-use testkit::port::Port;
-use testkit::server::{Response, send};
-use testkit::wait::until;
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-
-struct Example {
-    port: Port,
-    _program: Child,
-}
-
-impl Example {
-    async fn start(program: &str, args: &[&str]) -> Self {
-        let port = Port::reserve();
-        let mut command = Command::new(program);
-        command.arg(port.to_string()).args(args).stdin(Stdio::null()).kill_on_drop(true);
-        let program = command.spawn().expect("it starts");
-        let listens = async || TcpStream::connect(("127.0.0.1", port.number())).await.is_ok();
-        until("an example to listen", listens).await;
-        Self { port, _program: program }
-    }
-
-    async fn send(&self, request: &str) -> Response {
-        send(SocketAddr::from(([127, 0, 0, 1], self.port.number())), request.as_bytes()).await
-    }
-
-    async fn get(&self, path: &str, headers: &str) -> Response {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")).await
-    }
-
-    async fn post(&self, path: &str, body: &str) -> u16 {
-        let len = body.len();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}");
-        let kind = "Content-Type: application/x-www-form-urlencoded";
-        self.send(&format!("{head}\r\n{kind}\r\n\r\n{body}")).await.status
-    }
-}
+use program::Example;
 
 #[tokio::test]
 async fn a_chat_shows_who_comes_who_says_what_and_who_goes() {
