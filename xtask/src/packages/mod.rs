@@ -2,7 +2,10 @@
 //! else.
 //!
 //! Nothing of the checkout is used but what is in the packages. They are built together, because
-//! each by itself would compile its dependencies once more.
+//! each by itself would compile its dependencies once more. The [front page](front_page) of the
+//! server's documentation is built apart, without its default features.
+
+mod front_page;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,6 +78,7 @@ pub(crate) fn check(npm: Option<&Package>, run: Run<'_>) -> Result<(), Trouble> 
     }
     build(&project, &folder.join("build"), run)?;
     try_programs(&folder.join("build/debug"), run)?;
+    front_page::check(&project, &folder.join("fresh"), run)?;
     match npm {
         Some(npm) => use_npm(npm, &folder.join("npm"), run)?,
         None => say("the npm package has not been built, so it is not checked"),
