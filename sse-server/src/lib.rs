@@ -76,8 +76,8 @@
 //!
 //! Without any, it is the list above: about sixty crates, and no C compiler. `server` adds
 //! connections with limits and TLS, GRIP, rules from settings, compression and metrics; `program`
-//! adds what the program needs, and is on by default, as are the storages and relays `sqlite`,
-//! `postgres`, `redis` and `amqp`.
+//! adds what the program needs, and is on by default, as are the storages, relays and
+//! queues `sqlite`, `postgres`, `redis` and `amqp`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -108,6 +108,8 @@ mod metrics;
 pub mod relay;
 mod seldom;
 mod service_error;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
+mod services;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;

@@ -1,50 +1,34 @@
 //! Messages over an AMQP 0-9-1 broker, such as RabbitMQ.
 
-use std::borrow::Cow;
-use std::time::Duration;
-
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::future::try_join_all;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ExchangeKind,
-};
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::timeout;
+use lapin::{BasicProperties, ExchangeKind};
+use tokio::sync::mpsc;
 use tracing::info;
 
 use super::message::Origin;
-use super::receiving::{Patience, hand_over, no_answer};
+use super::receiving::{hand_over, outlasts};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
 use crate::seldom::Seldom;
+use crate::services::Patience;
+use crate::services::amqp::{Sender, connection, failed, in_time};
 
 /// The exchange that hands each message to every instance.
 const EXCHANGE: &str = "sse_server";
-
-/// How long a connection, and an answer, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Messages over a fanout exchange called `sse_server`, from which each instance takes what it gets
 /// by an exclusive queue of its own, which the broker removes when the instance is gone.
 pub struct AmqpRelay {
     url: String,
-    /// The connection to send over, if it works as far as is known.
-    sender: Mutex<Option<Link>>,
+    sender: Sender,
     origin: Origin,
     /// Messages that were not taken in.
     refused: Seldom,
-}
-
-/// A channel ends with its connection.
-struct Link {
-    channel: Channel,
-    _connection: Connection,
 }
 
 impl AmqpRelay {
@@ -63,7 +47,7 @@ impl AmqpRelay {
     ///
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, options: &RelayOptions) -> Result<Self, ServiceError> {
-        let sender = Mutex::new(Some(connect(url).await?));
+        let sender = Sender::open(url, Some(EXCHANGE)).await?;
         Ok(Self {
             url: url.to_owned(),
             sender,
@@ -74,7 +58,7 @@ impl AmqpRelay {
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
-        let link = connect(&self.url).await?;
+        let connection = in_time("connect", connection(&self.url)).await?;
         let options = QueueDeclareOptions {
             exclusive: true,
             auto_delete: true,
@@ -83,13 +67,15 @@ impl AmqpRelay {
         let consume = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let begin = async {
             let table = FieldTable::default;
-            let queue = link.channel.queue_declare("".into(), options, table()).await?;
+            let channel = connection.create_channel().await?;
+            let queue = channel.queue_declare("".into(), options, table()).await?;
             let name = queue.name().clone();
             let bind = QueueBindOptions::default();
-            link.channel
-                .queue_bind(name.clone(), EXCHANGE.into(), "".into(), bind, table())
-                .await?;
-            link.channel.basic_consume(name, "".into(), consume, table()).await
+            // Whoever sends first, or receives first, declares it.
+            let (kind, declare) = (ExchangeKind::Fanout, ExchangeDeclareOptions::default());
+            channel.exchange_declare(EXCHANGE.into(), kind, declare, table()).await?;
+            channel.queue_bind(name.clone(), EXCHANGE.into(), "".into(), bind, table()).await?;
+            channel.basic_consume(name, "".into(), consume, table()).await
         };
         let mut consumer = in_time("consume", begin).await?;
         info!("connected to the AMQP relay");
@@ -130,7 +116,7 @@ impl Relay for AmqpRelay {
     async fn receive(&self, news: mpsc::Sender<News>) {
         let mut patience = Patience::new();
         while let Err(error) = self.receive_once(&news).await {
-            if !patience.outlasts("AMQP", &error, &news).await {
+            if !outlasts(&mut patience, "AMQP relay", &error, &news).await {
                 return;
             }
         }
@@ -139,98 +125,14 @@ impl Relay for AmqpRelay {
 
 impl AmqpRelay {
     async fn publish(&self, payloads: Vec<String>) -> Result<(), ServiceError> {
-        // Taken out, so that after an error the next call begins with a new connection.
-        let mut sender = self.sender.lock().await;
-        let link = match sender.take() {
-            Some(link) => link,
-            None => connect(&self.url).await?,
-        };
-        let publish = async {
-            let mut confirmations = Vec::with_capacity(payloads.len());
-            for payload in payloads {
-                let publish = link.channel.basic_publish(
-                    EXCHANGE.into(),
-                    "".into(),
-                    BasicPublishOptions::default(),
-                    payload.as_bytes(),
-                    BasicProperties::default(),
-                );
-                confirmations.push(publish.await?);
-            }
-            // What was written may wait in a buffer, or at a broker that takes nothing at the
-            // moment.
-            try_join_all(confirmations).await
-        };
-        let confirmed = in_time("publish", publish).await?;
-        if confirmed.iter().any(Confirmation::is_nack) {
-            return Err(ServiceError::new("publish", "the broker has refused it"));
-        }
-        *sender = Some(link);
-        Ok(())
+        let messages = payloads.into_iter();
+        let messages = messages.map(|text| (text.into_bytes(), BasicProperties::default()));
+        self.sender.publish(EXCHANGE, "", messages.collect(), false).await.map(drop)
     }
-}
-
-async fn connect(url: &str) -> Result<Link, ServiceError> {
-    let connect = async {
-        let properties = ConnectionProperties::default().with_connection_name("sse-server".into());
-        let connection = Connection::connect(&with_vhost(url), properties).await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let options = ExchangeDeclareOptions::default();
-        channel
-            .exchange_declare(EXCHANGE.into(), ExchangeKind::Fanout, options, FieldTable::default())
-            .await?;
-        Ok(Link { channel, _connection: connection })
-    };
-    in_time("connect", connect).await
-}
-
-/// The URL, in which no virtual host and `/` alone both mean the one that is there by default, `/`.
-/// By the letter it would be the one without a name, which no broker has.
-fn with_vhost(url: &str) -> Cow<'_, str> {
-    let place = url.split(['?', '#']).next().unwrap_or_default();
-    match place.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
-        Some((_, "")) => Cow::Owned(format!("{place}%2f{}", &url[place.len()..])),
-        _ => Cow::Borrowed(url),
-    }
-}
-
-async fn in_time<T>(
-    operation: &'static str,
-    work: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, ServiceError> {
-    match timeout(PATIENCE, work).await {
-        Ok(result) => result.map_err(failed(operation)),
-        Err(_) => Err(no_answer(operation)),
-    }
-}
-
-fn failed(operation: &'static str) -> impl Fn(lapin::Error) -> ServiceError + Copy {
-    move |error| ServiceError::new(operation, error)
 }
 
 impl std::fmt::Debug for AmqpRelay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AmqpRelay").finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slash_alone_means_the_virtual_host_that_is_there_by_default() {
-        for (url, expected) in [
-            ("amqp://host/", "amqp://host/%2f"),
-            ("amqp://me:secret@host:5672/", "amqp://me:secret@host:5672/%2f"),
-            ("amqps://host/?heartbeat=10", "amqps://host/%2f?heartbeat=10"),
-            ("amqp://host", "amqp://host"),
-            ("amqp://host/%2f", "amqp://host/%2f"),
-            ("amqp://host/staging", "amqp://host/staging"),
-            ("amqp://host//", "amqp://host//"),
-        ] {
-            assert_eq!(with_vhost(url), expected);
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use bytes::Bytes;
 use bytes::BytesMut;
 use serde::Serialize;
 use sse_proto::{StreamError, stream_reset};
@@ -38,6 +39,8 @@ enum Kind {
     Fault(String),
     /// A stream-reset about all that was before.
     Reset,
+    /// Bytes that are the same for all readers.
+    Encoded(Bytes),
     /// A comment at the end, for people.
     LastWords(&'static str),
 }
@@ -93,6 +96,24 @@ impl Event {
         Self(Kind::Reset)
     }
 
+    /// Events before it are missing, and this is where it goes on.
+    pub(super) fn reset_at(id: &str) -> Self {
+        let none: [&str; 0] = [];
+        let mut bytes = BytesMut::new();
+        stream_reset(Some(id), &none).expect("ids of queues are numbers").encode_into(&mut bytes);
+        Self::encoded(bytes.freeze())
+    }
+
+    /// Where the reader is from now on, without an event.
+    pub(super) fn position(id: &str) -> Self {
+        Self::encoded(format!("id: {id}\n\n").into())
+    }
+
+    /// One or more whole events.
+    pub(super) const fn encoded(bytes: Bytes) -> Self {
+        Self(Kind::Encoded(bytes))
+    }
+
     /// The stream ends here, and a reader that comes back goes on.
     pub(super) const fn last_words(words: &'static str) -> Self {
         Self(Kind::LastWords(words))
@@ -121,6 +142,10 @@ impl Event {
                 let none: [&str; 0] = [];
                 let reset = stream_reset(None, &none).expect("there is no id");
                 reset.encode_into(out);
+                return false;
+            }
+            Kind::Encoded(bytes) => {
+                out.extend_from_slice(bytes);
                 return false;
             }
             Kind::LastWords(words) => {
@@ -205,6 +230,7 @@ impl fmt::Debug for Event {
             Kind::Error(error) => f.debug_tuple("Event::error").field(error).finish(),
             Kind::Fault(problem) => f.debug_tuple("Event::fault").field(problem).finish(),
             Kind::Reset => f.write_str("Event::reset"),
+            Kind::Encoded(bytes) => f.debug_tuple("Event::encoded").field(bytes).finish(),
             Kind::LastWords(words) => f.debug_tuple("Event::last_words").field(words).finish(),
         }
     }

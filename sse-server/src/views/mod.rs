@@ -9,6 +9,10 @@
 //! - [`Runs`] are work that is done once, and recorded in a channel for all who read it: answers of
 //!   language models, jobs.
 //! - [`Event`] is what both are made of.
+#![cfg_attr(
+    any(feature = "amqp", feature = "postgres", feature = "redis"),
+    doc = "- [`queues`] are streams that are fed by Redis, PostgreSQL or RabbitMQ."
+)]
 //!
 //! May enter: `http`, `access`, the hub. May not: settings as text, flags, anything global.
 
@@ -17,6 +21,8 @@ mod error;
 mod event;
 mod host;
 mod lag;
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
+pub mod queues;
 mod reading;
 mod resume;
 mod runs;

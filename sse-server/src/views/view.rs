@@ -164,6 +164,15 @@ impl StreamView {
         self
     }
 
+    /// The same view, of other events.
+    pub(super) fn map_events(
+        mut self,
+        map: impl FnOnce(BoxStream<'static, Event>) -> BoxStream<'static, Event>,
+    ) -> Self {
+        self.events = map(self.events);
+        self
+    }
+
     /// The response, for servers without axum.
     pub fn into_http(self) -> Response<ViewBody> {
         let (parts, _) = event_stream(Body::empty()).into_parts();

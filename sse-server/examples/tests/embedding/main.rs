@@ -6,6 +6,7 @@ mod probed;
 mod program;
 
 use program::Example;
+use testkit::services::Own;
 
 #[tokio::test]
 async fn a_chat_shows_who_comes_who_says_what_and_who_goes() {
@@ -76,4 +77,25 @@ async fn a_models_tokens_are_relayed_in_order_to_their_end() {
     let words = ["Because", " it", " is", " so", "."];
     let tokens = words.map(|word| format!("event: token\ndata: {word}\n\n")).concat();
     assert_eq!(body, format!(":\n\n{tokens}event: end\ndata: \n\n"));
+}
+
+#[tokio::test]
+async fn prices_of_a_queue_arrive_and_those_of_a_stream_can_be_read_again() {
+    let Some(redis) = Own::redis().await else { return };
+    let queue = Example::start(env!("CARGO_BIN_EXE_queue"), &[&redis.url()]).await;
+    assert_eq!(queue.get("/now/lead", "").await.status, 404);
+    let mut now = queue.get("/now/gold", "").await;
+    now.until("id: ").await;
+    let client = redis::Client::open(redis.url()).expect("a URL");
+    let mut redis = client.get_multiplexed_async_connection().await.expect("it runs");
+    let mut run = async |words: &[&str]| {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]).exec_async(&mut redis).await.expect("done");
+    };
+    run(&["PUBLISH", "prices.gold", "17"]).await;
+    run(&["XADD", "prices.gold", "1-0", "event", "price", "data", "18"]).await;
+    now.until("event: price\nid: ").await;
+    now.until("data: 17\n\n").await;
+    let mut all = queue.get("/all/gold?lastEventId=0-0", "").await;
+    all.until("event: price\nid: 1-0\ndata: 18\n\n").await;
 }

@@ -1,0 +1,64 @@
+//! What `sse-fuzz probe --strict` finds at each queue: nothing.
+
+use std::time::Duration;
+
+use sse_fuzz::probe::{Hook, Settings, Target, Verdict, run};
+use sse_server::views::queues::{Payload, Queue};
+use testkit::services::Own;
+
+use crate::serve_queue;
+
+/// Probes a channel of a queue. Each of these checks must have passed, and none have failed.
+async fn probed(queue: &Queue, channel: &str, passed: &[&str]) {
+    let address = serve_queue(queue).await;
+    let target = |path: &str| Target::new(&format!("http://{address}{path}")).expect("a URL");
+    let hook = Hook::Url {
+        target: target("/publish/"),
+        token: None,
+        headers: Vec::new(),
+        channel: channel.to_owned(),
+    };
+    let settings = Settings {
+        publish: Some(hook),
+        aggressive: true,
+        wait: Duration::from_secs(4),
+        deadline: Duration::from_mins(10),
+        ..Settings::default()
+    };
+    let report = run(target(&format!("/{channel}")), settings, |_| {}).await.expect("checks");
+    assert_eq!(report.problem, None);
+    let is_bad = |verdict| matches!(verdict, Verdict::Fail | Verdict::Warn);
+    let bad = report.checks.iter().filter(|outcome| is_bad(outcome.verdict));
+    let bad: Vec<String> =
+        bad.map(|outcome| format!("{}: {}", outcome.id, outcome.reason)).collect();
+    assert_eq!(bad, Vec::<String>::new());
+    for id in passed {
+        let outcome = report.checks.iter().find(|outcome| outcome.id == *id).expect(id);
+        assert_eq!(outcome.verdict, Verdict::Pass, "{outcome:#?}");
+    }
+}
+
+const ALL: [&str; 6] =
+    ["con.live", "res.loss", "res.order", "res.busy-loss", "res.busy-duplicate", "inj.data-lf"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_finds_nothing_at_a_redis_channel() {
+    let Some(redis) = Own::redis().await else { return };
+    let queue = Queue::builder().payload(Payload::Envelope).redis_channels(&redis.url()).await;
+    probed(&queue.expect("it runs"), "a", &ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_finds_nothing_at_a_redis_stream() {
+    let Some(redis) = Own::redis().await else { return };
+    let queue = Queue::builder().redis_streams(&redis.url()).await.expect("it runs");
+    probed(&queue, "a", &ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_finds_nothing_at_a_postgres_channel() {
+    let Some(postgres) = Own::postgres().await else { return };
+    let url = postgres.url();
+    let queue = Queue::builder().payload(Payload::Envelope).postgres_channels(&url).await;
+    probed(&queue.expect("it runs"), "a", &ALL).await;
+}
