@@ -3,6 +3,7 @@
 //! `Sse`, for what each costs to build.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -109,14 +110,14 @@ fn manifest(adds: &str) -> Result<String, String> {
                 "--no-default-features" => rest += ", default-features = false",
                 "--features" => {
                     let features: Vec<_> = words.next().unwrap_or_default().split(',').collect();
-                    rest += &format!(", features = {features:?}");
+                    let _ = write!(rest, ", features = {features:?}");
                 }
                 _ if word.starts_with('-') => return Err(format!("{word} is not known here")),
                 name => names.push(name),
             }
         }
         for name in names {
-            manifest += &format!("{name} = {{ version = \"*\"{rest} }}\n");
+            let _ = writeln!(manifest, "{name} = {{ version = \"*\"{rest} }}");
         }
     }
     Ok(manifest)

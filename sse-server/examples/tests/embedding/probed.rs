@@ -66,7 +66,8 @@ async fn nothing_is_wrong_where_http_serve_serves() {
     assert_eq!(faults(address).await, [] as [String; 0]);
 }
 
-/// For how long a connection may be about its request is not the streams' business. If nothing is found any more, axum is better than docs/moving/axum.md says.
+/// For how long a connection may be about its request is not the streams' business. If nothing is
+/// found any more, axum is better than docs/moving/axum.md says.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_axum_serve_has_no_limit_for_is_wrong_where_that_serves() {
     let (_streams, app) = application();

@@ -199,7 +199,8 @@ impl Oracle {
         times.and_then(|times| times.last()).is_none_or(|(_, until)| until.is_some())
     }
 
-    /// A hub that was asked then has confirmed it; for the hubs in `at_once` the next event already.
+    /// A hub that was asked then has confirmed it; for the hubs in `at_once` the next event
+    /// already.
     pub fn confirm(&self, user: usize, channel: usize, asked: Millis, at_once: Vec<bool>) {
         let now = self.world.now();
         let mut state = self.state();

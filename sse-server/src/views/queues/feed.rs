@@ -126,8 +126,8 @@ impl Feed {
         self.moved.subscribe()
     }
 
-    /// From now on everything arrives, from this position on if the queue has any. If it did before,
-    /// and is not said to be whole, something may have been missed since.
+    /// From now on everything arrives, from this position on if the queue has any. If it did
+    /// before, and is not said to be whole, something may have been missed since.
     pub(super) fn opened(&self, notation: Notation, at: Option<Position>, is_whole: bool) {
         let mut tail = self.tail();
         let is_first = matches!(tail.subscription, Subscription::Opening(_));

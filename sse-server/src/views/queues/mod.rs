@@ -377,10 +377,10 @@ impl QueueBuilder {
     /// is an empty one.
     ///
     /// All streams are waited for over one connection, whatever the number of readers. The user of
-    /// Redis needs the commands `XREAD`, `XRANGE`, `XINFO`, `XADD`, `TYPE` and `EVALSHA`, and should have
-    /// `CLIENT UNBLOCK`, without which new streams are waited for a second later. A reader that
-    /// comes back after its last entry was trimmed gets a `stream-reset`, even if nothing after it
-    /// was: Redis does not say so.
+    /// Redis needs the commands `XREAD`, `XRANGE`, `XINFO`, `XADD`, `TYPE` and `EVALSHA`, and
+    /// should have `CLIENT UNBLOCK`, without which new streams are waited for a second later. A
+    /// reader that comes back after its last entry was trimmed gets a `stream-reset`, even if
+    /// nothing after it was: Redis does not say so.
     ///
     /// # Errors
     ///
@@ -392,10 +392,10 @@ impl QueueBuilder {
     }
 
     /// Channels of PostgreSQL's `NOTIFY`, of the database with this URL
-    /// (`postgres://user:password@host:port/database`). Nothing is kept; a notification is sent when its
-    /// transaction is committed, and has at most 7,999 bytes. The name of a channel has at most
-    /// 63 bytes, in which upper and lower case differ: `NOTIFY "Prices"`. A pooler in front of the
-    /// database must not be in transaction mode.
+    /// (`postgres://user:password@host:port/database`). Nothing is kept; a notification is sent
+    /// when its transaction is committed, and has at most 7,999 bytes. The name of a channel has at
+    /// most 63 bytes, in which upper and lower case differ: `NOTIFY "Prices"`. A pooler in front of
+    /// the database must not be in transaction mode.
     ///
     /// All channels are read over one connection, however many readers there are.
     ///
@@ -413,8 +413,8 @@ impl QueueBuilder {
     ///
     /// A message leaves the queue when the readers here can take it: all readers of this process
     /// get it, and no other process does. Messages wait while nobody reads. One that was taken out
-    /// for a connection that breaks, or by a process that ends, is lost; so a reader that comes back
-    /// gets a `stream-reset`, and then what waits.
+    /// for a connection that breaks, or by a process that ends, is lost; so a reader that comes
+    /// back gets a `stream-reset`, and then what waits.
     ///
     /// All queues are read over one connection, which has room for some 2,000.
     ///
