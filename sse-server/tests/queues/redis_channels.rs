@@ -71,15 +71,12 @@ async fn a_type_comes_from_the_envelope_and_what_is_no_event_harms_nobody() {
         queue.send_event("a", "price", &[17]).await.expect("sent");
         let price = reader.until("data: [17]\n\n").await;
         assert!(price.starts_with("event: price\nid: "), "{price}");
-        let expected = match payload {
-            Payload::Envelope => {
-                publish(&mut raw, "a", "{\"data\": {\"a\": 1}}").await;
-                "event: note\n"
-            }
-            _ => {
-                publish(&mut raw, "a", "[\"kind\", {\"a\": 1}]").await;
-                "event: kind\n"
-            }
+        let expected = if payload == Payload::Envelope {
+            publish(&mut raw, "a", "{\"data\": {\"a\": 1}}").await;
+            "event: note\n"
+        } else {
+            publish(&mut raw, "a", "[\"kind\", {\"a\": 1}]").await;
+            "event: kind\n"
         };
         assert!(reader.until("\ndata: {\"a\"").await.starts_with(expected));
         event(&mut reader).await;
