@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use crate::coding;
 use crate::error::{BuildError, place};
@@ -310,12 +310,18 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Sets a parameter of the query, in place of others of its name.
+/// Sets a parameter of the query, in place of others of its name. The rest stays as it is written:
+/// it may be signed.
 fn set_parameter(url: &mut Url, name: &str, value: &str) {
-    let others: Vec<_> = url.query_pairs().filter(|(other, _)| other != name).collect();
-    let others: Vec<_> =
-        others.into_iter().map(|(a, b)| (a.into_owned(), b.into_owned())).collect();
-    url.query_pairs_mut().clear().extend_pairs(others).append_pair(name, value);
+    let is_other = |pair: &&str| {
+        let mut named = form_urlencoded::parse(pair.as_bytes());
+        !pair.is_empty() && named.all(|(other, _)| other != name)
+    };
+    let others = url.query().unwrap_or_default().split('&').filter(is_other);
+    let ours = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+    let query: Vec<_> = others.chain([&*ours]).collect();
+    let query = query.join("&");
+    url.set_query(Some(&query));
 }
 
 /// `Retry-After = HTTP-date / delay-seconds` (RFC 9110, section 10.2.3). A date that has passed
@@ -387,9 +393,17 @@ mod tests {
 
     #[test]
     fn a_parameter_for_the_position_is_replaced() {
-        let mut url = Url::parse("http://a.example/?x=%20&after=1&y#part").expect("a URL");
-        set_parameter(&mut url, "after", "a&b");
-        assert_eq!(url.as_str(), "http://a.example/?x=+&y=&after=a%26b#part");
+        for (before, after) in [
+            ("?x=%20&after=1&y#part", "?x=%20&y&after=a%26b#part"),
+            // A signature would be void if a character were written in another way.
+            ("?sig=a%2Fb/c~%7E*&%61fter=1&&after", "?sig=a%2Fb/c~%7E*&after=a%26b"),
+            ("", "?after=a%26b"),
+            ("?", "?after=a%26b"),
+        ] {
+            let mut url = Url::parse(&format!("http://a.example/{before}")).expect("a URL");
+            set_parameter(&mut url, "after", "a&b");
+            assert_eq!(url.as_str(), format!("http://a.example/{after}"));
+        }
     }
 
     #[test]
