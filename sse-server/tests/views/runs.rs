@@ -176,16 +176,16 @@ async fn work_that_fails_panics_or_dies_is_told_and_what_it_had_sent_is_there() 
 
 #[tokio::test]
 async fn work_that_is_silent_for_long_is_not_taken_for_dead_while_it_lives() {
-    let lease = Duration::from_millis(200);
+    // A sign of life may come a second late, on a machine with much else to do.
     let streams = EventStreams::builder().build();
-    let runs = Runs::new(&streams).lease(lease);
+    let runs = Runs::new(&streams).lease(Duration::from_secs(3));
     let (tokens_of, source) = mpsc::unbounded_channel();
     assert!(runs.start("7", relayed(source)).await.expect("stored"));
     let address = serve(app(&runs)).await;
     let mut reader = get(address, "/7", "").await;
     // Three signs of life make a lease.
-    let alive = async || streams.head("run-7").await.expect("read") > 7;
-    testkit::wait::until("two leases to pass", alive).await;
+    let alive = async || streams.head("run-7").await.expect("read") > 4;
+    testkit::wait::until("more than a lease to pass", alive).await;
     tokens_of.send("late").expect("it reads");
     drop(tokens_of);
     let body = reader.body().await;
