@@ -53,6 +53,14 @@ impl Django {
         self.process.kill().await.expect("it is ours");
     }
 
+    /// Has it say on standard error where each of its threads is.
+    pub async fn say_where(&self) {
+        if let Some(process) = self.process.id() {
+            Command::new("kill").args(["-USR1", &process.to_string()]).status().await.ok();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Starts it again where it was.
     pub async fn restart(&mut self) {
         self.process = launched(&self.python, &self.port, &self.settings);

@@ -110,10 +110,7 @@ impl Pushpin {
         let answering = async {
             loop {
                 let (mut socket, _) = origin.accept().await?;
-                // Short enough to come in one piece, and none of it matters.
-                if socket.read(&mut [0; 4096]).await? == 0 {
-                    continue;
-                }
+                read_until(&mut socket, "\r\n\r\n").await?;
                 socket.write_all(PROBE.as_bytes()).await?;
             }
         };

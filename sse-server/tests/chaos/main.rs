@@ -190,7 +190,10 @@ impl Site {
     /// Has the publishers pause, and waits until all readers have got everything.
     async fn catch_up(&self) {
         let paused = timeout(ANSWERED_WITHIN, self.record.traffic.write()).await;
-        let Ok(_paused) = paused else { self.record.fail("", "a publisher waits for ever") };
+        let Ok(_paused) = paused else {
+            self.world.say_where().await;
+            self.record.fail("", "a publisher waits for ever")
+        };
         self.record.note("publishers pause".to_owned());
         self.record.reach(&self.readers, async || self.world.ends().await).await;
         self.record.still_running(&self.publishers);

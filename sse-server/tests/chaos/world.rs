@@ -230,6 +230,21 @@ impl World {
         Some(CHANNELS.into_iter().zip(heads).collect())
     }
 
+    /// What the database is doing, and where Django is, on standard error: for who looks why
+    /// something does not get on.
+    pub(crate) async fn say_where(&self) {
+        let activity = "SELECT concat_ws(' | ', pid, pg_blocking_pids(pid), state, wait_event_type, \
+                        wait_event, now() - xact_start, query) FROM pg_stat_activity \
+                        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        if let Ok(mut connection) = PgConnection::connect(&self.database.url()).await {
+            let rows = sqlx::query_scalar::<_, String>(activity).fetch_all(&mut connection).await;
+            eprintln!("the database: {rows:#?}");
+        }
+        if let Some(django) = &self.django {
+            django.say_where().await;
+        }
+    }
+
     fn limit_memory(&self, share: &str) {
         let relay = self.relay.as_ref().expect("it has one");
         tokio::task::block_in_place(|| relay.control(&["set_vm_memory_high_watermark", share]));

@@ -5,13 +5,18 @@ and DATABASE the database of the model: a port of PostgreSQL with the name of a 
 `?wal` for a write-ahead log.
 """
 
+import faulthandler
 import json
 import os
+import signal
 import threading
 import time
 
 import django
 from django.conf import settings
+
+# Says where each thread is, when a test finds that one does not get on.
+faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 storage = os.environ["STORAGE"]
 options = {
