@@ -102,6 +102,16 @@ pub const MUTANTS: &[Mutant] = &[
         "found by seed 11611",
     ),
     real(
+        "nothing-written-is-well",
+        "an event that is not stored is a sign that events can be",
+        "found by seed 32100",
+    ),
+    real(
+        "checked-beyond-the-end",
+        "a stream that waits for a backend does not end with the server",
+        "found by seed 32791",
+    ),
+    real(
         "unchecked-is-final",
         "who cannot be checked for too long is turned away for good",
         "changelog, stream-error",

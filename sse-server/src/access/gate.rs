@@ -39,7 +39,7 @@ pub struct Access {
 pub(super) struct Shared {
     manager: Arc<dyn ChannelManager>,
     streams: Mutex<Streams>,
-    hub: Hub,
+    pub(super) hub: Hub,
     peers: Peers,
 }
 

@@ -186,11 +186,19 @@ impl Guard {
         self.watch.state().ending.clone()
     }
 
-    /// Checks again whether the channels may be read. Ready when that is done, whatever came out.
+    /// Checks again whether the channels may be read. Ready when that is done, whatever came out, or
+    /// when the hub was closed: then there is nothing more to read.
     pub(crate) fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let checking = self.checking.get_or_insert_with(|| {
             let (shared, watch) = (self.shared.clone(), self.watch.clone());
-            Box::pin(async move { shared.check(&watch).await })
+            Box::pin(async move {
+                tokio::select! {
+                    biased;
+                    () = shared.check(&watch) => {}
+                    // Then nothing follows that would have to be checked.
+                    () = shared.hub.closed(), if !mutant!("checked-beyond-the-end") => {}
+                }
+            })
         });
         let checked = checking.poll_unpin(cx);
         if checked.is_ready() {

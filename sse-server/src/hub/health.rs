@@ -1,8 +1,8 @@
 //! Whether the hub can do its work: its tasks run, its storage answers, and appending works.
 //!
-//! Appending is judged by the last append. Where there has been none for a while, or it has failed,
-//! the storage is asked to write something small; at most once every ten seconds, however often it
-//! is asked.
+//! Appending is judged by the last append that wrote something. Where there has been none for a
+//! while, or it has failed, the storage is asked to write something small; at most once every ten
+//! seconds, however often it is asked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -90,8 +90,13 @@ impl Writing {
         self.state().is_appending = true;
     }
 
-    pub(super) fn ends(&self, result: Result<(), Arc<ServiceError>>) {
-        *self.state() = State { is_appending: false, last: Some((Instant::now(), result)) };
+    /// It is over. None: nothing was written, and none the wiser.
+    pub(super) fn ends(&self, result: Option<Result<(), Arc<ServiceError>>>) {
+        let mut state = self.state();
+        state.is_appending = false;
+        if let Some(result) = result {
+            state.last = Some((Instant::now(), result));
+        }
     }
 
     /// Whether appending works.

@@ -190,6 +190,16 @@ pub(super) async fn send(
     Ok(Submitted(answered))
 }
 
+/// Whether something was written: not if all was known already, or is not to be stored.
+fn is_written(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Appended(ids) => {
+            ids.iter().any(|id| *id > 0) || mutant!("nothing-written-is-well")
+        }
+        Outcome::Known(_) | Outcome::Reused => false,
+    }
+}
+
 /// Stores a group, makes it visible and answers. Returned are those requests that another program
 /// stands in the way of. If that is known beforehand, no other program is waited for.
 async fn commit(
@@ -214,7 +224,10 @@ async fn commit(
         appended = append(shared, &all, &parts, true).await;
     }
     let appended = appended.map_err(Arc::new);
-    shared.writing.ends(appended.as_ref().map(drop).map_err(Arc::clone));
+    shared.writing.ends(match &appended {
+        Ok(outcomes) => outcomes.iter().flatten().any(is_written).then_some(Ok(())),
+        Err(error) => Some(Err(error.clone())),
+    });
     // The caller may be gone by now; the events stay published all the same.
     match appended {
         Ok(mut outcomes) => {
