@@ -109,6 +109,35 @@ async fn a_log_that_was_lost_and_is_longer_again_is_no_continuation() {
     assert_eq!(reset(&mut moved).await, own);
 }
 
+/// A reader that was told goes on at an instance that learns of the loss only then: it is not told
+/// again, goes not back, and gets nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_told_of_a_loss_is_not_told_again_by_an_instance_that_learns_later() {
+    let Some(redis) = Own::redis().await else { return };
+    let here = Instance::start(&redis.url(), "none", NEVER).await;
+    let there = Instance::start(&redis.url(), "none", NEVER).await;
+    let mut publisher = here.publisher().await;
+    let mut reader = here.reader("channel=a", "a:0").await;
+    for n in 1..=5 {
+        publisher.publish("a", n).await;
+    }
+    reader.all("a", 1, 5).await;
+    // It knows the log as it was.
+    let mut old = there.reader("channel=a", "a:0").await;
+    old.all("a", 1, 5).await;
+    flush(&redis).await;
+    let first = position(&publisher.publish("a", "x").await);
+    assert_eq!(reset(&mut reader).await, first - 1);
+    for n in 1..8 {
+        publisher.publish("a", n).await;
+    }
+    reader.all("a", first, first + 7).await;
+    let mut moved = there.reader("channel=a", &format!("a:{}", first + 3)).await;
+    let own = position(&there.publisher().await.publish("a", "own").await);
+    assert_eq!(own, first + 8);
+    moved.all("a", first + 4, own).await;
+}
+
 /// It begins at 1, and those who know better raise it as soon as they look.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_starts_after_the_loss_does_not_begin_anew_for_long() {

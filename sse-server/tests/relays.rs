@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use instances::{Instance, within};
 use serde_json::{Value, json};
+use sse_server::storage::{NewEvent, RequestKey};
 use testkit::{instances, services};
 
 /// So long that only a relay can be the reason why something arrives in time.
@@ -120,6 +121,36 @@ async fn postgres_told_by_rabbitmq() {
 async fn redis_told_by_redis() {
     let Some(redis) = services::redis() else { return };
     all_get_all(&redis, &redis, 2).await;
+}
+
+/// An instance has stored a request and ends before it tells anybody; sent again, the request is
+/// found by another one, which tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_second_try_finds_stored_is_told_to_other_instances() {
+    let Some(redis) = services::redis() else { return };
+    let silent = Instance::start(&redis, "none", NEVER).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(Instance::start(&redis, &redis, NEVER).await);
+    }
+    until_connected(&all).await;
+    let channel = channel("again");
+    let mut readers = Vec::new();
+    for instance in &all {
+        readers.push(instance.reader(&format!("channel={channel}"), "").await);
+    }
+    let publish = async |instance: &Instance| {
+        let events = vec![NewEvent::new(&*channel, "message", "1")];
+        let key = RequestKey::new("p", &channel, b"1");
+        let answer = instance.hub.submit(events, Some(key)).await.expect("there is room");
+        answer.await.expect("stored")
+    };
+    assert_eq!(publish(&silent).await, [1]);
+    drop(silent);
+    assert_eq!(publish(&all[0]).await, [1], "the answer of the first time");
+    for reader in &mut readers {
+        reader.all(&channel, 1, 1).await;
+    }
 }
 
 /// A hint that never comes: the other instance has no relay.
