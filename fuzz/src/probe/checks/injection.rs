@@ -60,8 +60,9 @@ fn name(field: &str, payload: &Payload) -> String {
     format!("inj.{field}-{}", payload.name)
 }
 
-/// How long a published event may take.
-const PROMPT: Duration = Duration::from_secs(3);
+/// How long a published event may take before it is said that nothing comes any more: a machine may
+/// have much else to do.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Among how many events a pulse is looked for.
 const RECENT: usize = 50;
@@ -123,7 +124,7 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
         Finding::fault(format!("after it, nothing can be published any more: {why}"))
     })?;
     let is_there = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.contains(&next));
-    if !witness.until(after(PROMPT), is_there).await {
+    if !witness.until(after(PATIENCE), is_there).await {
         // Where a new stream is no better, this one is to blame, and the others cannot be judged.
         if !probe.watch_anew().await {
             probe.dead_since.get_or_init(|| name(field, payload));
