@@ -86,10 +86,11 @@ async fn nothing_runs_twice_and_stop_reaches_it_on_another_instance() {
     let start = async |runs: &Runs| {
         let (begun, works) = (begun.clone(), works.clone());
         let started = runs.start("7", async move |recorder| {
-            let _works = works;
             begun.fetch_add(1, Ordering::SeqCst);
             recorder.send("begun").await?;
-            future::pending::<Result<(), SendError>>().await
+            let ended = future::pending::<Result<(), SendError>>().await;
+            drop(works);
+            ended
         });
         started.await.expect("stored")
     };
