@@ -136,23 +136,33 @@ impl Client {
     }
 }
 
+/// How many cases run at once, and whether what goes wrong is not run again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) jobs: usize,
+    pub(super) is_once: bool,
+}
+
 /// Runs a client through the cases, some at once, and tells each outcome as it comes; what a client
 /// gets wrong is told last, once it is known what else it gets wrong.
 pub(super) async fn run(
     server: Arc<Server>,
     client: Client,
     cases: Vec<Case>,
-    jobs: usize,
+    pace: Pace,
     mut tell: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>, CommandError> {
-    let mut crew = Crew { server, client: Arc::new(client), slots: Arc::new(Semaphore::new(jobs)) };
+    let mut crew =
+        Crew { server, client: Arc::new(client), slots: Arc::new(Semaphore::new(pace.jobs)) };
     let asked: Vec<_> = cases.iter().map(|case| case.id.clone()).collect();
     let mut outcomes = crew.run(cases, FIRST, &mut tell).await?;
     // What those rest on that went wrong, where it was not asked for.
     let missing = blame::unknown_basis(&outcomes);
     let all = catalogue::cases().into_iter().filter(|case| missing.contains(&case.id.as_str()));
     outcomes.extend(crew.run(all.collect(), FIRST, &mut |_| {}).await?);
-    crew.look_again(&mut outcomes).await?;
+    if !pace.is_once {
+        crew.look_again(&mut outcomes).await?;
+    }
     blame::blame_once(&mut outcomes);
     outcomes.retain(|outcome| asked.contains(&outcome.case.id));
     let rank = |outcome: &Outcome| asked.iter().position(|id| *id == outcome.case.id);

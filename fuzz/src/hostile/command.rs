@@ -52,6 +52,10 @@ pub struct Command {
     #[arg(long, value_name = "N", default_value = "4", requires = "check",
         value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
+    /// Believes what it sees once; otherwise what goes wrong is run again, and a client is accused of
+    /// what it gets wrong both times
+    #[arg(long, requires = "check")]
+    once: bool,
     /// Counts warnings as failures: what no standard asks for, but practice
     #[arg(long, requires = "check")]
     strict: bool,
@@ -121,9 +125,9 @@ impl Command {
             return Ok(ExitCode::SUCCESS);
         };
         client.believe(server.authority())?;
-        let jobs = usize::from(self.jobs);
+        let pace = check::Pace { jobs: usize::from(self.jobs), is_once: self.once };
         let tell = |outcome: &check::Outcome| drop(report::line(&mut anstream::stdout(), outcome));
-        let run = check::run(Arc::new(server), client, cases, jobs, tell);
+        let run = check::run(Arc::new(server), client, cases, pace, tell);
         let outcomes = tokio::select! {
             outcomes = run => outcomes?,
             // Dropping the run ends the clients.

@@ -103,7 +103,8 @@ fn check_these(fault: &str, cases: &[&str], jobs: &str) -> Checked {
     let json = folder.path().join("report.json");
     let file = json.to_str().expect("UTF-8");
     let output = hostile(
-        &[&["--strict", "--check", &command, "--json", file, "--jobs", jobs], cases].concat(),
+        &[&["--strict", "--once", "--check", &command, "--json", file, "--jobs", jobs], cases]
+            .concat(),
     );
     let report = std::fs::read(&json).unwrap_or_else(|_| panic!("a report: {output:?}"));
     let report: Value = serde_json::from_slice(&report).expect("JSON");
