@@ -17,6 +17,7 @@ use serde_json::Value;
 use sse_server::views::queues::{Queue, QueueError};
 use sse_server::views::{Resume, StreamView};
 use testkit::server::{Response, send};
+use testkit::wait::within;
 use tokio::net::TcpListener;
 
 /// Serves an application until the test ends.
@@ -75,12 +76,15 @@ async fn reader(address: SocketAddr, channel: &str) -> (Response, String) {
 
 /// The next event, as it is written. A stream that is silent for long says that it lives.
 async fn event(reader: &mut Response) -> String {
-    loop {
-        let event = reader.until("\n\n").await;
-        if event != ":\n\n" {
-            return event;
+    within("an event", async {
+        loop {
+            let event = reader.until("\n\n").await;
+            if event != ":\n\n" {
+                return event;
+            }
         }
-    }
+    })
+    .await
 }
 
 /// The data of the next event, and its id. There must be nothing before it.

@@ -50,6 +50,9 @@ pub(super) struct Reader {
     moved: watch::Receiver<()>,
     place: Place,
     last: Position,
+    /// The place at which it has come, until it goes on from another one. What has come since is
+    /// for it, too: it may be what a queue has handed out, which comes only once.
+    joined: Option<u64>,
     /// Sent before anything else.
     first: Option<Event>,
 }
@@ -76,7 +79,8 @@ impl Reader {
     /// A reader of a channel that it has joined.
     pub(super) fn new(queue: Arc<Shared>, feed: Arc<Feed>) -> Self {
         let (moved, (end, last)) = (feed.moved(), feed.end());
-        Self { queue, feed, moved, place: Place::Tail(end), last, first: None }
+        let place = Place::Tail(end);
+        Self { queue, feed, moved, place, last, joined: Some(end), first: None }
     }
 
     pub(super) const fn feed(&self) -> &Arc<Feed> {
@@ -87,25 +91,18 @@ impl Reader {
     pub(super) fn start(&mut self, start: &Start) {
         match *start {
             Start::New => {
-                // What has come since it joined is for it, too: it may be what a queue has
-                // handed out, which comes only once.
-                if let Place::Tail(place) = self.place
-                    && let Some(last) = self.feed.position_before(place)
-                {
-                    self.last = last;
-                } else {
-                    let (end, last) = self.feed.end();
-                    (self.place, self.last) = (Place::Tail(end), last);
-                }
-                let last = self.last;
+                self.begin();
                 // So that a reader which leaves before the first event can go on, too.
-                let id = self.queue.feeds.notation().write(last);
+                let id = self.queue.feeds.notation().write(self.last);
                 self.first = Some(Event::position(&id));
             }
             Start::After(position) => {
                 self.last = position;
                 self.place = match self.feed.place_after(position) {
-                    Some(place) => Place::Tail(place),
+                    Some(place) => {
+                        self.joined = None;
+                        Place::Tail(place)
+                    }
                     None => Place::History(VecDeque::new()),
                 };
             }
@@ -113,11 +110,18 @@ impl Reader {
         }
     }
 
-    /// The reader has missed something, and goes on at the end.
+    /// The reader has missed something.
     fn reset(&mut self) -> Event {
-        let (end, last) = self.feed.end();
-        (self.place, self.last) = (Place::Tail(end), last);
-        Event::reset_at(&self.queue.feeds.notation().write(last))
+        self.begin();
+        Event::reset_at(&self.queue.feeds.notation().write(self.last))
+    }
+
+    /// Goes on with what has come since it is here, or else at the end.
+    fn begin(&mut self) {
+        let joined = self.joined.take();
+        let joined = joined.and_then(|place| Some((place, self.feed.position_before(place)?)));
+        let (place, last) = joined.unwrap_or_else(|| self.feed.end());
+        (self.place, self.last) = (Place::Tail(place), last);
     }
 
     pub(super) fn into_stream(self) -> impl Stream<Item = Event> + Send {
@@ -182,6 +186,7 @@ impl Reader {
 
     /// Goes on with this page, or with the tail where it has all that follows.
     fn turn(&mut self, page: Page) {
+        self.joined = None;
         let place = self.feed.place_after(self.last).or_else(|| self.feed.place_from(self.last));
         self.place = if let Some(place) = place {
             Place::Tail(place)
