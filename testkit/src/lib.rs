@@ -19,6 +19,7 @@
 //! | `processes` | `server` | other processes, by their numbers |
 //! | `wait` | `browser`, `server` | waiting with a deadline |
 //! | `daemons` | `daemons` | programs that serve until they are stopped, and leave nothing behind |
+//! | `postgres` | `daemons` | PostgreSQL as one of these |
 //! | [`programs`] | | where programs of the system are |
 //! | [`rabbitmq`] | | what RabbitMQ must be told to keep to itself |
 //!
@@ -52,6 +53,8 @@ pub mod oracle;
 pub mod peers;
 #[cfg(feature = "server")]
 pub mod port;
+#[cfg(feature = "daemons")]
+pub mod postgres;
 #[cfg(feature = "server")]
 pub mod processes;
 pub mod programs;

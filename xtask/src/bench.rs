@@ -56,8 +56,8 @@ const BENCHES: [Bench; 12] = [
         args: "[--quick] [--rounds N] [COUNT] [SERVER…]",
         about: "How long many take that come at once: without COUNT 10000. Like all that follow beside\n    \
                 durable-streams, nginx with nchan and axum's Sse, or those that you name (ours,\n    \
-                durable-streams, nchan, pushpin, axum, django, floor). In five rounds, with --quick in one. They need\n    \
-                Linux, and 20000 open files. SSE_BENCH_SERVER names another build of this server.",
+                durable-streams, nchan, pushpin, axum, view, embedded, django, postgres, floor). In five rounds, with\n    \
+                --quick in one. They need Linux, and 20000 open files. SSE_BENCH_SERVER names another build of this server.",
         run: |args| servers("connect", args),
     },
     Bench {
@@ -78,7 +78,7 @@ const BENCHES: [Bench; 12] = [
         name: "publish",
         args: "[--quick] [--rounds N] [SERVER…]",
         about: "How many events a second become durable, from 1 to 256 publishers and in batches;\n    \
-                beside SQLite alone.",
+                beside SQLite alone, and on PostgreSQL by HTTP and by `sse_publish` (postgres), where it is there.",
         run: |args| servers("publish", args),
     },
     Bench {
@@ -180,8 +180,14 @@ fn servers(target: &str, args: &[&str]) -> Outcome {
     if is_wanted("durable-streams") {
         bench.env("SSE_BENCH_DURABLE_STREAMS", durable_streams()?);
     }
-    let axum = ["-p", "ssekit-fuzz", "--example", "axum_sse"];
-    built_and_run(bench, target, args, if is_wanted("axum") { vec![axum] } else { Vec::new() })
+    let mut builds = Vec::new();
+    if is_wanted("axum") {
+        builds.push(["-p", "ssekit-fuzz", "--example", "axum_sse"]);
+    }
+    if is_wanted("view") || is_wanted("embedded") {
+        builds.push(["-p", "sse-server-peers", "--bin", "sse-bench-embedded"]);
+    }
+    built_and_run(bench, target, args, builds)
 }
 
 /// Builds the bench, this server, and this; then runs the bench in our place.

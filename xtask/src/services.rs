@@ -11,6 +11,7 @@ use crate::process::{say, shown};
 use crate::setup::{self, Programs};
 use crate::{Outcome, django, nothing_more};
 use testkit::daemons::{Daemons, End, Ready, as_user, free_port};
+use testkit::postgres;
 use testkit::rabbitmq::{self, Ports};
 
 /// The variables by which tests find them: addresses, and programs for tests that stop and start a
@@ -118,23 +119,8 @@ impl Services {
     }
 
     fn postgres(&mut self, programs: &Path, folder: &Path) -> io::Result<()> {
-        fs::create_dir(folder)?;
-        let port = free_port()?;
-        // It refuses to be root.
-        let mut command = as_user("postgres", folder)?;
-        command
-            .args(["sh", "-c"])
-            .arg(
-                "\"$1\"/initdb -D \"$2\"/data -U postgres --auth=trust --no-sync \
-                 --encoding=UTF8 --locale=C || exit
-                 exec \"$1\"/postgres -D \"$2\"/data -p \"$3\" -c listen_addresses=127.0.0.1 \
-                 -c unix_socket_directories=\"$2\" -c fsync=off -c max_connections=200",
-            )
-            .arg("sh")
-            .args([programs, folder])
-            .arg(port.to_string());
-        let ready = Ready::Says("is ready to accept connections");
-        self.daemons.add("PostgreSQL", command, folder, ready, End::Quit)?;
+        let settings = ["-c", "fsync=off", "-c", "max_connections=200"];
+        let port = postgres::add(&self.daemons, programs, folder, &settings)?;
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         self.variables.push(("SSE_TEST_POSTGRES", url));
         Ok(())

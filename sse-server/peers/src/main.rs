@@ -14,8 +14,9 @@
 //! `SSE_BENCH_SERVER` names another build of this server, `SSE_BENCH_DURABLE_STREAMS` another
 //! `durable-streams-server` than `target/durable-streams/bin/durable-streams-server`, and
 //! `SSE_TEST_DJANGO` a Python with django-eventstream and daphne. Servers have their names in the
-//! tables: ours, durable-streams, nchan, pushpin, axum, django, floor. `--rounds N` takes another
-//! number of rounds than five. A number alone is one of streams, for connect, storm and idle.
+//! tables: ours, durable-streams, nchan, pushpin, axum, view, embedded, django, postgres, floor.
+//! `--rounds N` takes another number of rounds than five. A number alone is one of streams, for
+//! connect, storm and idle.
 //!
 //! `engines` needs `initdb` and `postgres` in the folder `SSE_TEST_POSTGRES_BIN`, the program
 //! `SSE_TEST_REDIS_SERVER`, and `SSE_BENCH_NATS_SERVER`, a nats-server of 2.12 or later.

@@ -30,6 +30,10 @@ pub enum Server {
     Nchan,
     Pushpin,
     Axum,
+    /// The same by a `StreamView` of ours, also under `axum::serve`.
+    View,
+    /// Our `EventStreams`, nested in such an application.
+    Embedded,
     /// django-eventstream under daphne, with SQLite.
     Django,
     /// A loop of `send`, which is the least that fan-out can cost.
@@ -80,6 +84,21 @@ fn named(variable: &str, otherwise: impl FnOnce() -> PathBuf) -> PathBuf {
     env::var_os(variable).map_or_else(otherwise, PathBuf::from)
 }
 
+/// What starts this server with a storage.
+///
+/// # Errors
+///
+/// If its settings cannot be written into the folder.
+pub fn ours_on(storage: &str, port: u16, folder: &Path) -> io::Result<Command> {
+    let mut command = Command::new(named(OURS, || program("sse-server")));
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--publish-token", TOKEN]);
+    command.args(["--storage", storage]);
+    let config = folder.join("config.toml");
+    fs::write(&config, "[request-limits]\nchannels = 100\n")?;
+    command.arg("--config").arg(config);
+    Ok(command)
+}
+
 impl Server {
     pub fn name(self) -> &'static str {
         match self {
@@ -88,6 +107,8 @@ impl Server {
             Self::Nchan => "nchan",
             Self::Pushpin => "pushpin",
             Self::Axum => "axum",
+            Self::View => "view",
+            Self::Embedded => "embedded",
             Self::Django => "django",
             Self::Floor => "floor",
         }
@@ -125,7 +146,7 @@ impl Server {
             Self::Django | Self::Pushpin => unreachable!("they are several"),
             Self::Ours => {
                 let events = folder.join("events.db");
-                ours(&address, folder, &format!("sqlite:{}", events.display()))?
+                ours_on(&format!("sqlite:{}", events.display()), port, folder)?
             }
             Self::DurableStreams => {
                 let built = || program("../durable-streams/bin/durable-streams-server");
@@ -136,6 +157,11 @@ impl Server {
             Self::Nchan => nchan_command(folder, port, MOST)?,
             Self::Axum => {
                 let mut command = Command::new(program("examples/axum_sse"));
+                command.arg(address);
+                command
+            }
+            Self::View | Self::Embedded => {
+                let mut command = Command::new(program("sse-bench-embedded"));
                 command.arg(address);
                 command
             }
@@ -160,6 +186,8 @@ impl Server {
                 let stream = if batch == 1 { "text" } else { "json" };
                 format!("/{stream}?offset={offset}&live=sse")
             }
+            Self::Embedded => "/sse/events/?channel=c0".to_owned(),
+            Self::View => "/view".to_owned(),
             Self::Nchan if from == From::Start => "/history/?channel=c0".to_owned(),
             Self::Nchan | Self::Axum | Self::Django | Self::Floor => {
                 "/events/?channel=c0".to_owned()
@@ -182,7 +210,12 @@ impl Server {
     /// What an answer has before it falls silent, if there are no events yet.
     fn ready(self) -> &'static [u8] {
         match self {
-            Self::Ours | Self::DurableStreams | Self::Pushpin | Self::Django => b"\n\n",
+            Self::Ours
+            | Self::DurableStreams
+            | Self::Pushpin
+            | Self::Django
+            | Self::View
+            | Self::Embedded => b"\n\n",
             // They say nothing until there is an event.
             Self::Nchan | Self::Axum | Self::Floor => b"\r\n\r\n",
         }
@@ -236,6 +269,7 @@ impl Server {
                  Content-Type: text/plain\r\n",
                 &str::to_owned,
             ),
+            Self::View | Self::Embedded => unreachable!("they are only read"),
             Self::Axum | Self::Pushpin | Self::Django => each(
                 "POST /publish/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\
                  Content-Type: application/json\r\n",
@@ -250,15 +284,6 @@ impl Server {
     }
 }
 
-fn ours(address: &str, folder: &Path, storage: &str) -> io::Result<Command> {
-    let mut command = Command::new(named(OURS, || program("sse-server")));
-    command.args(["--listen", address, "--publish-token", TOKEN, "--storage", storage]);
-    let config = folder.join("config.toml");
-    fs::write(&config, "[request-limits]\nchannels = 100\n")?;
-    command.arg("--config").arg(config);
-    Ok(command)
-}
-
 /// Starts so many instances of this server on one storage, and returns their ports.
 ///
 /// # Errors
@@ -269,7 +294,7 @@ pub fn instances(daemons: &Daemons, storage: &str, count: usize) -> Result<Vec<u
         let port = free_port()?;
         let folder = daemons.folder().join(format!("instance-{port}"));
         fs::create_dir(&folder)?;
-        let command = ours(&format!("127.0.0.1:{port}"), &folder, storage)?;
+        let command = ours_on(storage, port, &folder)?;
         daemons.add("ours", command, &folder, Ready::Accepts(port), End::KillGroup)?;
         Ok::<_, io::Error>(port)
     };

@@ -3,7 +3,8 @@
 //!
 //! Each server is a process of its own, and its resident memory is measured. That excludes what the
 //! kernel keeps for a socket, and includes what the allocator keeps for itself. The first streams
-//! do not count, so that what a server has only once is not in the result.
+//! do not count, so that what a server has only once is not in the result. CPU time is that of
+//! opening a stream.
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::{Bench, failed, names, stop};
 use crate::load::Crowd;
 use crate::report::{Column, Row};
 use crate::servers::{From, Server, Traffic};
-use crate::system::calm;
+use crate::system::{Cpu, calm};
 
 /// How many are open already when the measurement begins.
 const FIRST: usize = 500;
@@ -25,8 +26,15 @@ const TO_CLOSE: Duration = Duration::from_secs(3);
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-const SERVERS: [Server; 5] =
-    [Server::Ours, Server::DurableStreams, Server::Nchan, Server::Pushpin, Server::Axum];
+const SERVERS: [Server; 7] = [
+    Server::Ours,
+    Server::DurableStreams,
+    Server::Nchan,
+    Server::Pushpin,
+    Server::Axum,
+    Server::View,
+    Server::Embedded,
+];
 
 /// Runs it.
 ///
@@ -58,6 +66,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
         Column::new("open MB", "open", 1e6, 1),
         Column::new("closed MB", "closed", 1e6, 1),
         Column::new("before MB", "before", 1e6, 1),
+        Column::new("CPU µs to open", "cpu", 1e-6, 1),
     ];
     for count in counts {
         let case = format!("idle.{count}");
@@ -80,8 +89,10 @@ fn measure(bench: &mut Bench<'_>, server: Server, count: usize) -> Result<(), St
     let before = calm(running.pid).map_err(&failed)?;
     crowd.open(running.port, FIRST, readers, WITHIN).map_err(&failed)?;
     let few = calm(running.pid).map_err(&failed)?;
+    let cpu = Cpu::of(running.pid).map_err(&failed)?;
     crowd.open(running.port, count, readers, WITHIN).map_err(&failed)?;
     let open = calm(running.pid).map_err(&failed)?;
+    let cpu = cpu.since(running.pid).map_err(&failed)?.sum();
     drop(crowd);
     thread::sleep(TO_CLOSE);
     let closed = calm(running.pid).map_err(&failed)?;
@@ -92,6 +103,7 @@ fn measure(bench: &mut Bench<'_>, server: Server, count: usize) -> Result<(), St
         ("open", open as f64),
         ("closed", closed as f64),
         ("before", before as f64),
+        ("cpu", cpu / count as f64),
     ];
     for (what, figure) in figures {
         bench.report.add(&format!("idle.{count}"), server.name(), what, figure);

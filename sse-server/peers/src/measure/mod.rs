@@ -15,6 +15,7 @@ pub mod idle;
 pub mod plots;
 pub mod publish;
 pub mod replay;
+mod sql;
 
 /// What the arguments ask for.
 #[derive(Clone, Debug, Default)]

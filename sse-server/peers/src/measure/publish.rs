@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use testkit::daemons::Daemons;
 
+use super::sql::Database;
 use super::{Bench, failed, stop};
 use crate::floor::{bare_sqlite, synced_writes};
 use crate::load::{Published, Request, produce};
@@ -18,6 +19,11 @@ const CONNECTIONS: [usize; 4] = [1, 8, 64, 256];
 const BATCH: usize = 10_000;
 /// Those that answer once an event is on disk.
 const SERVERS: [Server; 3] = [Server::Ours, Server::DurableStreams, Server::Django];
+
+/// Ours with PostgreSQL, and the database without it.
+const POSTGRES: &str = "postgres";
+const SQL: &str = "sse_publish";
+const SQL_MANY: &str = "sse_publish, 64 channels";
 
 /// Runs it.
 ///
@@ -36,6 +42,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             }
             stop(bench.daemons);
         }
+        on_postgres(bench, time)?;
         floors(bench, time / 4)?;
     }
     let cases = CONNECTIONS.map(|connections| connections.to_string());
@@ -47,7 +54,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             "1" => ("1 publisher".to_owned(), "publish.1".to_owned()),
             count => (format!("{count} publishers"), format!("publish.{count}")),
         };
-        for who in ["ours", "durable-streams", "django", "floor"] {
+        for who in ["ours", "durable-streams", "django", "floor", POSTGRES, SQL, SQL_MANY] {
             let who = who.to_owned();
             rows.push(Row { label: format!("{label}, {who}"), case: case.clone(), who });
         }
@@ -63,7 +70,41 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     for case in &cases {
         let case = format!("publish.{case}");
         bench.report.ratios(&case, &["durable-streams", "django", "floor"], "throughput");
+        let of = |who| bench.report.median(&case, who, "throughput");
+        if let (Some(sql), Some(http)) = (of(SQL), of(POSTGRES)) {
+            bench.report.ratio(&format!("{case}.{SQL}.http"), sql / http);
+        }
     }
+    Ok(())
+}
+
+/// The same on PostgreSQL, by HTTP and by SQL, where that is there. Nothing of this server fails if
+/// it is not.
+fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
+    let asked = &bench.options.servers;
+    if !asked.is_empty() && !asked.iter().any(|name| name == POSTGRES) {
+        return Ok(());
+    }
+    let Some(database) = Database::start(bench.daemons)? else {
+        if bench.report.remarks_of("PostgreSQL") == 0 {
+            bench.report.remark("PostgreSQL is not there, or has no pgbench".to_owned());
+        }
+        return Ok(());
+    };
+    // A commit of PostgreSQL takes longer, and pgbench as long as this at least.
+    let time = time.max(Duration::from_secs(3));
+    let mut publishers = Publishers { running: database.server, next: 0 };
+    for connections in CONNECTIONS {
+        let case = format!("publish.{connections}");
+        publishers.single(connections, time)?.keep(bench, &case, POSTGRES);
+        for (who, channels) in [(SQL, 1), (SQL_MANY, 64)] {
+            if let Some(throughput) = database.publish(connections, channels, time)? {
+                bench.report.add(&case, who, "throughput", throughput);
+            }
+        }
+    }
+    publishers.batches(2 * time)?.keep(bench, "publish.batch", POSTGRES);
+    stop(bench.daemons);
     Ok(())
 }
 

@@ -1,0 +1,103 @@
+//! `publish` on PostgreSQL: by our publish API, and by `sse_publish` in transactions of `pgbench`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use testkit::daemons::{Daemons, End, Ready, free_port};
+use testkit::postgres;
+
+use crate::servers::{Running, Server, ours_on};
+
+/// What `sse_publish` consists of.
+const FUNCTIONS: &str = include_str!("../../../src/storage/postgres/publish.sql");
+
+/// As long as the events of the other publishers.
+const EVENT: usize = 240;
+
+/// How long our server may take to make its tables.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Our server on a database of its own.
+#[derive(Debug)]
+pub(super) struct Database {
+    programs: PathBuf,
+    folder: PathBuf,
+    url: String,
+    pub(super) server: Running,
+}
+
+impl Database {
+    /// Starts both; none if there is no PostgreSQL with `pgbench` on this machine.
+    pub(super) fn start(daemons: &Daemons) -> Result<Option<Self>, String> {
+        let programs = postgres::programs().filter(|folder| folder.join("pgbench").is_file());
+        let Some(programs) = programs else { return Ok(None) };
+        let failed = |error: std::io::Error| format!("PostgreSQL: {error}");
+        let folder = daemons.folder().join("postgres");
+        let settings = ["-c", "max_connections=300"];
+        let port = postgres::add(daemons, &programs, &folder, &settings).map_err(failed)?;
+        daemons.wait()?;
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let own = daemons.folder().join("ours");
+        fs::create_dir(&own).map_err(failed)?;
+        let port = free_port().map_err(failed)?;
+        let mut command = ours_on(&url, port, &own).map_err(failed)?;
+        command.args(["--relay", &url]);
+        let ready = Ready::Accepts(port);
+        let pid = daemons.add("ours", command, &own, ready, End::KillGroup).map_err(failed)?;
+        daemons.wait()?;
+        let server = Running { server: Server::Ours, port, pid };
+        let this = Self { programs, folder: own, url, server };
+        // It listens before its tables are there.
+        let deadline = Instant::now() + WITHIN;
+        while let Err(why) = this.run("psql", &["-q", "-v", "ON_ERROR_STOP=1"], FUNCTIONS) {
+            if Instant::now() > deadline {
+                return Err(why);
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(Some(this))
+    }
+
+    /// How many events a second so many clients publish, each in a transaction, to as many channels
+    /// in turn. None: they had not even connected by then.
+    pub(super) fn publish(
+        &self,
+        clients: usize,
+        channels: usize,
+        time: Duration,
+    ) -> Result<Option<f64>, String> {
+        let text = "x".repeat(EVENT);
+        let script = format!(
+            "\\set channel random(1, {channels})\n\
+             SELECT sse_publish('sql-' || :channel, 'message', '{text}');\n"
+        );
+        // It takes whole seconds, and connecting counts.
+        let seconds = time.as_secs().max(3).to_string();
+        let clients = clients.to_string();
+        let args = ["-n", "-M", "prepared", "-c", &clients, "-T", &seconds];
+        let said = self.run("pgbench", &args, &script)?;
+        let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
+        match tps.and_then(|tps| tps.parse().ok()) {
+            Some(tps) => Ok(Some(tps)),
+            None if said.contains("actually processed: 0") => Ok(None),
+            None => Err(format!("pgbench says {said}")),
+        }
+    }
+
+    /// Runs one of PostgreSQL's programs with a script, and returns what it prints.
+    fn run(&self, program: &str, args: &[&str], script: &str) -> Result<String, String> {
+        let file = self.folder.join("script.sql");
+        let failed = |error: std::io::Error| format!("{program}: {error}");
+        fs::write(&file, script).map_err(failed)?;
+        let mut command = Command::new(self.programs.join(program));
+        command.args(args).arg("-f").arg(&file).arg(&self.url);
+        let output = command.output().map_err(failed)?;
+        if !output.status.success() {
+            return Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
