@@ -1,14 +1,16 @@
-//! Queues, topics and streams of RabbitMQ. Its broker takes seconds to start, so each test has one
+//! Queues and topics of RabbitMQ. Its broker takes seconds to start, so each test has one
 //! and does much with it.
 
 use std::time::Duration;
 
-use lapin::options::BasicPublishOptions;
-use lapin::types::FieldTable;
+use lapin::options::{
+    BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
-use sse_server::views::queues::Queue;
+use sse_server::views::queues::{Queue, QueueError};
 use testkit::services::Own;
-use testkit::wait::within;
+use testkit::wait::{until, within};
 
 use crate::{back, event, get, next, reader, reset, serve_queue};
 
@@ -17,6 +19,13 @@ async fn channel(url: &str) -> (Connection, Channel) {
     let connection = connection.expect("it runs");
     let channel = connection.create_channel().await.expect("a channel");
     (connection, channel)
+}
+
+async fn declare(channel: &Channel, name: &str, kind: &str) {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.into(), options, arguments).await.expect("declared");
 }
 
 /// As any other program does it.
@@ -28,6 +37,63 @@ async fn publish(channel: &Channel, exchange: &str, key: &str, kind: &str, data:
     sent.await.expect("sent").await.expect("taken");
 }
 
+/// How many read a queue, and how many messages wait in it.
+async fn state(channel: &Channel, name: &str) -> (u32, u32) {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let queue = channel.queue_declare(name.into(), options, FieldTable::default()).await;
+    let queue = queue.expect("it is there");
+    (queue.consumer_count(), queue.message_count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_hands_its_messages_to_the_readers_here_and_keeps_them_while_there_are_none() {
+    let Some(mut broker) = Own::rabbitmq().await else { return };
+    let queue = Queue::builder().rabbitmq_queues(&broker.url()).await.expect("it runs");
+    let address = serve_queue(&queue).await;
+    let (_connection, raw) = channel(&broker.url()).await;
+    assert_eq!(get(address, "/jobs", "").await.status, 404);
+    let sent = queue.send_text("jobs", "message", "x").await;
+    assert!(matches!(sent, Err(QueueError::NotFound(_))), "{sent:?}");
+    declare(&raw, "jobs", "quorum").await;
+    queue.send_event("jobs", "job", &1).await.expect("sent");
+    publish(&raw, "", "jobs", "", "2").await;
+    let (mut one, _) = reader(address, "jobs").await;
+    let first = event(&mut one).await;
+    assert!(first.starts_with("event: job\nid: ") && first.ends_with("\ndata: 1\n\n"), "{first}");
+    let (_, id) = next(&mut one).await;
+    let mut readers = Vec::new();
+    for _ in 0..200 {
+        readers.push(reader(address, "jobs").await.0);
+    }
+    assert_eq!(state(&raw, "jobs").await.0, 1);
+    publish(&raw, "", "jobs", "", "to all").await;
+    for reader in readers.iter_mut().chain([&mut one]) {
+        assert_eq!(next(reader).await.0, "to all");
+    }
+    // Beside others who read it a reader that comes back goes on.
+    let mut again = back(address, "jobs", &id).await;
+    assert_eq!(next(&mut again).await.0, "to all");
+    drop((one, again, readers));
+    until("nobody to read it", async || state(&raw, "jobs").await.0 == 0).await;
+    publish(&raw, "", "jobs", "", "kept").await;
+    let mut again = back(address, "jobs", &id).await;
+    reset(&mut again).await;
+    assert_eq!(next(&mut again).await.0, "kept");
+    until("it to be empty", async || state(&raw, "jobs").await == (1, 0)).await;
+    broker.kill();
+    broker.start().await;
+    reset(&mut again).await;
+    within("it to be sent", async {
+        while queue.send_text("jobs", "message", "after").await.is_err() {}
+    })
+    .await;
+    again.until("data: after\n\n").await;
+    let (_connection, raw) = channel(&broker.url()).await;
+    raw.queue_delete("jobs".into(), QueueDeleteOptions::default()).await.expect("deleted");
+    let rest = again.body().await;
+    assert!(rest.contains("\"condition\": \"not-found\""), "{rest}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_reaches_all_who_have_bound_to_it_and_an_outage_is_told() {
     let Some(mut broker) = Own::rabbitmq().await else { return };
@@ -37,7 +103,7 @@ async fn a_topic_reaches_all_who_have_bound_to_it_and_an_outage_is_told() {
     let address = serve_queue(&queue).await;
     let (_connection, raw) = channel(&broker.url()).await;
     assert_eq!(get(address, "/gold", "").await.status, 404, "there is no such exchange");
-    let options = lapin::options::ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let options = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let declared =
         raw.exchange_declare("prices".into(), ExchangeKind::Topic, options, FieldTable::default());
     declared.await.expect("declared");
