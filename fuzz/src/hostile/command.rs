@@ -52,8 +52,8 @@ pub struct Command {
     #[arg(long, value_name = "N", default_value = "4", requires = "check",
         value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
-    /// Believes what it sees once; otherwise what goes wrong is run again, and a client is accused of
-    /// what it gets wrong both times
+    /// Believes what it sees once; otherwise what goes wrong is run again, and a client is accused
+    /// of what it gets wrong both times
     #[arg(long, requires = "check")]
     once: bool,
     /// Counts warnings as failures: what no standard asks for, but practice

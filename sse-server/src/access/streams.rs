@@ -186,8 +186,8 @@ impl Guard {
         self.watch.state().ending.clone()
     }
 
-    /// Checks again whether the channels may be read. Ready when that is done, whatever came out, or
-    /// when the hub was closed: then there is nothing more to read.
+    /// Checks again whether the channels may be read. Ready when that is done, whatever came out,
+    /// or when the hub was closed: then there is nothing more to read.
     pub(crate) fn poll_check(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let checking = self.checking.get_or_insert_with(|| {
             let (shared, watch) = (self.shared.clone(), self.watch.clone());
