@@ -38,6 +38,10 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 /// How long a channel is carried that something was published to here, and nobody is known to read.
 const UNREAD: Duration = Duration::from_mins(1);
 
+/// How many channels are carried at most for connections that are held. Whoever may open streams
+/// names channels, and each takes some memory for minutes.
+const MOST: usize = 250_000;
+
 /// How many events without an id may wait for a proxy, and how often each is tried.
 const QUEUE: usize = 1024;
 const TRIES: usize = 3;
@@ -52,6 +56,7 @@ struct Shared {
     grip: Grip,
     lines: Vec<Arc<Line>>,
     carried: Mutex<HashMap<Arc<str>, Arc<Mutex<Until>>>>,
+    most: usize,
 }
 
 /// How long a channel is carried.
@@ -77,6 +82,10 @@ struct Line {
 impl Carrier {
     /// Carries what is published in this hub. Must be called in a Tokio runtime.
     pub(crate) fn start(hub: &Hub, grip: &Grip, metrics: &Metrics) -> Self {
+        Self::start_for(MOST, hub, grip, metrics)
+    }
+
+    fn start_for(most: usize, hub: &Hub, grip: &Grip, metrics: &Metrics) -> Self {
         let lines = grip.proxies().iter().map(|proxy| {
             let (sender, queue) = mpsc::channel(QUEUE);
             let line = Arc::new(Line {
@@ -93,7 +102,7 @@ impl Carrier {
         });
         let lines = lines.collect();
         let (hub, grip) = (hub.clone(), grip.clone());
-        let shared = Arc::new(Shared { hub, grip, lines, carried: Mutex::default() });
+        let shared = Arc::new(Shared { hub, grip, lines, carried: Mutex::default(), most });
         let weak = Arc::downgrade(&shared);
         shared.hub.on_published(Box::new(move |events| {
             if let Some(shared) = weak.upgrade() {
@@ -103,14 +112,28 @@ impl Carrier {
         Self(shared)
     }
 
-    /// Carries these channels for as long as a hold may last that is given now, from an event on
-    /// that is not later than the last one that can be read by now.
-    pub(crate) async fn hold(&self, channels: &[Arc<str>]) -> Result<(), ServiceError> {
-        let time = 3 * self.0.grip.hold_time() + UNREAD;
+    /// Carries these channels for as long as a hold may last that is given now, for so long until
+    /// the proxy asks again, from an event on that is not later than the last one that can be read
+    /// by now.
+    pub(crate) async fn hold(
+        &self,
+        channels: &[Arc<str>],
+        pace: Duration,
+    ) -> Result<(), ServiceError> {
+        let time = 3 * pace + UNREAD;
         for channel in channels.iter().filter(|channel| self.0.hub.is_lasting(channel)) {
+            if self.is_full_for(channel) {
+                let text = format!("{} channels are carried to proxies already", self.0.most);
+                return Err(ServiceError::new("hold a stream", text));
+            }
             self.carry(channel, None, time).await?;
         }
         Ok(())
+    }
+
+    fn is_full_for(&self, channel: &Arc<str>) -> bool {
+        let carried = self.0.carried();
+        carried.len() >= self.0.most && !carried.contains_key(channel)
     }
 
     /// Takes what was published here.
@@ -358,4 +381,24 @@ fn skip_users(users: &[String]) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is done in between that could leave half of something.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    #[tokio::test]
+    async fn who_names_channels_after_channels_makes_the_server_carry_so_many_only() {
+        let hub = Hub::new(Arc::new(MemoryStorage::new()));
+        let grip = Grip::new(["http://127.0.0.1:9?verify-key=k".parse().expect("a GRIP_URL")]);
+        let carrier = Carrier::start_for(2, &hub, &grip, &Metrics::default());
+        let hold = async |name: &str| carrier.hold(&[name.into()], UNREAD).await;
+        for name in ["a", "b", "a"] {
+            hold(name).await.expect(name);
+        }
+        let refused = hold("c").await.expect_err("one too many").to_string();
+        assert!(refused.contains("2 channels are carried"), "{refused}");
+        hold("b").await.expect("it is carried");
+    }
 }

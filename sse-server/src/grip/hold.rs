@@ -4,12 +4,18 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 const HOLD: HeaderName = HeaderName::from_static("grip-hold");
 const CHANNEL: HeaderName = HeaderName::from_static("grip-channel");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("grip-keep-alive");
 const LINK: HeaderName = HeaderName::from_static("grip-link");
 const SET_META: HeaderName = HeaderName::from_static("grip-set-meta");
+
+/// What would end a name, or begin another one.
+const NOT_IN_NAME: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';');
+/// The same of a link.
+const NOT_IN_LINK: &AsciiSet = &NOT_IN_NAME.add(b'<').add(b'>');
 
 /// The most channels of a connection that Pushpin takes as it comes. It leaves out the others
 /// without a word to us.
@@ -52,7 +58,7 @@ impl Hold {
         prev_id: Option<&str>,
         filters: &[&str],
     ) -> Self {
-        let mut channel = name.into();
+        let mut channel = plain(&name.into());
         let mut add = |name: &str, value: &str| {
             write!(channel, "; {name}={value}").expect("writing to a String cannot fail");
         };
@@ -82,7 +88,8 @@ impl Hold {
         self
     }
 
-    /// Something that filters look at: `user`, or `id_format` for `build-id`.
+    /// Something that filters look at: `user`, or `id_format` for `build-id`. Any text but control
+    /// characters.
     pub fn meta(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.meta.push((name, value.into()));
         self
@@ -92,7 +99,8 @@ impl Hold {
     pub fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut add = |name: &HeaderName, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
+            // As UTF-8, which the proxy reads.
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
                 headers.append(name, value);
             }
         };
@@ -106,10 +114,16 @@ impl Hold {
         }
         if let Some((uri, timeout)) = &self.link {
             let timeout = timeout.map(|timeout| format!("; timeout={}", timeout.as_secs().max(1)));
+            let uri = utf8_percent_encode(uri, NOT_IN_LINK);
             add(&LINK, &format!("<{uri}>; rel=next{}", timeout.unwrap_or_default()));
         }
-        let meta: Vec<_> =
-            self.meta.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let meta = self.meta.iter().filter(|(_, value)| !value.contains(char::is_control));
+        let meta: Vec<_> = meta
+            .map(|(name, value)| {
+                let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+                format!("{name}=\"{value}\"")
+            })
+            .collect();
         if !meta.is_empty() {
             add(&SET_META, &meta.join(", "));
         }
@@ -121,6 +135,11 @@ impl Default for Hold {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The name of a channel, where it says no more than that: what ends it in a header is encoded.
+pub(super) fn plain(name: &str) -> String {
+    utf8_percent_encode(name, NOT_IN_NAME).to_string()
 }
 
 /// As the proxy unescapes it.
@@ -161,5 +180,24 @@ mod tests {
         assert_eq!(all(SET_META).collect::<Vec<_>>(), ["user=\"7\""]);
         let more = Hold::more().next_link("/x", None).headers();
         assert!(!more.contains_key(HOLD) && more[LINK] == "</x>; rel=next");
+    }
+    /// Names of users and rooms come from outside, and some have forgotten `Grip::channel`.
+    #[test]
+    fn no_name_and_no_value_says_more_than_itself() {
+        let hold = Hold::new()
+            .channel("a, admin; prev-id=7\r\nx: \"é", None)
+            .next_link("/x>; timeout=0, </y ?a=%20", None)
+            .meta("user", "7\", id_format=\"\\é;")
+            .meta("sender", "a\nb");
+        let headers = hold.headers();
+        let value = |name: HeaderName| {
+            assert_eq!(headers.get_all(&name).iter().count(), 1);
+            String::from_utf8(headers[name].as_bytes().to_vec()).expect("UTF-8")
+        };
+        assert_eq!(value(CHANNEL), "a%2C%20admin%3B%20prev-id=7%0D%0Ax:%20%22%C3%A9");
+        assert_eq!(value(LINK), "</x%3E%3B%20timeout=0%2C%20%3C/y%20?a=%20>; rel=next");
+        assert_eq!(value(SET_META), r#"user="7\", id_format=\"\\é;""#);
+        let item = serde_json::to_value(crate::grip::Item::hint("a, admin")).expect("JSON");
+        assert_eq!(item["channel"], "a%2C%20admin");
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::hold::plain;
+
 /// Something for the connections that are held on a channel.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,7 +45,8 @@ impl Item {
         action: Option<&'static str>,
     ) -> Self {
         let http_stream = HttpStream { content, action, content_filters: Vec::new() };
-        let (channel, formats) = (channel.into(), Formats { http_stream });
+        // The same as in a hold, whatever the name.
+        let (channel, formats) = (plain(&channel.into()), Formats { http_stream });
         Self { channel, id: None, prev_id: None, meta: BTreeMap::new(), formats }
     }
 

@@ -17,6 +17,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
+use super::pace::{self, Asked};
+
 /// What follows the part of the path that is before it.
 pub(crate) const SEALED: &str = "/grip/next/";
 pub(crate) const PUBLIC: &str = "/grip/public/";
@@ -56,9 +58,24 @@ pub(crate) struct Pinned {
     /// Where to go on, if the proxy does not say.
     #[serde(rename = "f")]
     pub(crate) cursor: String,
-    /// Until when the link is good, in seconds since 1970.
+    /// When the link was given, in seconds since 1970.
+    #[serde(rename = "g")]
+    pub(crate) given: u64,
+    /// After how many seconds the proxy was to ask, if there was nothing else.
+    #[serde(rename = "w")]
+    pub(crate) wait: u64,
+    /// How many seconds it is good.
     #[serde(rename = "x")]
     pub(crate) expires: u64,
+}
+
+impl Pinned {
+    /// How long the proxy is to wait until it asks again about this connection; usually this long.
+    pub(crate) fn pace(&self, usual: Duration) -> Duration {
+        let elapsed = Duration::from_secs(now().saturating_sub(self.given));
+        let wait = Duration::from_secs(self.wait);
+        pace::next(usual, (self.given > 0).then_some(Asked { wait, elapsed }))
+    }
 }
 
 impl Link {
@@ -74,9 +91,11 @@ impl Link {
         Self(Arc::new(key))
     }
 
-    /// The path for this, which is good for so long. `None`: it is too long for a link.
-    pub(crate) fn seal(&self, pinned: &Pinned, time: Duration) -> Option<String> {
-        let pinned = Pinned { expires: now() + time.as_secs(), ..pinned.clone() };
+    /// The path for this, which the proxy is to follow after so long at the latest, and which is good
+    /// for so much longer. `None`: it is too long for a link.
+    pub(crate) fn seal(&self, pinned: &Pinned, wait: Duration, spare: Duration) -> Option<String> {
+        let (wait, expires) = (wait.as_secs(), (wait + spare).as_secs());
+        let pinned = Pinned { given: now(), wait, expires, ..pinned.clone() };
         let mut sealed = serde_json::to_vec(&pinned).expect("strings are JSON");
         let nonce = self.0.seal_in_place_append_tag(Aad::empty(), &mut sealed).ok()?;
         let token = URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &sealed].concat());
@@ -90,7 +109,7 @@ impl Link {
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.0.open_in_place(nonce, Aad::empty(), sealed).ok()?;
         let pinned: Pinned = serde_json::from_slice(opened).ok()?;
-        (pinned.expires >= now()).then_some(pinned)
+        (pinned.given.saturating_add(pinned.expires) >= now()).then_some(pinned)
     }
 }
 
@@ -138,12 +157,14 @@ mod tests {
         let channels = vec!["a b/c,d:é%~".to_owned()];
         let pinned =
             Pinned { channels, query: "access_token=t0ken".to_owned(), ..Pinned::default() };
-        let path = ours.seal(&pinned, Duration::from_mins(1)).expect("short");
+        let (wait, spare) = (Duration::from_mins(1), Duration::from_mins(1));
+        let path = ours.seal(&pinned, wait, spare).expect("short");
         let token = path.strip_prefix(SEALED).expect("its place");
         assert!(!path.contains("t0ken"), "{path}");
         let opened = Link::new(Some(b"a secret")).open(token).expect("ours");
-        assert_eq!(Pinned { expires: 0, ..opened }, pinned);
-        assert_ne!(ours.seal(&pinned, Duration::from_mins(1)), Some(path.clone()), "no two alike");
+        assert_eq!((opened.wait, opened.expires), (60, 120));
+        assert_eq!(Pinned { given: 0, wait: 0, expires: 0, ..opened }, pinned);
+        assert_ne!(ours.seal(&pinned, wait, spare), Some(path.clone()), "no two alike");
         assert_eq!(Link::new(Some(b"another")).open(token), None);
         assert_eq!(Link::new(None).open(token), None);
         for at in 0..token.len() {
@@ -154,7 +175,7 @@ mod tests {
         }
         assert_eq!(ours.open(""), None);
         let long = Pinned { query: "x".repeat(LONGEST), ..pinned };
-        assert_eq!(ours.seal(&long, Duration::ZERO), None);
+        assert_eq!(ours.seal(&long, wait, spare), None);
     }
 
     #[test]

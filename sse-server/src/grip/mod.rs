@@ -40,6 +40,7 @@ mod hold;
 mod item;
 mod last;
 pub(crate) mod link;
+mod pace;
 mod proxy;
 mod url;
 
@@ -49,6 +50,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use sse_proto::encode_channel;
+use tokio::task::JoinSet;
 
 pub(crate) use carrier::Carrier;
 pub use hold::Hold;
@@ -120,20 +122,21 @@ impl Grip {
         last::all(headers).find(|(name, _)| *name == channel).map(|(_, id)| id)
     }
 
-    /// Publishes these items at all proxies, which takes their word: it says that they have
-    /// understood, not that a connection has got it.
+    /// Publishes these items at all proxies at once, which takes their word: it says that they have
+    /// understood, not that a connection has got it. Must be called in a Tokio runtime.
     ///
     /// # Errors
     ///
     /// The last one, if a proxy could not be reached or has refused.
     pub async fn publish(&self, items: &[Item]) -> Result<(), GripError> {
-        let mut result = Ok(());
+        let items: Arc<[Item]> = items.into();
+        let mut publishing = JoinSet::new();
         for proxy in &self.0.proxies {
-            if let Err(error) = proxy.publish(items).await {
-                result = Err(error);
-            }
+            let (proxy, items) = (proxy.clone(), items.clone());
+            publishing.spawn(async move { proxy.publish(&items).await });
         }
-        result
+        let results = publishing.join_all().await;
+        results.into_iter().rfind(Result::is_err).unwrap_or(Ok(()))
     }
 
     pub(crate) fn proxies(&self) -> &[GripProxy] {

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::middleware::{self, Next};
 use serde_json::{Value, json};
 use sse_client::{EventSource, Item, reqwest};
-use sse_server::access::Access;
+use sse_server::access::{Access, ChannelManager};
 use sse_server::grip::Grip;
 use sse_server::http::{self, HttpConfig};
 use sse_server::hub::{Hub, HubConfig};
@@ -37,16 +37,18 @@ pub(crate) struct Origin {
 /// How one is started.
 pub(crate) struct Options {
     pub(crate) grants: Option<Arc<Grants>>,
+    /// Another one who says who may read what.
+    pub(crate) manager: Option<Arc<dyn ChannelManager>>,
     pub(crate) link_timeout: Duration,
     pub(crate) prefix: &'static str,
-    /// More proxies, which need not be there.
+    /// More proxies, before this one, which need not be there.
     pub(crate) others: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let link_timeout = Duration::from_mins(1);
-        Self { grants: None, link_timeout, prefix: "", others: Vec::new() }
+        Self { grants: None, manager: None, link_timeout, prefix: "", others: Vec::new() }
     }
 }
 
@@ -57,14 +59,15 @@ impl Origin {
         let pushpin = Pushpin::start(address.port()).await?;
         let door = Door::open(&pushpin).await;
         let url = pushpin.grip_url().replace(&pushpin.control(), &door.url());
-        let proxies = [url].into_iter().chain(options.others);
+        let proxies = options.others.into_iter().chain([url]);
         let proxies = proxies.map(|url| url.parse().expect("a GRIP_URL"));
         let grip = Grip::new(proxies).prefix(options.prefix).link_timeout(options.link_timeout);
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
         let hub = Hub::with_config(storage.clone(), HubConfig::default());
         let mut config = HttpConfig::new(TOKEN).grip(grip);
-        if let Some(grants) = options.grants {
-            config = config.access(Access::new(grants, &hub));
+        let grants = options.grants.map(|grants| grants as Arc<dyn ChannelManager>);
+        if let Some(manager) = grants.or(options.manager) {
+            config = config.access(Access::new(manager, &hub));
         }
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();

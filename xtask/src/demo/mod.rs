@@ -250,7 +250,9 @@ impl Demo {
             if self.interrupts.arrived() {
                 return Ok(Start::Interrupted);
             }
-            let ready = is_ready(reachable(self.server()));
+            // With a proxy, by way of it too.
+            let addresses = [self.server(), self.listen];
+            let ready = addresses.into_iter().all(|address| is_ready(reachable(address)));
             if let Some(status) = server.ended()? {
                 return Ok(Start::Ended(status));
             }
@@ -265,7 +267,7 @@ impl Demo {
     }
 
     fn too_slow(&self) -> String {
-        let url = format!("http://{}/health/ready", reachable(self.server()));
+        let url = format!("http://{}/health/ready", reachable(self.listen));
         format!("the server runs, but {url} has not answered with 200 within 30 seconds")
     }
 

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+#[cfg(feature = "server")]
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::RawPathParams;
@@ -98,8 +100,10 @@ pub(in crate::http) async fn answer(
     }
     // For a proxy that can hold this stream.
     #[cfg(feature = "server")]
-    if let Some(held) = held::of_proxy(app, endpoint, asked.method, &request) {
-        return held.answer(&request, caller.map(|caller| caller.client)).await;
+    if let Some(held) = held::of_proxy(app, endpoint, asked.method, &request)
+        && let Some(answer) = held.answer(&request, caller.as_ref().map(|it| it.client)).await
+    {
+        return answer;
     }
     match open(app, endpoint, request, caller).await {
         Ok(stream) => compressible(stream, headers, &app.config.operations),
@@ -174,13 +178,14 @@ pub(super) struct Prepared {
     pub(super) channels: Vec<Arc<str>>,
 }
 
-/// Looks who asks for which channels and from where, unless that is given, and lets them in.
+/// Looks who asks for which channels and from where, unless that is given, and lets them in. `held`:
+/// who carries the channels to proxies, and how long these wait until they ask again.
 pub(super) async fn prepare(
     app: &Arc<App>,
     request: &AccessRequest<'_>,
     client: Option<IpAddr>,
     resume: Option<Cursor<'static>>,
-    #[cfg(feature = "server")] carrier: Option<&Carrier>,
+    #[cfg(feature = "server")] held: Option<(&Carrier, Duration)>,
 ) -> Result<Prepared, NotOpened> {
     // First of all, so that those who come in crowds cost nothing more.
     let permit = app.config.operations.admit_stream(client).map_err(|limit| {
@@ -215,9 +220,9 @@ pub(super) async fn prepare(
     };
     let subscribe = async {
         #[cfg(feature = "server")]
-        if let Some(carrier) = carrier {
+        if let Some((carrier, pace)) = held {
             // Before it is read: nothing may come between what is read and what is carried.
-            carrier.hold(&channels).await?;
+            carrier.hold(&channels, pace).await?;
         }
         app.hub.subscribe(&channels, &resume).await
     };

@@ -37,8 +37,9 @@ const MOST_AT_FIRST: usize = 90_000;
 /// How long reading the history may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How much longer a link is good than until it is to be followed.
-const LINK_SPARE: Duration = Duration::from_mins(2);
+/// How much longer a link is good than until it is to be followed: when thousands come at once, it
+/// takes Pushpin that long to ask about all of them.
+const LINK_SPARE: Duration = Duration::from_mins(10);
 
 /// Headers that say nothing of who asks.
 const IMPERSONAL: [&str; 18] = [
@@ -73,7 +74,7 @@ pub(super) struct Held<'a> {
     carrier: &'a Carrier,
 }
 
-/// Whether a request comes from a proxy, and can be answered with a hold. Filters by type are not
+/// Whether a request comes from a proxy, and may be answered with a hold. Filters by type are not
 /// among those that proxies have.
 pub(super) fn of_proxy<'a>(
     app: &'a Arc<App>,
@@ -84,10 +85,7 @@ pub(super) fn of_proxy<'a>(
     let held = proxied(app, request.headers())?;
     let is_filtered = endpoint.types().is_some()
         || request.parameter("messages_types").is_some_and(|types| !types.is_empty());
-    // Each has one for events without an id, and the user has one.
-    let fits = 2 * request.channels().len() < MAX_CHANNELS;
-    let fits = fits && held.grip.link().seal(&Pinned::of(request), Duration::ZERO).is_some();
-    (method == Method::GET && !is_filtered && fits).then_some(held)
+    (method == Method::GET && !is_filtered).then_some(held)
 }
 
 /// Whether a proxy that can hold streams has sent this.
@@ -101,17 +99,35 @@ fn proxied<'a>(app: &'a Arc<App>, headers: &HeaderMap) -> Option<Held<'a>> {
 }
 
 impl Held<'_> {
-    /// The answer to a client's request that the proxy has passed on.
+    /// The answer to a client's request that the proxy has passed on. None: the proxy cannot hold
+    /// such a stream.
     pub(super) async fn answer(
         self,
         request: &AccessRequest<'_>,
         client: Option<IpAddr>,
-    ) -> Response {
-        let pinned = Pinned::of(request);
-        match prepare(self.app, request, client, None, Some(self.carrier)).await {
-            Ok(prepared) => self.hold(prepared, pinned, true).await,
-            Err(why) => why.answer(self.app),
+    ) -> Option<Response> {
+        let pinned = Pinned::of(request)?;
+        if !self.fits(&pinned, request.channels()) {
+            return None;
         }
+        let pace = pinned.pace(self.grip.hold_time());
+        match prepare(self.app, request, client, None, Some((self.carrier, pace))).await {
+            // Their channels may be others than they have named.
+            Ok(prepared) if !self.fits(&pinned, &prepared.channels) => None,
+            Ok(prepared) => Some(self.hold(prepared, pinned, pace, true).await),
+            Err(why) => Some(why.answer(self.app)),
+        }
+    }
+
+    /// Whether a proxy takes that many channels, and links that are that long.
+    fn fits(&self, pinned: &Pinned, channels: &[Arc<str>]) -> bool {
+        let places = channels.iter().map(|channel| (&**channel, u64::MAX));
+        let cursor = places.collect::<Cursor<'_>>().to_string();
+        let sealed = Pinned { cursor, ..pinned.clone() };
+        let public: Vec<_> = channels.iter().map(|name| (name.clone(), Some(u64::MAX))).collect();
+        are_few(channels)
+            && self.grip.link().seal(&sealed, LINK_SPARE, LINK_SPARE).is_some()
+            && link::public(&public).is_some()
     }
 
     /// The answer to a question at a next link: where the connection is now, or else at this place.
@@ -148,8 +164,10 @@ impl Held<'_> {
             .with_client(pinned.client)
             .with_original(Some(original))
             .with_channels(&channels);
-        match prepare(self.app, &request, None, Some(resume), Some(self.carrier)).await {
-            Ok(prepared) => self.hold(prepared, pinned.clone(), false).await,
+        let pace = pinned.pace(self.grip.hold_time());
+        match prepare(self.app, &request, None, Some(resume), Some((self.carrier, pace))).await {
+            Ok(prepared) if !are_few(&prepared.channels) => event_stream(Body::from(COME_BACK)),
+            Ok(prepared) => self.hold(prepared, pinned.clone(), pace, false).await,
             Err(NotOpened::Unauthorized(_)) => event_stream(Body::from(COME_BACK)),
             Err(NotOpened::Error(error)) => self.refuse(&error, &channels, false),
             // Status 503 has the proxy ask again.
@@ -158,7 +176,13 @@ impl Held<'_> {
     }
 
     /// What the stream has by now, and how it goes on.
-    async fn hold(self, mut prepared: Prepared, pinned: Pinned, is_first: bool) -> Response {
+    async fn hold(
+        self,
+        mut prepared: Prepared,
+        pinned: Pinned,
+        pace: Duration,
+        is_first: bool,
+    ) -> Response {
         let read = timeout(PATIENCE, read(&mut prepared, is_first)).await;
         let Ok(read) = read else {
             let text = "the storage does not answer; try again";
@@ -190,14 +214,13 @@ impl Held<'_> {
         }
         let principal = guard.as_ref().map(Guard::principal);
         let user = principal.and_then(Principal::name).map(str::to_owned);
-        let time = self.link_time(principal);
         let places = if is_whole { None } else { Some(&cursor) };
-        let Some(link) = self.link(pinned, principal, &channels, places, time).await else {
+        let Some(link) = self.link(pinned, principal, &channels, places, pace).await else {
             return event_stream(Body::from(COME_BACK));
         };
         let link = format!("{}{link}", self.app.config.base_path);
         let mut hold = if is_whole { Hold::new() } else { Hold::more() };
-        hold = hold.next_link(link, is_whole.then_some(time));
+        hold = hold.next_link(link, is_whole.then(|| link_time(pace, principal)));
         let mut ids = Vec::new();
         for channel in &channels {
             let name = self.grip.events(channel);
@@ -239,15 +262,6 @@ impl Held<'_> {
         event_stream(Body::from(if is_filtered { doubled(body.as_bytes()) } else { body.into() }))
     }
 
-    /// When the proxy has to ask again at the latest.
-    fn link_time(&self, principal: Option<&Principal>) -> Duration {
-        let expires = principal.and_then(Principal::expires);
-        let left = expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
-        // When it has expired, and not a moment before.
-        let left = left.map_or(Duration::MAX, |left| left + Duration::from_secs(1));
-        self.grip.hold_time().min(left)
-    }
-
     /// The next link: one for all connections, if everyone may read the channels.
     async fn link(
         &self,
@@ -255,14 +269,14 @@ impl Held<'_> {
         principal: Option<&Principal>,
         channels: &[Arc<str>],
         places: Option<&Cursor<'_>>,
-        time: Duration,
+        pace: Duration,
     ) -> Option<String> {
         if self.is_public(principal, channels).await {
-            let place = |name: &Arc<str>| (name.clone(), places.and_then(|it| it.position(name)));
-            return link::public(&channels.iter().map(place).collect::<Vec<_>>());
+            let known = |name: &Arc<str>| (name.clone(), places.and_then(|it| it.position(name)));
+            return link::public(&channels.iter().map(known).collect::<Vec<_>>());
         }
         let cursor = places.map(ToString::to_string).unwrap_or_default();
-        self.grip.link().seal(&Pinned { cursor, ..pinned }, time + LINK_SPARE)
+        self.grip.link().seal(&Pinned { cursor, ..pinned }, pace, LINK_SPARE)
     }
 
     async fn is_public(&self, principal: Option<&Principal>, channels: &[Arc<str>]) -> bool {
@@ -276,6 +290,21 @@ impl Held<'_> {
         let refused = access.manager().refused(&anonymous, channels, Occasion::Recheck).await;
         refused.is_ok_and(|refused| refused.is_empty())
     }
+}
+
+/// Whether a proxy takes that many channels for one connection: each has one for events without an
+/// id, and the user has one.
+const fn are_few(channels: &[Arc<str>]) -> bool {
+    2 * channels.len() < MAX_CHANNELS
+}
+
+/// When the proxy has to ask again at the latest, if a token expires before it would.
+fn link_time(pace: Duration, principal: Option<&Principal>) -> Duration {
+    let expires = principal.and_then(Principal::expires);
+    let left = expires.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+    // When it has expired, and not a moment before.
+    let left = left.map_or(Duration::MAX, |left| left + Duration::from_secs(1));
+    pace.min(left)
 }
 
 /// With each percent sign twice.
@@ -317,30 +346,32 @@ async fn read(prepared: &mut Prepared, is_first: bool) -> Option<(Outgoing, bool
 }
 
 impl Pinned {
-    /// What says who asks.
-    fn of(request: &AccessRequest<'_>) -> Self {
-        let headers = request.headers().iter().filter_map(|(name, value)| {
-            let name = name.as_str();
-            let is_personal = !IMPERSONAL.contains(&name) && !name.starts_with("sec-");
-            let value = value.to_str().ok().filter(|_| is_personal)?;
-            Some((name.to_owned(), value.to_owned()))
+    /// What says who asks. None: a header of theirs is no text, as it must be in a link, and without
+    /// it they would be somebody else.
+    fn of(request: &AccessRequest<'_>) -> Option<Self> {
+        let personal = request.headers().iter().filter(|(name, _)| {
+            !IMPERSONAL.contains(&name.as_str()) && !name.as_str().starts_with("sec-")
         });
+        let headers = personal.map(|(name, value)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+        });
+        let headers = headers.collect::<Option<Vec<_>>>()?;
         let original = request.original();
         let original = |part: fn(&Original<'_>) -> String| original.as_ref().map(part);
         let query = form_urlencoded::parse(request.query().as_bytes());
         let query = query.filter(|(name, _)| name != "lastEventId");
-        Self {
+        Some(Self {
             method: original(|it| it.method.to_owned()).unwrap_or_default(),
             path: request.path().to_owned(),
             query: form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish(),
-            headers: headers.collect(),
+            headers,
             scheme: original(|it| it.scheme.to_owned()).unwrap_or_default(),
             host: original(|it| it.host.to_owned()).unwrap_or_default(),
             uri: original(|it| it.uri.to_owned()).unwrap_or_default(),
             client: request.client(),
             channels: request.channels().iter().map(ToString::to_string).collect(),
             ..Self::default()
-        }
+        })
     }
 
     fn headers(&self) -> HeaderMap {
