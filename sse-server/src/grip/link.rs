@@ -91,8 +91,8 @@ impl Link {
         Self(Arc::new(key))
     }
 
-    /// The path for this, which the proxy is to follow after so long at the latest, and which is good
-    /// for so much longer. `None`: it is too long for a link.
+    /// The path for this, which the proxy is to follow after so long at the latest, and which is
+    /// good for so much longer. `None`: it is too long for a link.
     pub(crate) fn seal(&self, pinned: &Pinned, wait: Duration, spare: Duration) -> Option<String> {
         let (wait, expires) = (wait.as_secs(), (wait + spare).as_secs());
         let pinned = Pinned { given: now(), wait, expires, ..pinned.clone() };

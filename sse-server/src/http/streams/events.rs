@@ -178,8 +178,8 @@ pub(super) struct Prepared {
     pub(super) channels: Vec<Arc<str>>,
 }
 
-/// Looks who asks for which channels and from where, unless that is given, and lets them in. `held`:
-/// who carries the channels to proxies, and how long these wait until they ask again.
+/// Looks who asks for which channels and from where, unless that is given, and lets them in.
+/// `held`: who carries the channels to proxies, and how long these wait until they ask again.
 pub(super) async fn prepare(
     app: &Arc<App>,
     request: &AccessRequest<'_>,

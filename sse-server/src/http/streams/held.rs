@@ -346,8 +346,8 @@ async fn read(prepared: &mut Prepared, is_first: bool) -> Option<(Outgoing, bool
 }
 
 impl Pinned {
-    /// What says who asks. None: a header of theirs is no text, as it must be in a link, and without
-    /// it they would be somebody else.
+    /// What says who asks. None: a header of theirs is no text, as it must be in a link, and
+    /// without it they would be somebody else.
     fn of(request: &AccessRequest<'_>) -> Option<Self> {
         let personal = request.headers().iter().filter(|(name, _)| {
             !IMPERSONAL.contains(&name.as_str()) && !name.as_str().starts_with("sec-")
