@@ -1,10 +1,11 @@
-//! Queues and topics of RabbitMQ. Its broker takes seconds to start, so each test has one
+//! Queues, topics and streams of RabbitMQ. Its broker takes seconds to start, so each test has one
 //! and does much with it.
 
 use std::time::Duration;
 
 use lapin::options::{
-    BasicPublishOptions, ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -18,6 +19,7 @@ async fn channel(url: &str) -> (Connection, Channel) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await;
     let connection = connection.expect("it runs");
     let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("it confirms");
     (connection, channel)
 }
 
@@ -129,4 +131,41 @@ async fn a_topic_reaches_all_who_have_bound_to_it_and_an_outage_is_told() {
     for reader in [&mut gold, &mut again] {
         assert_eq!(next(reader).await.0, "18");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_by_offsets_and_tells_what_it_does_not_have() {
+    let Some(broker) = Own::rabbitmq().await else { return };
+    let builder = Queue::builder().tail(200).linger(Duration::ZERO);
+    let queue = builder.rabbitmq_streams(&broker.url()).await.expect("it runs");
+    let address = serve_queue(&queue).await;
+    let (_connection, raw) = channel(&broker.url()).await;
+    declare(&raw, "log", "stream").await;
+    let (mut live, begin) = reader(address, "log").await;
+    assert!(begin.starts_with("new-"), "{begin}");
+    for n in 0..300 {
+        publish(&raw, "", "log", "number", &n.to_string()).await;
+    }
+    for n in 0..300 {
+        let event = event(&mut live).await;
+        assert_eq!(event, format!("event: number\nid: {n}\ndata: {n}\n\n"));
+    }
+    for at in [298, 290, 100, 0] {
+        let mut reader = back(address, "log", &at.to_string()).await;
+        for n in at + 1..300 {
+            assert_eq!(next(&mut reader).await, (n.to_string(), n.to_string()));
+        }
+    }
+    drop(live);
+    // Nobody reads it at first, and nothing is in the tail.
+    let mut back_first = back(address, "log", "299").await;
+    let mut unknown = back(address, "log", "new-1").await;
+    reset(&mut unknown).await;
+    queue.send_text("log", "message", "300").await.expect("sent");
+    for reader in [&mut back_first, &mut unknown] {
+        assert_eq!(next(reader).await, ("300".to_owned(), "300".to_owned()));
+    }
+    // An offset that never was.
+    let mut foreign = back(address, "log", "9999").await;
+    reset(&mut foreign).await;
 }

@@ -35,6 +35,16 @@ impl Position {
 }
 
 impl Notation {
+    /// Whether who is at `last` has had what is at this position.
+    pub(super) fn is_behind(self, at: Position, last: Position) -> bool {
+        match self {
+            // Who has got nothing yet is before all that comes, though no number is greater.
+            #[cfg(feature = "amqp")]
+            Self::Offset if last.offset().is_none() => false,
+            _ => at <= last,
+        }
+    }
+
     pub(super) fn write(self, position: Position) -> String {
         let Position(first, second) = position;
         match self {

@@ -163,7 +163,9 @@ impl Reader {
                 Found::Item(item) => {
                     *place += 1;
                     // It has been in the history already.
-                    if has_history && !item.is_reset && item.at <= self.last {
+                    let notation = self.queue.feeds.notation();
+                    let is_had = has_history && notation.is_behind(item.at, self.last);
+                    if is_had && !item.is_reset {
                         continue;
                     }
                     self.last = item.at;
