@@ -330,8 +330,8 @@ impl Change<'_> {
 
     /// Whether what this instance says is carried to others, as far as it can know.
     fn is_heard(&self) -> bool {
-        let echo = self.peers.echo.as_ref();
-        let echo = echo.filter(|_| !mutant!("deaf-and-unaware") && !mutant!("deaf-by-now"));
+        let echo = self.peers.echo.as_ref().filter(|_| !mutant!("deaf-and-unaware"));
+        let echo = echo.filter(|_| !mutant!("deaf-by-now"));
         echo.is_none_or(|echo| echo.last().is_some_and(|at| at >= self.began))
     }
 

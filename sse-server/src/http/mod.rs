@@ -28,6 +28,7 @@ pub use app::HttpConfig;
 pub use coding::Coding;
 #[cfg(feature = "server")]
 pub use cors::{Cors, CorsError};
+#[cfg(any(feature = "amqp", feature = "postgres", feature = "redis"))]
 pub(crate) use error::Refusal;
 pub use limits::Limits;
 pub(crate) use routes::embedded;
