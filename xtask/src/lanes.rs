@@ -159,7 +159,10 @@ fn test(program: &Program, prepare: &dyn Fn(&mut Command)) -> Ended {
             false
         }
     };
-    Ended { name: name.clone(), output, is_ok, seconds: start.elapsed().as_secs_f64() }
+    // Two packages may have tests of one name.
+    let package = package.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!("{name} of {package}");
+    Ended { name, output, is_ok, seconds: start.elapsed().as_secs_f64() }
 }
 
 #[cfg(test)]

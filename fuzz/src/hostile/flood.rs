@@ -12,7 +12,7 @@ const STALLED: Duration = Duration::from_secs(5);
 /// So long a client may work on what it has taken and has not read: buffers hold megabytes.
 const DIGESTING: Duration = Duration::from_mins(2);
 
-/// After so long, a connection ends since its time is over, whoever is late.
+/// A connection ends after so long, even if its client still works.
 const LONG: Duration = Duration::from_mins(4);
 
 /// What clients take of floods. On a busy machine that takes long; a client that still takes

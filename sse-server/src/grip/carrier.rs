@@ -38,8 +38,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)
 /// How long a channel is carried that something was published to here, and nobody is known to read.
 const UNREAD: Duration = Duration::from_mins(1);
 
-/// How many channels are carried at most for connections that are held. Whoever may open streams
-/// names channels, and each takes some memory for minutes.
+/// How many channels are carried at most for connections that are held. A client that may open
+/// streams names channels, and each takes some memory for minutes.
 const MOST: usize = 250_000;
 
 /// How many events without an id may wait for a proxy, and how often each is tried.

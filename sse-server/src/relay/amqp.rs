@@ -71,7 +71,7 @@ impl AmqpRelay {
             let queue = channel.queue_declare("".into(), options, table()).await?;
             let name = queue.name().clone();
             let bind = QueueBindOptions::default();
-            // Whoever sends first, or receives first, declares it.
+            // The first that sends or receives declares it.
             let (kind, declare) = (ExchangeKind::Fanout, ExchangeDeclareOptions::default());
             channel.exchange_declare(EXCHANGE.into(), kind, declare, table()).await?;
             channel.queue_bind(name.clone(), EXCHANGE.into(), "".into(), bind, table()).await?;

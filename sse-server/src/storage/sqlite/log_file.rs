@@ -33,6 +33,7 @@ fn try_to_lay_out(path: &Path) -> io::Result<()> {
     if log.try_exists()? {
         return Ok(());
     }
+    let database = fs::metadata(path)?;
     let new = beside(path, "-wal-new");
     let file = match OpenOptions::new().write(true).create_new(true).open(&new) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -45,14 +46,14 @@ fn try_to_lay_out(path: &Path) -> io::Result<()> {
     };
     // The log is there whole or not at all, and never in place of another: what another process
     // has written meanwhile is its log.
-    let done = fill(file, &fs::metadata(path)?).and_then(|()| fs::hard_link(&new, &log));
+    let done = fill(file, &database).and_then(|()| fs::hard_link(&new, &log));
     fs::remove_file(&new)?;
     done
 }
 
 /// Zeros are no log: SQLite takes them for an empty one.
 fn fill(mut file: File, database: &Metadata) -> io::Result<()> {
-    // Whoever may write to the one may write to the other, as SQLite has it.
+    // Who may write to the one may write to the other, as SQLite has it.
     file.set_permissions(database.permissions())?;
     #[cfg(unix)]
     {
