@@ -1,5 +1,7 @@
 //! What earlier versions have stored.
 
+use std::time::SystemTime;
+
 use super::*;
 
 /// The tables as the first version made them, with an event in them.
@@ -54,6 +56,35 @@ const SQLITE_2: &str = r#"
         INSERT INTO event SELECT 2 * n, 1, n, 't', 'a' || n, 1000 * (n / 300), NULL FROM n;
     INSERT INTO event VALUES (101, 2, 3, '', '', 0, NULL), (103, 2, 4, 'é', 'ü', 0, '["u1", "é"]');
 "#;
+
+/// As the third version made them: each append wrote the head of its channel. Channel `b` has lost
+/// all its events.
+const SQLITE_3: &str = "
+    CREATE TABLE channel (
+        key  INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        head INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE request (
+        seq         INTEGER PRIMARY KEY,
+        key         TEXT NOT NULL UNIQUE,
+        fingerprint BLOB NOT NULL,
+        ids         TEXT NOT NULL,
+        created     INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE block (
+        seq     INTEGER PRIMARY KEY,
+        channel INTEGER NOT NULL REFERENCES channel (key),
+        first   INTEGER NOT NULL,
+        count   INTEGER NOT NULL,
+        created INTEGER NOT NULL,
+        events  BLOB NOT NULL,
+        UNIQUE (channel, first)
+    ) STRICT;
+    INSERT INTO channel VALUES (1, 'a', 1), (2, 'b', 7);
+    INSERT INTO block VALUES (1, 1, 1, 1, 0, x'0103000000010300746f6c64');
+    PRAGMA user_version = 3;
+";
 
 const POSTGRES_1: &str = "
     CREATE TABLE sse_server_schema (version integer NOT NULL);
@@ -150,26 +181,65 @@ async fn a_sqlite_file_that_cannot_be_brought_up_to_date_stays_as_it_was() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.db");
     made(&path, SQLITE_2);
-    // Somebody else's table refers to an event, which cannot go then: that shows at the end.
-    made(&path, "CREATE TABLE other (seq REFERENCES event (seq)); INSERT INTO other VALUES (2);");
-    SqliteStorage::open(&path).await.expect_err("an event cannot go");
+    // The last event is damaged: that shows when all others have been moved.
+    made(&path, "UPDATE event SET data = CAST(x'ff' AS TEXT) WHERE seq = 1800");
+    SqliteStorage::open(&path).await.expect_err("that is no text");
     let file = rusqlite::Connection::open(&path).expect("it opens");
     let count: i64 =
         file.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).expect("still there");
     assert_eq!(count, 902);
-    file.execute_batch("DROP TABLE other").expect("dropped");
+    file.execute_batch("UPDATE event SET data = 'a900' WHERE seq = 1800").expect("repaired");
     file.close().expect("closed");
     let storage = SqliteStorage::open(&path).await.expect("it opens");
     assert_eq!(storage.read("a", 0, 1000).await.expect("it reads").len(), 900);
 }
 
 #[tokio::test]
+async fn a_sqlite_file_of_the_third_version_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    made(&path, SQLITE_3);
+    goes_on_with_what_is_there(async || Sqlite(path.clone()).open().await).await;
+    let storage = SqliteStorage::open(&path).await.expect("it opens");
+    assert_eq!(storage.heads(&["a", "b"]).await.expect("it tells heads"), [2, 7]);
+    assert_eq!(storage.append(&[event("b", "")]).await.expect("appended"), [8]);
+}
+
+/// Whatever is removed, and by which means, the next id is one that nobody has had.
+#[tokio::test]
+async fn a_sqlite_file_without_events_still_knows_where_its_channels_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("events.db");
+    let mut last = 0;
+    for round in 0..6 {
+        let storage = SqliteStorage::open(&path).await.expect("it opens");
+        let events = [event("a", "1"), event("b", "1"), event("a", "2"), event("a", "3")];
+        assert_eq!(
+            storage.append(&events).await.expect("appended"),
+            [last + 1, round + 1, last + 2, last + 3]
+        );
+        last += 3;
+        let later = SystemTime::now() + Duration::from_mins(1);
+        // All at once, in steps that end within a block, or all but what comes next.
+        match round % 3 {
+            0 => while storage.trim(later, 100).await.expect("it trims") > 0 {},
+            1 => while storage.trim(later, 2).await.expect("it trims") > 0 {},
+            _ => while storage.shorten(0, 2).await.expect("it trims") > 0 {},
+        }
+        assert_eq!(storage.read("a", 0, 9).await.expect("it reads"), []);
+        let heads = storage.heads(&["a", "b", "c"]).await.expect("it tells heads");
+        assert_eq!(heads, [last, round + 1, 0]);
+        storage.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_sqlite_file_of_a_later_version_is_left_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.db");
-    made(&path, "PRAGMA user_version = 4");
+    made(&path, "PRAGMA user_version = 5");
     let error = SqliteStorage::open(&path).await.expect_err("too new").to_string();
-    assert!(error.contains("version 4, made by a later sse-server"), "{error}");
+    assert!(error.contains("version 5, made by a later sse-server"), "{error}");
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ const SERVERS: [Server; 3] = [Server::Ours, Server::DurableStreams, Server::Djan
 const POSTGRES: &str = "postgres";
 const SQL: &str = "sse_publish";
 const SQL_MANY: &str = "sse_publish, 64 channels";
+/// Rows that one client inserts, as many in a transaction as there are publishers.
+const PGBENCH: &str = "pgbench";
 
 /// Runs it.
 ///
@@ -54,7 +56,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             "1" => ("1 publisher".to_owned(), "publish.1".to_owned()),
             count => (format!("{count} publishers"), format!("publish.{count}")),
         };
-        for who in ["ours", "durable-streams", "django", "floor", POSTGRES, SQL, SQL_MANY] {
+        for who in ["ours", "durable-streams", "django", "floor", POSTGRES, PGBENCH, SQL, SQL_MANY]
+        {
             let who = who.to_owned();
             rows.push(Row { label: format!("{label}, {who}"), case: case.clone(), who });
         }
@@ -71,8 +74,12 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
         let case = format!("publish.{case}");
         bench.report.ratios(&case, &["durable-streams", "django", "floor"], "throughput");
         let of = |who| bench.report.median(&case, who, "throughput");
-        if let (Some(sql), Some(http)) = (of(SQL), of(POSTGRES)) {
-            bench.report.ratio(&format!("{case}.{SQL}.http"), sql / http);
+        let [http, sql, inserted] = [POSTGRES, SQL, PGBENCH].map(of);
+        let ratios = [(POSTGRES, http, PGBENCH, inserted), (SQL, sql, "http", http)];
+        for (one, ours, other, theirs) in ratios {
+            if let (Some(ours), Some(theirs)) = (ours, theirs) {
+                bench.report.ratio(&format!("{case}.{one}.{other}"), ours / theirs);
+            }
         }
     }
     Ok(())
@@ -102,6 +109,8 @@ fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
                 bench.report.add(&case, who, "throughput", throughput);
             }
         }
+        let inserted = database.insert(connections, time)?;
+        bench.report.add(&case, PGBENCH, "throughput", inserted);
     }
     publishers.batches(2 * time)?.keep(bench, "publish.batch", POSTGRES);
     stop(bench.daemons);

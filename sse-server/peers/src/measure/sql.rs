@@ -1,4 +1,5 @@
-//! `publish` on PostgreSQL: by our publish API, and by `sse_publish` in transactions of `pgbench`.
+//! `publish` on PostgreSQL: by our publish API, by `sse_publish` in transactions of `pgbench`, and
+//! what it inserts without either.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,6 +14,18 @@ use crate::servers::{Running, Server, ours_on};
 
 /// What `sse_publish` consists of.
 const FUNCTIONS: &str = include_str!("../../../src/storage/postgres/publish.sql");
+
+/// A table for rows of events, with the key that they need at least.
+const FLOOR: &str = "
+    DROP TABLE IF EXISTS floor;
+    CREATE TABLE floor (
+        channel text,
+        id      bigint GENERATED ALWAYS AS IDENTITY,
+        data    text NOT NULL,
+        at      timestamptz NOT NULL,
+        PRIMARY KEY (channel, id)
+    );
+";
 
 /// As long as the events of the other publishers.
 const EVENT: usize = 240;
@@ -74,11 +87,36 @@ impl Database {
             "\\set channel random(1, {channels})\n\
              SELECT sse_publish('sql-' || :channel, 'message', '{text}');\n"
         );
+        let clients = clients.to_string();
+        self.pgbench(&["-c", &clients], &script, time)
+    }
+
+    /// How many rows a second one client inserts, so many in each transaction: a table with a key
+    /// and nothing else around it.
+    pub(super) fn insert(&self, each: usize, time: Duration) -> Result<f64, String> {
+        self.run("psql", &["-q", "-v", "ON_ERROR_STOP=1"], FLOOR)?;
+        let text = "x".repeat(EVENT);
+        let script = format!(
+            "INSERT INTO floor (channel, data, at)
+             SELECT 'c', '{text}', now() FROM generate_series(1, {each});\n"
+        );
+        let transactions = self.pgbench(&["-c", "1"], &script, time)?.unwrap_or_default();
+        #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
+        let each = each as f64;
+        Ok(transactions * each)
+    }
+
+    /// How many times a second the script runs. None: not once.
+    fn pgbench(
+        &self,
+        clients: &[&str],
+        script: &str,
+        time: Duration,
+    ) -> Result<Option<f64>, String> {
         // It takes whole seconds, and connecting counts.
         let seconds = time.as_secs().max(3).to_string();
-        let clients = clients.to_string();
-        let args = ["-n", "-M", "prepared", "-c", &clients, "-T", &seconds];
-        let said = self.run("pgbench", &args, &script)?;
+        let args = [&["-n", "-M", "prepared", "-T", &seconds], clients].concat();
+        let said = self.run("pgbench", &args, script)?;
         let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
         match tps.and_then(|tps| tps.parse().ok()) {
             Some(tps) => Ok(Some(tps)),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::block::Block;
-use super::milliseconds;
+use super::{milliseconds, schema};
 use crate::ServiceError;
 use crate::storage::requests::json;
 use crate::storage::{Batch, NewEvent, Outcome, RequestKey};
@@ -26,7 +26,6 @@ pub(super) struct Appending {
 #[derive(Debug)]
 struct Channel {
     name: Arc<str>,
-    count: i64,
     /// At least one.
     blocks: Vec<Block>,
 }
@@ -40,7 +39,6 @@ impl Appending {
             let place = appending.place(&event.channel);
             appending.order.push(place);
             let channel = &mut appending.channels[place];
-            channel.count += 1;
             if channel.last().add_new(event).is_none() {
                 channel.blocks.push(Block::default());
                 channel.last().add_new(event).expect("the first always has room");
@@ -56,7 +54,6 @@ impl Appending {
         self.order.extend(other.order.into_iter().map(|place| places[place]));
         for (theirs, place) in other.channels.into_iter().zip(places) {
             let channel = &mut self.channels[place];
-            channel.count += theirs.count;
             for block in theirs.blocks {
                 if channel.last().extend(&block).is_none() {
                     channel.blocks.push(block);
@@ -77,11 +74,7 @@ impl Appending {
         }
         let place = self.channels.len();
         self.places.insert(name.clone(), place);
-        self.channels.push(Channel {
-            name: name.clone(),
-            count: 0,
-            blocks: vec![Block::default()],
-        });
+        self.channels.push(Channel { name: name.clone(), blocks: vec![Block::default()] });
         place
     }
 
@@ -89,25 +82,20 @@ impl Appending {
     pub(super) fn append(&self, connection: &Connection) -> Result<Vec<u64>, rusqlite::Error> {
         let now = milliseconds(SystemTime::now());
         // In steps: as one statement, with RETURNING, it would be prepared to be taken back alone,
-        // which costs more than all three.
-        let mut find = connection.prepare_cached("SELECT key, head FROM channel WHERE name = ?")?;
+        // which costs more than all of them.
+        let mut find = connection.prepare_cached(schema::HEAD)?;
         let mut make =
-            connection.prepare_cached("INSERT INTO channel (name, head) VALUES (?, ?)")?;
-        let mut extend =
-            connection.prepare_cached("UPDATE channel SET head = head + ? WHERE key = ?")?;
+            connection.prepare_cached("INSERT INTO channel (name, head) VALUES (?, 0)")?;
         let mut insert = connection.prepare_cached(
             "INSERT INTO block (channel, first, count, created, events) VALUES (?, ?, ?, ?, ?)",
         )?;
         // For each channel the id that its next event gets.
         let mut next = Vec::with_capacity(self.channels.len());
-        for Channel { name, count, blocks } in &self.channels {
+        for Channel { name, blocks } in &self.channels {
             let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
             let (key, head): (i64, i64) = match find.query_row([name], columns).optional()? {
-                Some(known) => {
-                    extend.execute([*count, known.0])?;
-                    known
-                }
-                None => (make.insert(params![name, count])?, 0),
+                Some(known) => known,
+                None => (make.insert([name])?, 0),
             };
             let mut first = head + 1;
             next.push(first.unsigned_abs());

@@ -17,8 +17,9 @@ use super::CHECKPOINT_PAGES;
 /// A page and its header in the log.
 const FRAME: usize = 4096 + 24;
 
-/// How much is written at a time.
-const PIECE: usize = 1 << 20;
+/// How much is written at a time: what SQLite writes. Linux keeps in its memory what was written at
+/// once as one piece, and looks through all of the piece with each write to a part of it.
+const PIECE: usize = 4096;
 
 /// Lays out the log of a file, unless it has one: then somebody uses the file, or it is to be
 /// recovered. Without it, all works as well, at first more slowly.

@@ -80,7 +80,8 @@ fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
+    // A channel is never removed, and each block is made with the key of its channel at hand.
+    connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(connection)
 }
@@ -114,9 +115,9 @@ impl Storage for SqliteStorage {
     async fn heads(&self, channels: &[&str]) -> Result<Vec<u64>, ServiceError> {
         let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
         let ask = move |connection: &Connection| {
-            let mut head = connection.prepare_cached("SELECT head FROM channel WHERE name = ?")?;
+            let mut head = connection.prepare_cached(schema::HEAD)?;
             let mut head = |channel: &String| {
-                let found: Option<i64> = head.query_row([channel], |row| row.get(0)).optional()?;
+                let found: Option<i64> = head.query_row([channel], |row| row.get(1)).optional()?;
                 Ok(found.unwrap_or(0).unsigned_abs())
             };
             channels.iter().map(&mut head).collect()

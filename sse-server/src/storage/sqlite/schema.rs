@@ -9,12 +9,15 @@ use crate::ServiceError;
 use crate::storage::requests::users_of;
 
 /// The version of the tables below, in SQLite's `user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
-/// `channel.head` outlives the events, so ids are never used twice. A [block](super::block) has
-/// what one transaction has appended to one channel, or a part of it, from the id `first` on.
-/// `block.seq` is the order of insertion over all channels: trimming walks along it and needs no
-/// index on time.
+/// A [block](super::block) has what one transaction has appended to one channel, or a part of it,
+/// from the id `first` on. `block.seq` is the order of insertion over all channels: trimming walks
+/// along it and needs no index on time.
+///
+/// A channel's head is the end of its last block. What is trimmed leaves its end in
+/// `channel.head`, so ids are never used twice. Up to version 3 each append wrote the head there
+/// too, which is one page more to write.
 const CHANNEL: &str = "
     CREATE TABLE channel (
         key  INTEGER PRIMARY KEY,
@@ -32,6 +35,13 @@ const BLOCK: &str = "
         events  BLOB NOT NULL,
         UNIQUE (channel, first)
     ) STRICT;
+";
+
+/// The key of a channel and its head.
+pub(super) const HEAD: &str = "
+    SELECT key, max(head, ifnull((SELECT first + count - 1 FROM block
+        WHERE channel = key ORDER BY first DESC LIMIT 1), 0))
+    FROM channel WHERE name = ?
 ";
 
 /// `ids` is JSON. `request.seq` is for trimming, too.
@@ -55,7 +65,8 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), ServiceError> {
         .map_err(|error| ServiceError::new("read the schema version", error))?;
     let scripts = match version {
         VERSION => return Ok(()),
-        2 => &[BLOCK][..],
+        3 => &[][..],
+        2 => &[BLOCK],
         1 => &[SKIP_USERS, REQUEST, BLOCK],
         0 => &[CHANNEL, REQUEST, BLOCK],
         later => {
@@ -65,7 +76,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), ServiceError> {
     };
     let make = || {
         connection.execute_batch(&scripts.concat())?;
-        if version > 0 {
+        if matches!(version, 1 | 2) {
             gather(connection)?;
         }
         connection.pragma_update(None, "user_version", VERSION)

@@ -29,20 +29,22 @@ pub(super) fn trim(connection: &Connection, times: (i64, i64), limit: i64) -> Re
 pub(super) fn shorten(connection: &Connection, keep: i64, limit: i64) -> Result<i64, Error> {
     // CROSS JOIN fixes the order: for each channel, a look at the beginning of an index.
     let mut excess = connection.prepare_cached(
-        "SELECT block.seq, block.count, channel.head - ?1 - block.first + 1
-         FROM channel CROSS JOIN block
-         WHERE block.channel = channel.key AND block.first <= channel.head - ?1
-         ORDER BY channel.key, block.first LIMIT ?2",
+        "WITH ends AS MATERIALIZED (
+             SELECT key, max(head, ifnull((SELECT first + count - 1 FROM block
+                 WHERE channel = key ORDER BY first DESC LIMIT 1), 0)) AS head FROM channel)
+         SELECT block.seq, block.count, ends.head - ?1 - block.first + 1
+         FROM ends CROSS JOIN block
+         WHERE block.channel = ends.key AND block.first <= ends.head - ?1
+         ORDER BY ends.key, block.first LIMIT ?2",
     )?;
     let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let excess: Vec<(i64, i64, i64)> =
         excess.query_map(params![keep, limit], columns)?.collect::<Result<_, _>>()?;
-    let mut delete = connection.prepare_cached("DELETE FROM block WHERE seq = ?")?;
     let mut removed = 0;
     for (seq, count, excess) in excess {
         let due = count.min(excess).min(limit - removed);
         if due == count {
-            delete.execute([seq])?;
+            remove_blocks(connection, seq, seq)?;
         } else if due > 0 {
             cut(connection, seq, due)?;
         }
@@ -57,7 +59,7 @@ fn remove_first_blocks(connection: &Connection, last: i64, limit: i64) -> Result
     let mut blocks = connection
         .prepare_cached("SELECT seq, count FROM block WHERE seq <= ? ORDER BY seq LIMIT ?")?;
     let mut blocks = blocks.query(params![last, limit])?;
-    let (mut removed, mut up_to) = (0, None);
+    let (mut removed, mut range) = (0, None);
     while let Some(block) = blocks.next()? {
         let (seq, count): (i64, i64) = (block.get(0)?, block.get(1)?);
         if removed + count > limit {
@@ -69,11 +71,26 @@ fn remove_first_blocks(connection: &Connection, last: i64, limit: i64) -> Result
             break;
         }
         removed += count;
-        up_to = Some(seq);
+        range = Some((range.map_or(seq, |(first, _)| first), seq));
     }
     drop(blocks);
-    connection.execute("DELETE FROM block WHERE seq <= ?", [up_to])?;
+    if let Some((first, last)) = range {
+        remove_blocks(connection, first, last)?;
+    }
     Ok(removed)
+}
+
+/// Removes the blocks of these `seq`. Where their channels end is kept.
+fn remove_blocks(connection: &Connection, first: i64, last: i64) -> Result<(), Error> {
+    let mut keep = connection.prepare_cached(
+        "UPDATE channel SET head = max(head, gone.last)
+         FROM (SELECT channel, max(first + count - 1) AS last FROM block
+               WHERE seq BETWEEN ? AND ? GROUP BY channel) AS gone
+         WHERE channel.key = gone.channel",
+    )?;
+    keep.execute([first, last])?;
+    let mut delete = connection.prepare_cached("DELETE FROM block WHERE seq BETWEEN ? AND ?")?;
+    delete.execute([first, last]).map(drop)
 }
 
 /// Removes so many events from the beginning of a block, and not all.
