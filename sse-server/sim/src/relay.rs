@@ -33,6 +33,11 @@ impl Bus {
     pub fn new(hubs: usize) -> Self {
         Self { ears: vec![None; hubs], connections: 0 }
     }
+
+    /// Ends a connection, and not that of the hub's next process, which may be there already.
+    fn hang_up(&mut self, hub: usize, connection: u64) {
+        self.ears[hub].take_if(|ear| ear.connection == connection);
+    }
 }
 
 pub struct SimRelay {
@@ -145,12 +150,13 @@ impl Relay for SimRelay {
             if self.is_cut() {
                 continue;
             }
-            {
+            let connection = {
                 let mut bus = lock(&self.bus);
                 bus.connections += 1;
                 let (news, connection) = (news.clone(), bus.connections);
                 bus.ears[hub] = Some(Ear { news, connection, last: Instant::now() });
-            }
+                connection
+            };
             (self.on_connected)();
             if news.send(News::Connected).await.is_err() {
                 return;
@@ -161,12 +167,12 @@ impl Relay for SimRelay {
                         () = self.world.changed.notified() => {}
                         () = news.closed() => return,
                         () = self.process.died.notified() => {
-                            lock(&self.bus).ears[hub] = None;
+                            lock(&self.bus).hang_up(hub, connection);
                             return self.process.lives().await;
                         }
                     }
             }
-            lock(&self.bus).ears[hub] = None;
+            lock(&self.bus).hang_up(hub, connection);
             // It takes a while until that is noticed.
             sleep(Duration::from_millis(50)).await;
         }

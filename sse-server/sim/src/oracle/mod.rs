@@ -63,7 +63,8 @@ struct Request {
     is_live: bool,
     skipped: Option<String>,
     asked: Millis,
-    is_over: bool,
+    /// When it was answered, or given up.
+    over: Option<Millis>,
     ids: Option<Vec<Option<u64>>>,
 }
 
@@ -140,7 +141,7 @@ impl Oracle {
             is_live: !events[0].store,
             skipped: events[0].skip_users.first().cloned(),
             asked: self.world.now(),
-            is_over: false,
+            over: None,
             ids: None,
         });
         number
@@ -155,7 +156,7 @@ impl Oracle {
     ) -> Vec<(usize, u64, Millis)> {
         let mut state = self.state();
         let request = &mut state.requests[request];
-        request.is_over = true;
+        request.over = Some(self.world.now());
         let Some(ids) = ids else { return Vec::new() };
         let mut stored = BTreeMap::new();
         if !request.is_live {
@@ -434,7 +435,8 @@ impl Oracle {
                 // A number without an event: lost, or another program's, for which readers wait.
                 None => channel_of.pending.get(&id).is_none_or(|since| now - since >= 900),
             };
-            if !(at + 1..=last).any(is_gone) && !misses_live(&state.requests, reading, channel) {
+            if !(at + 1..=last).any(is_gone) && !self.misses_live(&state.requests, reading, channel)
+            {
                 let text =
                     format!("reader {reader} was at {at} of c{channel}, and nothing is missing");
                 self.world.violated("a reset only where history is gone", text);
@@ -457,13 +459,17 @@ impl Oracle {
             reading.at.insert(channel, Some(position));
         }
     }
-}
 
-/// Whether a reader has missed an event that is not stored, as far as can be known: it is told so.
-fn misses_live(requests: &[Request], reading: &Reading, channel: usize) -> bool {
-    let since = reading.open.map_or(0, |(_, since)| since.saturating_sub(PROMPT));
-    requests.iter().filter(|request| request.is_live && request.asked >= since).any(|request| {
-        let mut all = request.serials.iter().zip(&request.channels);
-        all.any(|(serial, of)| *of == channel && !reading.live.contains(serial))
-    })
+    /// Whether a reader may have missed an event that is not stored, or a copy of one, as far as
+    /// can be known: it is told so.
+    fn misses_live(&self, requests: &[Request], reading: &Reading, channel: usize) -> bool {
+        let since = reading.open.map_or(0, |(_, since)| since.saturating_sub(PROMPT));
+        let is_since = |it: &&Request| it.is_live && it.over.is_none_or(|over| over >= since);
+        requests.iter().filter(is_since).any(|request| {
+            let mut all = request.serials.iter().zip(&request.channels);
+            let is_twice =
+                || overlapping(&self.world, request.asked).any(|what| *what == What::HintsTwice);
+            all.any(|(serial, of)| *of == channel && (!reading.live.contains(serial) || is_twice()))
+        })
+    }
 }

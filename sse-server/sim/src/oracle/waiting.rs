@@ -88,7 +88,7 @@ impl Oracle {
         }
         for request in &state.requests {
             let first = request.serials[0];
-            if !request.is_over {
+            if request.over.is_none() {
                 let text = format!("the request with #{first} was never answered");
                 self.world.violated("nobody waits for ever", text);
             }
