@@ -28,6 +28,7 @@ use super::Shared;
 use super::event::KeptEvent;
 use super::filter::{Types, lets};
 use super::log::{Ahead, At, Log, Signal};
+use super::pages::{MANY, Served};
 use super::subscriber::{ANONYMOUS, Parts, Position, Subscriber};
 use super::wake::{Bell, Rope};
 
@@ -239,6 +240,7 @@ impl<T> Crowd<T> {
         // Lowered before the log is read: what comes after is a reason for another round.
         of.signal.lower(&Context::from_waker(&of.waker));
         let log = of.log.clone();
+        let _served = (of.members.len() >= MANY).then(|| Served::new(&of.hub));
         let mut next = 0;
         while let Some(of) = self.groups.get(group as usize)
             && Arc::ptr_eq(&of.log, &log)

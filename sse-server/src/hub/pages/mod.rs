@@ -5,10 +5,12 @@
 //! was stays here for a moment. More is read than fits into a page, a [stretch](Pages::load), and
 //! the next stretch is read while one is being written.
 //!
-//! May enter: what a page is, and how long it stays. May not: whose turn it is to read one.
+//! May enter: what a page is, how long it stays, and when the next may be taken. May not: what a
+//! reader does with it.
 
 mod page;
 mod stretch;
+mod turns;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,7 @@ use super::log::Log;
 use super::pieces::ROUND_BYTES;
 pub(super) use page::Page;
 pub(super) use stretch::Stretch;
+pub(super) use turns::{MANY, Served, turn};
 
 /// How many bytes of pages are kept for others, all channels together.
 const KEPT_BYTES: usize = 16 << 20;
@@ -63,6 +66,7 @@ pub(super) struct Pages {
     state: Mutex<State>,
     /// How many replay.
     replaying: AtomicUsize,
+    serving: turns::Serving,
 }
 
 /// The address of a log, the generation of its ids, and an id.

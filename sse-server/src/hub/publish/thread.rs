@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tokio::runtime::{Builder, Handle};
@@ -22,6 +23,9 @@ pub struct PublishThread(Arc<Shared>);
 struct Shared {
     runtime: Handle,
     end: Arc<Notify>,
+    /// How many requests have been answered there.
+    answers: AtomicU64,
+    is_on_many_cores: bool,
 }
 
 impl PublishThread {
@@ -40,7 +44,24 @@ impl PublishThread {
             // What is still there has no hub any more.
             runtime.shutdown_background();
         })?;
-        Ok(Self(Arc::new(Shared { runtime: handle, end })))
+        let is_on_many_cores = thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+        let answers = AtomicU64::new(0);
+        Ok(Self(Arc::new(Shared { runtime: handle, end, answers, is_on_many_cores })))
+    }
+
+    /// Counts an answer, and returns which one it is.
+    pub(crate) fn count_answer(&self) -> u64 {
+        self.0.answers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// How many there have been.
+    pub(crate) fn answers(&self) -> u64 {
+        self.0.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether others run while this thread does.
+    pub(crate) fn is_on_many_cores(&self) -> bool {
+        self.0.is_on_many_cores
     }
 
     /// Where tasks of the thread are spawned.

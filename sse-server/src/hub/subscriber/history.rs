@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
-use futures_util::future::ready;
 
 use super::super::log::Log;
-use super::super::pages::{Next, Pages, Replaying};
+use super::super::pages::{Next, Pages, Replaying, turn};
 use super::super::pieces::ROUND_BYTES;
 use super::{Found, Subscriber};
 use crate::hub::PAGE;
@@ -37,7 +36,12 @@ impl Subscriber {
                 Some(next) => {
                     self.had = 0;
                     cx.waker().wake_by_ref();
-                    self.round.reading = Some(ready(next).boxed().shared());
+                    let shared = self.shared.clone();
+                    let taken = async move {
+                        turn(&shared).await;
+                        next
+                    };
+                    self.round.reading = Some(taken.boxed().shared());
                     return Poll::Pending;
                 }
                 None => Pages::load(&self.shared, &log, generation, at, self.page),

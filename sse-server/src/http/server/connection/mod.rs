@@ -1,5 +1,6 @@
 //! One connection: which protocol it speaks, and its requests.
 
+mod awake;
 mod direct;
 mod http1;
 mod http2;

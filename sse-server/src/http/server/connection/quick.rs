@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
+use super::awake::Pace;
 use super::requests::{Connections, Requests};
 use super::transport::{Io, Transport};
 use crate::http::app::MAX_REQUEST;
@@ -53,17 +54,23 @@ impl Connections {
         let mut read = BytesMut::from(&*std::mem::take(&mut socket.ahead));
         let mut draining = pin!(self.draining());
         let mut patience = pin!(tokio::time::sleep(self.operations.head_timeout));
+        let mut pace = Pace::new(quick.thread.clone());
         loop {
             match next(quick, &read) {
                 Next::Other => break,
                 Next::More(more) => {
                     read.reserve(more.max(READ));
-                    let is_more = tokio::select! {
-                        biased;
-                        len = socket.read_buf(&mut read) => len? > 0,
-                        () = &mut draining => false,
-                        () = &mut patience => false,
+                    let is_more = if let Some(len) = pace.wait_awake(socket, &mut read).await {
+                        len? > 0
+                    } else {
+                        tokio::select! {
+                            biased;
+                            len = socket.read_buf(&mut read) => len? > 0,
+                            () = &mut draining => false,
+                            () = &mut patience => false,
+                        }
                     };
+                    pace.has_received();
                     if !is_more {
                         // What is there is hyper's, and so is the answer to it.
                         break;
@@ -78,6 +85,7 @@ impl Connections {
                     };
                     socket.write_all(&answer).await?;
                     socket.flush().await?;
+                    pace.has_answered();
                     read.advance(head + permitted.len);
                     if read.is_empty() && read.capacity() > KEPT {
                         read = BytesMut::new();
