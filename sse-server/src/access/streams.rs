@@ -225,3 +225,62 @@ impl fmt::Debug for Guard {
         f.debug_struct("Guard").field("principal", &self.watch.principal).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+
+    use async_trait::async_trait;
+
+    use super::super::{Access, AccessError, ChannelManager, Occasion};
+    use super::*;
+    use crate::hub::Hub;
+    use crate::storage::MemoryStorage;
+
+    /// Lets everybody in, and then gives no answer any more.
+    struct Hangs;
+
+    #[async_trait]
+    impl ChannelManager for Hangs {
+        async fn refused(
+            &self,
+            _: &Principal,
+            _: &[Arc<str>],
+            occasion: Occasion,
+        ) -> Result<Vec<Arc<str>>, AccessError> {
+            match occasion {
+                Occasion::Opening => Ok(Vec::new()),
+                _ => pending().await,
+            }
+        }
+    }
+
+    async fn let_in(hub: &Hub) -> Guard {
+        let access = Access::new(Arc::new(Hangs), hub);
+        access.admit(Principal::anonymous(), &["a".into()]).await.expect("let in")
+    }
+
+    /// It ends before a check that gets no answer is given up.
+    async fn is_done(guard: &mut Guard) {
+        let done = poll_fn(|cx| guard.poll_check(cx));
+        tokio::time::timeout(Duration::from_secs(1), done).await.expect("the hub is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_check_is_done_as_soon_as_the_hub_is_closed() {
+        let hub = Hub::new(Arc::new(MemoryStorage::new()));
+        let mut guard = let_in(&hub).await;
+        let waits = poll_fn(|cx| Poll::Ready(guard.poll_check(cx).is_pending())).await;
+        assert!(waits, "for the answer");
+        hub.close();
+        is_done(&mut guard).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_a_check_of_a_closed_hub_does_not_wait_for_it() {
+        let hub = Hub::new(Arc::new(MemoryStorage::new()));
+        let mut guard = let_in(&hub).await;
+        hub.close();
+        is_done(&mut guard).await;
+    }
+}

@@ -128,3 +128,122 @@ impl Writing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::SystemTime;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::hub::Hub;
+    use crate::storage::{Batch, MemoryStorage, NewEvent, Outcome, RequestKey, StoredEvent};
+
+    /// A storage to which nothing small can be written, and whose appends hang if they are told to.
+    #[derive(Default)]
+    struct Full {
+        inner: MemoryStorage,
+        hangs: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Storage for Full {
+        async fn append(&self, events: &[NewEvent]) -> Result<Vec<u64>, ServiceError> {
+            if self.hangs.load(Ordering::SeqCst) {
+                pending::<()>().await;
+            }
+            self.inner.append(events).await
+        }
+
+        async fn append_once(&self, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, ServiceError> {
+            self.inner.append_once(batches).await
+        }
+
+        async fn head(&self, channel: &str) -> Result<u64, ServiceError> {
+            self.inner.head(channel).await
+        }
+
+        async fn read(
+            &self,
+            channel: &str,
+            after: u64,
+            limit: usize,
+        ) -> Result<Vec<StoredEvent>, ServiceError> {
+            self.inner.read(channel, after, limit).await
+        }
+
+        async fn trim(&self, before: SystemTime, limit: usize) -> Result<usize, ServiceError> {
+            self.inner.trim(before, limit).await
+        }
+
+        async fn shorten(&self, keep: u64, limit: usize) -> Result<usize, ServiceError> {
+            self.inner.shorten(keep, limit).await
+        }
+
+        async fn check_writing(&self) -> Result<(), ServiceError> {
+            Err(ServiceError::new("write", "the disk is full"))
+        }
+    }
+
+    fn event() -> Vec<NewEvent> {
+        vec![NewEvent::new("a", "message", "1")]
+    }
+
+    async fn cannot_write(hub: &Hub) -> bool {
+        matches!(hub.check().await, Err(Unready::Writing(_)))
+    }
+
+    /// Has an append hang, and waits until it does.
+    async fn hang(hub: &Hub, storage: &Full) {
+        storage.hangs.store(true, Ordering::SeqCst);
+        let publishing = hub.clone();
+        tokio::spawn(async move { publishing.publish(event()).await });
+        let begins = async {
+            while !hub.shared.writing.state().is_appending {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(DISTRUSTED, begins).await.expect("it begins");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_append_that_hangs_is_no_sign_that_appending_works() {
+        let storage = Arc::new(Full::default());
+        let hub = Hub::new(storage.clone());
+        hang(&hub, &storage).await;
+        assert!(cannot_write(&hub).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_that_hangs_long_after_the_last_is_no_sign_either() {
+        let storage = Arc::new(Full::default());
+        let hub = Hub::new(storage.clone());
+        hub.publish(event()).await.expect("stored");
+        hang(&hub, &storage).await;
+        hub.check().await.expect("one has worked just now");
+        tokio::time::advance(TRUSTED).await;
+        assert!(cannot_write(&hub).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_stored_is_no_sign_that_anything_can_be() {
+        let hub = Hub::new(Arc::new(Full::default()));
+        let live = event().into_iter().map(|event| event.store(false)).collect();
+        assert_eq!(hub.publish(live).await.expect("shown"), [0]);
+        assert!(cannot_write(&hub).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_stored_before_is_no_sign_that_anything_can_be() {
+        let hub = Hub::new(Arc::new(Full::default()));
+        let key = || Some(RequestKey::new("p", "key", b"1"));
+        let once = async || hub.submit(event(), key()).await.expect("taken").await;
+        assert_eq!(once().await.expect("stored"), [1]);
+        hub.check().await.expect("it was stored just now");
+        tokio::time::advance(TRUSTED).await;
+        assert_eq!(once().await.expect("known"), [1]);
+        assert!(cannot_write(&hub).await);
+    }
+}
