@@ -15,16 +15,11 @@ use crate::servers::{Running, Server, ours_on};
 /// What `sse_publish` consists of.
 const FUNCTIONS: &str = include_str!("../../../src/storage/postgres/publish.sql");
 
-/// A table for rows of events, with the key that they need at least.
+/// A table as that of the events, with its indexes.
 const FLOOR: &str = "
     DROP TABLE IF EXISTS floor;
-    CREATE TABLE floor (
-        channel text,
-        id      bigint GENERATED ALWAYS AS IDENTITY,
-        data    text NOT NULL,
-        at      timestamptz NOT NULL,
-        PRIMARY KEY (channel, id)
-    );
+    CREATE TABLE floor (LIKE django_eventstream_event INCLUDING ALL);
+    CREATE SEQUENCE IF NOT EXISTS floor_eid CACHE 1000;
 ";
 
 /// As long as the events of the other publishers.
@@ -88,34 +83,30 @@ impl Database {
              SELECT sse_publish('sql-' || :channel, 'message', '{text}');\n"
         );
         let clients = clients.to_string();
-        self.pgbench(&["-c", &clients], &script, time)
+        self.pgbench(&["-c", &clients, "-M", "prepared"], &script, time)
     }
 
-    /// How many rows a second one client inserts, so many in each transaction: a table with a key
-    /// and nothing else around it.
+    /// How many rows a second one client inserts, so many in each statement and transaction, into a
+    /// table as that of the events.
     pub(super) fn insert(&self, each: usize, time: Duration) -> Result<f64, String> {
         self.run("psql", &["-q", "-v", "ON_ERROR_STOP=1"], FLOOR)?;
         let text = "x".repeat(EVENT);
-        let script = format!(
-            "INSERT INTO floor (channel, data, at)
-             SELECT 'c', '{text}', now() FROM generate_series(1, {each});\n"
-        );
-        let transactions = self.pgbench(&["-c", "1"], &script, time)?.unwrap_or_default();
+        let row = format!("('c', 'message', '{text}', nextval('floor_eid'), now())");
+        let rows = vec![row; each].join(", ");
+        let script =
+            format!("INSERT INTO floor (channel, type, data, eid, created) VALUES {rows};\n");
+        // The rows are sent each time, as whoever inserts rows has to.
+        let transactions = self.pgbench(&["-c", "1", "-M", "simple"], &script, time)?;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
         let each = each as f64;
-        Ok(transactions * each)
+        Ok(transactions.unwrap_or_default() * each)
     }
 
     /// How many times a second the script runs. None: not once.
-    fn pgbench(
-        &self,
-        clients: &[&str],
-        script: &str,
-        time: Duration,
-    ) -> Result<Option<f64>, String> {
+    fn pgbench(&self, args: &[&str], script: &str, time: Duration) -> Result<Option<f64>, String> {
         // It takes whole seconds, and connecting counts.
         let seconds = time.as_secs().max(3).to_string();
-        let args = [&["-n", "-M", "prepared", "-T", &seconds], clients].concat();
+        let args = [&["-n", "-T", &seconds], args].concat();
         let said = self.run("pgbench", &args, script)?;
         let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
         match tps.and_then(|tps| tps.parse().ok()) {
