@@ -165,6 +165,16 @@ async fn a_commit_publishes_and_is_told_once_for_each_channel() {
     reader.until("event: message\nid: a:1\ndata: 1\n\n").await;
     reader.until("id: a:2\ndata: \"2\"\ndata: \n\n").await;
     reader.until("id: a:3\ndata: 3\n\n").await;
+    // Who wants no notification at the commit has none, until it is sent.
+    sqlx::raw_sql("SET sse_server.notify = 'off'; SELECT sse_publish('a', '', '4')")
+        .execute(&mut writer)
+        .await
+        .expect("published");
+    sqlx::query("SET sse_server.notify = 'on'").execute(&mut writer).await.expect("set");
+    assert_eq!(reading.head("a").await.expect("it reads"), 4);
+    let by_hand = "SELECT pg_notify('sse_server', '{\"channel\":\"a\",\"pub_id\":4}')";
+    sqlx::query(by_hand).execute(&mut writer).await.expect("sent");
+    reader.until("id: a:4\ndata: 4\n\n").await;
     // What the server publishes by itself does not go by way of the function, and is told by the
     // relay.
     sqlx::query("NOTIFY sse_server, 'the end'").execute(&mut writer).await.expect("sent");
@@ -179,7 +189,11 @@ async fn a_commit_publishes_and_is_told_once_for_each_channel() {
     payloads.sort_unstable();
     assert_eq!(
         payloads,
-        [r#"{"channel" : "a", "pub_id" : 3}"#, r#"{"channel" : "b", "pub_id" : 2}"#]
+        [
+            r#"{"channel" : "a", "pub_id" : 3}"#,
+            r#"{"channel" : "b", "pub_id" : 2}"#,
+            r#"{"channel":"a","pub_id":4}"#,
+        ]
     );
     for refused in
         ["'', 't', 'x'", "'a', E't\\n', 'x'", "'a', 'stream-error', 'x'", "'a', 't', NULL"]

@@ -27,6 +27,7 @@ const SQL_MANY: &str = "sse_publish, 64 channels";
 /// Rows that one client inserts into a table of the same kind, as many in a transaction as there are
 /// publishers.
 const PGBENCH: &str = "pgbench";
+const SQL_QUIET: &str = "sse_publish, 64 channels, notify off";
 
 /// Runs it.
 ///
@@ -57,8 +58,17 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             "1" => ("1 publisher".to_owned(), "publish.1".to_owned()),
             count => (format!("{count} publishers"), format!("publish.{count}")),
         };
-        for who in ["ours", "durable-streams", "django", "floor", POSTGRES, PGBENCH, SQL, SQL_MANY]
-        {
+        for who in [
+            "ours",
+            "durable-streams",
+            "django",
+            "floor",
+            POSTGRES,
+            PGBENCH,
+            SQL,
+            SQL_MANY,
+            SQL_QUIET,
+        ] {
             let who = who.to_owned();
             rows.push(Row { label: format!("{label}, {who}"), case: case.clone(), who });
         }
@@ -99,18 +109,19 @@ fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
         }
         return Ok(());
     };
-    // A commit of PostgreSQL takes longer, and pgbench as long as this at least.
+    // A commit of PostgreSQL takes longer.
     let time = time.max(Duration::from_secs(3));
     let mut publishers = Publishers { running: database.server, next: 0 };
     for connections in CONNECTIONS {
         let case = format!("publish.{connections}");
         publishers.single(connections, time)?.keep(bench, &case, POSTGRES);
-        for (who, channels) in [(SQL, 1), (SQL_MANY, 64)] {
-            if let Some(throughput) = database.publish(connections, channels, time)? {
-                bench.report.add(&case, who, "throughput", throughput);
-            }
+        for (who, channels, is_notified) in
+            [(SQL, 1, true), (SQL_MANY, 64, true), (SQL_QUIET, 64, false)]
+        {
+            let throughput = database.publish(connections, channels, is_notified)?;
+            bench.report.add(&case, who, "throughput", throughput);
         }
-        let inserted = database.insert(connections, time)?;
+        let inserted = database.insert(connections)?;
         bench.report.add(&case, PGBENCH, "throughput", inserted);
     }
     publishers.batches(2 * time)?.keep(bench, "publish.batch", POSTGRES);

@@ -25,6 +25,10 @@ const FLOOR: &str = "
 /// As long as the events of the other publishers.
 const EVENT: usize = 240;
 
+/// How many of them there are, and how many from each client at least.
+const EVENTS: usize = 2_000;
+const EACH: usize = 32;
+
 /// How long our server may take to make its tables.
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -70,25 +74,29 @@ impl Database {
     }
 
     /// How many events a second so many clients publish, each in a transaction, to as many channels
-    /// in turn. None: they had not even connected by then.
+    /// in turn. Connecting does not count: `pgbench` begins when all are there, if it is told how
+    /// many transactions each makes.
     pub(super) fn publish(
         &self,
         clients: usize,
         channels: usize,
-        time: Duration,
-    ) -> Result<Option<f64>, String> {
+        is_notified: bool,
+    ) -> Result<f64, String> {
         let text = "x".repeat(EVENT);
+        let notify = if is_notified { "on" } else { "off" };
         let script = format!(
             "\\set channel random(1, {channels})\n\
-             SELECT sse_publish('sql-' || :channel, 'message', '{text}');\n"
+             SELECT set_config('sse_server.notify', '{notify}', false), \
+             sse_publish('sql-' || :channel, 'message', '{text}');\n"
         );
+        let each = (EVENTS / clients).max(EACH).to_string();
         let clients = clients.to_string();
-        self.pgbench(&["-c", &clients, "-M", "prepared"], &script, time)
+        self.pgbench(&["-c", &clients, "-t", &each, "-M", "prepared"], &script)
     }
 
     /// How many rows a second one client inserts, so many in each statement and transaction, into a
     /// table as that of the events.
-    pub(super) fn insert(&self, each: usize, time: Duration) -> Result<f64, String> {
+    pub(super) fn insert(&self, each: usize) -> Result<f64, String> {
         self.run("psql", &["-q", "-v", "ON_ERROR_STOP=1"], FLOOR)?;
         let text = "x".repeat(EVENT);
         let row = format!("('c', 'message', '{text}', nextval('floor_eid'), now())");
@@ -96,24 +104,18 @@ impl Database {
         let script =
             format!("INSERT INTO floor (channel, type, data, eid, created) VALUES {rows};\n");
         // The rows are sent each time, as whoever inserts rows has to.
-        let transactions = self.pgbench(&["-c", "1", "-M", "simple"], &script, time)?;
+        let count = EVENTS.to_string();
+        let transactions = self.pgbench(&["-c", "1", "-t", &count, "-M", "simple"], &script)?;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
         let each = each as f64;
-        Ok(transactions.unwrap_or_default() * each)
+        Ok(transactions * each)
     }
 
-    /// How many times a second the script runs. None: not once.
-    fn pgbench(&self, args: &[&str], script: &str, time: Duration) -> Result<Option<f64>, String> {
-        // It takes whole seconds, and connecting counts.
-        let seconds = time.as_secs().max(3).to_string();
-        let args = [&["-n", "-T", &seconds], args].concat();
-        let said = self.run("pgbench", &args, script)?;
+    /// How many transactions of this script there are in a second.
+    fn pgbench(&self, args: &[&str], script: &str) -> Result<f64, String> {
+        let said = self.run("pgbench", &[&["-n"], args].concat(), script)?;
         let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next());
-        match tps.and_then(|tps| tps.parse().ok()) {
-            Some(tps) => Ok(Some(tps)),
-            None if said.contains("actually processed: 0") => Ok(None),
-            None => Err(format!("pgbench says {said}")),
-        }
+        tps.and_then(|tps| tps.parse().ok()).ok_or_else(|| format!("pgbench says {said}"))
     }
 
     /// Runs one of PostgreSQL's programs with a script, and returns what it prints.

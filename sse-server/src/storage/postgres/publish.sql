@@ -13,6 +13,12 @@
 -- channels in one transaction does it in the order of their names, or PostgreSQL may have to roll one
 -- of two transactions back (40P01).
 --
+-- Commits that notify wait for each other in all of the database's channels: PostgreSQL lets only one
+-- of them write its log at a time. Who publishes to many channels at once, and can let readers wait
+-- until instances look (--refresh), or notifies them after the commit, turns that off:
+--
+--     ALTER ROLE writer SET sse_server.notify = 'off';
+--
 -- The tables are those of PostgresStorage, which must have been opened once.
 
 CREATE OR REPLACE FUNCTION sse_publish(channel text, type text, data text) RETURNS bigint
@@ -38,11 +44,23 @@ BEGIN
             USING ERRCODE = '22023';
     END IF;
     -- The trigger below notifies at the commit, once for each channel.
-    PERFORM set_config('sse_server.publishes', 'on', true);
-    INSERT INTO django_eventstream_eventcounter AS counter (name, value, updated)
-    VALUES (sse_publish.channel, 1, clock_timestamp())
-    ON CONFLICT (name) DO UPDATE SET value = counter.value + 1, updated = EXCLUDED.updated
+    PERFORM set_config('sse_server.publishes', CASE current_setting('sse_server.notify', true)
+        WHEN 'off' THEN 'off' ELSE 'on' END, true);
+    UPDATE django_eventstream_eventcounter AS counter
+    SET value = counter.value + 1, updated = clock_timestamp()
+    WHERE counter.id = (SELECT free.id FROM django_eventstream_eventcounter AS free
+        WHERE free.name = sse_publish.channel FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING counter.value INTO number;
+    IF NOT FOUND THEN
+        -- It is new, or another transaction has it. Each commit wakes all who wait for a row, and each
+        -- of them looks for its newest version: so four wait for the row, and the others before it,
+        -- where a commit wakes one. The lock ends with the transaction, after that of the row.
+        PERFORM pg_advisory_xact_lock(hashtextextended(sse_publish.channel, pg_backend_pid() % 4));
+        INSERT INTO django_eventstream_eventcounter AS counter (name, value, updated)
+        VALUES (sse_publish.channel, 1, clock_timestamp())
+        ON CONFLICT (name) DO UPDATE SET value = counter.value + 1, updated = EXCLUDED.updated
+        RETURNING counter.value INTO number;
+    END IF;
     IF number = 1 THEN
         -- What django-eventstream finds a reader from the beginning by.
         INSERT INTO django_eventstream_event (channel, type, data, eid, created)
