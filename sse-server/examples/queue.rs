@@ -5,7 +5,7 @@
 //! cargo run --bin queue 127.0.0.1:8006 redis://127.0.0.1
 //! curl -N http://127.0.0.1:8006/now/gold &
 //! redis-cli publish prices.gold 17
-//! curl -N http://127.0.0.1:8006/all/gold?lastEventId=0-0 &
+//! curl -N 'http://127.0.0.1:8006/all/gold?lastEventId=0-0' &
 //! redis-cli xadd prices.gold '*' event price data 17
 //! ```
 

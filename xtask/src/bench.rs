@@ -184,7 +184,7 @@ fn servers(target: &str, args: &[&str]) -> Outcome {
     if is_wanted("axum") {
         builds.push(["-p", "ssekit-fuzz", "--example", "axum_sse"]);
     }
-    if is_wanted("view") || is_wanted("embedded") {
+    if ["axum-beside", "stream", "view", "embedded"].into_iter().any(is_wanted) {
         builds.push(["-p", "sse-server-peers", "--bin", "sse-bench-embedded"]);
     }
     built_and_run(bench, target, args, builds)

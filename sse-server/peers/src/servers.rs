@@ -30,7 +30,11 @@ pub enum Server {
     Nchan,
     Pushpin,
     Axum,
-    /// The same by a `StreamView` of ours, also under `axum::serve`.
+    /// The same in the program of the next three, which are all under `axum::serve`.
+    AxumBeside,
+    /// The same stream by a `StreamView` of ours.
+    Stream,
+    /// A closure, by a `StreamView`.
     View,
     /// Our `EventStreams`, nested in such an application.
     Embedded,
@@ -107,6 +111,8 @@ impl Server {
             Self::Nchan => "nchan",
             Self::Pushpin => "pushpin",
             Self::Axum => "axum",
+            Self::AxumBeside => "axum-beside",
+            Self::Stream => "stream",
             Self::View => "view",
             Self::Embedded => "embedded",
             Self::Django => "django",
@@ -160,7 +166,7 @@ impl Server {
                 command.arg(address);
                 command
             }
-            Self::View | Self::Embedded => {
+            Self::AxumBeside | Self::Stream | Self::View | Self::Embedded => {
                 let mut command = Command::new(program("sse-bench-embedded"));
                 command.arg(address);
                 command
@@ -187,6 +193,8 @@ impl Server {
                 format!("/{stream}?offset={offset}&live=sse")
             }
             Self::Embedded => "/sse/events/?channel=c0".to_owned(),
+            Self::AxumBeside => "/axum".to_owned(),
+            Self::Stream => "/stream".to_owned(),
             Self::View => "/view".to_owned(),
             Self::Nchan if from == From::Start => "/history/?channel=c0".to_owned(),
             Self::Nchan | Self::Axum | Self::Django | Self::Floor => {
@@ -214,10 +222,11 @@ impl Server {
             | Self::DurableStreams
             | Self::Pushpin
             | Self::Django
+            | Self::Stream
             | Self::View
             | Self::Embedded => b"\n\n",
             // They say nothing until there is an event.
-            Self::Nchan | Self::Axum | Self::Floor => b"\r\n\r\n",
+            Self::Nchan | Self::Axum | Self::AxumBeside | Self::Floor => b"\r\n\r\n",
         }
     }
 
@@ -269,7 +278,9 @@ impl Server {
                  Content-Type: text/plain\r\n",
                 &str::to_owned,
             ),
-            Self::View | Self::Embedded => unreachable!("they are only read"),
+            Self::AxumBeside | Self::Stream | Self::View | Self::Embedded => {
+                unreachable!("they are only read")
+            }
             Self::Axum | Self::Pushpin | Self::Django => each(
                 "POST /publish/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\
                  Content-Type: application/json\r\n",

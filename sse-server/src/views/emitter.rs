@@ -15,8 +15,9 @@ use crate::caught::caught;
 const AHEAD: usize = 16;
 
 /// Where a closure sends its events to.
+// In boxes: a channel of tokio's makes 32 places at once, which most streams never fill.
 #[derive(Clone, Debug)]
-pub struct Emitter(mpsc::Sender<Event>);
+pub struct Emitter(mpsc::Sender<Box<Event>>);
 
 /// Nobody reads any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +31,8 @@ impl Emitter {
     ///
     /// If nobody reads any more. A closure is dropped then; this is for tasks that it has started.
     pub async fn send(&self, event: impl Into<Event>) -> Result<(), Gone> {
-        self.0.send(event.into()).await.map_err(|_| Gone)
+        let event = Box::new(event.into());
+        self.0.send(event).await.map_err(|_| Gone)
     }
 }
 
@@ -52,7 +54,7 @@ where
         loop {
             // Before the closure goes on, so that it is asked for no more than is wanted.
             match events.poll_recv(cx) {
-                Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
+                Poll::Ready(Some(event)) => return Poll::Ready(Some(*event)),
                 Poll::Ready(None) if work.is_none() => {
                     return Poll::Ready(failed.take().map(Event::fault));
                 }
@@ -61,7 +63,7 @@ where
             let Some(Poll::Ready(result)) = work.as_mut().map(|work| work.poll_unpin(cx)) else {
                 // What it has sent by now wakes this task.
                 return events.poll_recv(cx).map(|event| match event {
-                    Some(event) => Some(event),
+                    Some(event) => Some(*event),
                     None => failed.take().map(Event::fault),
                 });
             };
@@ -79,7 +81,7 @@ where
     produced(move |events| async move {
         let run = move || {
             for event in iterator {
-                if events.0.blocking_send(event.into()).is_err() {
+                if events.0.blocking_send(Box::new(event.into())).is_err() {
                     break;
                 }
             }

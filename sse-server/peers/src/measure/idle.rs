@@ -26,12 +26,14 @@ const TO_CLOSE: Duration = Duration::from_secs(3);
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-const SERVERS: [Server; 7] = [
+const SERVERS: [Server; 9] = [
     Server::Ours,
     Server::DurableStreams,
     Server::Nchan,
     Server::Pushpin,
     Server::Axum,
+    Server::AxumBeside,
+    Server::Stream,
     Server::View,
     Server::Embedded,
 ];
