@@ -76,9 +76,11 @@ cargo xtask oracle --cases N [--seed S]
 cargo xtask fuzz [TARGET…] [--time SECONDS]
     Runs all fuzz targets, or these, with libFuzzer: each for 60 seconds, or for --time. Prints how to
     reproduce what they find. Needs a nightly toolchain, and gets cargo-fuzz itself.
-cargo xtask honest [CLIENT…] [--runs N]
+cargo xtask honest [NAME…] [--runs N] [--at-once N]
     Runs clients that are right through `sse-fuzz hostile`, N times: fetch in Node, http.client of
-    Python, Chromium's own EventSource. Fails if one is accused of anything.
+    Python, native (this project's), Chromium's own EventSource; and servers, those of the probe's
+    matrix that have no fault, through `sse-fuzz probe`. Fails if one is accused of anything. --at-once
+    says how many run beside each other.
 
 cargo xtask probe [SERVER…] [--html FILE] [--strict] [--aggressive]
     Starts this server and others (ours, django, nchan, pushpin, axum; or those that you name), runs
