@@ -2,7 +2,7 @@
 //! and its memory, and ends it.
 
 use std::io::{self, Write};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::blame;
 use super::case::{Case, Check};
 use super::catalogue;
 use super::flood::Flood;
-use super::group::Group;
+use super::group::{Census, Group};
 use super::judge::{self, Judgement, Memory, Observation, Printed, judge};
 use super::serve::Server;
 use crate::verdict::Verdict;
@@ -30,9 +30,6 @@ const START_UP: Duration = Duration::from_secs(30);
 const QUIET: Duration = Duration::from_millis(300);
 
 const TICK: Duration = Duration::from_millis(20);
-
-/// How often the memory is looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// The names of a case's two runs, and how many are run the second time at once.
 const FIRST: &str = "check";
@@ -152,8 +149,12 @@ pub(super) async fn run(
     pace: Pace,
     mut tell: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>, CommandError> {
-    let mut crew =
-        Crew { server, client: Arc::new(client), slots: Arc::new(Semaphore::new(pace.jobs)) };
+    let mut crew = Crew {
+        server,
+        client: Arc::new(client),
+        census: Arc::new(Census::new()),
+        slots: Arc::new(Semaphore::new(pace.jobs)),
+    };
     let asked: Vec<_> = cases.iter().map(|case| case.id.clone()).collect();
     let mut outcomes = crew.run(cases, FIRST, &mut tell).await?;
     // What those rest on that went wrong, where it was not asked for.
@@ -189,6 +190,7 @@ impl blame::Judged for Outcome {
 struct Crew {
     server: Arc<Server>,
     client: Arc<Client>,
+    census: Arc<Census>,
     slots: Arc<Semaphore>,
 }
 
@@ -203,11 +205,15 @@ impl Crew {
         cases.sort_by_key(|case| std::cmp::Reverse(case.deadline));
         let mut running = JoinSet::new();
         for case in cases {
-            let (server, client, slots) =
-                (Arc::clone(&self.server), Arc::clone(&self.client), Arc::clone(&self.slots));
+            let (server, client, census, slots) = (
+                Arc::clone(&self.server),
+                Arc::clone(&self.client),
+                Arc::clone(&self.census),
+                Arc::clone(&self.slots),
+            );
             running.spawn(async move {
                 let _slot = slots.acquire().await.expect("it is never closed");
-                run_case(&server, &client, case, run).await
+                run_case(&server, &client, &census, case, run).await
             });
         }
         let mut outcomes = Vec::new();
@@ -245,6 +251,7 @@ impl Crew {
 async fn run_case(
     server: &Server,
     client: &Client,
+    census: &Census,
     case: Case,
     run: &str,
 ) -> Result<Outcome, CommandError> {
@@ -254,16 +261,16 @@ async fn run_case(
         let judgement = Judgement { verdict: Verdict::Skip, reasons, evidence: Vec::new() };
         return Ok(Outcome { case, judgement, time: Duration::ZERO, is_late: false });
     }
-    let mut command = client.command(&case, &server.url(&case.id, run));
-    let mut running = Running::start(&mut command).map_err(CommandError::Start)?;
-    let seen = loop {
-        let seen = running.look(server, &case, run);
-        if running.is_done(&case, &seen, server.elapsed(&case.id, run)) {
-            break seen;
+    let command = client.command(&case, &server.url(&case.id, run));
+    let mut running = Running::start(command, census).await.map_err(CommandError::Start)?;
+    loop {
+        running.look(server, &case, run);
+        if running.is_done(&case, server.elapsed(&case.id, run)) {
+            break;
         }
         sleep(TICK).await;
-    };
-    let mut judgement = judge(&case, &seen);
+    }
+    let mut judgement = judge(&case, &running.seen);
     if judge::is_wrong(judgement.verdict) && running.flood.is_cut() {
         judgement.verdict = Verdict::Inconclusive;
         let text = "it was still at work on what it got when the connection's time was over";
@@ -281,36 +288,34 @@ struct Running {
     events: mpsc::UnboundedReceiver<Printed>,
     complaint: tokio::task::JoinHandle<Vec<u8>>,
     start: Instant,
-    printed: Vec<Printed>,
-    memory: Option<Memory>,
-    looked: Option<Instant>,
-    exit: Option<(ExitStatus, Instant)>,
-    requests: usize,
+    seen: Observation,
+    /// That of the record, when its requests were read.
+    version: u64,
+    exited: Option<Instant>,
     changed: Instant,
     flood: Flood,
-    /// When it was looked, and how much it had worked by then.
-    worked: Option<(Instant, u64)>,
+    /// How much it had worked when it was looked at.
+    worked: Option<u64>,
     is_silent: bool,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> io::Result<Self> {
-        let mut child = command.spawn()?;
+    /// A process begins once the machine has time for it, so this is not for threads that serve.
+    async fn start(mut command: Command, census: &Census) -> io::Result<Self> {
+        let mut child = spawn_blocking(move || command.spawn()).await??;
         let stdout = child.stdout.take().expect("it is piped");
         let stderr = child.stderr.take().expect("it is piped");
         let (sender, events) = mpsc::unbounded_channel();
         tokio::spawn(read_events(stdout, sender));
         Ok(Self {
-            group: Group::of(&child),
+            group: Group::of(&child, census),
             child,
             events,
             complaint: tokio::spawn(read_beginning(stderr)),
             start: Instant::now(),
-            printed: Vec::new(),
-            memory: None,
-            looked: None,
-            exit: None,
-            requests: 0,
+            seen: Observation::default(),
+            version: 0,
+            exited: None,
             changed: Instant::now(),
             flood: Flood::default(),
             worked: None,
@@ -318,19 +323,19 @@ impl Running {
         })
     }
 
-    fn look(&mut self, server: &Server, case: &Case, run: &str) -> Observation {
-        if self.exit.is_none()
+    fn look(&mut self, server: &Server, case: &Case, run: &str) {
+        if self.exited.is_none()
             && let Ok(Some(status)) = self.child.try_wait()
         {
-            self.exit = Some((status, Instant::now()));
+            self.exited = Some(Instant::now());
+            self.seen.exit = Some(status.code());
         }
-        let requests = server.requests(&case.id, run);
         loop {
             match self.events.try_recv() {
                 Ok(event) => {
                     self.changed = Instant::now();
-                    if self.printed.len() < MAX_EVENTS {
-                        self.printed.push(event);
+                    if self.seen.printed.len() < MAX_EVENTS {
+                        self.seen.printed.push(event);
                     }
                 }
                 Err(mpsc::error::TryRecvError::Empty) => break,
@@ -340,38 +345,35 @@ impl Running {
                 }
             }
         }
-        if requests.len() != self.requests {
-            self.requests = requests.len();
-            self.changed = Instant::now();
+        if let Some((version, requests)) = server.requests_since(&case.id, run, self.version) {
+            if requests.len() != self.seen.requests.len() {
+                self.changed = Instant::now();
+            }
+            (self.version, self.seen.requests) = (version, requests);
         }
-        let is_due = self.worked.is_none_or(|(at, _)| at.elapsed() >= LOOK);
-        if self.flood.is_on() && is_due {
-            let worked = self.group.worked();
-            if self.worked.is_some_and(|(_, before)| worked > before) {
+        if self.flood.is_on()
+            && let Some(now) = self.group.seen()
+        {
+            if self.worked.is_some_and(|before| now.worked > before) {
                 self.flood.is_worked_on(Instant::now());
             }
-            self.worked = Some((Instant::now(), worked));
+            self.worked = Some(now.worked);
         }
-        self.flood.look(&requests, Instant::now());
+        self.flood.look(&self.seen.requests, Instant::now());
         let measures = case.all_checks().any(|check| matches!(check, Check::Memory(_)));
-        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
-        if measures && !requests.is_empty() && is_due {
-            self.looked = Some(Instant::now());
-            if let Some(now) = self.group.memory() {
-                let memory = self.memory.get_or_insert(Memory { before: now, peak: now });
-                memory.peak = memory.peak.max(now);
-            }
-        }
-        Observation {
-            requests,
-            printed: self.printed.clone(),
-            memory: self.memory,
-            exit: self.exit.map(|(status, _)| status.code()),
+        if measures
+            && !self.seen.requests.is_empty()
+            && let Some(now) = self.group.seen()
+        {
+            let first = Memory { before: now.memory, peak: now.memory };
+            let memory = self.seen.memory.get_or_insert(first);
+            memory.peak = memory.peak.max(now.memory);
         }
     }
 
-    fn is_done(&self, case: &Case, seen: &Observation, elapsed: Option<Duration>) -> bool {
-        if let Some((_, at)) = self.exit {
+    fn is_done(&self, case: &Case, elapsed: Option<Duration>) -> bool {
+        let seen = &self.seen;
+        if let Some(at) = self.exited {
             // What it has printed is read to the end, unless a child of it keeps the pipe; and the
             // server notices the ends of its connections.
             let is_gone = seen.requests.iter().all(|request| request.ended.is_some());

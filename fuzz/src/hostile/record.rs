@@ -55,6 +55,8 @@ struct Run {
     last: Instant,
     requests: Vec<Request>,
     count: usize,
+    /// Grows with each change of what is recorded.
+    version: u64,
 }
 
 /// Where in the record a request stands.
@@ -116,6 +118,18 @@ impl Record {
         run.map(|run| run.requests.clone()).unwrap_or_default()
     }
 
+    /// The same, and a number that changes with them; nothing if it is this one still.
+    pub(super) fn requests_since(
+        &self,
+        case: &str,
+        run: &str,
+        version: u64,
+    ) -> Option<(u64, Vec<Request>)> {
+        let runs = self.runs();
+        let run = runs.get(&(case.to_owned(), run.to_owned()))?;
+        (run.version != version).then(|| (run.version, run.requests.clone()))
+    }
+
     /// How long ago the first request of a run came.
     pub(super) fn elapsed(&self, case: &str, run: &str) -> Option<Duration> {
         let runs = self.runs();
@@ -136,14 +150,15 @@ impl Record {
         if runs.len() >= MAX_RUNS && !runs.contains_key(&key) {
             runs.clear();
         }
-        let fresh = || Run { start: now, last: now, requests: Vec::new(), count: 0 };
+        let fresh = || Run { start: now, last: now, requests: Vec::new(), count: 0, version: 0 };
         let run = runs.entry(key.clone()).or_insert_with(fresh);
         let is_quiet = run.requests.iter().all(|request| request.ended.is_some());
         if is_quiet && now - run.last > RUN_PAUSE {
-            *run = fresh();
+            *run = Run { version: run.version, ..fresh() };
         }
         run.last = now;
         run.count += 1;
+        run.version += 1;
         request.at = now - run.start;
         if run.requests.len() < MAX_RECORDED {
             run.requests.push(request);
@@ -164,6 +179,7 @@ impl Entry {
             let now = run.start.elapsed();
             if let Some(request) = run.requests.get_mut(self.index) {
                 update(request, now);
+                run.version += 1;
             }
         }
         drop(runs);

@@ -88,6 +88,16 @@ impl Server {
         self.stage.record.requests(case, run)
     }
 
+    /// The same, and a number that changes with them; nothing if it is this one still.
+    pub(super) fn requests_since(
+        &self,
+        case: &str,
+        run: &str,
+        version: u64,
+    ) -> Option<(u64, Vec<Request>)> {
+        self.stage.record.requests_since(case, run, version)
+    }
+
     /// How long ago the first request of a run came.
     pub(super) fn elapsed(&self, case: &str, run: &str) -> Option<Duration> {
         self.stage.record.elapsed(case, run)
