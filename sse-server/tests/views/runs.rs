@@ -124,18 +124,22 @@ async fn work_that_fails_panics_or_dies_is_told_and_what_it_had_sent_is_there() 
         Err::<(), _>("a secret".to_owned())
     });
     assert!(failing.await.expect("stored"));
-    let panicking = runs.start("panics", async |recorder| {
+    let (told, mut sent) = mpsc::unbounded_channel();
+    let panicking = runs.start("panics", async move |recorder| {
         recorder.send("token").await?;
-        let own = ["run-begin", "run-alive", "run-end"];
-        for event_type in own {
-            let refused = recorder.send(Event::text("\"done\"").event_type(event_type)).await;
-            assert!(refused.is_err(), "that is what runs send by themselves");
+        for event_type in ["run-begin", "run-alive", "run-end"] {
+            let own = Event::text("\"done\"").event_type(event_type);
+            told.send(recorder.send(own).await).expect("it is asked for");
         }
         panic!("as the test's name says");
         #[expect(unreachable_code, reason = "it says what the work fails with")]
         Ok::<_, SendError>(())
     });
     assert!(panicking.await.expect("stored"));
+    for _ in 0..3 {
+        let sent = within("what became of it", sent.recv()).await.expect("it was tried");
+        assert!(matches!(sent, Err(SendError::NotAllowed(_))), "runs send that by themselves");
+    }
     let address = serve(app(&runs)).await;
     let faulty = |why| format!("event: failed\ndata: \"{why}\"\n\n");
     for id in ["fails", "panics"] {
