@@ -5,7 +5,7 @@
 
 import * as is from './core.js';
 import { type Core, makeCore } from './core.js';
-import { beginning, bytes, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
+import { beginning, bytes, readerOf, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
@@ -100,11 +100,11 @@ const REASONS = [
 
 /**
  * Of those that the session does not know: `request` (it cannot be made as the caller wants it, or
- * what their `fetch` returns is no answer), `wasm` (the module is missing), `error-event` (one that
- * the caller has named).
+ * what their `fetch` returns is no answer), `content-coding` (the body cannot be decoded; the cause
+ * names the coding), `wasm` (the module is missing), `error-event` (one that the caller has named).
  */
 export type Reason =
-  | NonNullable<(typeof REASONS)[number]> | 'request' | 'wasm' | 'error-event';
+  | NonNullable<(typeof REASONS)[number]> | 'request' | 'content-coding' | 'wasm' | 'error-event';
 
 /** Reasons that are none to worry. */
 export const isNormal = (reason?: Reason) =>
@@ -360,7 +360,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
-        const reader = own || response.body ? response.body!.getReader() : undefined;
+        const reader = own || response.body ? readerOf(response) : undefined;
         hear();
         to.status({ state: 'open' });
         step();
@@ -390,7 +390,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     } catch (cause) {
       if (signal.aborted || link.closed) return;
       if (failure === LOCAL || (failure === is.ERROR && isLocal(cause, early))) {
-        return fail('request', cause);
+        return fail((cause as any)?.name === 'CodingError' ? 'content-coding' : 'request', cause);
       }
       refusal = { cause };
       calls.tell(clock(), failure);
@@ -401,7 +401,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   /** Whether a failed request is none of the network's. */
   const isLocal = (cause: any, early: boolean) =>
     !/^(Type|Network|Abort|Timeout)E/.test(cause?.name) &&
-      (early || /^(Reference|Range|Syntax|Redirect)E/.test(cause?.name));
+      (early || /^(Reference|Range|Syntax|Redirect|Coding)E/.test(cause?.name));
 
   const take = (chunk: Uint8Array, signal: AbortSignal) => {
     if (link.closed) return;

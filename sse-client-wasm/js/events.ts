@@ -4,7 +4,7 @@
 import { MUST_COMPLETE } from './core.js';
 import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
-import { bytes } from './request.js';
+import { bytes, readerOf } from './request.js';
 
 export interface ServerSentEvent {
   type: string;
@@ -66,8 +66,9 @@ const list = <T>(given: T | readonly T[] | undefined): readonly T[] =>
 
 const STREAM = 'text/event-stream';
 
-/** An answer with this body, taken for an event stream. */
-const stream = (body: BodyInit | null) => new Response(body, { headers: { 'Content-Type': STREAM } });
+/** An answer with this body, taken for an event stream, in the codings that the body may have. */
+const stream = (body: BodyInit | null, codings = '') =>
+  new Response(body, { headers: { 'Content-Type': STREAM, 'Content-Encoding': codings } });
 
 /**
  * The `type/subtype` of an answer: the last value that is one, as the module finds it in what it is
@@ -83,9 +84,12 @@ const essence = ({ headers }: Response) => {
   return found;
 };
 
+/** How an answer begins that has been decoded: not as `gzip`, `zstd` and `deflate` do. */
+const WHOLE = /[^\x1f(x]/;
+
 /** The whole text of an answer of no more than so many bytes. */
-const whole = async ({ body }: Response, most: number) => {
-  const reader = body?.getReader();
+const whole = async (response: Response, most: number) => {
+  const reader = response.body ? readerOf(response, WHOLE) : undefined;
   const decoder = new TextDecoder();
   let text = '', length = 0, chunk;
   while ((chunk = await reader?.read()) && !chunk.done) {
@@ -160,7 +164,7 @@ export async function* events(
         return stream('data: ' + text.split(/\r\n?|\n/).join('\ndata: ') + '\n\n');
       }
       if ((status === 200 || isAllowed) && (type === STREAM || (type !== '' && streams.includes(type ?? '')))) {
-        return status === 200 && type === STREAM ? answer : stream(answer.body);
+        return status === 200 && type === STREAM ? answer : stream(answer.body, answer.headers.get('Content-Encoding') ?? '');
       }
       isEmpty = isAllowed && type === undefined;
       return isEmpty ? stream(null) : answer;

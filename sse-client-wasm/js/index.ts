@@ -1,9 +1,11 @@
 // The whole package, as a module.
 
+import { decoding } from './coding.js';
 import { carefully } from './redirects.js';
-import { sendBy } from './request.js';
+import { readBy, sendBy } from './request.js';
 
 sendBy(carefully);
+readBy(decoding);
 
 export { ReconnectingEventSource, type SourceEventMap, type SourceOptions, type StatusEvent, type StreamOptions } from './event-source.js';
 export { SharedEventSource, type SharedOptions } from './shared.js';

@@ -48,6 +48,35 @@ export const bytes = (chunk: any): Uint8Array => {
   return new Uint8Array(chunk.buffer ?? chunk, chunk.byteOffset, chunk.byteLength);
 };
 
+/** The body has a content coding that is not decoded here. It would be the same another time. */
+export class CodingError extends Error {
+  name = 'CodingError';
+
+  constructor(coding: string) {
+    super(`the content coding "${coding}" is not decoded here`);
+  }
+}
+
+/** What each browser decodes, and what some servers say of bodies that have no coding. */
+const DECODED = /^((x-)?gzip|deflate|br|zstd|identity|none|utf-?8)?$/i;
+
+/** Reads a body. `text` is how a text of its kind begins. */
+export type ReaderOf = (response: Response, text?: RegExp) => Pick<ReadableStreamDefaultReader<any>, 'read' | 'cancel'>;
+
+/**
+ * Refuses what browsers leave coded without a word: of a list with a name that they do not know,
+ * `identity` among them, they decode nothing. In the whole package `coding.ts` takes its place.
+ */
+export let readerOf: ReaderOf = ({ headers, body }) => {
+  const codings = headers.get('Content-Encoding') ?? '';
+  if (!DECODED.test(codings)) throw new CodingError(codings);
+  return body!.getReader();
+};
+
+export const readBy = (other: ReaderOf) => {
+  readerOf = other;
+};
+
 /** Of a refusal's body, how many characters are kept, and how long they are waited for. */
 const BODY = 4096, BODY_WITHIN = 1000;
 

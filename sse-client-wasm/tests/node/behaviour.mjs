@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { EventSource, EventsError, ReconnectingEventSource, SharedEventSource, events } from 'sse-client-wasm';
 
 const equal = (found, expected, about = '') => {
@@ -288,6 +289,45 @@ test('an id of any length and in any letters is resumed from', async () => {
     while (here.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
     source.close();
     equal(Buffer.from(here.requests[1].headers['last-event-id'], 'latin1').toString(), id);
+  }
+});
+
+const coded = (codings, type, body) => serve((_, response) => {
+  response.writeHead(200, { 'Content-Type': type, 'Content-Encoding': codings });
+  response.end(body);
+});
+
+const CODED = [
+  ['identity, gzip', gzipSync], ['GZIP , Identity', gzipSync], ['gzip,', gzipSync], [['identity', 'x-gzip'], gzipSync],
+  ['deflate, identity', deflateSync], ['deflate, identity, gzip', (text) => gzipSync(deflateSync(text))],
+  ['gzip', gzipSync], ['identity', Buffer.from], ['none', Buffer.from], ['utf-8', Buffer.from],
+];
+
+test('a body is decoded, whatever else the list of its codings has', async () => {
+  for (const [codings, code] of CODED) {
+    for (const text of ['data: a\n\n', ': first\n\ndata: a\n\n']) {
+      equal(await read((await coded(codings, 'text/event-stream', code(text))).origin), ['a'], codings);
+    }
+    const taken = await coded(codings, 'application/json', code('{"a":1}'));
+    equal(await read(taken.origin, { accepts: 'application/json' }), ['{"a":1}'], codings);
+  }
+});
+
+test('a coded body is read as it comes', async () => {
+  const here = await serve((_, response) => {
+    response.writeHead(200, { ...STREAM, 'Content-Encoding': 'identity, gzip' });
+    response.write(gzipSync('data: a\n\n'));
+  });
+  const source = new EventSource(here.origin);
+  equal((await new Promise((resolve) => { source.onmessage = resolve; })).data, 'a');
+  source.close();
+});
+
+test('a body in a coding that is not decoded here is refused by its name, and asked for once', async () => {
+  for (const codings of ['aes128gcm', 'compress', 'unheard-of, gzip', 'x-compress, identity']) {
+    const here = await coded(codings, 'text/event-stream', gzipSync('data: a\n\n'));
+    equal(await read(here.origin, { policy: 'resilient' }), ['content-coding', 'CodingError'], codings);
+    equal(here.requests.length, 1);
   }
 });
 

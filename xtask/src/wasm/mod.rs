@@ -41,7 +41,8 @@ const RUNTIMES: &str = "SSE_WASM_RUNTIMES";
 /// Fetch reads it (0.6 KB of WebAssembly); events and classes that look like the platform's; errors
 /// in the call that are final and named; requests made from the position, and where the id goes.
 /// Then 8,400 for a limit for the first event, and the hooks for answers that are no event streams.
-const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_400), ("1.95.0", 8_500)];
+/// Then 8,650 for bodies in a coding that the browser has left as it is: they are refused by name.
+const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_650), ("1.95.0", 8_750)];
 
 const CRATE: &str = "sse-client-wasm";
 

@@ -1,0 +1,51 @@
+// Bodies in content codings. Platforms decode them, but of a list with a name that they do not know,
+// `identity` among them, they decode nothing, and the head does not tell what was done: Firefox
+// decodes the rest. The first byte tells, and what is left is decoded here.
+
+import { CodingError, bytes, type ReaderOf } from './request.js';
+
+/** Lists that each platform decodes. */
+const DECODED = /^(\s*((x-)?gzip|deflate|br)\s*(,(?=.)|$))+$/i;
+
+/** How the text of a stream begins: with a field, a comment, a line end or a byte order mark. */
+const STREAM = /[deir:\n\r\xef]/;
+
+/** How a body in `gzip` begins, and no text. */
+const GZIP = 31;
+
+export const decoding: ReaderOf = ({ headers, body }, text = STREAM) => {
+  let reader: ReturnType<ReaderOf> = body!.getReader();
+  let codings = headers.get('Content-Encoding');
+  return {
+    cancel: (why) => reader.cancel(why),
+    async read() {
+      const chunk = await reader.read();
+      if (!codings || !chunk.value?.byteLength) return chunk;
+      const [byte] = bytes(chunk.value);
+      const isDecoded =
+        byte !== GZIP && (DECODED.test(codings) || text.test(String.fromCharCode(byte)));
+      const names = codings.toLowerCase().split(/[\s,]+/);
+      codings = null;
+      if (isDecoded) return chunk;
+      reader = decoded(chunk.value, reader, names).getReader();
+      return reader.read();
+    },
+  };
+};
+
+/** The rest of a body that begins so, without its codings, of which the last was applied last. */
+const decoded = (first: any, rest: ReturnType<ReaderOf>, codings: string[]): ReadableStream =>
+  codings.reduceRight<ReadableStream>((body, name) => {
+    if (!name || name === 'identity') return body;
+    let decoder;
+    try {
+      decoder = new DecompressionStream(name.replace('x-', '') as CompressionFormat);
+    } catch {
+      throw new CodingError(name);
+    }
+    return body.pipeThrough(decoder);
+  }, new ReadableStream({
+    start: (to) => to.enqueue(first),
+    pull: (to) => rest.read().then(({ done, value }) => (done ? to.close() : to.enqueue(value))),
+    cancel: (why) => rest.cancel(why),
+  }));
