@@ -18,6 +18,9 @@ const CONNECTIONS: u32 = 8;
 /// How long new connections are given before there are others.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long after its last use a connection is taken for one that is still there.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// `read_only_sql_transaction`: a standby, or a primary that has been set aside. And
 /// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`. Behind the same address there may be
 /// another server by now.
@@ -121,6 +124,16 @@ impl Current {
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(PATIENCE / 2)
+            // Asking each connection whether it is still there costs a round trip each time.
+            .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    if known.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(move |connection, _| {
                 let known = known.clone();
                 Box::pin(async move {
