@@ -1,6 +1,7 @@
 //! Streams that real queues feed: each delivers, goes on where it can, says so where it cannot, and
 //! outlives its service.
 
+mod killed;
 mod postgres_channels;
 mod probed;
 mod rabbitmq;
@@ -58,11 +59,14 @@ async fn publish(
 
 /// Serves the channels of a queue, at their names.
 async fn serve_queue(queue: &Queue) -> SocketAddr {
-    let app = Router::new()
+    serve(app_of(queue)).await
+}
+
+fn app_of(queue: &Queue) -> Router {
+    Router::new()
         .route("/publish/", post(publish))
         .route("/{channel}", on_get(events))
-        .with_state(queue.clone());
-    serve(app).await
+        .with_state(queue.clone())
 }
 
 /// A reader who has begun, and the id that it could come back with.

@@ -93,10 +93,40 @@ async fn many_readers_listen_by_one_connection_which_stops_listening_with_the_la
         assert_eq!(next(reader).await.0, "to all");
     }
     readers.clear();
+    stops_listening(&mut raw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_told_later_and_holds_up_nobody() {
+    let Some(postgres) = Own::postgres().await else { return };
+    let url = postgres.url();
+    let builder = Queue::builder().linger(Duration::ZERO).tail(64);
+    let queue = builder.postgres_channels(&url).await.expect("it runs");
+    let address = serve_queue(&queue).await;
+    let (mut slow, _) = reader(address, "a").await;
+    let (mut quick, _) = reader(address, "a").await;
+    let mut raw = PgConnection::connect(&url).await.expect("it runs");
+    // As many as the system's buffers between the two do not hold.
+    for n in 0..120 {
+        let first = n * 32;
+        let notify = "SELECT pg_notify('a', n || ' ' || repeat('x', 7900))";
+        run(&mut raw, &format!("{notify} FROM generate_series({first}, {first} + 31) AS n")).await;
+        for n in first..first + 32 {
+            assert!(next(&mut quick).await.0.starts_with(&format!("{n} ")));
+        }
+    }
+    slow.until("event: stream-reset\n").await;
+    run(&mut raw, "NOTIFY a, 'last'").await;
+    slow.until("data: last\n\n").await;
+    drop((slow, quick));
+    stops_listening(&mut raw).await;
+}
+
+async fn stops_listening(raw: &mut PgConnection) {
     let last = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND query = 'UNLISTEN \"a\"'";
     until("it to stop listening", async || {
-        let count: i64 = sqlx::query_scalar(last).fetch_one(&mut raw).await.expect("a count");
+        let count: i64 = sqlx::query_scalar(last).fetch_one(&mut *raw).await.expect("a count");
         count == 1
     })
     .await;

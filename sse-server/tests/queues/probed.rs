@@ -6,7 +6,7 @@ use sse_fuzz::probe::{Hook, Settings, Target, Verdict, run};
 use sse_server::views::queues::{Payload, Queue};
 use testkit::services::Own;
 
-use crate::serve_queue;
+use crate::{rabbitmq, serve_queue};
 
 /// What it finds at the server that holds the connections here, axum's, whatever it serves: names
 /// that are rebound, requests that do not end, many connections at once.
@@ -67,4 +67,22 @@ async fn a_probe_finds_nothing_at_a_postgres_channel() {
     let url = postgres.url();
     let queue = Queue::builder().payload(Payload::Envelope).postgres_channels(&url).await;
     probed(&queue.expect("it runs"), "a", &ALL).await;
+}
+
+/// One broker for all three.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_finds_nothing_at_a_rabbitmq_topic_a_stream_and_a_queue() {
+    let Some(broker) = Own::rabbitmq().await else { return };
+    let (url, builder) = (broker.url(), Queue::builder);
+    let (_connection, raw) = rabbitmq::channel(&url).await;
+    rabbitmq::declare(&raw, "log", "stream").await;
+    rabbitmq::declare(&raw, "jobs", "quorum").await;
+    let topics = builder().rabbitmq_topics(&url, "amq.topic").await.expect("it runs");
+    let streams = builder().rabbitmq_streams(&url).await.expect("it runs");
+    let queues = builder().rabbitmq_queues(&url).await.expect("it runs");
+    tokio::join!(
+        probed(&topics, "a", &ALL),
+        probed(&streams, "log", &ALL),
+        probed(&queues, "jobs", &ALL),
+    );
 }

@@ -15,7 +15,7 @@ use testkit::wait::{until, within};
 
 use crate::{back, event, get, next, reader, reset, serve_queue};
 
-async fn channel(url: &str) -> (Connection, Channel) {
+pub(crate) async fn channel(url: &str) -> (Connection, Channel) {
     let connection = Connection::connect(url, ConnectionProperties::default()).await;
     let connection = connection.expect("it runs");
     let channel = connection.create_channel().await.expect("a channel");
@@ -23,7 +23,7 @@ async fn channel(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-async fn declare(channel: &Channel, name: &str, kind: &str) {
+pub(crate) async fn declare(channel: &Channel, name: &str, kind: &str) {
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString(kind.into()));
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -31,7 +31,7 @@ async fn declare(channel: &Channel, name: &str, kind: &str) {
 }
 
 /// As any other program does it.
-async fn publish(channel: &Channel, exchange: &str, key: &str, kind: &str, data: &str) {
+pub(crate) async fn publish(channel: &Channel, exchange: &str, key: &str, kind: &str, data: &str) {
     let properties = BasicProperties::default().with_type(kind.into()).with_delivery_mode(2);
     let options = BasicPublishOptions::default();
     let sent =
@@ -168,4 +168,44 @@ async fn a_stream_goes_on_by_offsets_and_tells_what_it_does_not_have() {
     // An offset that never was.
     let mut foreign = back(address, "log", "9999").await;
     reset(&mut foreign).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_is_told_or_reads_on_and_holds_up_nobody() {
+    let Some(broker) = Own::rabbitmq().await else { return };
+    let (_connection, raw) = channel(&broker.url()).await;
+    declare(&raw, "jobs", "classic").await;
+    declare(&raw, "log", "stream").await;
+    let large = "x".repeat(200_000);
+    for (name, exchange) in [("jobs", ""), ("metal.gold", "amq.topic"), ("log", "")] {
+        let builder = Queue::builder().linger(Duration::ZERO).tail(8);
+        let url = broker.url();
+        let queue = match name {
+            "jobs" => builder.rabbitmq_queues(&url).await,
+            "log" => builder.rabbitmq_streams(&url).await,
+            _ => builder.rabbitmq_topics(&url, exchange).await,
+        };
+        let address = serve_queue(&queue.expect("it runs")).await;
+        let (mut slow, _) = reader(address, name).await;
+        let (mut quick, _) = reader(address, name).await;
+        for n in 0..150 {
+            publish(&raw, exchange, name, "", &format!("{n} {large}")).await;
+            assert!(next(&mut quick).await.0.starts_with(&format!("{n} ")), "{name}");
+        }
+        if name == "log" {
+            for n in 0..150 {
+                assert!(next(&mut slow).await.0.starts_with(&format!("{n} ")));
+            }
+        } else {
+            slow.until("event: stream-reset\n").await;
+        }
+        publish(&raw, exchange, name, "", "last").await;
+        slow.until("data: last\n\n").await;
+        // The broker counts readers of queues, and not those of streams.
+        if name == "jobs" {
+            assert_eq!(state(&raw, name).await.0, 1);
+            drop((slow, quick));
+            until("nobody to read it", async || state(&raw, name).await == (0, 0)).await;
+        }
+    }
 }

@@ -9,12 +9,15 @@ use testkit::wait::until;
 
 use crate::{back, event, get, next, reader, reset, serve_queue};
 
-async fn connection(url: &str) -> MultiplexedConnection {
+pub(crate) async fn connection(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
     client.get_multiplexed_async_connection().await.expect("it runs")
 }
 
-async fn run<T: redis::FromRedisValue>(redis: &mut MultiplexedConnection, line: &str) -> T {
+pub(crate) async fn run<T: redis::FromRedisValue>(
+    redis: &mut MultiplexedConnection,
+    line: &str,
+) -> T {
     let mut words = line.split(' ');
     let mut command = redis::cmd(words.next().expect("a word"));
     for word in words {

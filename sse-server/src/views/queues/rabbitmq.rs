@@ -36,6 +36,10 @@ const AHEAD: u16 = 256;
 /// After such a silence a page of a stream is handed over.
 const SILENCE: Duration = Duration::from_millis(20);
 
+/// Within what time the broker sends what it has of a stream to a reader that asks for it. Later it is
+/// taken for gone, which the reader is told: with offsets that are yet to come, nothing is sent.
+const SENT_WITHIN: Duration = Duration::from_secs(2);
+
 /// Messages that are kept when the broker ends.
 const PERSISTENT: u8 = 2;
 
@@ -135,11 +139,12 @@ impl RabbitMq {
         connection: &Connection,
         name: &str,
         after: Position,
+        within: Duration,
     ) -> Result<Option<(Channel, Consumer)>, lapin::Error> {
         // What is there and is not missing begins with what the reader has already.
         let Some(offset) = after.offset() else { return Ok(None) };
         let (channel, mut consumer) = self.consume(connection, name, From::Offset(offset)).await?;
-        match timeout(PATIENCE, consumer.next()).await {
+        match timeout(within, consumer.next()).await {
             Ok(Some(Ok(delivery))) if offset_of(&delivery) == Some(offset) => {
                 delivery.acker.ack(BasicAckOptions::default()).await?;
                 Ok(Some((channel, consumer)))
@@ -157,7 +162,8 @@ impl RabbitMq {
         feed: &Arc<Feed>,
     ) -> Result<(Channel, Consumer), lapin::Error> {
         if self.kind == Kind::Stream && feed.has_been_open() {
-            let whole = self.consume_after(connection, &feed.name, feed.end().1).await?;
+            let last = feed.end().1;
+            let whole = self.consume_after(connection, &feed.name, last, PATIENCE).await?;
             if let Some(consumed) = whole {
                 feed.opened(feeds.notation(), None, true);
                 return Ok(consumed);
@@ -347,7 +353,7 @@ impl Source for RabbitMq {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let connection =
             connection.ok_or_else(|| ServiceError::new("read a stream", "no connection"))?;
-        let begun = self.consume_after(&connection, channel, after).await;
+        let begun = self.consume_after(&connection, channel, after, SENT_WITHIN).await;
         let Some((_channel, mut consumer)) = begun.map_err(failed("read a stream"))? else {
             return Ok(Page::gap());
         };
