@@ -36,8 +36,8 @@ const AHEAD: u16 = 256;
 /// After such a silence a page of a stream is handed over.
 const SILENCE: Duration = Duration::from_millis(20);
 
-/// Within what time the broker sends what it has of a stream to a reader that asks for it. Later it is
-/// taken for gone, which the reader is told: with offsets that are yet to come, nothing is sent.
+/// Within what time the broker sends what it has of a stream to a reader that asks for it. Later it
+/// is taken for gone, which the reader is told: with offsets that are yet to come, nothing is sent.
 const SENT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Messages that are kept when the broker ends.
