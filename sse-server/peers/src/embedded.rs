@@ -1,6 +1,6 @@
 //! An application with streams that wait for a broadcast, for `sse-bench`: at `/axum` by axum's
-//! `Sse`, at `/stream` the same stream by `StreamView`, at `/view` a closure's; and at `/sse/events/`
-//! those of channels. All have the same server and the same router.
+//! `Sse`, at `/stream` the same stream by `StreamView`, at `/view` a closure's; and at
+//! `/sse/events/` those of channels. All have the same server and the same router.
 
 #![forbid(unsafe_code)]
 
