@@ -106,9 +106,7 @@ impl<'a> Event<'a> {
     #[inline]
     pub fn into_owned(self) -> Event<'static> {
         match self.0 {
-            Repr::Borrowed { event_type: "", id: None, data } => {
-                Event(Repr::Owned { text: data.into(), event_type: 0, id: None })
-            }
+            Repr::Borrowed { event_type: "", id: None, data } => Box::<str>::from(data).into(),
             Repr::Borrowed { event_type, id, data } => joined(event_type, id, data),
             Repr::Owned { text, event_type, id } => Event(Repr::Owned { text, event_type, id }),
         }
@@ -121,6 +119,15 @@ impl<'a> Event<'a> {
             Repr::Borrowed { event_type, .. } => event_type,
             Repr::Owned { text, event_type, .. } => text.get(..*event_type).unwrap_or_default(),
         }
+    }
+}
+
+/// An event with these data, of the default type and without an id, that owns them: what
+/// [`into_owned`](Event::into_owned) makes of [`Event::new`].
+impl From<Box<str>> for Event<'static> {
+    #[inline]
+    fn from(data: Box<str>) -> Self {
+        Self(Repr::Owned { text: data, event_type: 0, id: None })
     }
 }
 
@@ -265,6 +272,15 @@ mod tests {
                 assert_eq!(owned.explicit_type(), event_type);
                 assert_eq!(owned.clone().into_owned(), borrowed);
             }
+        }
+    }
+
+    #[test]
+    fn an_event_takes_over_data_as_they_are() {
+        for data in ["", "a", "a\r\nb\0"] {
+            let taken = Event::from(Box::<str>::from(data));
+            assert_eq!(taken, Event::new(data));
+            assert_eq!((taken.event_type(), taken.id(), taken.data()), ("message", None, data));
         }
     }
 

@@ -31,6 +31,18 @@ impl EventSource {
         }
     }
 
+    /// The next event in what has arrived, if it has nothing but data, as those of an LLM. `None`
+    /// says nothing.
+    #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]
+    #[inline(always)]
+    pub(super) fn read_data(&mut self) -> Option<Event<'static>> {
+        let Self { reader, arrived, .. } = self;
+        let arrived = arrived.as_mut()?;
+        let data: Option<Box<str>> =
+            arrived.with_dependent_mut(|_, chunk| reader.next_data(chunk).map(Box::from));
+        data.map(Event::from)
+    }
+
     /// Reads the next event in what has arrived. `None` at its end, and for an item of another
     /// kind, which goes into the queue.
     #[expect(clippy::inline_always, reason = "returned through memory, an event costs more")]

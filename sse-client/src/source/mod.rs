@@ -220,7 +220,13 @@ impl EventSource {
     #[inline(always)]
     pub(crate) fn ready_event(&mut self) -> Option<Event<'static>> {
         self.obey();
-        if self.items.is_empty() { self.read_event() } else { None }
+        if !self.items.is_empty() {
+            return None;
+        }
+        match self.read_data() {
+            None => self.read_event(),
+            event => event,
+        }
     }
 
     /// Goes on until there is an item.

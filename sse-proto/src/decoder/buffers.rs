@@ -22,6 +22,14 @@ pub(crate) struct Fields<'l> {
     pub(super) data: Option<&'l [u8]>,
 }
 
+impl<'l> Fields<'l> {
+    /// Of an event that has nothing but data.
+    #[inline]
+    pub(crate) fn of_data(data: &'l str) -> Self {
+        Self { data: Some(data.as_bytes()), ..Self::default() }
+    }
+}
+
 /// The standard's buffers, as far as earlier chunks have filled them.
 #[derive(Debug, Default)]
 pub(super) struct Block {

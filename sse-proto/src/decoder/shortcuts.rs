@@ -52,7 +52,7 @@ impl Decoder {
     #[inline(always)]
     pub(crate) fn whole_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<Fields<'c>> {
         if let Some(data) = self.data_event(chunk) {
-            return Some(Fields { data: Some(data.as_bytes()), ..Fields::default() });
+            return Some(Fields::of_data(data));
         }
         if !chunk.is_fresh || chunk.turn != self.turn {
             return None;
@@ -64,7 +64,7 @@ impl Decoder {
     /// happened.
     #[expect(clippy::inline_always, reason = "see above")]
     #[inline(always)]
-    pub(super) fn data_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c str> {
+    pub(crate) fn data_event<'c>(&mut self, chunk: &mut Chunk<'c>) -> Option<&'c str> {
         if !chunk.is_fresh || chunk.turn != self.turn {
             return None;
         }

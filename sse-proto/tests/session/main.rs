@@ -2,6 +2,7 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "simulated time does not run backwards")]
 
 mod always;
+mod data;
 mod ending;
 mod resuming;
 mod timing;

@@ -49,28 +49,31 @@ fn write_table(
 }
 
 /// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for
-/// us. More is better. The first is ours by hyper beside ours by reqwest.
+/// us. More throughput is better, and less of the processor's time; that of the client alone, which
+/// a server or a machine that is busy with other things slows down less. The first two are ours by
+/// hyper beside ours by reqwest.
 pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
     let Some(first) = results.first() else {
         return Vec::new();
     };
     let others = [OURS.name, OURS_BY_HYPER.name, LIMIT.name];
     let is_peer = |entry: &&Entry| !others.contains(&entry.client.name);
-    let worst = |ours: &str, theirs: &str| {
-        let ratios = results.iter().filter_map(|entries| {
+    let lines = |name: &str, ours: &str, theirs: &str| {
+        let pairs = results.iter().filter_map(|entries| {
             let find = |name| entries.iter().find(|entry| entry.client.name == name);
-            Some(find(ours)?.speed_ratio(find(theirs)?))
+            Some((find(ours)?, find(theirs)?))
         });
-        ratios.min_by(f64::total_cmp)
+        let speed = pairs.clone().map(|(ours, theirs)| ours.speed_ratio(theirs));
+        let cpu = pairs.map(|(ours, theirs)| ours.cpu_ratio(theirs));
+        let speed = speed.min_by(f64::total_cmp).map(|ratio| format!("throughput {ratio:.2}"));
+        let cpu = cpu.max_by(f64::total_cmp).map(|ratio| format!("cpu {ratio:.2}"));
+        let ratios = speed.into_iter().chain(cpu);
+        ratios.map(|ratio| format!("ratio {name}.{ratio}")).collect::<Vec<_>>()
     };
-    let by_hyper = worst(OURS_BY_HYPER.name, OURS.name);
-    let by_hyper =
-        by_hyper.map(|ratio| format!("ratio client-hyper.reqwest.throughput {ratio:.2}"));
-    let lines = first.iter().filter(is_peer).filter_map(|peer| {
-        let ratio = worst(OURS.name, peer.client.name)?;
-        Some(format!("ratio client.{}.throughput {ratio:.2}", peer.client.name))
-    });
-    by_hyper.into_iter().chain(lines).collect()
+    let by_hyper = lines("client-hyper.reqwest", OURS_BY_HYPER.name, OURS.name);
+    let peers = first.iter().filter(is_peer).map(|peer| peer.client.name);
+    let peers = peers.flat_map(|peer| lines(&format!("client.{peer}"), OURS.name, peer));
+    by_hyper.into_iter().chain(peers).collect()
 }
 
 fn count(number: usize) -> f64 {
