@@ -31,6 +31,10 @@ pub(crate) struct UnknownCoding {
     pub(crate) name: String,
 }
 
+/// What says that there is no coding. The last three are not registered: servers send `none` to keep proxies
+/// from compressing, and take the field for the charset's. Browsers pass over all of them.
+const NO_CODINGS: [&str; 5] = ["", "identity", "none", "utf-8", "utf8"];
+
 /// The body as it was before it was coded. The codings are listed in the order in which they were
 /// applied, on one line or several (RFC 9110, section 8.4).
 pub(crate) fn decoded(
@@ -41,7 +45,7 @@ pub(crate) fn decoded(
     let values = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
     let values: Vec<_> = values.collect();
     let codings = values.iter().flat_map(|value| value.split(',')).map(str::trim);
-    let mut codings: Vec<_> = codings.filter(|name| !matches!(*name, "" | "identity")).collect();
+    let mut codings: Vec<_> = codings.filter(|name| !NO_CODINGS.contains(name)).collect();
     while let Some(name) = codings.pop() {
         body = decoder(name, body)?;
     }

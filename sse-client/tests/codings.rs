@@ -124,6 +124,20 @@ fn several_codings_on_one_line_or_more_are_undone_from_the_last() {
 }
 
 #[test]
+fn what_names_no_coding_is_passed_over() {
+    run(async {
+        let mut server = Server::start().await;
+        for name in ["none", "UTF-8", "utf8, identity", ""] {
+            let mut source = server.source();
+            let answer = head(&format!("Content-Encoding: {name}\r\n")) + "data: a\n\n";
+            let _connection = server.answer(&mut source, answer).await;
+            assert_eq!(item(&mut source).await, Item::Open);
+            assert_eq!(data(&mut source).await, "a");
+        }
+    });
+}
+
+#[test]
 fn a_coded_body_that_is_cut_or_broken_is_a_failure_that_is_told() {
     run(async {
         let mut server = Server::start().await;
