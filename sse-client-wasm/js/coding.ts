@@ -1,6 +1,6 @@
-// Bodies in content codings. Platforms decode them, but of a list with a name that they do not know,
-// `identity` among them, they decode nothing, and the head does not tell what was done: Firefox
-// decodes the rest. The first byte tells, and what is left is decoded here.
+// Bodies in content codings. Platforms decode them, but of a list with a name that they do not
+// know, `identity` among them, most decode nothing, and the head does not tell what was done. The
+// first byte tells, and what is left is decoded here.
 
 import { CodingError, bytes, type ReaderOf } from './request.js';
 

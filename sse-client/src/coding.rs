@@ -31,8 +31,9 @@ pub(crate) struct UnknownCoding {
     pub(crate) name: String,
 }
 
-/// What says that there is no coding. The last three are not registered: servers send `none` to keep proxies
-/// from compressing, and take the field for the charset's. Browsers pass over all of them.
+/// What says that there is no coding. The last three are not registered: servers send `none` to
+/// keep proxies from compressing, and some take the field for the charset's. Browsers pass over
+/// all of them.
 const NO_CODINGS: [&str; 5] = ["", "identity", "none", "utf-8", "utf8"];
 
 /// The body as it was before it was coded. The codings are listed in the order in which they were
