@@ -29,6 +29,11 @@ const PROBE: Duration = Duration::from_secs(4);
 
 const BACKEND: &[Class] = &[Class::Backend];
 
+const BOUNDED: &str = "what is in memory is bounded, in bytes and in time";
+
+/// What may be in memory beyond the bound: what has come in the moment in which it was kept.
+const AT_ONCE: usize = 256 << 10;
+
 /// How long is waited for an append.
 const APPEND: Duration = Duration::from_secs(3);
 
@@ -188,6 +193,23 @@ impl Instances {
         running.process.kill();
     }
 
+    /// Long after the last event none is in memory.
+    pub fn finish(&self) {
+        let world = &self.oracle.world;
+        // The last event may have come late: where heads are compared seldom, or numbers that stay
+        // without events hold up what comes after them.
+        if world.plan.is_late || world.plan.refresh > Duration::from_secs(5) {
+            return;
+        }
+        for instance in self.running() {
+            let (hub, bytes) = (instance.process.hub, instance.hub.memory());
+            if bytes > 0 {
+                let text = format!("hub {hub} still keeps {bytes} bytes of events");
+                world.violated(BOUNDED, text);
+            }
+        }
+    }
+
     /// Gives a hub other rules, which are the same.
     pub async fn reload(&self, hub: usize) {
         let Some(instance) = self.get(hub) else { return };
@@ -240,6 +262,11 @@ async fn probe(oracle: Arc<Oracle>, instance: std::sync::Weak<Instance>) {
                 world.violated("a hub says that it is ready if it is", text);
             }
             _ => {}
+        }
+        let bytes = instance.hub.memory();
+        if bytes > world.plan.memory + AT_ONCE {
+            let text = format!("hub {hub} keeps {bytes} bytes of events");
+            world.violated(BOUNDED, text);
         }
     }
 }

@@ -116,6 +116,12 @@ pub const MUTANTS: &[Mutant] = &[
         "who cannot be checked for too long is turned away for good",
         "changelog, stream-error",
     ),
+    real(
+        "memory-without-bound",
+        "what all channels keep in memory has no bound in bytes",
+        "review B7",
+    ),
+    real("memory-never-ages", "what channels keep in memory has no bound in time", "review B7"),
 ];
 
 /// Faults of connections, which `tests/network` has to find.

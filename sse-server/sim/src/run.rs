@@ -68,7 +68,10 @@ async fn simulate(plan: Plan, mutant: Option<&'static str>, log: Log) -> Report 
     tokio::select! {
             biased;
         () = world.failed.notified() => {}
-        () = world.until(end) => oracle.finish(),
+        () = world.until(end) => {
+            oracle.finish();
+            instances.finish();
+        }
     }
     let simulated = world.now();
     let (violation, log) = world.take();

@@ -9,7 +9,6 @@ use super::super::log::Log;
 use super::super::pages::{Next, Pages, Replaying, turn};
 use super::super::pieces::ROUND_BYTES;
 use super::{Found, Subscriber};
-use crate::hub::PAGE;
 
 /// After so many bytes of history that needed no waiting others have their turn: a
 /// publisher, a live reader or a new one waits for no more than that.
@@ -20,6 +19,7 @@ impl Subscriber {
     pub(super) fn poll_history(&mut self, limit: usize, cx: &mut Context<'_>) -> Poll<Found> {
         let position = &self.positions[self.round.asked];
         let (log, at, generation) = (position.log.clone(), position.at, position.generation);
+        let page = position.page;
         if self.round.reading.is_none() {
             // Others may be within the same event.
             if let Some(event) = self.shared.remembered.find(&log, generation, at + 1) {
@@ -44,19 +44,20 @@ impl Subscriber {
                     self.round.reading = Some(taken.boxed().shared());
                     return Poll::Pending;
                 }
-                None => Pages::load(&self.shared, &log, generation, at, self.page),
+                None => Pages::load(&self.shared, &log, generation, at, page),
             });
         }
         let reading = self.round.reading.as_mut().expect("begun above");
         let next = ready!(reading.poll_unpin(cx));
         self.round.reading = None;
+        let position = &mut self.positions[self.round.asked];
         match next {
-            Next::Page(_, up_to) => self.learn(up_to.saturating_sub(at)),
-            Next::Large(_) => self.page = 1,
+            Next::Page(_, up_to) => position.learn(up_to.saturating_sub(at)),
+            Next::Large(_) => position.page = 1,
             Next::Nothing => {}
         }
         if log.end().1 != generation {
-            return Poll::Ready(self.positions[self.round.asked].gap());
+            return Poll::Ready(position.gap());
         }
         Poll::Ready(self.take_next(&log, next, limit, true, cx))
     }
@@ -107,19 +108,13 @@ impl Subscriber {
         }
         // Once: twice, what has just been doubled would be taken back, and after a large event each
         // read of the storage would be for one event.
+        let position = &mut self.positions[self.round.asked];
         if !is_learned || mutant!("pages-never-grow") {
-            self.learn(up_to - self.positions[self.round.asked].at);
+            position.learn(up_to - position.at);
         }
-        let mut ahead = Pages::load(&self.shared, log, generation, up_to, self.page);
+        let mut ahead = Pages::load(&self.shared, log, generation, up_to, position.page);
         // That begins it. The reader that gets there asks again.
         let _ = ahead.poll_unpin(cx);
         self.ahead = Some(ahead);
-    }
-
-    /// Takes note of how many events there were room for: as many are asked for the next time, or
-    /// more if more would have found room.
-    fn learn(&mut self, events: u64) {
-        let events = usize::try_from(events).unwrap_or(PAGE).max(1);
-        self.page = if events < self.page { events } else { (self.page * 2).min(PAGE) };
     }
 }

@@ -46,8 +46,6 @@ pub struct Subscriber {
     is_untold: bool,
     /// The reader's name.
     user: Arc<str>,
-    /// How many events are read from the storage at a time, as large as they have been so far.
-    page: usize,
     /// The round under way: every channel is asked once, and what was found goes out together, or
     /// as much as may at once.
     round: Round,
@@ -85,6 +83,9 @@ pub(super) struct Position {
     generation: u64,
     /// How many of the events without an id have gone out.
     live_at: u64,
+    /// How many events are read from the storage at a time, as large as they have been so far. Of
+    /// each channel, for those of another may be large, or come one by one.
+    page: usize,
 }
 
 #[derive(Default)]
@@ -137,7 +138,6 @@ impl Subscriber {
             types: None,
             is_untold: false,
             user: ANONYMOUS.into(),
-            page: FIRST_PAGE,
             round: Round::default(),
             ahead: None,
             replaying: None,
@@ -298,7 +298,14 @@ impl Position {
         // Both in one look: if the log begins anew after it, the position is one of before.
         let (head, generation) = log.end();
         let at = resume.map_or(head, |at| at + u64::from(mutant!("resume-one-too-far")));
-        Self { at, is_unknown: at > head, generation, live_at: log.live_head(), log }
+        let (live_at, is_unknown) = (log.live_head(), at > head);
+        Self { log, at, is_unknown, generation, live_at, page: FIRST_PAGE }
+    }
+
+    /// Goes on from here in a log that counts its reader already.
+    fn again(log: Arc<Log>, at: At) -> Self {
+        let At { id, live, generation } = at;
+        Self { log, at: id, is_unknown: false, generation, live_at: live, page: FIRST_PAGE }
     }
 
     pub(super) fn channel(&self) -> &Arc<str> {
@@ -323,6 +330,13 @@ impl Position {
     pub(super) fn check(&mut self, head: u64, hints: &Hints) {
         self.is_unknown = self.at > head;
         hints.add(self.channel(), head, Some(head) < self.log.head());
+    }
+
+    /// Takes note of how many events there were room for: as many are asked for the next time, or
+    /// more if more would have found room.
+    fn learn(&mut self, events: u64) {
+        let events = usize::try_from(events).unwrap_or(PAGE).max(1);
+        self.page = if events < self.page { events } else { (self.page * 2).min(PAGE) };
     }
 
     /// What is found if nothing can be continued.

@@ -47,10 +47,7 @@ impl Subscriber {
     /// Goes on from here in a log that counts it as a reader already.
     pub(in crate::hub) fn rejoin(&mut self, log: &Arc<Log>, at: At) {
         self.joined.push((log.clone(), log.add_signal(self.signal.clone())));
-        let At { id, live, generation } = at;
-        let log = log.clone();
-        let (at, live_at, is_unknown) = (id, live, false);
-        self.positions.push(Position { log, at, is_unknown, generation, live_at });
+        self.positions.push(Position::again(log.clone(), at));
     }
 
     /// Reads for this user, or `anonymous`, as before it was taken apart.
