@@ -186,7 +186,8 @@ impl Log {
         let state = self.state();
         at.generation + 1 == state.generation
             && state.goes_on
-            && at.id > state.base
+            // Who is at the base has everything up to there, of whichever generation.
+            && at.id >= state.base
             && !mutant!("loss-told-twice")
     }
 
