@@ -30,7 +30,7 @@ fn config() -> impl Strategy<Value = SessionConfig> {
     let errors = prop::sample::select(vec![vec![], vec!["ping"], vec!["message"]]);
     (terminators, errors).prop_map(|(terminators, errors)| {
         let config = SessionConfig::default();
-        let config = terminators.into_iter().fold(config, |config, one| config.until(one));
+        let config = terminators.into_iter().fold(config, SessionConfig::until);
         config.error_events(errors)
     })
 }

@@ -24,8 +24,8 @@ const SERVERS: [Server; 3] = [Server::Ours, Server::DurableStreams, Server::Djan
 const POSTGRES: &str = "postgres";
 const SQL: &str = "sse_publish";
 const SQL_MANY: &str = "sse_publish, 64 channels";
-/// Rows that one client inserts into a table of the same kind, as many in a transaction as there are
-/// publishers.
+/// Rows that one client inserts into a table of the same kind, as many in a transaction as there
+/// are publishers.
 const PGBENCH: &str = "pgbench";
 const SQL_QUIET: &str = "sse_publish, 64 channels, notify off";
 

@@ -1,8 +1,8 @@
 //! Whose turn it is: those who replay let those who listen go first.
 //!
 //! A replay can use all cores for as long as it takes. What is published meanwhile would reach each
-//! reader at rest later, by what the replays do in between. So a replay begins no further part while
-//! many readers at rest are being served, but waits for that, or for [`MOST`].
+//! reader at rest later, by what the replays do in between. So a replay begins no further part
+//! while many readers at rest are being served, but waits for that, or for [`MOST`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
