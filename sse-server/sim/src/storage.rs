@@ -20,8 +20,8 @@ use crate::world::{World, pause};
 const BEGINNING: u64 = 1_800_000_000;
 
 /// How many times in a row one event may be asked for, where more are there: after a large event
-/// pages are small, and grow.
-const ONE_BY_ONE: usize = 6;
+/// pages are small, and grow, for each reader by itself. There are up to six, who may have resumed.
+const ONE_BY_ONE: usize = 12;
 
 /// An event that may make pages small, in bytes.
 const LARGE: usize = 20_000;
