@@ -175,6 +175,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   const listening = new AbortController();
   let core: Core | undefined;
   let request: AbortController | undefined;
+  let reader: ReturnType<typeof readerOf> | undefined;
   let timer: any;
   let suspended = false;
   /** How long this connection's clock has stood still. */
@@ -287,6 +288,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     const dropped = request;
     request = undefined;
     dropped?.abort();
+    // Node's fetch has forgotten the signal once it has collected garbage.
+    reader?.cancel?.().catch(() => {});
   };
 
   const end = (gently?: boolean) => {
@@ -360,13 +363,13 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
-        const reader = own || response.body ? readerOf(response) : undefined;
+        const from = (reader = own || response.body ? readerOf(response) : undefined);
         hear();
         to.status({ state: 'open' });
         step();
-        while (reader) {
+        while (from) {
           failure = is.ERROR;
-          const chunk = await live(reader.read());
+          const chunk = await live(from.read());
           failure = LOCAL;
           if (chunk.done) break;
           take(bytes(chunk.value), signal);
