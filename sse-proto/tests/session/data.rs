@@ -1,4 +1,4 @@
-//! `Reader::next_data` is a shortcut: whoever takes it gets what all others get.
+//! `Reader::next_data` is a shortcut: with it and without it a driver gets the same events.
 
 use proptest::prelude::*;
 use sse_proto::{Item, Reader, SessionConfig, Terminator};

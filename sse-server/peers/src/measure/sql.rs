@@ -103,7 +103,7 @@ impl Database {
         let rows = vec![row; each].join(", ");
         let script =
             format!("INSERT INTO floor (channel, type, data, eid, created) VALUES {rows};\n");
-        // The rows are sent each time, as whoever inserts rows has to.
+        // The client sends the rows each time, as an application does.
         let count = EVENTS.to_string();
         let transactions = self.pgbench(&["-c", "1", "-t", &count, "-M", "simple"], &script)?;
         #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
