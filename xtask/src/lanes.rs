@@ -1,7 +1,8 @@
 //! The tests of the workspace, several programs of them at a time.
 //!
 //! `cargo test` runs one after the other. Most of them wait: for a server that is started again,
-//! for a browser, for a time that has to pass. So each core has a lane, and takes the next one.
+//! for a browser, for a time that has to pass. So there is a lane for each core and one more, and
+//! each lane takes the next one.
 
 use std::collections::VecDeque;
 use std::env;
@@ -20,8 +21,10 @@ use crate::wasm::Trouble;
 
 /// Those that take longest, in seconds more than half a minute. They begin first, so that the last
 /// lane does not end long after the others.
-const LONG: [&str; 11] = [
+const LONG: [&str; 13] = [
     "hostile",
+    "queues",
+    "embedding",
     "chaos",
     "behind_pushpin",
     "power",
@@ -65,7 +68,7 @@ pub(crate) fn run(
     let count = programs.len();
     let waiting = Mutex::new(VecDeque::from(programs));
     let (sender, ended) = mpsc::channel();
-    let lanes = thread::available_parallelism().map_or(1, usize::from).min(MOST);
+    let lanes = thread::available_parallelism().map_or(2, |cores| cores.get() + 1).min(MOST);
     thread::scope(|scope| {
         for _ in 0..lanes {
             let (sender, waiting) = (sender.clone(), &waiting);
