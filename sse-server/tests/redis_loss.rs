@@ -138,6 +138,37 @@ async fn who_was_told_of_a_loss_is_not_told_again_by_an_instance_that_learns_lat
     moved.all("a", first + 4, own).await;
 }
 
+/// Who came in right after the loss stands where the new log begins, and has missed nothing: an
+/// instance that learns of the loss later does not tell it of one. Nor one that has got the first
+/// events since, or all.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_where_the_new_log_begins_is_told_of_no_loss_elsewhere() {
+    for seen in [0, 1, 3] {
+        let Some(redis) = Own::redis().await else { return };
+        let here = Instance::start(&redis.url(), "none", NEVER).await;
+        let there = Instance::start(&redis.url(), "none", NEVER).await;
+        let mut publisher = here.publisher().await;
+        let mut reader = here.reader("channel=a", "a:0").await;
+        for n in 1..=5 {
+            publisher.publish("a", n).await;
+        }
+        reader.all("a", 1, 5).await;
+        let mut old = there.reader("channel=a", "a:0").await;
+        old.all("a", 1, 5).await;
+        flush(&redis).await;
+        let first = position(&publisher.publish("a", "x").await);
+        assert_eq!(reset(&mut reader).await, first - 1);
+        for n in 1..3 {
+            publisher.publish("a", n).await;
+        }
+        let at = first - 1 + seen;
+        let mut moved = there.reader("channel=a", &format!("a:{at}")).await;
+        let own = position(&there.publisher().await.publish("a", "own").await);
+        assert_eq!(own, first + 3);
+        moved.all("a", at + 1, own).await;
+    }
+}
+
 /// It begins at 1, and those who know better raise it as soon as they look.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_starts_after_the_loss_does_not_begin_anew_for_long() {

@@ -91,7 +91,9 @@ impl Instances {
         let retention = Retention::default().age(world.plan.age);
         let retention = world.plan.keep.map_or(retention, |keep| retention.events(keep));
         tokio::spawn(keep_trimmed(instance.storage.clone(), retention));
-        tokio::spawn(probe(self.oracle.clone(), Arc::downgrade(&instance)));
+        if world.plan.are_probed {
+            tokio::spawn(probe(self.oracle.clone(), Arc::downgrade(&instance)));
+        }
         world.say(format_args!("hub {hub} starts"));
     }
 

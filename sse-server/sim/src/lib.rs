@@ -26,4 +26,5 @@ pub mod run;
 pub mod shrink;
 pub mod storage;
 pub mod story;
+pub mod unstored;
 pub mod world;

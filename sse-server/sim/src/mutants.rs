@@ -58,6 +58,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("never-checked-again", "open streams are never checked again"),
     mutant("end-not-heeded", "a stream whose permission is gone goes on"),
     mutant("asked-before-watched", "a stream is watched only when it has been let in"),
+    mutant("unstored-twice", "an event that is not stored is shown twice when the relay brings it"),
+    mutant(
+        "unstored-of-before",
+        "who comes in gets, or has missed, what is not stored from before",
+    ),
     mutant("failed-check-is-a-no", "who cannot be checked is shown out for good"),
     mutant("late-for-ever", "an event that never comes is waited for without end"),
     real("pages-never-grow", "after a large event history is read one by one", "found by seed 17"),
@@ -120,6 +125,11 @@ pub const MUTANTS: &[Mutant] = &[
         "memory-without-bound",
         "what all channels keep in memory has no bound in bytes",
         "review B7",
+    ),
+    real(
+        "loss-told-at-its-end",
+        "a reader at the very end of a loss is told of it again",
+        "found by seed 118837",
     ),
     real("memory-never-ages", "what channels keep in memory has no bound in time", "review B7"),
 ];

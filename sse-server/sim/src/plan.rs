@@ -40,6 +40,8 @@ pub struct Plan {
     pub memory: usize,
     /// Another program appends too, in two steps.
     pub is_late: bool,
+    /// Hubs are asked whether they are ready, for which they write something.
+    pub are_probed: bool,
     /// For how long things happen.
     pub length: Millis,
     pub disturbances: Vec<Disturbance>,
@@ -220,6 +222,14 @@ impl Plan {
                 disturbances.extend(start_without_storage(rare, length, hubs));
             }
         }
+        let moved = &mut Rng::with_seed(seed ^ 0x006d_6f76_6564);
+        let are_probed = hubs == 1 || moved.u8(0..64) > 0;
+        if !are_probed {
+            publishers.truncate(1);
+            publishers[0].pause = 5_000;
+            readers.iter_mut().for_each(|reader| reader.begins = 0);
+            disturbances.extend(resume_during_fail_over(moved, length, readers.len()));
+        }
         disturbances.sort_by_key(|disturbance| disturbance.at);
         Self {
             seed,
@@ -235,6 +245,7 @@ impl Plan {
             keep: (random.u8(0..5) == 0).then(|| random.u64(5..60)),
             memory: [600, 8 << 10, 64 << 20][random.usize(0..3)],
             is_late: random.u8(0..5) == 0,
+            are_probed,
             length,
             disturbances,
         }
@@ -250,6 +261,19 @@ fn start_without_storage(random: &mut Rng, length: Millis, hubs: usize) -> [Dist
         (7_000, 7_500, What::StorageDown(None)),
     ];
     parts.map(|(after, lasts, what)| Disturbance { at: at + after, lasts, what })
+}
+
+/// Readers resume at a hub that has written nothing since the storage has moved, so that its
+/// connections are still those of before, and may have seen what was appended elsewhere.
+fn resume_during_fail_over(random: &mut Rng, length: Millis, readers: usize) -> Vec<Disturbance> {
+    let at = random.u64(1_000..length - 11_000);
+    let cut = |random: &mut Rng, reader| {
+        let (at, what) = (at + random.u64(500..10_000), What::Cut(reader));
+        Disturbance { at, lasts: 50, what }
+    };
+    let mut all = vec![Disturbance { at, lasts: 30_000, what: What::FailOver }];
+    all.extend((0..3 * readers).map(|number| cut(random, number % readers)));
+    all
 }
 
 /// What chance alone seldom brings together.

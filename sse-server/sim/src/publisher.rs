@@ -12,7 +12,7 @@ use sse_server::storage::NewEvent;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::disk::{STRANGER, name_of, number_of};
+use crate::disk::{STRANGER, name_of, number_of, serial_of};
 use crate::instance::{Instances, TOKEN};
 use crate::oracle::{HUNG, Oracle, PROMPT, user_name};
 use crate::plan::{Class, Disturbance, Publisher, What};
@@ -74,6 +74,7 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
     let world = &oracle.world;
     let number = oracle.request(&mut events);
     let body = json(&events);
+    let unstored = unstored(&events);
     let random = Mutex::new(random);
     let hub = || random.lock().unwrap_or_else(PoisonError::into_inner).usize(0..world.plan.hubs);
     for attempt in 1.. {
@@ -96,6 +97,7 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
             plan.number
         ));
         let asked = world.now();
+        world.unstored.asked(at, &unstored);
         let answer = async {
             let response = instance.ask(request).await?;
             let status = response.status().as_u16();
@@ -104,6 +106,9 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
         };
         let answer = timeout(PATIENCE, answer).await;
         let took = world.now() - asked;
+        if let Ok(Some(_)) = &answer {
+            world.unstored.answered(at, &unstored, world.now());
+        }
         let is_quiet = world.is_quiet_since(asked.saturating_sub(1), &[Class::Instance])
             && is_free(instances, &events, asked.saturating_sub(1_000));
         if took > PROMPT && is_quiet {
@@ -211,6 +216,12 @@ fn data_of(events: &[NewEvent]) -> String {
         write!(text, "#{serial} ({}{what}) ", event.channel).expect("memory");
     }
     text.trim_end().to_owned()
+}
+
+/// The numbers of those that are not stored.
+fn unstored(events: &[NewEvent]) -> Vec<u64> {
+    let unstored = events.iter().filter(|event| !event.store);
+    unstored.filter_map(|event| serial_of(&event.data)).collect()
 }
 
 fn json(events: &[NewEvent]) -> String {

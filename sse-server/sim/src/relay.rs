@@ -110,12 +110,14 @@ pub fn carry(
             at = at.max(ear.last + Duration::from_millis(1));
             ear.last = at;
         }
-        let (ear, news, bus) = (ear.clone(), news.clone(), bus.clone());
+        let (world, ear) = (world.clone(), ear.clone());
+        let (news, bus) = (news.clone(), bus.clone());
         tokio::spawn(async move {
             sleep_until(at).await;
             let is_there =
                 lock(&bus).ears[hub].as_ref().is_some_and(|now| now.connection == ear.connection);
             if is_there {
+                world.unstored.brought(hub, &news, world.now());
                 ear.news.send(news).await.ok();
             }
         });

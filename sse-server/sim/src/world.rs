@@ -10,9 +10,11 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::plan::{CLASSES, Class, Millis, Plan, Shown, What};
+use crate::unstored::Unstored;
 
 pub struct World {
     pub plan: Plan,
+    pub unstored: Unstored,
     began: Instant,
     state: Mutex<State>,
     /// Something has begun or ended to go wrong.
@@ -69,6 +71,7 @@ impl World {
         let state = State { active: Vec::new(), until: [0; CLASSES], log, violation: None };
         Arc::new(Self {
             plan,
+            unstored: Unstored::default(),
             began: Instant::now(),
             state: Mutex::new(state),
             changed: Notify::new(),

@@ -202,7 +202,13 @@ impl Shared {
                 let users = &message.skip_users;
                 let is_known = message.is_trusted || !log.is_lasting();
                 match self.check(log.name(), &event_type, &data, users) {
-                    Ok(()) if is_known => log.append_live(render_live(&event_type, &data, users)),
+                    Ok(()) if is_known => {
+                        let event = render_live(&event_type, &data, users);
+                        if mutant!("unstored-twice") {
+                            log.append_live(event.clone());
+                        }
+                        log.append_live(event);
+                    }
                     Ok(()) => self.refused_from_relay("it has no id and is not signed"),
                     Err(why) => self.refused_from_relay(&why.to_string()),
                 }

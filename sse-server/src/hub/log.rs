@@ -187,7 +187,7 @@ impl Log {
         at.generation + 1 == state.generation
             && state.goes_on
             // Who is at the base has everything up to there, of whichever generation.
-            && at.id >= state.base
+            && at.id >= state.base + u64::from(mutant!("loss-told-at-its-end"))
             && !mutant!("loss-told-twice")
     }
 

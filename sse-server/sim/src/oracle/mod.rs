@@ -2,7 +2,7 @@
 
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sse_server::storage::NewEvent;
@@ -54,7 +54,8 @@ pub struct Reading {
     open: Option<(usize, Millis)>,
     /// When its last connection was made, or tried.
     asked: Millis,
-    live: BTreeSet<u64>,
+    /// Events that are not stored, each as often as it has got it from this connection.
+    live: BTreeMap<u64, usize>,
 }
 
 struct Request {
@@ -71,6 +72,30 @@ struct Request {
 impl Reading {
     fn wants(&self, event_type: &str, skipped: Option<&String>) -> bool {
         (!self.plan.is_choosy || event_type == "t") && skipped != Some(&user_name(self.plan.user))
+    }
+
+    /// How often its hub has shown an event that is not stored, since it asked to be let in.
+    fn was_shown(&self, world: &World, serial: u64) -> usize {
+        self.open.map_or(0, |(hub, _)| world.unstored.shown_since(hub, serial, self.asked))
+    }
+
+    fn has_got(&self, serial: u64) -> usize {
+        self.live.get(&serial).copied().unwrap_or_default()
+    }
+
+    /// Whether its hub has shown an event that is not stored as often as it has got it.
+    fn could_get(&self, world: &World, serial: u64) -> bool {
+        self.has_got(serial) <= self.was_shown(world, serial)
+    }
+
+    /// Whether it may have missed an event that is not stored, or a copy of one: it is told so.
+    fn misses_live(&self, world: &World, requests: &[Request], channel: usize) -> bool {
+        requests.iter().filter(|request| request.is_live).any(|request| {
+            let mut all = request.serials.iter().zip(&request.channels);
+            all.any(|(serial, of)| {
+                *of == channel && self.has_got(*serial) < self.was_shown(world, *serial)
+            })
+        })
     }
 }
 
@@ -92,7 +117,7 @@ impl Oracle {
         let readers = world.plan.readers.iter().map(|plan| {
             let first = plan.from_first.then_some(0);
             let at = plan.channels.iter().map(|&channel| (channel, first)).collect();
-            let (plan, moved, live) = (plan.clone(), BTreeMap::new(), BTreeSet::new());
+            let (plan, moved, live) = (plan.clone(), BTreeMap::new(), BTreeMap::new());
             Reading { plan, at, moved, open: None, asked: 0, live }
         });
         let state = State {
@@ -226,7 +251,9 @@ impl Oracle {
 
     /// A reader asks to be let in.
     pub fn asks(&self, reader: usize) {
-        self.state().readers[reader].asked = self.world.now();
+        let reading = &mut self.state().readers[reader];
+        reading.asked = self.world.now();
+        reading.live.clear();
     }
 
     /// A reader's stream is open, or it has none.
@@ -319,10 +346,12 @@ impl Oracle {
             let text = format!("reader {reader} got #{}, which is for others", got.serial);
             self.world.violated("nobody gets what is for others", text);
         }
-        let since = self.world.now().saturating_sub(10_000);
-        let is_first = reading.live.insert(got.serial);
-        if !is_first && self.world.is_quiet_since(since, &[Class::Relay]) {
-            let text = format!("reader {reader} got #{} again, which is not stored", got.serial);
+        *reading.live.entry(got.serial).or_default() += 1;
+        if !reading.could_get(&self.world, got.serial) {
+            let text = format!(
+                "reader {reader} got #{}, which is not stored, more often than its hub had it",
+                got.serial
+            );
             self.world.violated("nothing comes twice or out of order", text);
         }
     }
@@ -435,8 +464,8 @@ impl Oracle {
                 // A number without an event: lost, or another program's, for which readers wait.
                 None => channel_of.pending.get(&id).is_none_or(|since| now - since >= 900),
             };
-            if !(at + 1..=last).any(is_gone) && !self.misses_live(&state.requests, reading, channel)
-            {
+            let misses_live = || reading.misses_live(&self.world, &state.requests, channel);
+            if !(at + 1..=last).any(is_gone) && !misses_live() {
                 let text =
                     format!("reader {reader} was at {at} of c{channel}, and nothing is missing");
                 self.world.violated("a reset only where history is gone", text);
@@ -458,18 +487,5 @@ impl Oracle {
             }
             reading.at.insert(channel, Some(position));
         }
-    }
-
-    /// Whether a reader may have missed an event that is not stored, or a copy of one, as far as
-    /// can be known: it is told so.
-    fn misses_live(&self, requests: &[Request], reading: &Reading, channel: usize) -> bool {
-        let since = reading.open.map_or(0, |(_, since)| since.saturating_sub(PROMPT));
-        let is_since = |it: &&Request| it.is_live && it.over.is_none_or(|over| over >= since);
-        requests.iter().filter(is_since).any(|request| {
-            let mut all = request.serials.iter().zip(&request.channels);
-            let is_twice =
-                || overlapping(&self.world, request.asked).any(|what| *what == What::HintsTwice);
-            all.any(|(serial, of)| *of == channel && (!reading.live.contains(serial) || is_twice()))
-        })
     }
 }

@@ -56,6 +56,11 @@ impl Subscriber {
             Next::Large(_) => position.page = 1,
             Next::Nothing => {}
         }
+        if mutant!("pages-of-all") {
+            let page = position.page;
+            self.positions.iter_mut().for_each(|position| position.page = page);
+        }
+        let position = &self.positions[self.round.asked];
         if log.end().1 != generation {
             return Poll::Ready(position.gap());
         }

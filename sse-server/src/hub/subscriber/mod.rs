@@ -298,7 +298,8 @@ impl Position {
         // Both in one look: if the log begins anew after it, the position is one of before.
         let (head, generation) = log.end();
         let at = resume.map_or(head, |at| at + u64::from(mutant!("resume-one-too-far")));
-        let (live_at, is_unknown) = (log.live_head(), at > head);
+        let live_at = if mutant!("unstored-of-before") { 0 } else { log.live_head() };
+        let is_unknown = at > head;
         Self { log, at, is_unknown, generation, live_at, page: FIRST_PAGE }
     }
 

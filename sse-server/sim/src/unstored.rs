@@ -1,0 +1,65 @@
+//! Events that are not stored: when which hub had one to show. As often as a hub had it since a
+//! reader came, as often may the reader get it; and has missed it, if it got it less often.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sse_server::relay::News;
+
+use crate::disk::serial_of;
+use crate::plan::Millis;
+
+/// By the publisher's number of an event.
+#[derive(Default)]
+pub struct Unstored(Mutex<BTreeMap<u64, Vec<Showing>>>);
+
+/// A hub shows an event to those who read from it then.
+struct Showing {
+    hub: usize,
+    /// Until when it does, if that is known.
+    until: Option<Millis>,
+}
+
+impl Unstored {
+    /// The relay brings this to a hub, which shows it at once.
+    pub fn brought(&self, hub: usize, news: &News, now: Millis) {
+        let News::Message(message) = news else { return };
+        let event = message.event.as_ref().filter(|_| message.id.is_none());
+        if let Some(serial) = event.and_then(|(_, data)| serial_of(data)) {
+            let showing = Showing { hub, until: Some(now) };
+            self.all().entry(serial).or_default().push(showing);
+        }
+    }
+
+    /// A hub is asked to publish this: it shows it before it answers, or when nobody knows.
+    pub fn asked(&self, hub: usize, serials: &[u64]) {
+        let mut all = self.all();
+        for serial in serials {
+            all.entry(*serial).or_default().push(Showing { hub, until: None });
+        }
+    }
+
+    /// It has answered.
+    pub fn answered(&self, hub: usize, serials: &[u64], now: Millis) {
+        let mut all = self.all();
+        for serial in serials {
+            let showings = all.get_mut(serial).into_iter().flatten();
+            let mut asked = showings.filter(|it| it.hub == hub && it.until.is_none());
+            if let Some(last) = asked.next_back() {
+                last.until = Some(now);
+            }
+        }
+    }
+
+    /// How often a hub may have shown an event since then.
+    pub fn shown_since(&self, hub: usize, serial: u64, since: Millis) -> usize {
+        let all = self.all();
+        let showings = all.get(&serial).into_iter().flatten();
+        let is_since = |it: &&Showing| it.hub == hub && it.until.is_none_or(|until| until >= since);
+        showings.filter(is_since).count()
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Showing>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
