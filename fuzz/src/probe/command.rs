@@ -91,6 +91,9 @@ pub struct Command {
     /// for faults that are rare. It waits for a minute at least
     #[arg(long)]
     thorough: bool,
+    /// Believes the first look, and does not ask again for what did not come in time
+    #[arg(long)]
+    once: bool,
     /// The seed that decides where connections are cut
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -285,6 +288,7 @@ impl Command {
             wait: Duration::from_secs(wait),
             min_events: usize::try_from(self.min_events).unwrap_or(usize::MAX),
             thorough: self.thorough,
+            once: self.once,
             seed: self.seed,
             aggressive: self.aggressive,
             pid: self.pid,

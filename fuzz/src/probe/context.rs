@@ -1,6 +1,7 @@
 //! What all checks of a run have at hand.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -36,14 +37,22 @@ pub(super) struct Probe {
     /// What one check makes and several look at, by type.
     shared: Mutex<http::Extensions>,
     /// The check after which nothing came any more.
-    pub(super) dead_since: OnceLock<String>,
-    /// The words of pulses that were accepted, in that order.
-    accepted: Mutex<Vec<String>>,
+    dead_since: Mutex<Option<String>>,
+    /// The pulses that were accepted, in that order.
+    accepted: Mutex<Vec<Pulse>>,
     /// Whether the way to publish works at all.
     hook_works: OnceCell<Result<(), String>>,
     /// Words that no other run has used at this server.
     nonce: u64,
     counter: Mutex<u64>,
+}
+
+/// Something harmless that was published, and when.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse {
+    pub(super) word: String,
+    pub(super) begun: Instant,
+    pub(super) done: Instant,
 }
 
 /// A redirect that was followed.
@@ -77,7 +86,7 @@ impl Probe {
             head_waits,
             tapes: Mutex::default(),
             shared: Mutex::default(),
-            dead_since: OnceLock::new(),
+            dead_since: Mutex::default(),
             accepted: Mutex::default(),
             hook_works: OnceCell::new(),
             nonce,
@@ -134,7 +143,8 @@ impl Probe {
                 Some(_) => "the connection was closed unanswered".to_owned(),
                 None => "there was no answer within 4 s".to_owned(),
             };
-            self.show(Finding::fault(how), &connection.tape)
+            let finding = Finding::fault(how).of_time_if(connection.tape.is_unanswered());
+            self.show(finding, &connection.tape)
         })
     }
 
@@ -165,8 +175,18 @@ impl Probe {
         let comes = anew.until(after(HEAD), has).await;
         if comes {
             *self.watched.lock().expect("no check panics while it holds this") = anew;
+            self.dead_since.lock().expect("no check panics while it holds this").take();
         }
         comes
+    }
+
+    pub(super) fn dead_since(&self) -> Option<String> {
+        self.dead_since.lock().expect("no check panics while it holds this").clone()
+    }
+
+    pub(super) fn is_dead_since(&self, check: String) {
+        let mut since = self.dead_since.lock().expect("no check panics while it holds this");
+        since.get_or_insert(check);
     }
 
     /// Keeps a stream's bytes for the checks that look at bytes.
@@ -189,32 +209,34 @@ impl Probe {
     }
 
     /// Publishes something harmless.
-    pub(super) async fn publish_pulse(&self) -> Result<String, String> {
-        let Some(hook) = self.hook() else { return Err("there is no publish hook".to_owned()) };
+    pub(super) async fn publish_pulse(&self) -> io::Result<String> {
+        let Some(hook) = self.hook() else {
+            return Err(io::Error::other("there is no publish hook"));
+        };
         let word = self.word();
+        let begun = Instant::now();
         let fields =
             Fields::default().with("data", &word).with("event", "message").with("id", &word);
-        match hook.publish(&fields).await {
-            Ok(Published::Accepted) => {
+        match hook.publish(&fields).await? {
+            Published::Accepted => {
                 let mut accepted = self.accepted.lock().expect("no check panics meanwhile");
-                accepted.push(word.clone());
+                accepted.push(Pulse { word: word.clone(), begun, done: Instant::now() });
                 Ok(word)
             }
-            Ok(Published::Refused(why)) => Err(why),
-            Ok(Published::Unsayable(why)) => Err(why.to_owned()),
-            Err(error) => Err(error.to_string()),
+            Published::Refused(why) => Err(io::Error::other(why)),
+            Published::Unsayable(why) => Err(io::Error::other(why)),
         }
     }
 
     /// What pulses have published so far, in the order in which it was accepted.
-    pub(super) fn accepted(&self) -> Vec<String> {
+    pub(super) fn accepted(&self) -> Vec<Pulse> {
         self.accepted.lock().expect("no check panics meanwhile").clone()
     }
 
     /// A way to publish that has never worked says nothing about the server: a token may be
     /// missing.
     pub(super) async fn hook_works(&self) -> Result<(), Finding> {
-        let try_it = async || self.publish_pulse().await.map(drop);
+        let try_it = async || self.publish_pulse().await.map(drop).map_err(|why| why.to_string());
         self.hook_works.get_or_init(try_it).await.clone().map_err(|why| {
             Finding::inconclusive(format!(
                 "nothing can be published: {why}; see --publish, --publish-url, --publish-token"

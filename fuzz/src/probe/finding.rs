@@ -28,6 +28,9 @@ pub(crate) struct Finding {
     pub(crate) ruling: Ruling,
     pub(crate) reason: String,
     pub(crate) exchanges: Vec<Exchange>,
+    /// It rests on the clock alone: on what took long, or did not come in time. What was received
+    /// is a fact.
+    pub(crate) is_of_time: bool,
 }
 
 /// What a check comes to. `Err` is a finding, too: one that ends the check early.
@@ -35,7 +38,7 @@ pub(crate) type Judged = Result<Finding, Finding>;
 
 impl Finding {
     fn new(ruling: Ruling, reason: impl Into<String>) -> Self {
-        Self { ruling, reason: reason.into(), exchanges: Vec::new() }
+        Self { ruling, reason: reason.into(), exchanges: Vec::new(), is_of_time: false }
     }
 
     pub(crate) fn pass() -> Self {
@@ -75,6 +78,16 @@ impl Finding {
     /// A pass, or a violation if there is something to say.
     pub(crate) fn of(fault: Option<String>) -> Self {
         fault.map_or_else(Self::pass, Self::fault)
+    }
+
+    /// If it is a violation, it rests on the clock alone, and is looked at again before it is said.
+    pub(crate) fn of_time(self) -> Self {
+        self.of_time_if(true)
+    }
+
+    pub(crate) fn of_time_if(mut self, is_of_time: bool) -> Self {
+        self.is_of_time = is_of_time;
+        self
     }
 
     /// Adds what was seen on a connection.

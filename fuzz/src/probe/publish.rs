@@ -238,6 +238,9 @@ async fn post(
             Ok(Published::Refused(format!("{status}: {}", tape.text().trim())))
         }
         Some(status) => Err(io::Error::other(format!("publishing was answered with {status}"))),
-        None => Err(io::Error::other("publishing was not answered")),
+        None if tape.is_unanswered() => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "publishing was not answered"))
+        }
+        None => Err(io::Error::other("the connection was closed, and publishing not answered")),
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::again;
 use super::ask::Ask;
 use super::check::{Basis, Check, Needs, Turn};
 use super::checks::{self, checks};
@@ -26,6 +27,9 @@ use crate::wire::witness::Witness;
 
 /// How many checks run at once, where that does not matter to them.
 const AT_ONCE: usize = 6;
+
+/// How many, when they are asked again: less disturbed.
+const CALMLY: usize = 3;
 
 /// Checks that look at how requests are read, which a proxy does before it passes them on.
 const READ_BY_PROXY: [&str; 6] =
@@ -85,75 +89,136 @@ pub async fn run(
             return Ok(report);
         }
     };
-    let Reached { target, settings, connection, hops, head_waits } = reached;
-    let is_stream = connection.tape.is_stream();
+    let is_stream = reached.connection.tape.is_stream();
     if !is_stream {
-        report.problem = Some(no_stream(&connection.tape));
+        report.problem = Some(no_stream(&reached.connection.tape));
     }
-    let probe = Probe::new(target, settings, Witness::of(connection), hops, head_waits);
-    let probe = Arc::new(probe);
-    let mut done = |check: &Check, finding: Finding, start: Instant| {
-        let outcome = Outcome::new(check.about(), finding, start.elapsed(), &secrets);
+    let probe = reached.probe();
+    let mut done = |check: &Check, finding: Finding, took: Duration| {
+        let outcome = Outcome::new(check.about(), finding, took, &secrets);
         tell(&outcome);
         report.checks.push(outcome);
     };
 
-    let mut alone = Vec::new();
-    let mut together = Vec::new();
-    let mut gathered = Vec::new();
-    let mut last = Vec::new();
+    let mut asked = Vec::new();
     for check in &chosen {
-        let start = Instant::now();
-        if let Some(finding) = unasked(&probe, check, is_stream) {
-            done(check, finding, start);
-            continue;
+        match unasked(&probe, check, is_stream) {
+            Some(finding) => done(check, finding, Duration::ZERO),
+            None => asked.push(check.clone()),
         }
-        let turn = match check.turn {
-            Turn::Together => &mut together,
-            Turn::Alone => &mut alone,
-            Turn::Gathered => &mut gathered,
-            Turn::Last => &mut last,
-        };
-        turn.push(check.clone());
     }
-    let pulse = Pulse::start(&probe);
-    for check in &alone {
+    let is_last = |check: &Check| check.turn == Turn::Last;
+    let (last, asked): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_last);
+    let mut late = Vec::new();
+    round(&probe, asked, AT_ONCE, deadline, |check, finding, took| {
+        if again::is_due(&probe.settings, &check, &finding) {
+            late.push((check, finding, took));
+        } else {
+            done(&check, finding, took);
+        }
+    })
+    .await;
+    // The next ones may do harm, so what was late is asked again before.
+    for (check, finding, took) in second_look(&probe, late, deadline).await {
+        done(&check, finding, took);
+    }
+    for check in &last {
         let start = Instant::now();
-        done(check, judge(&probe, check, deadline).await, start);
+        let finding = judge(&probe, check, deadline).await;
+        let finding = if again::is_due(&probe.settings, check, &finding) {
+            at_once_again(&probe, check, finding, deadline).await
+        } else {
+            finding
+        };
+        done(check, finding, start.elapsed());
     }
-    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let place = |outcome: &Outcome| chosen.iter().position(|check| check.id() == outcome.id);
+    report.checks.sort_by_key(place);
+    report.count();
+    Ok(report)
+}
+
+/// Puts the server to checks that do no harm, each in its turn, while something is published.
+async fn round(
+    probe: &Arc<Probe>,
+    checks: Vec<Check>,
+    at_once: usize,
+    deadline: Instant,
+    mut done: impl FnMut(Check, Finding, Duration),
+) {
+    let (alone, others): (Vec<_>, Vec<_>) =
+        checks.into_iter().partition(|check| check.turn == Turn::Alone);
+    let (gathered, together): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|check| check.turn == Turn::Gathered);
+    let _pulse = Pulse::start(probe);
+    for check in alone {
+        let start = Instant::now();
+        let finding = judge(probe, &check, deadline).await;
+        done(check, finding, start.elapsed());
+    }
+    let slots = Arc::new(Semaphore::new(at_once));
     let mut running = JoinSet::new();
     for check in together {
-        let (probe, slots) = (Arc::clone(&probe), Arc::clone(&slots));
+        let (probe, slots) = (Arc::clone(probe), Arc::clone(&slots));
         running.spawn(async move {
             let _slot = slots.acquire().await.expect("it is never closed");
             let start = Instant::now();
             let finding = judge(&probe, &check, deadline).await;
-            (check, finding, start)
+            (check, finding, start.elapsed())
         });
     }
     while let Some(joined) = running.join_next().await {
-        let (check, finding, start) = joined.expect("no check panics, and none is aborted");
-        done(&check, finding, start);
+        let (check, finding, took) = joined.expect("no check panics, and none is aborted");
+        done(check, finding, took);
     }
     if !gathered.is_empty() {
         // What there is to see, has come by now, or does not come in time.
         let enough = probe.settings.min_events;
         drop(timeout_at(deadline, probe.lively(enough)).await);
     }
-    for check in &gathered {
+    for check in gathered {
         let start = Instant::now();
-        done(check, judge(&probe, check, deadline).await, start);
+        let finding = judge(probe, &check, deadline).await;
+        done(check, finding, start.elapsed());
     }
-    drop(pulse);
-    for check in &last {
-        let start = Instant::now();
-        done(check, judge(&probe, check, deadline).await, start);
+}
+
+/// Asks again, with a witness and connections of its own, what was late.
+async fn second_look(
+    probe: &Probe,
+    mut late: Vec<(Check, Finding, Duration)>,
+    deadline: Instant,
+) -> Vec<(Check, Finding, Duration)> {
+    if late.is_empty() {
+        return late;
     }
-    let place = |outcome: &Outcome| chosen.iter().position(|check| check.id() == outcome.id);
-    report.checks.sort_by_key(place);
-    report.count();
-    Ok(report)
+    let another = match reach(probe.target.clone(), probe.settings.clone()).await {
+        Ok(reached) if reached.connection.tape.is_stream() => reached.probe(),
+        other => {
+            let problem = other.map_or_else(|problem| problem, |it| no_stream(&it.connection.tape));
+            let told = late
+                .into_iter()
+                .map(|(check, first, took)| (check, again::without_another(first, &problem), took));
+            return told.collect();
+        }
+    };
+    let checks = late.iter().map(|(check, ..)| check.clone()).collect();
+    let mut both = Vec::new();
+    round(&another, checks, CALMLY, deadline, |check, second, took| {
+        let place = late.iter().position(|(first, ..)| first.id() == check.id());
+        let (_, first, before) = late.swap_remove(place.expect("it was asked before"));
+        both.push((check, again::after_both(first, second), before + took));
+    })
+    .await;
+    both
+}
+
+/// Asks again what may do harm, before the next one does. A stream may have been broken by it.
+async fn at_once_again(probe: &Probe, check: &Check, first: Finding, deadline: Instant) -> Finding {
+    if probe.hook().is_some() && !probe.watch_anew().await {
+        return again::without_another(first, "nothing comes on a new one");
+    }
+    again::after_both(first, judge(probe, check, deadline).await)
 }
 
 /// Why a check is not even begun.
@@ -220,6 +285,13 @@ struct Reached {
     head_waits: bool,
 }
 
+impl Reached {
+    fn probe(self) -> Arc<Probe> {
+        let Self { target, settings, connection, hops, head_waits } = self;
+        Arc::new(Probe::new(target, settings, Witness::of(connection), hops, head_waits))
+    }
+}
+
 /// Connects, by way of redirects, and reads the head. The settings are those for where it leads.
 async fn reach(mut target: Target, mut settings: Settings) -> Result<Reached, String> {
     let mut hops = Vec::new();
@@ -228,7 +300,7 @@ async fn reach(mut target: Target, mut settings: Settings) -> Result<Reached, St
         let opened = Connection::open(&target, ask.bytes()).await;
         let mut connection =
             opened.map_err(|error| format!("{} cannot be reached: {error}", target.shown()))?;
-        let (is_there, waits) = first_head(&mut connection, &target, &settings, &ask).await;
+        let (is_there, waits) = first_head(&mut connection, &settings).await;
         if !is_there {
             let seen = connection.close();
             return Err(match seen.end {
@@ -261,12 +333,7 @@ async fn reach(mut target: Target, mut settings: Settings) -> Result<Reached, St
 
 /// Reads the first answer's head. Some servers send it only with the first event, so there is to be
 /// one, if that can be. Whether the head is there, and whether heads wait for that.
-async fn first_head(
-    connection: &mut Connection,
-    target: &Target,
-    settings: &Settings,
-    ask: &Ask,
-) -> (bool, bool) {
+async fn first_head(connection: &mut Connection, settings: &Settings) -> (bool, bool) {
     let deadline = after(FIRST_HEAD);
     if connection.read_head(after(PATIENCE)).await {
         return (true, false);
@@ -276,13 +343,7 @@ async fn first_head(
     };
     let fields = Fields::default().with("data", "a first event").with("event", "message");
     let (is_there, _) = tokio::join!(connection.read_head(deadline), hook.publish(&fields));
-    // A machine that has much else to do may be late once, too.
-    let mut again = Connection::open(target, ask.bytes()).await.ok();
-    let waits = match &mut again {
-        Some(again) if is_there => !again.read_head(after(PATIENCE)).await,
-        _ => false,
-    };
-    (is_there, waits)
+    (is_there, is_there)
 }
 
 /// Publishes all the while, so that there is something to be seen.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub min_events: usize,
     /// Whether to look so much longer that faults which are rarer are found. Default: no.
     pub thorough: bool,
+    /// Whether what is late is believed at once, and not asked for again. Default: no.
+    pub once: bool,
     /// Chooses words and places of cuts; the same seed makes the same requests. Default: 1.
     pub seed: u64,
     /// Whether to do what may harm a server. Default: no.
@@ -76,6 +78,7 @@ impl Default for Settings {
             wait: Duration::from_secs(10),
             min_events: 8,
             thorough: false,
+            once: false,
             seed: 1,
             aggressive: false,
             pid: None,

@@ -114,6 +114,8 @@ pub(crate) struct Tape {
     pub(crate) events: Vec<Seen>,
     pub(crate) comments: Vec<(Duration, String)>,
     pub(crate) end: Option<(Duration, End)>,
+    /// From when to when its reader was held up, so that it would not have seen what came.
+    pub(crate) held_up: Vec<(Duration, Duration)>,
     framing: Framing,
     raw: Vec<u8>,
     /// What is left of the HTTP chunk that is being read, its line end included.
@@ -136,6 +138,7 @@ impl Tape {
             events: Vec::new(),
             comments: Vec::new(),
             end: None,
+            held_up: Vec::new(),
             framing: Framing::None,
             raw: Vec::new(),
             chunk: 0,
@@ -168,6 +171,18 @@ impl Tape {
 
     pub(crate) fn is_stream(&self) -> bool {
         self.head.as_ref().is_some_and(Head::is_event_stream)
+    }
+
+    /// Whether the answer is still waited for: it may come, and nothing forbids it but the clock.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.head.is_none() && self.end.is_none()
+    }
+
+    /// How much of a time its reader was there to see what came.
+    pub(crate) fn awake(&self, from: Duration, to: Duration) -> Duration {
+        let overlap =
+            |(begin, end): &(Duration, Duration)| (*end).min(to).saturating_sub((*begin).max(from));
+        to.saturating_sub(from).saturating_sub(self.held_up.iter().map(overlap).sum())
     }
 
     pub(crate) fn text(&self) -> String {

@@ -1,6 +1,7 @@
 //! The witness: a stream that is read from the beginning of a run to its end, and never cut by us.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -10,6 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Connection;
 use super::socket::is_reset;
 use super::tape::Tape;
+
+/// How often it sees that it has its turn, and how late it may be before it was held up.
+const BEAT: Duration = Duration::from_millis(250);
+const LATE: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(crate) struct Witness {
@@ -29,10 +34,16 @@ impl Witness {
         let task = tokio::spawn(async move {
             let mut buffer = vec![0; 64 << 10];
             loop {
-                let read = reader.read(&mut buffer).await;
+                let due = start.elapsed() + BEAT;
+                let read = timeout_at(start + due, reader.read(&mut buffer)).await;
                 let at = start.elapsed();
                 let is_over = {
                     let mut tape = lock(&shared);
+                    if at > due + LATE {
+                        // A machine that stands still, or has too much to do.
+                        tape.held_up.push((due, at));
+                    }
+                    let Ok(read) = read else { continue };
                     match read {
                         Ok(0) => tape.close(at, false),
                         Ok(len) => tape.put(&buffer[..len], at),

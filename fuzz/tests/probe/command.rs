@@ -37,6 +37,16 @@ async fn the_exit_code_says_what_came_of_it() {
     assert_eq!(code(&[&server.url("/nothing")]).await, Some(3));
     assert_eq!(code(&["http://127.0.0.1:1/"]).await, Some(3));
     assert_eq!(code(&[&url, "tim.age", "--wait", "1"]).await, Some(4));
+    // What was late once is inconclusive, unless the first look is to be believed.
+    for (once, expected) in [(None, [0, 4]), (Some("--once"), [1, 1])] {
+        for (other, expected) in [Some("con.status"), None].into_iter().zip(expected) {
+            let server = Server::start("none but late once");
+            let url = server.url("/events?channel=test");
+            let args = [Some(&*url), Some("tim.headers"), Some("--strict"), once, other];
+            let args: Vec<_> = args.into_iter().flatten().collect();
+            assert_eq!(code(&args).await, Some(expected), "{args:?}");
+        }
+    }
 }
 
 #[tokio::test]

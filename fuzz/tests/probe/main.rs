@@ -50,6 +50,8 @@ struct Row {
     tls: bool,
     /// Whether it takes long, since the server keeps each request waiting, or the check does.
     slow: bool,
+    /// Whether the first look is believed.
+    once: bool,
     /// How long to wait, in seconds, if it is not 4.
     wait: Option<u64>,
     /// What to look at; everything if empty.
@@ -126,6 +128,7 @@ async fn probed(server: &Probed, row: &Row) -> Report {
         aggressive: row.aggressive,
         wait: Duration::from_secs(row.wait.unwrap_or(4)),
         pid: server.pid(),
+        once: row.once,
         deadline: Duration::from_mins(10),
         ..Settings::default()
     };
@@ -226,4 +229,34 @@ async fn a_server_without_fault_is_left_alone_and_each_fault_is_found_by_its_che
     let again = wrong(rows_of([slow, again].concat()), 1).await;
     let wrong: Vec<_> = again.into_iter().chain(faultless).flat_map(|(_, lines)| lines).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What rests on the clock: of each kind one, in all turns.
+const OF_TIME: [&str; 6] =
+    ["con.options", "con.errors", "fmt.first-byte", "tim.headers-late", "res.loss", "inj.data-nul"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_late_once_is_not_accused_and_who_always_is_is() {
+    let found = ["con.options info", "con.errors info", "fmt.first-byte warn"];
+    let found = [&found[..], &["tim.headers-late warn", "res.loss fail", "inj.data-nul fail"]];
+    let found = found.concat();
+    for (fault, once, accused, said) in [
+        ("none but late once", false, &[][..], "failed once, passed on a second try"),
+        ("none but late once", true, &found, ""),
+        ("always late", false, &found, "; and so it was on a second try"),
+    ] {
+        let checks = OF_TIME.map(str::to_owned).to_vec();
+        let row = Row { fault: fault.to_owned(), publish: true, once, checks, ..Row::default() };
+        // A machine may have too much to do twice.
+        let mut report = probed(&Probed::start(&row).await, &row).await;
+        if self::found(&report) != accused {
+            report = probed(&Probed::start(&row).await, &row).await;
+        }
+        assert_eq!(self::found(&report), accused, "{fault}, once: {once}");
+        for outcome in &report.checks {
+            assert!(outcome.reason.contains(said), "{}: {}", outcome.id, outcome.reason);
+            let is_inconclusive = outcome.verdict == Verdict::Inconclusive;
+            assert_eq!(is_inconclusive, accused.is_empty(), "{}", outcome.id);
+        }
+    }
 }

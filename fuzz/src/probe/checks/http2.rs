@@ -41,11 +41,11 @@ pub(super) async fn stream(
     Ok(http2.ask(request, ask.bytes_as("2"), after(HEAD)).await)
 }
 
-fn fault_of(unanswered: &Unanswered) -> String {
+fn fault_of(unanswered: &Unanswered) -> Finding {
     match unanswered {
-        Unanswered::Malformed => "the answer's head breaks the rules of HTTP/2".to_owned(),
-        Unanswered::Failed(how) => format!("by HTTP/2 there is no answer: {how}"),
-        Unanswered::Late => "by HTTP/2 there is no answer within 4 s".to_owned(),
+        Unanswered::Malformed => Finding::fault("the answer's head breaks the rules of HTTP/2"),
+        Unanswered::Failed(how) => Finding::fault(format!("by HTTP/2 there is no answer: {how}")),
+        Unanswered::Late => Finding::fault("by HTTP/2 there is no answer within 4 s").of_time(),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn headers(probe: &Probe) -> Judged {
             "the answer's head breaks the rules, so that clients drop it: it has Connection, \
              Transfer-Encoding, Keep-Alive or Upgrade, or a name in capitals",
         ),
-        Err(other) => Finding::inconclusive(fault_of(&other)),
+        Err(other) => Finding::inconclusive(fault_of(&other).reason),
         Ok(stream) => probe.show(Finding::pass(), &stream.tape),
     })
 }
@@ -69,7 +69,7 @@ pub(super) async fn events(probe: &Probe) -> Judged {
         Err(Unanswered::Malformed) => {
             return Ok(Finding::inconclusive("the answer cannot be read (see con.h2-headers)"));
         }
-        Err(other) => return Ok(Finding::fault(fault_of(&other))),
+        Err(other) => return Ok(fault_of(&other)),
         Ok(stream) => stream,
     };
     if !stream.tape.is_stream() {
@@ -86,7 +86,7 @@ pub(super) async fn events(probe: &Probe) -> Judged {
     let tape = &stream.tape;
     let finding = if count(tape) == 0 {
         if is_lively {
-            Finding::fault("by HTTP/1.1 events come, by HTTP/2 none does")
+            Finding::fault("by HTTP/1.1 events come, by HTTP/2 none does").of_time()
         } else {
             Finding::inconclusive("the stream is too quiet to compare")
         }
@@ -128,9 +128,14 @@ pub(super) async fn floods(probe: &Probe) -> Judged {
     let ask = probe.ask();
     flood(&probe.target, &ask.headers_of_http2(), RESETS).await.map_err(refused)?;
     let serves = async |when: &str| -> Result<(), Finding> {
-        let wrong = |how: String| Finding::fault(format!("after {when} {how}"));
+        let wrong = |fault: Finding| {
+            let reason = format!("after {when} {}", fault.reason);
+            Finding { reason, ..fault }
+        };
         let opened = Http2::open(&probe.target, WINDOW).await;
-        let mut http2 = opened.map_err(|_| wrong("HTTP/2 is not spoken any more".to_owned()))?;
+        // It has a second for its first frame.
+        let silent = |_| wrong(Finding::fault("HTTP/2 is not spoken any more").of_time());
+        let mut http2 = opened.map_err(silent)?;
         let answer = stream(probe, &mut http2).await?;
         answer.map(drop).map_err(|unanswered| wrong(fault_of(&unanswered)))
     };
@@ -151,7 +156,9 @@ pub(super) async fn floods(probe: &Probe) -> Judged {
         }
     }
     serves("answers that are not read").await?;
+    let mut is_of_time = false;
     let fault = if let (Some(word), true) = (word, was_open) {
+        is_of_time = true;
         let has_it =
             |tape: &Tape| tape.events.iter().any(|event| event.data.contains(word.as_str()));
         let goes_on = probe.watched().until(after(Duration::from_secs(5)), has_it).await;
@@ -161,5 +168,5 @@ pub(super) async fn floods(probe: &Probe) -> Judged {
         has_ended.then(|| "the stream of a client that reads ended, too".to_owned())
     };
     drop(streams);
-    Ok(probe.show_witness(Finding::of(fault)))
+    Ok(probe.show_witness(Finding::of(fault).of_time_if(is_of_time)))
 }

@@ -4,6 +4,7 @@
 //! begins, comes from it.
 
 use std::borrow::Cow;
+use std::io;
 use std::time::Duration;
 
 use crate::probe::ask::Ask;
@@ -92,7 +93,7 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
     if payload.name == "surrogate" && !hook.is_json(field) {
         return Ok(Finding::skip("a lone surrogate can be written in JSON only"));
     }
-    if let Some(since) = probe.dead_since.get() {
+    if let Some(since) = probe.dead_since() {
         let text = format!(
             "nothing comes any more since {since}, on a new stream either; name this check to do \
              it alone"
@@ -114,20 +115,23 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
     let before = witness.tape().total;
     let said = match hook.publish(&fields).await {
         Ok(said) => said,
-        Err(error) => return Ok(Finding::fault(format!("after it: {error}"))),
+        Err(error) => {
+            return Ok(Finding::fault(format!("after it: {error}")).of_time_if(is_late(&error)));
+        }
     };
     if let Published::Unsayable(why) = said {
         return Ok(Finding::skip(why));
     }
     // What comes before the event that is published next, is all that there is.
     let next = probe.publish_pulse().await.map_err(|why| {
-        Finding::fault(format!("after it, nothing can be published any more: {why}"))
+        let text = format!("after it, nothing can be published any more: {why}");
+        Finding::fault(text).of_time_if(is_late(&why))
     })?;
     let is_there = |tape: &Tape| tape.events.iter().rev().any(|event| event.data.contains(&next));
     if !witness.until(after(PATIENCE), is_there).await {
         // Where a new stream is no better, this one is to blame, and the others cannot be judged.
         if !probe.watch_anew().await {
-            probe.dead_since.get_or_init(|| name(field, payload));
+            probe.is_dead_since(name(field, payload));
         }
         let tape = witness.tape();
         let text = if tape.end.is_some() {
@@ -136,7 +140,8 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
             "after it, nothing comes any more"
         };
         let begin = usize::try_from(before).unwrap_or(usize::MAX).min(tape.body.len());
-        return Ok(Finding::fault(text).saw(&probe.target, &tail(&tape, begin)));
+        let finding = Finding::fault(text).of_time_if(tape.end.is_none());
+        return Ok(finding.saw(&probe.target, &tail(&tape, begin)));
     }
     let tape = witness.tape();
     let end = tape.events.iter().rposition(|event| event.data.contains(&next)).unwrap_or(0);
@@ -147,10 +152,14 @@ pub(super) async fn publish(probe: &Probe, field: &str, payload: &Payload) -> Ju
     Ok(if is_quiet { finding } else { finding.saw(&probe.target, &tail(&tape, begin)) })
 }
 
+fn is_late(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}
+
 /// What came of the pulse that came last.
 fn usual(probe: &Probe, tape: &Tape) -> Usual {
     let accepted = probe.accepted();
-    let of = |event: &Seen| accepted.iter().rev().find_map(|word| Usual::of(event, word));
+    let of = |event: &Seen| accepted.iter().rev().find_map(|pulse| Usual::of(event, &pulse.word));
     tape.events.iter().rev().take(RECENT).find_map(of).unwrap_or_default()
 }
 

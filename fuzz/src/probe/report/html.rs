@@ -16,6 +16,9 @@ use crate::verdict::{Summary, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 
+/// With more failures than this, their heads alone are shown, which open: a list to be read first.
+const OPEN: usize = 5;
+
 fn class(outcome: &Outcome) -> &'static str {
     match outcome.verdict {
         _ if outcome.expected => "known",
@@ -38,6 +41,8 @@ fn word(outcome: &Outcome) -> &'static str {
 
 /// Writes the file.
 pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Result<()> {
+    let outcomes = reports.iter().flat_map(|report| &report.checks);
+    let failures = outcomes.filter(|outcome| is_failure(outcome)).count();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -51,13 +56,13 @@ pub(in crate::probe) fn html(mut out: impl Write, reports: &[Report]) -> io::Res
                 main {
                     h1 { "Event streams, probed" }
                     ol.targets { @for report in reports { (target(report)) } }
-                    @if reports.iter().flat_map(|report| &report.checks).any(is_failure) {
+                    @if failures > 0 {
                         h2 { "Failures" }
-                        (all_evidence(reports, is_failure))
+                        (all_evidence(reports, is_failure, failures <= OPEN))
                     }
                     @for section in &SECTIONS { (matrix(section, reports)) }
                     h2 { "Evidence" }
-                    (all_evidence(reports, |outcome| !is_failure(outcome)))
+                    (all_evidence(reports, |outcome| !is_failure(outcome), false))
                     footer { "sse-fuzz " (env!("CARGO_PKG_VERSION")) }
                 }
             }
@@ -71,13 +76,13 @@ fn is_failure(outcome: &Outcome) -> bool {
 }
 
 /// The evidence of each server, as far as it is asked for.
-fn all_evidence(reports: &[Report], is_shown: fn(&Outcome) -> bool) -> Markup {
+fn all_evidence(reports: &[Report], is_shown: fn(&Outcome) -> bool, is_open: bool) -> Markup {
     html! {
         @for (index, report) in reports.iter().enumerate() {
             @if reports.len() > 1 && report.checks.iter().any(is_shown) {
                 h3.server { (index + 1) ". " (report.called()) }
             }
-            (evidence(index, report, is_shown))
+            (evidence(index, report, is_shown, is_open))
         }
     }
 }
@@ -196,19 +201,27 @@ fn is_told(outcome: &Outcome) -> bool {
 }
 
 /// What a server's verdicts rest on, the gravest first.
-fn evidence(index: usize, report: &Report, is_shown: fn(&Outcome) -> bool) -> Markup {
+fn evidence(
+    index: usize,
+    report: &Report,
+    is_shown: fn(&Outcome) -> bool,
+    is_open: bool,
+) -> Markup {
     let told = report.checks.iter().filter(|outcome| is_told(outcome) && is_shown(outcome));
     let mut told = told.collect::<Vec<_>>();
     told.sort_by_key(|outcome| std::cmp::Reverse(outcome.verdict));
     html! {
         @for outcome in &told {
             @let class = class(outcome);
-            details id={ (index) "." (outcome.id) } open[class == "fail"] {
+            details open[is_open] {
                 summary {
                     span class=(class) { (word(outcome)) } " "
                     code { (outcome.id) } " " (outcome.reason)
                 }
-                p { "Expected: " (outcome.title) " " small { (outcome.reference) } }
+                // A link to what is within opens it.
+                p id={ (index) "." (outcome.id) } {
+                    "Expected: " (outcome.title) " " small { (outcome.reference) }
+                }
                 @for exchange in &outcome.exchanges { (wire(exchange)) }
             }
         }
@@ -228,6 +241,41 @@ fn wire(exchange: &Exchange) -> Markup {
             @if !events.is_empty() { "\n" b { "events" } "\n" }
             @for event in events { (event) "\n" }
             "\n" (total.0) " bytes and " (total.1) " events in all. " (end)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{OPEN, html};
+    use crate::probe::report::from_json;
+
+    fn page(failures: usize) -> String {
+        let outcome = |number: usize| {
+            json!({ "id": format!("con.x{number}"), "title": "x", "severity": "error",
+                "reference": "9.2", "verdict": "fail", "reason": "x", "seconds": 0.5,
+                "exchanges": [] })
+        };
+        let report = json!([{ "name": "x", "target": "x", "profile": "x", "version": "1", "date": "x",
+            "seconds": 1.5, "problem": null,
+            "summary": { "pass": 0, "fail": failures, "info": 0, "skip": 0, "inconclusive": 0 },
+            "checks": (0..failures).map(outcome).collect::<Vec<_>>() }]);
+        let reports = from_json(report.to_string().as_bytes()).expect("a report");
+        let mut page = Vec::new();
+        html(&mut page, &reports).expect("it is written into memory");
+        String::from_utf8(page).expect("UTF-8")
+    }
+
+    #[test]
+    fn many_failures_are_a_list_first_and_few_are_open() {
+        for (failures, open) in [(1, 1), (OPEN, OPEN), (OPEN + 1, 0), (40, 0)] {
+            let page = page(failures);
+            assert_eq!(page.matches("<details open>").count(), open, "{failures}");
+            assert_eq!(page.matches("<details").count(), failures);
+            // What is linked to is within, so that the link opens it.
+            assert_eq!(page.matches("</summary><p id=\"0.con.x").count(), failures);
         }
     }
 }

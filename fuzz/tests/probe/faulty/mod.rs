@@ -9,6 +9,7 @@ mod http2;
 mod request;
 mod stream;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,8 @@ struct State {
     memory: Mutex<Vec<Vec<u8>>>,
     /// Streams are to end.
     ending: watch::Sender<bool>,
+    /// What was late already.
+    late: Mutex<BTreeSet<&'static str>>,
 }
 
 pub(crate) struct Server {
@@ -98,6 +101,7 @@ impl Server {
             sockets: Mutex::default(),
             memory: Mutex::default(),
             ending: watch::Sender::new(false),
+            late: Mutex::default(),
         });
         for _ in 0..20 {
             state.append("message", "from before");
@@ -148,6 +152,16 @@ impl Server {
 impl State {
     fn is(&self, fault: &str) -> bool {
         self.fault == fault
+    }
+
+    /// Whether it is late with something: always, or the first time, as a right server may be on a
+    /// machine that has too much to do.
+    fn is_late(&self, what: &'static str) -> bool {
+        match self.fault.as_str() {
+            "always late" => true,
+            "none but late once" => self.late.lock().expect("no panic").insert(what),
+            _ => false,
+        }
     }
 
     /// Whether several publish at the same time.
@@ -235,7 +249,7 @@ async fn answer(state: &State, socket: &mut TcpStream, request: &Request) {
     }
     let is_taken = path == "/events" || state.is("inj.path") && path.starts_with("/events%");
     if !is_taken {
-        if state.is("con.errors") {
+        if state.is("con.errors") || state.is_late("errors") {
             drop(socket.write_all(b"HTTP/1.1 404 X\r\n\r\nnothing").await);
             return wait_for_end(socket).await;
         }
@@ -256,7 +270,7 @@ async fn answer(state: &State, socket: &mut TcpStream, request: &Request) {
             }
         }
         "OPTIONS" => {
-            if state.is("con.options") {
+            if state.is("con.options") || state.is_late("options") {
                 let head = format!(
                     "HTTP/1.1 200 X\r\n{cors}Access-Control-Allow-Headers: last-event-id\r\n\r\n"
                 );
@@ -275,7 +289,7 @@ async fn answer(state: &State, socket: &mut TcpStream, request: &Request) {
     }
     let id = request.header("last-event-id").unwrap_or_default();
     let is_malformed = id.rsplit(':').next().is_some_and(|number| number.contains("abc"));
-    if state.is("res.malformed-id") && is_malformed {
+    if state.is("res.malformed-id") && is_malformed || !id.is_empty() && state.is_late("resuming") {
         return wait_for_end(socket).await;
     }
     let number = id.rsplit(':').next().unwrap_or_default();
@@ -304,6 +318,9 @@ async fn publish(state: &State, socket: &mut TcpStream, request: &Request) {
         sleep(Duration::from_millis(100)).await;
     }
     let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+    if text("text").contains('\0') && state.is_late("publishing") {
+        sleep(Duration::from_secs(9)).await;
+    }
     let event = text("event");
     let event = if event.is_empty() { "message".to_owned() } else { event };
     let grows = ["rob.slow-reader-memory", "rob.h2-window"].contains(&&*state.fault);

@@ -20,6 +20,10 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
     if fault == "tim.headers" {
         sleep(Duration::from_millis(1200)).await;
     }
+    if state.is_late("head") {
+        // So late that something is published meanwhile, if that can be.
+        sleep(Duration::from_millis(1600)).await;
+    }
     if is_resumed {
         let recent = {
             let mut times = state.times.lock().expect("no panic");
@@ -39,7 +43,8 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
         return whole(socket, 400, "", "an empty id").await;
     }
     let (mut at, first) = start(state, request);
-    let _replay = Count::of((is_resumed && at < 60).then_some(&state.replays));
+    let is_behind = at.saturating_add(3) < *state.head.borrow();
+    let _replay = Count::of((is_resumed && is_behind).then_some(&state.replays));
     let is_zipped = is_zipped(request);
     let holds = match fault {
         "tim.buffered" => 30,
@@ -61,7 +66,7 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
             sleep(Duration::from_millis(100)).await;
         }
     }
-    if fault == "fmt.first-byte" && is_first {
+    if !is_resumed && (fault == "fmt.first-byte" || state.is_late("first byte")) {
         sleep(Duration::from_millis(1500)).await;
     }
     let is_fake = fault == "con.compressed" && is_zipped;
@@ -127,7 +132,7 @@ pub(super) async fn stream(state: &State, socket: &mut TcpStream, request: &Requ
             at = at.max(entries.first().map_or(at, |(number, _)| *number));
             entries.drain(..entries.len().min(1));
         }
-        if fault == "res.large" && is_first && state.replays.load(SeqCst) > 3 {
+        if fault == "res.large" && !is_resumed && state.replays.load(SeqCst) > 3 {
             entries.clear();
         }
         for (number, entry) in entries {

@@ -204,7 +204,7 @@ fn unseen(needed: Needed, tapes: &[&Tape]) -> Option<&'static str> {
     (seen < if has_ended { 1 } else { ENOUGH }).then_some(text)
 }
 
-/// The longest time without a byte, and how long was watched.
+/// The longest time without a byte in which its reader was there to see one.
 fn gaps(tape: &Tape, watched: Duration) -> Duration {
     let begin = tape.headed.unwrap_or_default();
     let end = tape.end.as_ref().map_or(watched, |(at, _)| *at);
@@ -212,7 +212,7 @@ fn gaps(tape: &Tape, watched: Duration) -> Duration {
     let mut last = begin;
     let mut longest = Duration::ZERO;
     for at in times {
-        longest = longest.max(at.saturating_sub(last));
+        longest = longest.max(tape.awake(last, at));
         last = at;
     }
     longest
@@ -251,7 +251,7 @@ fn first_byte(probe: &Probe) -> Finding {
     let fault = (late > Duration::from_secs(1)).then(|| {
         format!("the first byte came {:.1} s after the head; send a comment", late.as_secs_f32())
     });
-    Finding::of(fault).saw(&probe.target, &tape)
+    Finding::of(fault).of_time().saw(&probe.target, &tape)
 }
 
 #[cfg(test)]

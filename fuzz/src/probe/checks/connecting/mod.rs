@@ -275,7 +275,7 @@ async fn live(probe: &Probe) -> Judged {
     }
     let is_live = second.until(after(PROMPT), |tape| !tape.events.is_empty()).await;
     let fault = (!is_live).then(|| "the first stream goes on, the second does not".to_owned());
-    Ok(probe.show(Finding::of(fault), &second.tape))
+    Ok(probe.show(Finding::of(fault).of_time(), &second.tape))
 }
 
 async fn compressed(probe: &Probe) -> Judged {
@@ -302,7 +302,7 @@ async fn compressed(probe: &Probe) -> Judged {
     let finding = match connection.tape.unzipped() {
         Err(error) => Finding::fault(format!("what is said to be gzip is not: {error}")),
         Ok(seen) if !seen.events.is_empty() => Finding::pass(),
-        Ok(_) if is_lively => Finding::fault("compressed, no event comes"),
+        Ok(_) if is_lively => Finding::fault("compressed, no event comes").of_time(),
         Ok(_) => Finding::inconclusive("the stream is too quiet to see whether events come"),
     };
     Ok(probe.show(finding, &connection.tape))
@@ -343,7 +343,7 @@ async fn options(probe: &Probe) -> Judged {
     } else {
         None
     };
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault).of_time_if(!has_ended), &connection.tape))
 }
 
 async fn unknown_method(probe: &Probe) -> Judged {
@@ -379,7 +379,7 @@ async fn errors(probe: &Probe) -> Judged {
     let finding = if head.is_event_stream() {
         Finding::pass_with("there is a stream at every path")
     } else if !has_ended {
-        Finding::fault(format!("the answer with {} does not end", head.status))
+        Finding::fault(format!("the answer with {} does not end", head.status)).of_time()
     } else if is_busy && head.header("retry-after").is_none() {
         Finding::fault(format!("{} without Retry-After", head.status))
     } else {

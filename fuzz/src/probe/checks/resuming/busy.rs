@@ -61,7 +61,7 @@ pub(super) async fn judge(probe: &Probe, kind: Kind) -> Judged {
     if busy.no_ids && kind.is_resuming() {
         return Ok(Finding::skip("its events have no ids, so clients cannot resume"));
     }
-    let Some(fault) = busy.faults.of(kind) else {
+    let Some(mut finding) = busy.faults.of(kind) else {
         let (accepted, lanes) = (busy.accepted, busy.lanes);
         let rests_on = format!("{accepted} events, {lanes} at a time");
         let sure = probe.settings.times(SURE);
@@ -73,7 +73,6 @@ pub(super) async fn judge(probe: &Probe, kind: Kind) -> Judged {
              asked for, and publishing was too slow for that"
         )));
     };
-    let mut finding = Finding::fault(fault);
     finding.exchanges = busy.evidence.get(&kind).cloned().unwrap_or_default();
     Ok(finding)
 }

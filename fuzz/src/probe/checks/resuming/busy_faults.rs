@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
 use super::events::{number, numbered};
+use crate::probe::finding::Finding;
 use crate::wire::tape::{Seen, Tape};
 
 /// An event that was published.
@@ -24,6 +25,7 @@ pub(super) struct Reader {
     /// It was told that something is missing.
     pub(super) is_told: bool,
     pub(super) tapes: Vec<Tape>,
+    /// What it was told on its last connection, if that was no stream.
     pub(super) refused: Option<String>,
 }
 
@@ -45,6 +47,8 @@ struct Fault {
     reader: usize,
     /// Among all events of the reader.
     event: usize,
+    /// Something did not come in time.
+    is_of_time: bool,
 }
 
 /// What is wrong, each with the first reader to whom it happened.
@@ -101,9 +105,9 @@ impl Faults {
         }
     }
 
-    /// The sentence for a check.
-    pub(super) fn of(&self, kind: Kind) -> Option<&str> {
-        self.get(kind).map(|fault| fault.text.as_str())
+    /// What a check finds.
+    pub(super) fn of(&self, kind: Kind) -> Option<Finding> {
+        self.get(kind).map(|fault| Finding::fault(&*fault.text).of_time_if(fault.is_of_time))
     }
 
     /// For each fault, the part of the connections in which it can be seen.
@@ -191,7 +195,7 @@ pub(super) fn judge(sent: &[Sent], readers: &Readers) -> Faults {
     }
     let mut faults = Faults::default();
     let mut note = |place: fn(&mut Faults) -> &mut Option<Fault>, reader: usize, event, text| {
-        place(&mut faults).get_or_insert(Fault { text, reader, event });
+        place(&mut faults).get_or_insert(Fault { text, reader, event, is_of_time: false });
     };
     let all = sent.len();
     for (index, reader) in steady.iter().enumerate() {
@@ -222,10 +226,6 @@ pub(super) fn judge(sent: &[Sent], readers: &Readers) -> Faults {
     for (index, reader) in cut.iter().enumerate() {
         let got = words(reader, &places);
         let over = format!("over {} connections", reader.tapes.len());
-        if let Some(text) = reader.refused.clone() {
-            let event = reader.tapes.iter().map(|tape| tape.events.len()).sum();
-            note(|faults| &mut faults.resume_loss, index, event, text);
-        }
         if let Some((count, event, text)) = lost(reader, &got, sent, &names) {
             let text = format!("{count} of {all} events were lost {over}: {text}");
             note(|faults| &mut faults.resume_loss, index, event, text);
@@ -233,6 +233,13 @@ pub(super) fn judge(sent: &[Sent], readers: &Readers) -> Faults {
         if let Some((count, event, text)) = repeated(&got) {
             let text = format!("{count} times an event came again {over}: {text}");
             note(|faults| &mut faults.resume_duplicate, index, event, text);
+        }
+    }
+    for (reader, told) in cut.iter().enumerate() {
+        if let Some(text) = told.refused.clone() {
+            let event = told.tapes.iter().map(|tape| tape.events.len()).sum();
+            let is_of_time = told.tapes.last().is_some_and(Tape::is_unanswered);
+            faults.resume_loss.get_or_insert(Fault { text, reader, event, is_of_time });
         }
     }
     if faults.order.is_none() {
@@ -353,7 +360,7 @@ fn differing(steady: &[Reader], places: &BTreeMap<&str, usize>) -> Option<Fault>
                         "{other:?} came before {name:?} to reader {}, and after it to the first",
                         index + 1
                     );
-                    return Some(Fault { text, reader: index, event });
+                    return Some(Fault { text, reader: index, event, is_of_time: false });
                 }
                 _ => highest = Some((rank, name)),
             }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::events::{PROMPT, is_reset, number, numbered};
-use crate::probe::context::{Probe, after, is_own};
+use crate::probe::context::{Probe, Pulse, after, is_own};
 use crate::probe::finding::{Finding, Judged};
 use crate::probe::lines::lines;
 use crate::wire::tape::{Seen, Tape};
@@ -116,18 +116,18 @@ fn named(tape: &Tape) -> BTreeSet<String> {
 }
 
 /// Of what was accepted while the reader was there, what never came, although something did that
-/// was published later: how much was accepted in that time, and what is missing.
-fn unheard(accepted: &[String], events: &[Seen]) -> (usize, Vec<String>) {
+/// was published when it had been accepted: how much was accepted in that time, and what is missing.
+fn unheard(accepted: &[Pulse], events: &[Seen]) -> (usize, Vec<String>) {
     let data: Vec<&str> = events.iter().map(|event| event.data.as_str()).collect();
-    let came = |word: &str| data.iter().any(|data| data.contains(word));
-    let came: Vec<bool> = accepted.iter().map(|word| came(word)).collect();
-    let first = came.iter().position(|came| *came);
-    let (Some(first), Some(last)) = (first, came.iter().rposition(|came| *came)) else {
+    let has = |pulse: &Pulse| data.iter().any(|data| data.contains(&pulse.word));
+    let (came, others): (Vec<_>, Vec<_>) = accepted.iter().partition(|pulse| has(pulse));
+    let first = came.iter().map(|pulse| pulse.done).min();
+    let Some((first, last)) = first.zip(came.iter().map(|pulse| pulse.begun).max()) else {
         return (0, Vec::new());
     };
-    let within = || accepted.iter().zip(&came).take(last + 1).skip(first);
-    let missing = within().filter(|(_, came)| !**came);
-    (within().count(), missing.map(|(word, _)| word.clone()).collect())
+    let missing = others.iter().filter(|pulse| pulse.begun > first && pulse.done < last);
+    let missing: Vec<_> = missing.map(|pulse| pulse.word.clone()).collect();
+    (came.len() + missing.len(), missing)
 }
 
 /// Whether the events' own numbers go on where the ids leave one out: then nothing is missing.
@@ -149,7 +149,7 @@ pub(super) async fn judge(probe: &Probe) -> Judged {
     let accepted = probe.accepted();
     let all = |tape: &Tape| {
         let has = |word: &str| tape.events.iter().any(|event| event.data.contains(word));
-        accepted.iter().rev().take(RECENT).all(|word| has(word))
+        accepted.iter().rev().take(RECENT).all(|pulse| has(&pulse.word))
     };
     probe.witness.until(after(CALM), |tape| tape.end.is_some() || all(tape)).await;
     let (events, named) = {
@@ -277,7 +277,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::{Steps, data_goes_on, is_told_apart, unheard};
+    use tokio::time::Instant;
+
+    use super::{Pulse, Steps, data_goes_on, is_told_apart, unheard};
     use crate::wire::tape::Seen;
 
     fn event(id: &str, data: &str) -> Seen {
@@ -314,10 +316,19 @@ mod tests {
 
     #[test]
     fn only_what_was_followed_by_something_published_later_is_missing() {
-        let accepted = ["early", "a", "b", "c", "late"].map(str::to_owned);
+        let start = Instant::now();
+        let accepted = |length: u64| {
+            let pulse = |(at, word): (u64, &str)| {
+                let begun = start + Duration::from_secs(at);
+                Pulse { word: word.to_owned(), begun, done: begun + Duration::from_millis(length) }
+            };
+            let words = ["early", "a", "b", "c", "late"];
+            (0..).zip(words).map(pulse).collect::<Vec<_>>()
+        };
         let events = ["a", "c"].map(|word| event("1", &format!("data {word}")));
-        assert_eq!(unheard(&accepted, &events), (3, vec!["b".to_owned()]));
-        assert_eq!(unheard(&accepted, &[event("1", "other")]), (0, Vec::new()));
+        assert_eq!(unheard(&accepted(900), &events), (3, vec!["b".to_owned()]));
+        assert_eq!(unheard(&accepted(1100), &events).1, [""; 0], "the order is the server's");
+        assert_eq!(unheard(&accepted(900), &[event("1", "other")]), (0, Vec::new()));
     }
 
     #[test]

@@ -314,7 +314,7 @@ async fn no_header(probe: &Probe) -> Judged {
     }
     let goes_on = goes_on(probe, &mut connection).await?;
     let fault = (!goes_on).then(|| "with an empty Last-Event-ID no event comes".to_owned());
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault).of_time(), &connection.tape))
 }
 
 async fn parallel(probe: &Probe) -> Judged {
@@ -384,20 +384,21 @@ async fn large(probe: &Probe) -> Judged {
         return Ok(Finding::inconclusive("the stream is too slow to see whether it is held up"));
     }
     let mut replays = Vec::new();
-    let before = probe.witness.tape().events.len();
     for _ in 0..4 {
         replays.push(probe.open(&probe.ask().with("Last-Event-ID", &id)).await?);
     }
     for replay in &mut replays {
         replay.until(after(PROMPT), |tape| !own_events(tape).is_empty()).await;
     }
+    // What came while they were begun says nothing.
+    let before = probe.witness.tape().events.len();
     let patience = Duration::from_secs(1) + usual * 5;
     let goes_on = probe.witness.until(after(patience), |tape| tape.events.len() > before).await;
     let ended = probe.witness.tape().end.is_some();
     let fault = (!goes_on && !ended).then(|| {
         format!("while {id:?} was replayed four times, the witness got nothing for {patience:?}")
     });
-    let finding = Finding::of(fault);
+    let finding = Finding::of(fault).of_time();
     probe.keep_all(replays.into_iter().map(Connection::close));
     Ok(probe.show_witness(finding))
 }

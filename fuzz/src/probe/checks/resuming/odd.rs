@@ -26,6 +26,11 @@ fn breakage(tape: &Tape) -> Option<String> {
     }
 }
 
+/// A finding about a breakage.
+fn broken(probe: &Probe, finding: Finding, tape: &Tape) -> Finding {
+    probe.show(finding.of_time_if(tape.is_unanswered()), tape)
+}
+
 /// Whether an answer is a stream that has ended without a word, while the witness goes on: an
 /// `EventSource` asks again every few seconds, for ever, and never gets an event.
 fn is_futile(probe: &Probe, tape: &Tape) -> bool {
@@ -57,7 +62,7 @@ async fn survived(probe: &Probe, ids: &[&str]) -> Judged {
         let connection = asked(probe, &probe.ask().with("Last-Event-ID", id)).await?;
         if let Some(breakage) = breakage(&connection.tape) {
             let text = format!("Last-Event-ID: {} {breakage}", shown(id.as_bytes()));
-            return Ok(probe.show(Finding::fault(text), &connection.tape));
+            return Ok(broken(probe, Finding::fault(text), &connection.tape));
         }
         if is_futile(probe, &connection.tape) {
             let text = format!("Last-Event-ID: {} {FUTILE}", shown(id.as_bytes()));
@@ -71,7 +76,9 @@ async fn survived(probe: &Probe, ids: &[&str]) -> Judged {
 pub(super) async fn garbage(probe: &Probe) -> Judged {
     let connection = asked(probe, &probe.ask().with("Last-Event-ID", "%zz! garbage")).await?;
     let finding = match (breakage(&connection.tape), connection.tape.status()) {
-        (Some(breakage), _) => Finding::fail(format!("it {breakage}")),
+        (Some(breakage), _) => {
+            return Ok(broken(probe, Finding::fail(format!("it {breakage}")), &connection.tape));
+        }
         (None, Some(status @ 400..500)) => Finding::fault(format!(
             "it is answered with {status}, after which an EventSource never comes back"
         )),
@@ -92,7 +99,7 @@ pub(super) async fn long_id(probe: &Probe) -> Judged {
         match breakage(&connection.tape) {
             Some(breakage) if !(is_refusal && connection.tape.status() != Some(200)) => {
                 let text = format!("an id of {} KiB {breakage}", len >> 10);
-                return Ok(probe.show(Finding::fault(text), &connection.tape));
+                return Ok(broken(probe, Finding::fault(text), &connection.tape));
             }
             _ => {}
         }
@@ -176,7 +183,7 @@ pub(super) async fn future(probe: &Probe) -> Judged {
     let fault = (!goes_on).then(|| {
         format!("resumed after {id:?}, the stream is silent while the witness gets events")
     });
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault).of_time(), &connection.tape))
 }
 
 pub(super) async fn overflow(probe: &Probe) -> Judged {
@@ -206,7 +213,7 @@ pub(super) async fn repeated(probe: &Probe) -> Judged {
     let mut connection = asked(probe, &ask).await?;
     if let Some(breakage) = breakage(&connection.tape) {
         let text = format!("a request with two ids {breakage}");
-        return Ok(probe.show(Finding::warn(text), &connection.tape));
+        return Ok(broken(probe, Finding::warn(text), &connection.tape));
     }
     if connection.tape.status() != Some(200) || connection.tape.events.iter().any(is_reset) {
         return Ok(probe.show(Finding::pass(), &connection.tape));

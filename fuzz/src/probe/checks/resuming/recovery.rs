@@ -44,6 +44,8 @@ struct Recovery {
     /// How often there was something to catch up on.
     tested: usize,
     took: Duration,
+    /// It was refused by silence.
+    is_unanswered: bool,
     /// There was an explicit sign that something is missing.
     reset: bool,
     quiet: bool,
@@ -106,7 +108,7 @@ async fn plain(probe: &Probe, fault: fn(&Fault) -> Option<&String>) -> Judged {
     });
     let recovery = made.await?;
     let mut finding = match fault(&recovery.fault) {
-        Some(reason) => Finding::fault(reason.clone()),
+        Some(reason) => recovery.fault(reason),
         None => recovery.faultless(&probe.settings),
     };
     if finding.ruling == Ruling::Fault {
@@ -123,7 +125,7 @@ async fn odd_cut(probe: &Probe, cut: Cut) -> Judged {
     // What goes wrong without these cuts, too, is not theirs.
     let is_own = !is_faulty(probe);
     let mut finding = match recovery.fault.any() {
-        Some(reason) if is_own => Finding::fault(reason.clone()),
+        Some(reason) if is_own => recovery.fault(reason),
         Some(_) => Finding::inconclusive("it goes wrong with plain cuts already"),
         None => recovery.faultless(&probe.settings),
     };
@@ -135,6 +137,11 @@ async fn odd_cut(probe: &Probe, cut: Cut) -> Judged {
 }
 
 impl Recovery {
+    fn fault(&self, reason: &String) -> Finding {
+        let is_silence = self.is_unanswered && self.fault.refused.as_ref() == Some(reason);
+        Finding::fault(reason).of_time_if(is_silence)
+    }
+
     /// What is found where there is no fault.
     fn faultless(&self, settings: &Settings) -> Finding {
         let (events, connections) = (self.got.len(), self.requests.len());
@@ -183,6 +190,7 @@ async fn run(probe: &Probe, cut: Cut) -> Result<(Recovery, Vec<Tape>), Finding> 
                 None => format!("resuming after {id:?} is not answered"),
             };
             recovery.fault.refused = Some(text);
+            recovery.is_unanswered = connection.tape.is_unanswered();
             tapes.push(connection.close());
             break;
         }

@@ -75,7 +75,7 @@ pub(super) async fn slow_readers(probe: &Probe) -> Judged {
     let came = standstill(probe, |came| came).await?;
     let fault =
         (!came).then(|| format!("{READERS} readers stand still, and the witness gets nothing"));
-    Ok(Finding::of(fault))
+    Ok(Finding::of(fault).of_time())
 }
 
 pub(super) async fn slow_readers_memory(probe: &Probe) -> Judged {
@@ -135,7 +135,7 @@ pub(super) async fn backlog(probe: &Probe) -> Judged {
     }
     let late = connected.iter().filter(|(_, took)| *took > AGAIN).count();
     let text = format!("of {AT_ONCE} connections at once, {late} had to try again");
-    Ok(Finding::of((late > 0).then_some(text)))
+    Ok(Finding::of((late > 0).then_some(text)).of_time())
 }
 
 pub(super) async fn zero_window(probe: &Probe) -> Judged {
@@ -188,7 +188,8 @@ pub(super) async fn half_close(probe: &Probe) -> Judged {
     let more = |tape: &Tape| tape.events.len() > seen;
     let goes_on = connection.until(after(Duration::from_secs(1)), more).await;
     let fault = (!goes_on).then(|| "it takes a half-closed connection for closed".to_owned());
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    let is_of_time = connection.tape.end.is_none();
+    Ok(probe.show(Finding::of(fault).of_time_if(is_of_time), &connection.tape))
 }
 
 const RESETS: usize = 100;
@@ -215,7 +216,8 @@ pub(super) async fn resets_descriptors(probe: &Probe) -> Judged {
 async fn held(probe: &Probe, before: usize, what: &str) -> Judged {
     let now = released(probe, before, probe.settings.wait + Duration::from_secs(2)).await?;
     let text = format!("{what}: {before} descriptors before, {now} after");
-    Ok(if now > before + 3 { Finding::fault(text) } else { Finding::pass_with(text) })
+    let is_held = now > before + 3;
+    Ok(if is_held { Finding::fault(text).of_time() } else { Finding::pass_with(text) })
 }
 
 pub(super) async fn churn(probe: &Probe) -> Judged {
@@ -254,7 +256,8 @@ pub(super) async fn streams(probe: &Probe) -> Judged {
             let how =
                 stream.tape.status().map_or("not answered".to_owned(), |status| status.to_string());
             let text = format!("stream {number} of {STREAMS} at once: {how}");
-            return Ok(probe.show(Finding::fault(text), &stream.tape));
+            let finding = Finding::fault(text).of_time_if(stream.tape.is_unanswered());
+            return Ok(probe.show(finding, &stream.tape));
         }
         streams.push(stream);
     }

@@ -199,17 +199,35 @@ async fn survived(probe: &Probe, work: impl Future<Output = Judged>) -> Judged {
     }
     match serves(probe).await {
         Ok(()) => Ok(finding),
-        Err(how) => Ok(Finding::fail(format!("after it the server does not serve: {how}"))),
+        Err(Unserved { how, is_late }) => {
+            let text = format!("after it the server does not serve: {how}");
+            Ok(Finding::fail(text).of_time_if(is_late))
+        }
     }
 }
 
+/// Why a new client gets no stream.
+struct Unserved {
+    how: String,
+    /// It may only take longer.
+    is_late: bool,
+}
+
 /// Whether a new client gets a stream.
-async fn serves(probe: &Probe) -> Result<(), String> {
-    let mut connection = probe.open(&probe.ask()).await.map_err(|finding| finding.reason)?;
+async fn serves(probe: &Probe) -> Result<(), Unserved> {
+    // Who accepts no connection may be slow as well as gone.
+    let refused = |finding: Finding| Unserved { how: finding.reason, is_late: true };
+    let mut connection = probe.open(&probe.ask()).await.map_err(refused)?;
     connection.read_head(after(Duration::from_secs(5))).await;
     match connection.tape.status() {
         Some(200) => Ok(()),
-        Some(status) => Err(format!("a stream is answered with {status}")),
-        None => Err("a stream is not answered".to_owned()),
+        Some(status) => {
+            let how = format!("a stream is answered with {status}");
+            Err(Unserved { how, is_late: false })
+        }
+        None => {
+            let how = "a stream is not answered".to_owned();
+            Err(Unserved { how, is_late: connection.tape.is_unanswered() })
+        }
     }
 }

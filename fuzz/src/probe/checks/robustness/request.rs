@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::probe::context::{Probe, after};
 use crate::probe::finding::{Finding, Judged};
+use crate::wire::tape::Tape;
 
 /// How long a request may stay unfinished.
 const SLOW: Duration = Duration::from_secs(35);
@@ -32,7 +33,7 @@ pub(super) async fn body(probe: &Probe) -> Judged {
         Some(_) => None,
         None => Some("it is not answered".to_owned()),
     };
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(of_answer(probe, fault, &connection.tape))
 }
 
 pub(super) async fn headers(probe: &Probe) -> Judged {
@@ -48,7 +49,7 @@ pub(super) async fn headers(probe: &Probe) -> Judged {
         None if connection.tape.end.is_none() => Some("it is not answered".to_owned()),
         _ => None,
     };
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(of_answer(probe, fault, &connection.tape))
 }
 
 pub(super) async fn slowloris(probe: &Probe) -> Judged {
@@ -59,7 +60,7 @@ pub(super) async fn slowloris(probe: &Probe) -> Judged {
     let has_ended = connection.read_message(after(SLOW)).await || connection.tape.head.is_some();
     let fault =
         (!has_ended).then(|| format!("a request stays unfinished for {} s", SLOW.as_secs()));
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(probe.show(Finding::of(fault).of_time(), &connection.tape))
 }
 
 pub(super) async fn framing(probe: &Probe) -> Judged {
@@ -109,7 +110,7 @@ pub(super) async fn paths(probe: &Probe) -> Judged {
             None if connection.tape.end.is_some() => continue,
             None => format!("{path:.60} is not answered within 4 s"),
         };
-        return Ok(probe.show(Finding::fault(fault), &connection.tape));
+        return Ok(of_answer(probe, Some(fault), &connection.tape));
     }
     Ok(Finding::pass())
 }
@@ -123,5 +124,10 @@ pub(super) async fn upgrade(probe: &Probe) -> Judged {
         Some(_) => None,
         None => Some("it is not answered".to_owned()),
     };
-    Ok(probe.show(Finding::of(fault), &connection.tape))
+    Ok(of_answer(probe, fault, &connection.tape))
+}
+
+/// What is wrong with an answer, or with there being none in time.
+fn of_answer(probe: &Probe, fault: Option<String>, tape: &Tape) -> Finding {
+    probe.show(Finding::of(fault).of_time_if(tape.is_unanswered()), tape)
 }

@@ -101,7 +101,8 @@ fn judge_one(witness: &Tape, read: &Read) -> Result<String, Finding> {
             return Err(Finding::fault(format!(
                 "with {coding}, {late} of {compared} events came only when the next one did: flush \
                  the encoder after each"
-            )));
+            ))
+            .of_time());
         }
         distinct(packed.into_values())
     } else {
@@ -109,7 +110,7 @@ fn judge_one(witness: &Tape, read: &Read) -> Result<String, Finding> {
         distinct(marks.filter(|at| *at > begin))
     };
     let text = format!("with {coding}, events came at {packed} times, plain at {times}");
-    if packed * 3 < times { Err(Finding::fault(text)) } else { Ok(text) }
+    if packed * 3 < times { Err(Finding::fault(text).of_time()) } else { Ok(text) }
 }
 
 /// When events came that can be told apart, by id.

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::probe::check::Needs::Publish;
 use crate::probe::check::Severity::{Error, Note, Warning};
-use crate::probe::check::{Basis, Check, Run, Turn, ask};
+use crate::probe::check::{Check, Run, Turn, ask};
 use crate::probe::context::{Probe, after, is_own};
 use crate::probe::finding::{Finding, Judged};
 use crate::wire::shown::millis;
@@ -14,21 +14,22 @@ use crate::wire::tape::{End, Tape};
 
 mod compressed;
 
-// The first two look at the witness's head. They ask once more only if it is late, and never if
-// that would repeat a POST.
+// The first two look at the witness's head, so that a POST is not repeated for them.
 pub(super) const CHECKS: &[Check] = &[
-    Check::new("tim.headers", Warning, "advice", "The head comes within a second", ask!(headers))
-        .at(Turn::Alone)
-        .on(Basis::Streams),
+    Check::new(
+        "tim.headers",
+        Warning,
+        "advice",
+        "The head comes within a second",
+        Run::Look(headers),
+    ),
     Check::new(
         "tim.headers-late",
         Warning,
         "advice",
         "The head does not wait for the first event",
-        ask!(headers_late),
-    )
-    .at(Turn::Alone)
-    .on(Basis::Streams),
+        Run::Look(headers_late),
+    ),
     Check::new(
         "tim.buffered",
         Error,
@@ -77,9 +78,6 @@ pub(super) const CHECKS: &[Check] = &[
 /// What a person takes for at once; a stream that is slower is not live.
 const LATE: Duration = Duration::from_secs(1);
 
-/// How often a head that was late is asked for again before it is the server's.
-const LOOKS: usize = 2;
-
 /// How many events are published to see when they come, and how far apart.
 const MEASURED: usize = 6;
 const APART: Duration = Duration::from_millis(150);
@@ -91,47 +89,34 @@ fn comes_with_event(tape: &Tape) -> bool {
     first.zip(tape.headed).is_some_and(|(at, head)| near(at, head))
 }
 
-async fn headers(probe: &Probe) -> Judged {
-    let (at, is_with_event) = head_of_witness(probe)?;
-    let is_late = at > LATE && !is_with_event && !probe.head_waits && is_late_again(probe).await?;
+fn headers(probe: &Probe) -> Finding {
+    let Some((at, is_with_event)) = head_of_witness(probe) else { return no_head() };
+    let is_late = at > LATE && !is_with_event && !probe.head_waits;
     let fault = is_late.then(|| format!("the head came after {} ms", millis(at)));
-    Ok(probe.show_witness(Finding::of(fault)))
+    probe.show_witness(Finding::of(fault).of_time())
 }
 
-async fn headers_late(probe: &Probe) -> Judged {
+fn headers_late(probe: &Probe) -> Finding {
     if probe.head_waits {
         let text = "no head comes until something is published: an EventSource on a quiet stream \
                     is not open, and proxies end a request that is not answered";
-        return Ok(probe.show_witness(Finding::fault(text)));
+        return probe.show_witness(Finding::fault(text).of_time());
     }
-    let (at, is_with_event) = head_of_witness(probe)?;
-    let is_late = at > LATE && is_with_event && is_late_again(probe).await?;
+    let Some((at, is_with_event)) = head_of_witness(probe) else { return no_head() };
+    let is_late = at > LATE && is_with_event;
     let fault = is_late
         .then(|| format!("the head came after {} ms, together with the first event", millis(at)));
-    Ok(probe.show_witness(Finding::of(fault)))
+    probe.show_witness(Finding::of(fault).of_time())
+}
+
+fn no_head() -> Finding {
+    Finding::inconclusive("there was no head")
 }
 
 /// When the witness got its head, and whether it came with the first event.
-fn head_of_witness(probe: &Probe) -> Result<(Duration, bool), Finding> {
+fn head_of_witness(probe: &Probe) -> Option<(Duration, bool)> {
     let tape = probe.witness.tape();
-    let at = tape.headed.ok_or_else(|| Finding::inconclusive("there was no head"))?;
-    Ok((at, comes_with_event(&tape)))
-}
-
-/// Whether the head of another stream is late too. What is late once may be the doing of a machine
-/// that has much else to do.
-async fn is_late_again(probe: &Probe) -> Result<bool, Finding> {
-    if probe.settings.body.is_some() {
-        // A POST is not repeated.
-        return Ok(true);
-    }
-    for _ in 0..LOOKS {
-        let connection = probe.head(&probe.ask()).await?;
-        if connection.tape.headed.is_some_and(|at| at <= LATE) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    tape.headed.map(|at| (at, comes_with_event(&tape)))
 }
 
 /// Publishes some events and says for each when it was published and when the witness got it, both
@@ -197,7 +182,7 @@ async fn buffered(probe: &Probe) -> Judged {
     } else {
         None
     };
-    Ok(probe.show_witness(Finding::of(fault)))
+    Ok(probe.show_witness(Finding::of(fault).of_time()))
 }
 
 async fn latency(probe: &Probe) -> Judged {
@@ -218,7 +203,7 @@ async fn latency(probe: &Probe) -> Judged {
         millis(most)
     );
     if least > LATE {
-        Ok(probe.show_witness(Finding::fault(text)))
+        Ok(probe.show_witness(Finding::fault(text).of_time()))
     } else {
         Ok(Finding::pass_with(text))
     }
@@ -253,7 +238,7 @@ fn keep_alive(probe: &Probe) -> Finding {
         let text = "too few keep-alives came to say; watch longer (--wait 70), without publishing";
         return Finding::inconclusive(text);
     }
-    let mut gaps: Vec<_> = beats.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
+    let mut gaps: Vec<_> = beats.windows(2).map(|pair| tape.awake(pair[0], pair[1])).collect();
     gaps.sort();
     let (least, most) = (gaps[0], gaps[gaps.len() - 1]);
     let text = format!("every {:.1} to {:.1} s", least.as_secs_f32(), most.as_secs_f32());
