@@ -28,6 +28,8 @@ pub(super) struct Clock {
     runtime: Arc<dyn Runtime>,
     /// What the session's times count from.
     start: Instant,
+    /// The time at which the application has asked, while it is being answered.
+    held: Option<Nanos>,
     /// Rings at the time beside it, and perhaps for nothing: it is not set anew as long as it rings
     /// in time, since nearly every chunk moves the alarm.
     timer: Option<(BoxFuture<()>, Nanos)>,
@@ -44,11 +46,25 @@ impl Clock {
     /// Starts now, and rings at once.
     pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
         let start = runtime.now();
-        Self { runtime, start, timer: None, until: Some(0), looks: 0, next_look: 0 }
+        Self { runtime, start, held: None, timer: None, until: Some(0), looks: 0, next_look: 0 }
     }
 
     /// The time as the session counts it.
     pub(super) fn now(&self) -> Nanos {
+        self.held.unwrap_or_else(|| self.read())
+    }
+
+    /// Takes the time as it is for that of all that is done up to [`release`](Self::release): to
+    /// read a clock takes as long as a short event.
+    pub(super) fn hold(&mut self) {
+        self.held = Some(self.read());
+    }
+
+    pub(super) const fn release(&mut self) {
+        self.held = None;
+    }
+
+    fn read(&self) -> Nanos {
         nanos(self.runtime.now().saturating_duration_since(self.start))
     }
 
@@ -112,6 +128,7 @@ impl Clock {
                     return Poll::Pending;
                 }
                 self.timer = None;
+                self.release();
             }
         }
     }

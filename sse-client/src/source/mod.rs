@@ -232,6 +232,13 @@ impl EventSource {
     /// Goes on until there is an item.
     #[inline(never)]
     fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        self.clock.hold();
+        let item = self.poll_steps(cx);
+        self.clock.release();
+        item
+    }
+
+    fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
         if self.items.is_empty() {
             self.controls.note_last_event_id(self.reader.last_event_id());
         }

@@ -3,7 +3,7 @@
 use sse_client_peers::{Client, Corpus, Count, LIMIT};
 
 use crate::reader::{Reader, Round};
-use crate::server::Server;
+use crate::server::{Chunks, Server};
 
 /// How many passes each client reads before it is measured.
 const WARM_UP: usize = 4;
@@ -17,12 +17,12 @@ pub(crate) struct Entry {
 /// Has all clients read so many streams of this length, in a new random order each round.
 pub(crate) fn hold(
     server: &Server,
-    corpus: &Corpus,
+    (corpus, chunks): (&Corpus, Chunks),
     clients: &[Client],
     rounds: usize,
     passes: usize,
 ) -> Result<Vec<Entry>, String> {
-    let url = server.url(corpus, passes);
+    let url = server.url(corpus, chunks, passes);
     let Count { events, data_len } = corpus.count;
     let expected = Count { events: events * passes, data_len: data_len * passes };
     let start = |client: &Client| Reader::start(client).map_err(|error| error.to_string());
@@ -38,7 +38,8 @@ pub(crate) fn hold(
             let Entry { client, rounds } = &mut entries[index];
             let wrong = |wrong: String| format!("{}, {}: {wrong}", client.name, corpus.name);
             // A processor that has slept, and a cache that has held other things, are no client's.
-            let warm_up = readers[index].read(&server.url(corpus, WARM_UP), events * WARM_UP);
+            let warm_up =
+                readers[index].read(&server.url(corpus, chunks, WARM_UP), events * WARM_UP);
             warm_up.map_err(wrong)?;
             let (measured, count) = readers[index].read(&url, expected.events).map_err(wrong)?;
             if client.name != LIMIT.name && count != expected {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use sse_client_peers::{Client, Corpus, LIMIT, OURS, OURS_BY_HYPER, PEERS};
 
 use crate::reader::READ;
-use crate::server::{SERVE, Server};
+use crate::server::{Chunks, SERVE, Server};
 
 const ROUNDS: usize = 31;
 const QUICK_ROUNDS: usize = 5;
@@ -31,8 +31,9 @@ const QUICK_ROUNDS: usize = 5;
 /// How often a corpus of 4 MiB is sent in one stream.
 const PASSES: usize = 16;
 
-/// The corpora that are measured. The third is for decoders: events of 1 MiB.
-const CORPORA: [&str; 2] = ["a", "b"];
+/// What is measured. The third corpus is for decoders: events of 1 MiB.
+const STREAMS: [(&str, Chunks); 3] =
+    [("a", Chunks::Large), ("b", Chunks::Large), ("a", Chunks::Events)];
 
 fn main() -> ExitCode {
     let mut rounds = ROUNDS;
@@ -79,11 +80,13 @@ fn run(peers: &[Client], rounds: usize) -> Result<(), String> {
     let ours = [OURS, OURS_BY_HYPER].into_iter();
     let clients: Vec<_> = ours.chain(peers.iter().copied()).chain([LIMIT]).collect();
     let mut results = Vec::new();
-    for corpus in Corpus::all().iter().filter(|corpus| CORPORA.contains(&corpus.name)) {
-        eprintln!("measuring {} …", corpus.name);
-        let entries = contest::hold(&server, corpus, &clients, rounds, PASSES)?;
-        println!("{}", report::table(corpus, PASSES, &entries));
-        results.push(entries);
+    let corpora = Corpus::all();
+    for (name, chunks) in STREAMS {
+        let corpus = corpora.iter().find(|corpus| corpus.name == name).ok_or("no such corpus")?;
+        eprintln!("measuring {name} …");
+        let entries = contest::hold(&server, (corpus, chunks), &clients, rounds, PASSES)?;
+        println!("{}", report::table(corpus, chunks, PASSES, &entries));
+        results.push((chunks, entries));
     }
     for line in report::ratios(&results) {
         println!("{line}");

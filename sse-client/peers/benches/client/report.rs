@@ -5,24 +5,28 @@ use std::fmt::{self, Write as _};
 use sse_client_peers::{Corpus, LIMIT, OURS, OURS_BY_HYPER};
 
 use crate::contest::Entry;
+use crate::server::Chunks;
 
 /// One corpus, a line for each client.
-pub(crate) fn table(corpus: &Corpus, passes: usize, entries: &[Entry]) -> String {
+pub(crate) fn table(corpus: &Corpus, chunks: Chunks, passes: usize, entries: &[Entry]) -> String {
     let mut table = String::new();
-    write_table(&mut table, corpus, passes, entries).expect("a string takes all text");
+    write_table(&mut table, corpus, chunks, passes, entries).expect("a string takes all text");
     table
 }
 
 fn write_table(
     table: &mut String,
     corpus: &Corpus,
+    chunks: Chunks,
     passes: usize,
     entries: &[Entry],
 ) -> fmt::Result {
     let events = count(corpus.count.events * passes);
     let bytes = count(corpus.stream.len() * passes);
     let mib = bytes / f64::from(1 << 20);
-    writeln!(table, "\n{}: {} ({mib:.0} MiB, {events} events)", corpus.name, corpus.about)?;
+    let each = if chunks == Chunks::Events { ", a chunk for each" } else { "" };
+    let (name, about) = (corpus.name, corpus.about);
+    writeln!(table, "\n{name}: {about}{each} ({mib:.0} MiB, {events} events)")?;
     writeln!(
         table,
         "{:<22}{:>10}{:>9}{:>8}{:>14}{:>18}",
@@ -48,11 +52,20 @@ fn write_table(
     Ok(())
 }
 
-/// The lines `ratio NAME OURS/THEIRS`, from a list for each corpus: the one that is the worst for
-/// us. More throughput is better, and less of the processor's time; that of the client alone, which
-/// a server or a machine that is busy with other things slows down less. The first two are ours by
-/// hyper beside ours by reqwest.
-pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
+/// The lines `ratio NAME OURS/THEIRS` of large chunks, and after them those of chunks of an event
+/// each: of several streams, the one that is the worst for us. More throughput is better, and less
+/// of the processor's time; that of the client alone, which a server or a machine that is busy with
+/// other things slows down less. Ours by hyper is beside ours by reqwest, too.
+pub(crate) fn ratios(results: &[(Chunks, Vec<Entry>)]) -> Vec<String> {
+    let of = |wanted| results.iter().filter(move |(chunks, _)| *chunks == wanted);
+    let large: Vec<_> = of(Chunks::Large).map(|(_, entries)| entries.as_slice()).collect();
+    let events: Vec<_> = of(Chunks::Events).map(|(_, entries)| entries.as_slice()).collect();
+    let mut lines = ratios_of("client", &large);
+    lines.extend(ratios_of("client-events", &events));
+    lines
+}
+
+fn ratios_of(name: &str, results: &[&[Entry]]) -> Vec<String> {
     let Some(first) = results.first() else {
         return Vec::new();
     };
@@ -70,9 +83,9 @@ pub(crate) fn ratios(results: &[Vec<Entry>]) -> Vec<String> {
         let ratios = speed.into_iter().chain(cpu);
         ratios.map(|ratio| format!("ratio {name}.{ratio}")).collect::<Vec<_>>()
     };
-    let by_hyper = lines("client-hyper.reqwest", OURS_BY_HYPER.name, OURS.name);
+    let by_hyper = lines(&format!("{name}-hyper.reqwest"), OURS_BY_HYPER.name, OURS.name);
     let peers = first.iter().filter(is_peer).map(|peer| peer.client.name);
-    let peers = peers.flat_map(|peer| lines(&format!("client.{peer}"), OURS.name, peer));
+    let peers = peers.flat_map(|peer| lines(&format!("{name}.{peer}"), OURS.name, peer));
     by_hyper.into_iter().chain(peers).collect()
 }
 

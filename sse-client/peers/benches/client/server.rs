@@ -12,8 +12,28 @@ use sse_client_peers::Corpus;
 /// The argument that makes this program the server.
 pub(crate) const SERVE: &str = "--serve";
 
-/// The length of a chunk of HTTP/1.1's chunked coding, the last one of a corpus aside.
+/// The length of a large chunk of HTTP/1.1's chunked coding, the last one of a corpus aside.
 const CHUNK: usize = 64 << 10;
+
+/// What a chunk is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chunks {
+    /// Many events, as proxies make them and replays.
+    Large,
+    /// An event, as most servers send them.
+    Events,
+}
+
+impl Chunks {
+    const ALL: [Self; 2] = [Self::Large, Self::Events];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Large => "large",
+            Self::Events => "events",
+        }
+    }
+}
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
     Cache-Control: no-store\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -42,8 +62,8 @@ impl Server {
     }
 
     /// Where so many passes through a corpus are one stream.
-    pub(crate) fn url(&self, corpus: &Corpus, passes: usize) -> String {
-        format!("http://127.0.0.1:{}/{}/{passes}", self.port, corpus.name)
+    pub(crate) fn url(&self, corpus: &Corpus, chunks: Chunks, passes: usize) -> String {
+        format!("http://127.0.0.1:{}/{}-{}/{passes}", self.port, corpus.name, chunks.name())
     }
 }
 
@@ -58,8 +78,12 @@ impl Drop for Server {
 /// Serves until standard input ends.
 pub(crate) fn serve() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let bodies = Corpus::all().map(|corpus| (corpus.name, chunked(&corpus.stream)));
-    let bodies: &'static [_] = Vec::leak(bodies.into());
+    let corpora = Corpus::all();
+    let bodies = corpora.iter().flat_map(|corpus| {
+        let name = |chunks: Chunks| format!("{}-{}", corpus.name, chunks.name());
+        Chunks::ALL.map(|chunks| (name(chunks), chunked(&corpus.stream, chunks)))
+    });
+    let bodies: &'static [_] = Vec::leak(bodies.collect());
     println!("{}", listener.local_addr()?.port());
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -70,9 +94,19 @@ pub(crate) fn serve() -> io::Result<()> {
     io::stdin().read_to_end(&mut Vec::new()).map(drop)
 }
 
-fn chunked(stream: &[u8]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(stream.len() + stream.len() / 1000);
-    for chunk in stream.chunks(CHUNK) {
+fn chunked(stream: &[u8], chunks: Chunks) -> Vec<u8> {
+    let mut body = Vec::with_capacity(stream.len() + stream.len() / 20);
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let len = match chunks {
+            Chunks::Large => CHUNK.min(rest.len()),
+            Chunks::Events => {
+                let end = rest.windows(2).position(|pair| pair == b"\n\n");
+                end.map_or(rest.len(), |end| end + 2)
+            }
+        };
+        let (chunk, others) = rest.split_at(len);
+        rest = others;
         write!(body, "{:x}\r\n", chunk.len()).expect("a vector takes all");
         body.extend_from_slice(chunk);
         body.extend_from_slice(b"\r\n");
@@ -80,7 +114,7 @@ fn chunked(stream: &[u8]) -> Vec<u8> {
     body
 }
 
-fn answer(mut stream: TcpStream, bodies: &[(&str, Vec<u8>)]) -> io::Result<()> {
+fn answer(mut stream: TcpStream, bodies: &[(String, Vec<u8>)]) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut request = String::new();
     reader.read_line(&mut request)?;

@@ -1,13 +1,17 @@
 //! The transport of hyper-util's client, without reqwest.
 
+mod driven;
+
 use std::fmt;
 use std::time::Duration;
 
+use http::Version;
 use http_body::Body;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::client::legacy::{Client, Error};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 
+use self::driven::{Driven, Spawner};
 use super::{RequestBody, ResponseBody, Transport, TransportError};
 use crate::send::{BoxError, BoxFuture};
 
@@ -57,7 +61,7 @@ impl Hyper<hyper_rustls::HttpsConnector<HttpConnector>> {
 impl<C: Connect + Clone + Send + Sync + 'static> Hyper<C> {
     /// A client that connects with this.
     pub fn with_connector(connector: C) -> Self {
-        let mut builder = Client::builder(TokioExecutor::new());
+        let mut builder = Client::builder(Spawner);
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new());
         // RFC 9112, section 5.2: a user agent MUST replace obs-fold by spaces.
         builder.http1_allow_obsolete_multiline_headers_in_responses(true);
@@ -80,7 +84,7 @@ impl<C: Connect + Clone + Send + Sync + 'static> Transport for Hyper<C> {
         request: http::Request<RequestBody>,
     ) -> BoxFuture<Result<http::Response<ResponseBody>, TransportError>> {
         let response = self.0.request(request);
-        Box::pin(async move { Ok(response.await.map_err(refused)?.map(body)) })
+        Box::pin(async move { Ok(body(response.await.map_err(refused)?)) })
     }
 }
 
@@ -100,12 +104,16 @@ fn connector(connect_timeout: Duration) -> HttpConnector {
     connector
 }
 
-fn body<B>(body: B) -> ResponseBody
+fn body<B>(response: http::Response<B>) -> http::Response<ResponseBody>
 where
     B: Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    ResponseBody::new(body)
+    // A connection of HTTP/2 has other readers, and must answer pings when nobody reads.
+    let is_shared = response.version() >= Version::HTTP_2;
+    response.map(|body| {
+        if is_shared { ResponseBody::new(body) } else { ResponseBody::of(Driven::new(body)) }
+    })
 }
 
 fn refused(error: Error) -> TransportError {
