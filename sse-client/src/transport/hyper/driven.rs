@@ -139,6 +139,10 @@ impl<B: Body<Data = Bytes>> Driven<B> {
                 background.state.fetch_or(HAS_READER, Ordering::AcqRel);
                 let waker = Arc::clone(&background).into();
                 self.connection = Connection::Known(background, waker);
+                // Its task leaves it to the reader, which otherwise would not come back.
+                if piece.is_pending() {
+                    cx.waker().wake_by_ref();
+                }
             }
         }
         piece
