@@ -3,9 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgPool};
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tracing::info;
 
 use super::message::Origin;
@@ -13,8 +12,8 @@ use super::receiving::{hand_over, outlasts};
 use super::{Message, News, Relay, RelayOptions};
 use crate::ServiceError;
 use crate::seldom::Seldom;
-use crate::services::postgres::{Listener, MAX_PAYLOAD, answering, connect, failed};
-use crate::services::{PATIENCE, Patience};
+use crate::services::Patience;
+use crate::services::postgres::{Listener, MAX_PAYLOAD, Notifier, answering};
 
 /// The channel of notifications.
 const CHANNEL: &str = "sse_server";
@@ -26,7 +25,8 @@ const CHANNEL: &str = "sse_server";
 #[derive(Debug)]
 pub struct PostgresRelay {
     options: PgConnectOptions,
-    pool: Mutex<PgPool>,
+    /// It leads to where notifications come from.
+    notifier: Mutex<Notifier>,
     origin: Origin,
     /// Messages that were not taken in.
     refused: Seldom,
@@ -49,18 +49,18 @@ impl PostgresRelay {
     /// As [`open`](Self::open).
     pub async fn open_with(url: &str, relay: &RelayOptions) -> Result<Self, ServiceError> {
         let options = answering(url).await?;
-        let pool = Mutex::new(connect(&options));
-        Ok(Self { options, pool, origin: Origin::new(relay), refused: Seldom::default() })
+        let notifier = Mutex::new(Notifier::new(&options));
+        Ok(Self { options, notifier, origin: Origin::new(relay), refused: Seldom::default() })
     }
 
-    fn pool(&self) -> PgPool {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn notifier(&self) -> Notifier {
+        self.notifier.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Receives over one connection, until it ends, which is an error, or the receiver is gone.
     async fn receive_once(&self, news: &mpsc::Sender<News>) -> Result<(), ServiceError> {
-        let (mut listener, pool) = Listener::connect(&self.options).await?;
-        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
+        let (mut listener, notifier) = Listener::connect(&self.options).await?;
+        *self.notifier.lock().unwrap_or_else(PoisonError::into_inner) = notifier;
         listener.listen(&[CHANNEL]).await?;
         info!("connected to the PostgreSQL relay");
         if news.send(News::Connected).await.is_err() {
@@ -92,16 +92,7 @@ impl Relay for PostgresRelay {
         let all = payloads.len();
         payloads.retain(|payload| payload.len() <= MAX_PAYLOAD);
         let fitting = payloads.len();
-        let pool = self.pool();
-        let notify =
-            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
-                .bind(CHANNEL)
-                .bind(payloads)
-                .execute(&pool);
-        timeout(2 * PATIENCE, notify)
-            .await
-            .map_err(|_| ServiceError::new("notify", "no answer"))?
-            .map_err(failed("notify"))?;
+        self.notifier().notify(CHANNEL, &payloads).await?;
         if fitting < all {
             let text = "an event is too large for a notification; use a storage or another relay";
             return Err(ServiceError::new("notify", text));
@@ -110,16 +101,7 @@ impl Relay for PostgresRelay {
     }
 
     async fn send_notice(&self, notice: &str) -> Result<(), ServiceError> {
-        let pool = self.pool();
-        let notify = sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(self.origin.encode_notice(notice))
-            .execute(&pool);
-        timeout(2 * PATIENCE, notify)
-            .await
-            .map_err(|_| ServiceError::new("notify", "no answer"))?
-            .map_err(failed("notify"))
-            .map(drop)
+        self.notifier().notify(CHANNEL, &[self.origin.encode_notice(notice)]).await
     }
 
     fn echoes(&self) -> bool {

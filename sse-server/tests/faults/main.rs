@@ -2,6 +2,7 @@
 //! fail over, locks that others hold, tasks that end by a fault. Publishing is back as soon as the
 //! cause is gone, without a restart; and until then readiness says so.
 
+mod appending;
 mod clock;
 mod disk;
 mod failover;

@@ -96,11 +96,13 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The same on PostgreSQL, by HTTP and by SQL, where that is there. Nothing of this server fails if
-/// it is not.
+/// The same on PostgreSQL, by HTTP and by SQL, or by what was asked for. Nothing of this server fails
+/// if PostgreSQL is not there.
 fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
     let asked = &bench.options.servers;
-    if !asked.is_empty() && !asked.iter().any(|name| name == POSTGRES) {
+    let is_asked = |who: &str| asked.is_empty() || asked.iter().any(|name| name == who);
+    let (http, sql) = (is_asked(POSTGRES), is_asked(SQL));
+    if !http && !sql {
         return Ok(());
     }
     let Some(database) = Database::start(bench.daemons)? else {
@@ -114,17 +116,19 @@ fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
     let mut publishers = Publishers { running: database.server, next: 0 };
     for connections in CONNECTIONS {
         let case = format!("publish.{connections}");
-        publishers.single(connections, time)?.keep(bench, &case, POSTGRES);
-        for (who, channels, is_notified) in
-            [(SQL, 1, true), (SQL_MANY, 64, true), (SQL_QUIET, 64, false)]
-        {
+        if http {
+            publishers.single(connections, time)?.keep(bench, &case, POSTGRES);
+            bench.report.add(&case, PGBENCH, "throughput", database.insert(connections)?);
+        }
+        let by_sql = [(SQL, 1, true), (SQL_MANY, 64, true), (SQL_QUIET, 64, false)];
+        for (who, channels, is_notified) in by_sql.into_iter().filter(|_| sql) {
             let throughput = database.publish(connections, channels, is_notified)?;
             bench.report.add(&case, who, "throughput", throughput);
         }
-        let inserted = database.insert(connections)?;
-        bench.report.add(&case, PGBENCH, "throughput", inserted);
     }
-    publishers.batches(2 * time)?.keep(bench, "publish.batch", POSTGRES);
+    if http {
+        publishers.batches(2 * time)?.keep(bench, "publish.batch", POSTGRES);
+    }
     stop(bench.daemons);
     Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use sqlx::{PgConnection, PgExecutor, Row};
+use sqlx::{Connection, PgConnection, PgExecutor, Postgres, Row, Transaction};
 
 use super::super::requests::json;
 use super::super::{Batch, NewEvent, Outcome, RequestKey};
 use super::pool::Pool;
 use super::{failed, in_time};
 use crate::ServiceError;
+use crate::services::postgres::Lent;
 
 /// One statement, and so one round trip and one transaction.
 ///
@@ -93,7 +94,7 @@ pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>,
     let events: Vec<&NewEvent> = events.iter().collect();
     let mut tries = 1;
     loop {
-        let attempt = in_time("append", async { Ok(insert(&pool.get(), &events).await) }).await?;
+        let attempt = in_time("append", async { Ok(attempt_plain(pool, &events).await) }).await?;
         if let Some(ids) = again(pool, attempt, &mut tries)? {
             return Ok(ids);
         }
@@ -202,12 +203,43 @@ async fn attempt_free(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Option<O
     Ok(batches.iter().map(|batch| if is_free(&batch) { appended.next() } else { None }).collect())
 }
 
+/// One statement.
+async fn attempt_plain(pool: &Pool, events: &[&NewEvent]) -> Result<Vec<u64>, Failure> {
+    let Some(mut lent) = pool.appending().try_take().await? else {
+        return insert(&pool.get(), events).await;
+    };
+    let ids = insert(lent.connection(), events).await;
+    keep(lent, &ids);
+    ids
+}
+
 /// One transaction.
 async fn attempt(pool: &Pool, batches: &[Batch<'_>]) -> Result<Vec<Outcome>, Failure> {
-    let mut transaction = pool.get().begin().await?;
+    let Some(mut lent) = pool.appending().try_take().await? else {
+        return transact(pool.get().begin().await?, batches).await;
+    };
+    let outcomes = match lent.connection().begin().await {
+        Ok(transaction) => transact(transaction, batches).await,
+        Err(error) => Err(error.into()),
+    };
+    keep(lent, &outcomes);
+    outcomes
+}
+
+async fn transact(
+    mut transaction: Transaction<'_, Postgres>,
+    batches: &[Batch<'_>],
+) -> Result<Vec<Outcome>, Failure> {
     let outcomes = append_in(&mut transaction, batches).await?;
     transaction.commit().await?;
     Ok(outcomes)
+}
+
+/// Uses the connection again, unless it may be the reason why this came to nothing.
+fn keep<T>(lent: Lent, result: &Result<T, Failure>) {
+    if matches!(result, Ok(_) | Err(Failure::RolledBack(_) | Failure::Held(_))) {
+        lent.keep();
+    }
 }
 
 /// The keys are locked before the counters, and each in their order.

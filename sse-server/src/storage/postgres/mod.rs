@@ -367,7 +367,7 @@ impl Storage for PostgresStorage {
     }
 
     async fn close(&self) {
-        self.pool.get().close().await;
+        self.pool.close().await;
     }
 }
 

@@ -11,15 +11,13 @@ use tracing::warn;
 
 use super::PATIENCE;
 use crate::identity::{self, Identity};
+use crate::services::postgres::{FRESH, Kept};
 
-/// How many connections there are at most.
-const CONNECTIONS: u32 = 8;
+/// How many connections there are at most, beside the one that appends.
+const CONNECTIONS: u32 = 7;
 
 /// How long new connections are given before there are others.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// How long after its last use a connection is taken for one that is still there.
-const FRESH: Duration = Duration::from_millis(100);
 
 /// `read_only_sql_transaction`: a standby, or a primary that has been set aside. And
 /// `admin_shutdown`, `crash_shutdown`, `cannot_connect_now`. Behind the same address there may be
@@ -36,6 +34,8 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Current {
     pool: PgPool,
+    /// What is appended goes over one connection as long as one is enough.
+    appending: Kept,
     leads_to: Arc<LeadsTo>,
     /// When it took the place of another one.
     since: Option<Instant>,
@@ -51,6 +51,25 @@ impl Pool {
     }
 
     pub(super) fn get(&self) -> PgPool {
+        self.settled().pool.clone()
+    }
+
+    /// The connection that appends; if somebody has it, another one is as good.
+    pub(super) fn appending(&self) -> Kept {
+        self.settled().appending.clone()
+    }
+
+    pub(super) async fn close(&self) {
+        let (pool, appending) = {
+            let current = self.current();
+            (current.pool.clone(), current.appending.clone())
+        };
+        appending.close().await;
+        pool.close().await;
+    }
+
+    /// The connections, which are others if these lead to several servers.
+    fn settled(&self) -> MutexGuard<'_, Current> {
         let mut current = self.current();
         if current.leads_to.several.load(Ordering::Relaxed) {
             // Once, at a fail-over. Behind a balancer of loads it would be for each request.
@@ -59,7 +78,7 @@ impl Pool {
                 current.was_mixed = true;
             }
         }
-        current.pool.clone()
+        current
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -120,32 +139,9 @@ impl LeadsTo {
 impl Current {
     fn new(options: &PgConnectOptions, since: Option<Instant>) -> Self {
         let leads_to = Arc::<LeadsTo>::default();
-        let known = leads_to.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE / 2)
-            // Asking each connection whether it is still there costs a round trip each time.
-            .test_before_acquire(false)
-            .before_acquire(|connection, known| {
-                Box::pin(async move {
-                    if known.idle_for > FRESH {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(move |connection, _| {
-                let known = known.clone();
-                Box::pin(async move {
-                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
-                    if known.is_elsewhere_than(&identity::of_postgres(connection).await?) {
-                        known.several.store(true, Ordering::Relaxed);
-                    }
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options.clone());
-        Self { pool, leads_to, since, was_mixed: false }
+        let pool = connections(CONNECTIONS, options, &leads_to);
+        let appending = Kept::new(connections(1, options, &leads_to));
+        Self { pool, appending, leads_to, since, was_mixed: false }
     }
 
     /// Whether new connections have had their time.
@@ -156,4 +152,33 @@ impl Current {
     fn replace(&mut self, options: &PgConnectOptions) {
         *self = Self::new(options, Some(Instant::now()));
     }
+}
+
+/// A pool of so many connections, whose server is taken note of.
+fn connections(max: u32, options: &PgConnectOptions, leads_to: &Arc<LeadsTo>) -> PgPool {
+    let known = leads_to.clone();
+    PgPoolOptions::new()
+        .max_connections(max)
+        .acquire_timeout(PATIENCE / 2)
+        // Asking each connection whether it is still there costs a round trip each time.
+        .test_before_acquire(false)
+        .before_acquire(|connection, known| {
+            Box::pin(async move {
+                if known.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(move |connection, _| {
+            let known = known.clone();
+            Box::pin(async move {
+                sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut *connection).await?;
+                if known.is_elsewhere_than(&identity::of_postgres(connection).await?) {
+                    known.several.store(true, Ordering::Relaxed);
+                }
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options.clone())
 }

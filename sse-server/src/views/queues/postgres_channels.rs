@@ -3,8 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use sqlx::postgres::{PgConnectOptions, PgPool};
-use tokio::time::timeout;
+use sqlx::postgres::PgConnectOptions;
 use tracing::info;
 
 use super::channels::{Listens, follow};
@@ -13,8 +12,7 @@ use super::payload::{Message, Payload};
 use super::position::Position;
 use super::{QueueError, Source};
 use crate::ServiceError;
-use crate::services::postgres::{Listener, MAX_PAYLOAD, answering, connect, failed};
-use crate::services::{PATIENCE, no_answer};
+use crate::services::postgres::{Listener, MAX_PAYLOAD, Notifier, answering};
 
 /// PostgreSQL cuts longer names.
 const MAX_NAME: usize = 63;
@@ -22,14 +20,14 @@ const MAX_NAME: usize = 63;
 pub(super) struct PostgresChannels {
     options: PgConnectOptions,
     /// To notify by; it leads to where notifications come from.
-    pool: Mutex<PgPool>,
+    notifier: Mutex<Notifier>,
 }
 
 impl PostgresChannels {
     pub(super) async fn open(url: &str) -> Result<Self, ServiceError> {
         let options = answering(url).await?;
-        let pool = Mutex::new(connect(&options));
-        Ok(Self { options, pool })
+        let notifier = Mutex::new(Notifier::new(&options));
+        Ok(Self { options, notifier })
     }
 }
 
@@ -63,8 +61,8 @@ impl Source for PostgresChannels {
 
     async fn follow(&self, feeds: &Feeds) -> ServiceError {
         match Listener::connect(&self.options).await {
-            Ok((listener, pool)) => {
-                *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
+            Ok((listener, notifier)) => {
+                *self.notifier.lock().unwrap_or_else(PoisonError::into_inner) = notifier;
                 info!("connected to PostgreSQL, for NOTIFY");
                 let Err(error) = follow(listener, feeds).await;
                 error
@@ -92,10 +90,8 @@ impl Source for PostgresChannels {
             .ok()
             .filter(|text| !text.contains('\0'))
             .ok_or_else(|| QueueError::NotAllowed("PostgreSQL has no U+0000".to_owned()))?;
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(channel).bind(text);
-        let notified = timeout(2 * PATIENCE, notify.execute(&pool)).await;
-        notified.map_err(|_| no_answer("notify"))?.map_err(failed("notify"))?;
+        let notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        notifier.notify(channel, &[text]).await?;
         Ok(None)
     }
 }

@@ -1,4 +1,6 @@
-//! A connection to PostgreSQL that listens to notifications.
+//! A connection to PostgreSQL that listens to notifications, and one that notifies.
+
+mod kept;
 
 use std::pin::Pin;
 use std::str::FromStr;
@@ -11,6 +13,7 @@ use tokio::time::timeout;
 use super::{PATIENCE, moved, no_answer};
 use crate::ServiceError;
 use crate::identity::{Identity, differ, of_postgres};
+pub(crate) use kept::{FRESH, Kept, Lent};
 
 /// PostgreSQL's limit for what a notification carries, in bytes, is 8000, exclusive.
 pub(crate) const MAX_PAYLOAD: usize = 7999;
@@ -23,11 +26,11 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Connects, and returns connections to notify by, which lead to the same server.
+    /// Connects, and returns a connection to notify by, which leads to the same server.
     pub(crate) async fn connect(
         options: &PgConnectOptions,
-    ) -> Result<(Self, PgPool), ServiceError> {
-        let pool = connect(options);
+    ) -> Result<(Self, Notifier), ServiceError> {
+        let pool = two(options);
         let mut listener = PgListener::connect_with(&pool).await.map_err(failed("connect"))?;
         // Connecting again is done in one place, whatever has happened.
         listener.eager_reconnect(false);
@@ -37,7 +40,8 @@ impl Listener {
             let (options, server) = (options.clone(), server.clone());
             Box::pin(async move { has_moved(&options, &server).await })
         };
-        Ok((Self { listener, moved: Box::pin(moved(has_moved)) }, pool))
+        let notifier = Notifier(Kept::new(pool));
+        Ok((Self { listener, moved: Box::pin(moved(has_moved)) }, notifier))
     }
 
     /// Returns once it is so: what is notified from then on arrives.
@@ -84,8 +88,36 @@ pub(crate) async fn answering(url: &str) -> Result<PgConnectOptions, ServiceErro
     Ok(options)
 }
 
+/// A connection to notify by, one statement after the other. Cloning gives another handle to the
+/// same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Notifier(Kept);
+
+impl Notifier {
+    /// Connects when it is used.
+    pub(crate) fn new(options: &PgConnectOptions) -> Self {
+        Self(Kept::new(two(options)))
+    }
+
+    /// Notifies who listens to this name of all of these, in this order.
+    pub(crate) async fn notify(&self, name: &str, payloads: &[String]) -> Result<(), ServiceError> {
+        let notify = async {
+            let mut lent = self.0.take().await?;
+            sqlx::query("SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload")
+                .bind(name)
+                .bind(payloads)
+                .execute(lent.connection())
+                .await?;
+            lent.keep();
+            Ok(())
+        };
+        let notified = timeout(2 * PATIENCE, notify).await;
+        notified.map_err(|_| no_answer("notify"))?.map_err(failed("notify"))
+    }
+}
+
 /// One connection to listen, the other to notify.
-pub(crate) fn connect(options: &PgConnectOptions) -> PgPool {
+fn two(options: &PgConnectOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(2)
         .acquire_timeout(PATIENCE)
