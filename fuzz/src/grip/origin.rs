@@ -125,7 +125,8 @@ impl Origin {
         self.note(&answer);
         if answer.status().is_none() {
             let text = "there was no answer to a request of the proxy within 5 s";
-            return Err(self.show(Finding::fault(text), &answer));
+            let finding = Finding::fault(text).of_time_if(answer.tape.is_unanswered());
+            return Err(self.show(finding, &answer));
         }
         Ok(answer)
     }

@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::command;
 use crate::probe::Report;
 use crate::probe::Target;
+use crate::probe::again;
 use crate::probe::finding::Finding;
 use crate::probe::outcome::Outcome;
 use crate::probe::secrets::Secrets;
@@ -56,13 +57,13 @@ pub async fn run(
     let (looking, asking): (Vec<_>, Vec<_>) = chosen.iter().partition(is_look);
     for check in asking.into_iter().chain(looking) {
         let start = Instant::now();
-        let finding = match unasked(&origin.settings, check) {
+        let mut finding = match unasked(&origin.settings, check) {
             Some(finding) => finding,
-            None => match timeout_at(deadline, checks::judge(&origin, check)).await {
-                Ok(finding) => finding,
-                Err(_) => Finding::inconclusive("the time for the whole run was over (--deadline)"),
-            },
+            None => judge(&origin, check, deadline).await,
         };
+        if again::is_late(&finding) {
+            finding = again::after_both(finding, judge(&origin, check, deadline).await);
+        }
         let secrets = secrets(&origin);
         let outcome = Outcome::new(check.about(), finding, start.elapsed(), &secrets);
         tell(&outcome);
@@ -72,6 +73,13 @@ pub async fn run(
     report.checks.sort_by_key(place);
     report.count();
     Ok(report)
+}
+
+async fn judge(origin: &Origin, check: &Check, deadline: Instant) -> Finding {
+    match timeout_at(deadline, checks::judge(origin, check)).await {
+        Ok(finding) => finding,
+        Err(_) => Finding::inconclusive("the time for the whole run was over (--deadline)"),
+    }
 }
 
 /// Whether anything answers there.

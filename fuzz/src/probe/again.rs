@@ -14,7 +14,12 @@ use crate::verdict::Verdict;
 pub(super) fn is_due(settings: &Settings, check: &Check, finding: &Finding) -> bool {
     // A POST is not repeated without need, and a server that was ended does not end again.
     let can_be = settings.body.is_none() && !check.is_named_only;
-    finding.is_of_time && is_told(finding) && can_be && !settings.once
+    is_late(finding) && can_be && !settings.once
+}
+
+/// Whether something is said against the server that rests on the clock alone.
+pub(crate) fn is_late(finding: &Finding) -> bool {
+    finding.is_of_time && is_told(finding)
 }
 
 /// Whether something is said against the server, if only a note.
@@ -26,7 +31,7 @@ fn is_told(finding: &Finding) -> bool {
 }
 
 /// What is said when it has been looked at twice.
-pub(super) fn after_both(first: Finding, second: Finding) -> Finding {
+pub(crate) fn after_both(first: Finding, second: Finding) -> Finding {
     if is_told(&second) {
         // A fact is better than what was late.
         return if second.is_of_time {

@@ -11,7 +11,7 @@
 //!
 //! Nothing here may know this project's server or clients.
 
-mod again;
+pub(crate) mod again;
 pub(crate) mod ask;
 mod check;
 mod checks;

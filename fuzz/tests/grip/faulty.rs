@@ -48,6 +48,7 @@ struct Site {
     port: u16,
     log: Mutex<Vec<String>>,
     signed: Mutex<usize>,
+    direct: Mutex<usize>,
 }
 
 type Shared = Arc<Site>;
@@ -70,6 +71,7 @@ impl Origin {
             port: address.port(),
             log: Mutex::new(log),
             signed: Mutex::default(),
+            direct: Mutex::default(),
         });
         let router = Router::new()
             .route("/events", any(events))
@@ -98,6 +100,16 @@ async fn events(State(site): State<Shared>, headers: HeaderMap) -> Response {
     let user = text(&headers, "x-user").filter(|_| !site.is("none public"));
     let user = user.unwrap_or("anonymous").to_owned();
     if !site.is_signed(&headers) && (!site.is("sig.unsigned") || headers.contains_key("grip-sig")) {
+        let number = {
+            let mut count = site.direct.lock().expect("no panic");
+            *count += 1;
+            *count
+        };
+        // The first one only sees whether anybody is there.
+        let is_late = site.is("late once") && number == 2 || site.is("always late") && number > 1;
+        if is_late {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+        }
         return site.direct();
     }
     let id = text(&headers, "last-event-id").and_then(|id| id.rsplit(':').next()?.parse().ok());

@@ -53,7 +53,7 @@ fn user(name: &str) -> Vec<(String, String)> {
     vec![("X-User".to_owned(), name.to_owned())]
 }
 
-async fn asked(fault: &str) -> Report {
+async fn asked(fault: &str, checks: &[&str]) -> Report {
     let origin = Origin::start(fault).await;
     let publish = Target::new(&origin.url("/publish")).expect("a URL");
     let settings = Settings {
@@ -66,6 +66,7 @@ async fn asked(fault: &str) -> Report {
             channel: String::new(),
         }),
         wait: Duration::from_secs(2),
+        checks: checks.iter().map(ToString::to_string).collect(),
         ..Settings::new(signer())
     };
     let target = Target::new(&origin.url("/events")).expect("a URL");
@@ -82,7 +83,7 @@ async fn an_origin_without_fault_is_left_alone_and_each_fault_is_found_by_its_ch
         let slots = Arc::clone(&slots);
         running.spawn(async move {
             let _slot = slots.acquire().await.expect("it is never closed");
-            let report = asked(&row.fault).await;
+            let report = asked(&row.fault, &[]).await;
             let found = found(&report);
             let is_clean = row.fault.starts_with("none");
             let is_known = |outcome: &sse_fuzz::probe::Outcome| {
@@ -101,6 +102,19 @@ async fn an_origin_without_fault_is_left_alone_and_each_fault_is_found_by_its_ch
         wrong.extend(row.expect("no panic"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_late_once_is_not_accused_and_one_that_always_is_is() {
+    for (fault, verdict, said) in [
+        ("late once", Verdict::Inconclusive, "failed once, passed on a second try"),
+        ("always late", Verdict::Warn, "and so it was on a second try"),
+    ] {
+        let report = asked(fault, &["sig.direct"]).await;
+        let [outcome] = &*report.checks else { panic!("one check: {}", told(&report)) };
+        assert_eq!(outcome.verdict, verdict, "{fault}: {}", outcome.reason);
+        assert!(outcome.reason.contains(said), "{fault}: {}", outcome.reason);
+    }
 }
 
 #[test]

@@ -124,5 +124,6 @@ async fn direct(origin: &Origin) -> Judged {
         }
         Some(_) => return Ok(Finding::pass()),
     };
-    Ok(origin.show(Finding::fault(text), &answer))
+    let finding = Finding::fault(text).of_time_if(answer.tape.is_unanswered());
+    Ok(origin.show(finding, &answer))
 }

@@ -116,7 +116,8 @@ fn named(tape: &Tape) -> BTreeSet<String> {
 }
 
 /// Of what was accepted while the reader was there, what never came, although something did that
-/// was published when it had been accepted: how much was accepted in that time, and what is missing.
+/// was published when it had been accepted: how much was accepted in that time, and what is
+/// missing.
 fn unheard(accepted: &[Pulse], events: &[Seen]) -> (usize, Vec<String>) {
     let data: Vec<&str> = events.iter().map(|event| event.data.as_str()).collect();
     let has = |pulse: &Pulse| data.iter().any(|data| data.contains(&pulse.word));
