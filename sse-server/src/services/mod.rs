@@ -1,5 +1,6 @@
 //! Connections to services that tell of something new: how they are made, found to be lost, and
-//! made again. Relays and queue views have them in common.
+//! made again. Relays and queue views have them in common. The storage in PostgreSQL has the
+//! connection that is kept from here, too.
 //!
 //! May enter: drivers. May not: what messages mean.
 
