@@ -15,7 +15,7 @@
 //! `durable-streams-server` than `target/durable-streams/bin/durable-streams-server`, and
 //! `SSE_TEST_DJANGO` a Python with django-eventstream and daphne. Servers have their names in the
 //! tables: ours, durable-streams, nchan, pushpin, axum, view, embedded, django, postgres,
-//! sse_publish, floor.
+//! `sse_publish`, floor.
 //! `--rounds N` takes another number of rounds than five. A number alone is one of streams, for
 //! connect, storm and idle.
 //!
