@@ -100,6 +100,10 @@ impl Storage for ArrivingStorage {
         self.get().is_ok_and(|storage| storage.is_late())
     }
 
+    fn works_apart(&self) -> bool {
+        self.get().is_ok_and(|storage| storage.works_apart())
+    }
+
     async fn begins(&self, channel: &str) -> Result<u64, ServiceError> {
         self.get()?.begins(channel).await
     }

@@ -138,6 +138,10 @@ impl Storage for TimedStorage {
         self.storage.is_late()
     }
 
+    fn works_apart(&self) -> bool {
+        self.storage.works_apart()
+    }
+
     async fn begins(&self, channel: &str) -> Result<u64, ServiceError> {
         self.storage.begins(channel).await
     }

@@ -281,6 +281,13 @@ pub trait Storage: Send + Sync + 'static {
         Ok(0)
     }
 
+    /// Whether another process appends, as the server of a database does. A commit takes longer
+    /// then, and while it does requests come in: publishers who are late by some microseconds are
+    /// waited for, so that they need no commit of their own. Default: no.
+    fn works_apart(&self) -> bool {
+        false
+    }
+
     /// Ends cleanly: everything that was appended is where it belongs.
     async fn close(&self) {}
 }

@@ -8,6 +8,7 @@
 //! A group is stored as one, and so waits as one. Where another program stands in the way of a
 //! channel, only the requests to it are set aside and tried again; everybody else goes on.
 
+mod gathering;
 mod held;
 mod thread;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use gathering::Gathering;
 use held::Held;
 use sse_proto::{Event, event_id};
 pub use thread::PublishThread;
@@ -93,6 +95,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
         let mut was_failing = false;
         // How many requests the last group had.
         let mut last_len = 0;
+        let mut gathering = Gathering::default();
         let mut next = None;
         let mut held = Held::default();
         loop {
@@ -110,6 +113,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
             };
             let mut group = Group::default();
             let is_retry = first.is_none();
+            let is_apart = shared.storage.works_apart();
             if let Some(first) = first {
                 next = held.keep_or(first, |request| group.add(request));
                 while next.is_none() && !group.is_full() {
@@ -119,7 +123,9 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
                         // wait for each other. One that comes alone waits for nobody.
                         if last_len.max(group.requests.len()) > 1 {
                             yield_now().await;
-                            if !requests.is_empty() {
+                            if !requests.is_empty()
+                                || (is_apart && gathering.goes_on(group.requests.len()))
+                            {
                                 continue;
                             }
                         }
@@ -135,6 +141,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
             }
             last_len = group.requests.len();
             let result = commit(&shared, group.requests, is_retry).await;
+            gathering.ends(last_len, requests.len() + usize::from(next.is_some()));
             report(&result, &mut was_failing);
             let left = result.unwrap_or_default();
             if is_retry || !left.is_empty() {

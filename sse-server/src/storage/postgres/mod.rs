@@ -366,6 +366,10 @@ impl Storage for PostgresStorage {
         None
     }
 
+    fn works_apart(&self) -> bool {
+        true
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }
