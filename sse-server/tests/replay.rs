@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use sse_proto::{Cursor, Decoder, Frame};
 use sse_server::ServiceError;
 use sse_server::hub::{Delivery, Framing, Hub, HubConfig, Outgoing, Subscriber};
@@ -272,5 +272,43 @@ async fn history_comes_in_pages_whatever_comes_in_other_channels() {
         }
         let asked = asked.load(Ordering::SeqCst);
         assert!(asked < 60, "asked {asked} times for 600 events, in {rounds} rounds");
+    }
+}
+
+/// What the next part of a stream has is written, if there is one before this event.
+async fn deliver(reader: &mut Subscriber, last: u64) {
+    if reader.cursor().position("a") < Some(last) || reader.is_within_event() {
+        let mut out = Outgoing::new(Framing::Plain);
+        let next = std::future::poll_fn(|cx| reader.poll_deliver(cx, &mut out)).await;
+        assert_eq!(next, Delivery::Events);
+    }
+}
+
+/// After a large event each reader asks for one event first. Who waits for what another one has
+/// asked for does not take the one event for all that there was room for.
+#[tokio::test]
+async fn those_who_replay_side_by_side_do_not_keep_each_other_to_small_pages() {
+    let small = (2..=600).map(|n| event("a", n, 10));
+    let events: Vec<_> = [event("a", 1, 40_000)].into_iter().chain(small).collect();
+    for channels in [&["a"][..], &["a", "b"], &["b", "a", "c"]] {
+        let storage = Arc::new(MemoryStorage::new());
+        storage.append(&events).await.expect("appended");
+        let counted = Counted::new(storage);
+        let asked = counted.asked.clone();
+        let hub = Hub::new(Arc::new(counted));
+        let mut one = subscribe(&hub, channels, "a:0").await;
+        let mut other = subscribe(&hub, channels, "a:0").await;
+        while one.cursor().position("a") < Some(1) || one.is_within_event() {
+            join(deliver(&mut one, 1), deliver(&mut other, 1)).await;
+        }
+        // One asks the storage, the other one finds that.
+        deliver(&mut one, 600).await;
+        deliver(&mut other, 600).await;
+        while one.cursor().position("a") < Some(600) {
+            std::mem::swap(&mut one, &mut other);
+            join(deliver(&mut one, 600), deliver(&mut other, 600)).await;
+        }
+        let asked = asked.load(Ordering::SeqCst);
+        assert!(asked < 60, "{channels:?}: asked {asked} times for 600 events");
     }
 }

@@ -11,7 +11,7 @@ use sse_server::storage::{Batch, NewEvent, Outcome, Storage, StoredEvent};
 use tokio::time::sleep;
 
 use crate::disk::{Disk, Stored, number_of};
-use crate::plan::{Millis, What};
+use crate::plan::{Millis, Reader, What};
 use crate::process::Process;
 use crate::run::overlapping;
 use crate::world::{World, pause};
@@ -19,9 +19,11 @@ use crate::world::{World, pause};
 /// When simulations begin, in seconds from 1970.
 const BEGINNING: u64 = 1_800_000_000;
 
-/// How many times in a row one event may be asked for, where more are there: after a large event
-/// pages are small, and grow, for each reader by itself. There are up to six, who may have resumed.
-const ONE_BY_ONE: usize = 12;
+/// How many times in a row one event may be asked for, where more are there, by all and by each
+/// reader of a channel: after a large event pages are small, and grow, for each reader by itself,
+/// who may have resumed.
+const ONE_BY_ONE: usize = 6;
+const ONE_BY_ONE_EACH: usize = 2;
 
 /// An event that may make pages small, in bytes.
 const LARGE: usize = 20_000;
@@ -142,7 +144,9 @@ impl SimStorage {
         if limit > 1 || event.id != after + 1 || event.data.len() > LARGE || is_short {
             return;
         }
-        if before >= ONE_BY_ONE {
+        let is_read_by = |reader: &&Reader| reader.channels.contains(&channel);
+        let readers = self.world.plan.readers.iter().filter(is_read_by).count();
+        if before >= ONE_BY_ONE.max(readers * ONE_BY_ONE_EACH) {
             let hub = self.process.hub;
             let text = format!("hub {hub} asks for one event after {after} of c{channel}, again");
             self.world.violated("history is read in pages", text);

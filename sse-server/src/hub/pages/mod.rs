@@ -48,13 +48,28 @@ const STORAGE_PAUSE: Duration = Duration::from_secs(1);
 /// What comes after a position.
 #[derive(Clone)]
 pub(super) enum Next {
-    /// A page that has the next event, though perhaps not as its first; and the last event of the
-    /// stretch that it is of.
-    Page(Arc<Page>, u64),
+    /// A page that has the next event, though perhaps not as its first; and the stretch that it is
+    /// of.
+    Page(Arc<Page>, Extent),
     /// An event that is too large for a page.
     Large(KeptEvent),
     /// Not the next event.
     Nothing,
+}
+
+/// Which events a stretch has, and how many were asked for: by the reader, or by another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub(super) after: u64,
+    pub(super) up_to: u64,
+    pub(super) limit: usize,
+}
+
+impl Extent {
+    /// How many there are.
+    pub(super) fn events(self) -> usize {
+        usize::try_from(self.up_to.saturating_sub(self.after)).unwrap_or(usize::MAX)
+    }
 }
 
 /// A stretch under way. It moves as long as somebody waits for it.
@@ -85,8 +100,7 @@ struct State {
 
 struct Kept {
     page: Arc<Page>,
-    /// The last event of the stretch.
-    up_to: u64,
+    extent: Extent,
     /// Keeps the address from being that of another log.
     _log: Weak<Log>,
 }
@@ -102,8 +116,8 @@ impl Pages {
         state.forget(Instant::now());
         let (address, _, id) = key(log, generation, after + 1);
         let before = state.pages.range((address, generation, 0)..=(address, generation, id));
-        let (_, Kept { page, up_to, .. }) = before.last()?;
-        page.index_of(id).map(|_| Next::Page(page.clone(), *up_to))
+        let (_, Kept { page, extent, .. }) = before.last()?;
+        page.index_of(id).map(|_| Next::Page(page.clone(), *extent))
     }
 
     /// Reads what comes after a position, unless that is under way already. About so many events
@@ -146,13 +160,12 @@ impl Pages {
         self.state().forget(Instant::now());
     }
 
-    fn keep(&self, log: &Arc<Log>, generation: u64, pages: &[Arc<Page>]) {
-        let Some(up_to) = pages.last().map(|page| page.last()) else { return };
+    fn keep(&self, log: &Arc<Log>, generation: u64, pages: &[Arc<Page>], extent: Extent) {
         let now = Instant::now();
         let mut state = self.state();
         for page in pages {
             let key = key(log, generation, page.first);
-            let kept = Kept { page: page.clone(), up_to, _log: Arc::downgrade(log) };
+            let kept = Kept { page: page.clone(), extent, _log: Arc::downgrade(log) };
             state.bytes += page.size();
             // What was there has its place in the order still, and goes with that.
             match state.pages.insert(key, kept) {
@@ -225,13 +238,15 @@ async fn read(
         tokio::time::sleep(STORAGE_PAUSE).await;
     };
     let (pages, large) = stretch.end();
+    let up_to = pages.last().map_or(after, |page| page.last());
+    let extent = Extent { after, up_to, limit };
     // Of a generation that is over by now nothing is of use.
     if log.end().1 == generation {
-        shared.pages.keep(&log, generation, &pages);
+        shared.pages.keep(&log, generation, &pages, extent);
     }
     shared.pages.state().loading.remove(&key(&log, generation, after));
     match (pages.first(), large) {
-        (Some(page), _) => Next::Page(page.clone(), pages.last().unwrap_or(page).last()),
+        (Some(page), _) => Next::Page(page.clone(), extent),
         (None, Some(event)) => Next::Large(event),
         (None, None) => Next::Nothing,
     }
@@ -249,12 +264,16 @@ mod tests {
         let [log, other] = [(); 2].map(|()| Arc::new(Log::new("a".into(), true, &memory)));
         let kept = Pages::default();
         let found = |log, generation, after| match kept.find(log, generation, after) {
-            Some(Next::Page(page, up_to)) => Some((page.first, up_to)),
+            Some(Next::Page(page, extent)) => Some((page.first, extent.up_to)),
             _ => None,
         };
         let one = pages(1, 100);
-        let up_to = one.last().expect("a page").last();
-        kept.keep(&log, 0, &one);
+        let keep = |pages: &[Arc<Page>]| {
+            let up_to = pages.last().expect("a page").last();
+            kept.keep(&log, 0, pages, Extent { after: pages[0].first - 1, up_to, limit: 100 });
+            up_to
+        };
+        let up_to = keep(&one);
         assert_eq!(found(&log, 0, 0), Some((1, up_to)));
         assert_eq!(found(&log, 0, up_to - 1).map(|(_, up_to)| up_to), Some(up_to));
         for (log, generation, after) in [(&log, 0, up_to), (&log, 1, 0), (&other, 0, 0)] {
@@ -262,14 +281,13 @@ mod tests {
         }
         // The same again counts once.
         let bytes = kept.state().bytes;
-        kept.keep(&log, 0, &one);
+        keep(&one);
         assert_eq!(kept.state().bytes, bytes);
         tokio::time::advance(KEPT_FOR / 2).await;
         let mut first = 1000;
         while first < 200_000 {
             let more = pages(first, 100);
-            first = more.last().expect("a page").last() + 1;
-            kept.keep(&log, 0, &more);
+            first = keep(&more) + 1;
             assert!(kept.state().bytes <= KEPT_BYTES);
         }
         assert_eq!(found(&log, 0, 0), None, "the first go first");

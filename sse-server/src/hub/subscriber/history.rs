@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::FutureExt;
 
 use super::super::log::Log;
-use super::super::pages::{Next, Pages, Replaying, turn};
+use super::super::pages::{Extent, Next, Pages, Replaying, turn};
 use super::super::pieces::ROUND_BYTES;
 use super::{Found, Subscriber};
 
@@ -31,7 +31,7 @@ impl Subscriber {
             }
             self.round.reading = Some(match self.shared.pages.find(&log, generation, at) {
                 Some(next) if self.had < TURN_BYTES => {
-                    return Poll::Ready(self.take_next(&log, next, limit, false, cx));
+                    return Poll::Ready(self.take_next(&log, next, limit, cx));
                 }
                 Some(next) => {
                     self.had = 0;
@@ -50,38 +50,26 @@ impl Subscriber {
         let reading = self.round.reading.as_mut().expect("begun above");
         let next = ready!(reading.poll_unpin(cx));
         self.round.reading = None;
-        let position = &mut self.positions[self.round.asked];
-        match next {
-            Next::Page(_, up_to) => position.learn(up_to.saturating_sub(at)),
-            Next::Large(_) => position.page = 1,
-            Next::Nothing => {}
-        }
-        if mutant!("pages-of-all") {
-            let page = position.page;
-            self.positions.iter_mut().for_each(|position| position.page = page);
-        }
-        let position = &self.positions[self.round.asked];
         if log.end().1 != generation {
-            return Poll::Ready(position.gap());
+            return Poll::Ready(self.positions[self.round.asked].gap());
         }
-        Poll::Ready(self.take_next(&log, next, limit, true, cx))
+        Poll::Ready(self.take_next(&log, next, limit, cx))
     }
 
-    /// Takes of what comes next as much as there is room for. `is_learned`: how many events it has
-    /// is taken note of.
+    /// Takes of what comes next as much as there is room for.
     fn take_next(
         &mut self,
         log: &Arc<Log>,
         next: Next,
         limit: usize,
-        is_learned: bool,
         cx: &mut Context<'_>,
     ) -> Found {
-        let position = &self.positions[self.round.asked];
+        let position = &mut self.positions[self.round.asked];
         let (at, generation) = (position.at, position.generation);
-        let (page, up_to) = match next {
-            Next::Page(page, up_to) => (page, up_to),
+        let (page, extent) = match next {
+            Next::Page(page, extent) => (page, extent),
             Next::Large(event) => {
+                position.page = 1;
                 self.shared.remembered.add(log, generation, at + 1, &event);
                 self.round.bytes += event.len();
                 return Found::Events(vec![event]);
@@ -89,35 +77,27 @@ impl Subscriber {
             Next::Nothing => return position.gap(),
         };
         let Some(from) = page.index_of(at + 1) else { return position.gap() };
+        position.learn(extent);
+        if mutant!("pages-never-grow") {
+            position.learn(Extent { limit: position.page, ..extent });
+        }
         let (events, bytes) = page.run(from, limit, ROUND_BYTES - self.round.bytes);
         self.round.bytes += bytes;
         self.had += bytes;
         if self.positions.len() == 1 {
-            self.read_ahead(log, generation, up_to, is_learned, cx);
+            self.read_ahead(log, generation, extent.up_to, cx);
         }
         Found::Page(page, events)
     }
 
     /// Has the next stretch read while this one goes out.
-    fn read_ahead(
-        &mut self,
-        log: &Arc<Log>,
-        generation: u64,
-        up_to: u64,
-        is_learned: bool,
-        cx: &mut Context<'_>,
-    ) {
+    fn read_ahead(&mut self, log: &Arc<Log>, generation: u64, up_to: u64, cx: &mut Context<'_>) {
         let (head, _) = log.end();
         if up_to >= head || self.shared.pages.is_ahead(log, generation, up_to) {
             return;
         }
-        // Once: twice, what has just been doubled would be taken back, and after a large event each
-        // read of the storage would be for one event.
-        let position = &mut self.positions[self.round.asked];
-        if !is_learned || mutant!("pages-never-grow") {
-            position.learn(up_to - position.at);
-        }
-        let mut ahead = Pages::load(&self.shared, log, generation, up_to, position.page);
+        let page = self.positions[self.round.asked].page;
+        let mut ahead = Pages::load(&self.shared, log, generation, up_to, page);
         // That begins it. The reader that gets there asks again.
         let _ = ahead.poll_unpin(cx);
         self.ahead = Some(ahead);

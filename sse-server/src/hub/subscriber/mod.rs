@@ -19,7 +19,7 @@ use super::filter::Types;
 use super::follow::Hints;
 use super::log::{At, Log, Read, Signal};
 use super::outgoing::Outgoing;
-use super::pages::{Loading, Page, Replaying};
+use super::pages::{Extent, Loading, Page, Replaying};
 use super::pieces::{Begun, ROUND_BYTES};
 use super::{PAGE, Shared};
 pub(super) use rest::Parts;
@@ -334,10 +334,12 @@ impl Position {
     }
 
     /// Takes note of how many events there were room for: as many are asked for the next time, or
-    /// more if more would have found room.
-    fn learn(&mut self, events: u64) {
-        let events = usize::try_from(events).unwrap_or(PAGE).max(1);
-        self.page = if events < self.page { events } else { (self.page * 2).min(PAGE) };
+    /// more if more would have found room. Fewer are no sign of large ones if another reader had
+    /// asked for no more.
+    fn learn(&mut self, extent: Extent) {
+        let events = extent.events().max(1);
+        let more = self.page.max(2 * extent.limit).min(PAGE);
+        self.page = if events < extent.limit { events } else { more };
     }
 
     /// What is found if nothing can be continued.
