@@ -25,6 +25,10 @@ pub(crate) enum RedirectRefused {
     TooMany,
     #[error("the location {0:?} of the redirect is not a URL")]
     Location(String),
+    #[error("the redirect leads to {0}, and only http and https can be asked for an event stream")]
+    Scheme(String),
+    #[error("the redirect has no Location")]
+    Nowhere,
     #[error("the redirect names several locations")]
     Several,
     #[error("the redirect leads from https to {0}")]
@@ -43,7 +47,9 @@ pub(crate) fn target<B>(
         return None;
     }
     let mut locations = response.headers().get_all(header::LOCATION).iter();
-    let location = locations.next()?;
+    let Some(location) = locations.next() else {
+        return Some(Err(RedirectRefused::Nowhere));
+    };
     if locations.any(|other| other != location) {
         return Some(Err(RedirectRefused::Several));
     }
@@ -66,7 +72,9 @@ fn resolve(from: &Url, location: &[u8], redirects: usize) -> Result<Url, Redirec
         Ok(next) if next.scheme() == "https" => Ok(next),
         Ok(next) if next.scheme() == "http" && from.scheme() == "http" => Ok(next),
         Ok(next) if next.scheme() == "http" => Err(RedirectRefused::Downgrade(place(&next))),
-        _ => Err(RedirectRefused::Location(location.into())),
+        // The rest may be long, or a secret.
+        Ok(next) => Err(RedirectRefused::Scheme(format!("{}:…", next.scheme()))),
+        Err(_) => Err(RedirectRefused::Location(location.into())),
     }
 }
 
@@ -84,8 +92,15 @@ mod tests {
         };
         assert_eq!(resolve("w"), Ok("https://a.example/x/w".to_owned()));
         assert_eq!(resolve("//b.example"), Ok("https://b.example/".to_owned()));
-        for refused in ["http://a.example/", "ftp://a.example/", "data:,x", "https://"] {
-            assert!(resolve(refused).is_err(), "{refused}");
+        for (refused, why) in [
+            ("http://a.example/", "from https to http://a.example"),
+            ("ftp://a.example/", "to ftp:…,"),
+            ("data:,x", "to data:…,"),
+            ("mailto:a@example.org", "to mailto:…,"),
+            ("https://", "\"https://\" of the redirect is not a URL"),
+        ] {
+            let error = resolve(refused).expect_err(refused);
+            assert!(error.contains(why), "{refused}: {error}");
         }
     }
 
@@ -99,7 +114,7 @@ mod tests {
             }
             target(&from, &response.body(()).expect("a response"), 0)
         };
-        assert!(moved(&[]).is_none());
+        assert!(matches!(moved(&[]), Some(Err(RedirectRefused::Nowhere))));
         let same = moved(&["/x", "/x"]).expect("a redirect");
         assert_eq!(same.expect("one location").path(), "/x");
         let several = moved(&["/x", "/y"]).expect("a redirect");
