@@ -13,9 +13,16 @@ const STREAM = /[deir:\n\r\xef]/;
 /** How a body in `gzip` begins, and no text. */
 const GZIP = 31;
 
+/** A coding that is named twice. */
+const TWICE = /\b(gzip|deflate|br)\b.*\b\1\b/i;
+
 export const decoding: ReaderOf = ({ headers, body }, text = STREAM) => {
-  let reader: ReturnType<ReaderOf> = body!.getReader();
   let codings = headers.get('Content-Encoding');
+  // Mostly a proxy has said again what its origin has said, and the body is coded once. Then some
+  // versions of Node never end the body, and browsers take it for a failure of the network.
+  const [twice] = TWICE.exec(codings ?? '') ?? [];
+  if (twice) throw new CodingError(twice);
+  let reader: ReturnType<ReaderOf> = body!.getReader();
   return {
     cancel: (why) => reader.cancel(why),
     async read() {

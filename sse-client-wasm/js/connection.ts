@@ -5,7 +5,7 @@
 
 import * as is from './core.js';
 import { type Core, makeCore } from './core.js';
-import { beginning, bytes, readerOf, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
+import { absolute, beginning, bytes, readerOf, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
@@ -326,7 +326,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       const fresh = parts.headers ?? (typeof given === 'function' ? await live(given(attempt)) : given);
       failure = LOCAL;
       const headers = new Headers(fresh);
-      let [target, basic] = withoutUserInfo(parts.url ? new URL(parts.url, url).href : url);
+      let [target, basic] = withoutUserInfo(parts.url ? absolute(parts.url, url).href : url);
       const set = (name: string, value: string) => headers.has(name) || headers.set(name, value);
       if (basic) set('Authorization', basic);
       set('Accept', options.accept ?? 'text/event-stream');

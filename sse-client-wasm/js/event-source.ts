@@ -5,6 +5,7 @@ import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection.js';
 import type { PlatformSource } from './platform.js';
+import { absolute } from './request.js';
 import { dispatcher, stopped } from './server-event.js';
 
 const scope = globalThis as any;
@@ -82,7 +83,7 @@ export class EventSource extends EventTarget {
     super();
     const options = given ?? {};
     try {
-      this.#url = new URL(url, scope.document?.baseURI ?? scope.location?.href).href;
+      this.#url = absolute(url).href;
     } catch {
       throw new DOMException(`"${url}" is not a URL`, 'SyntaxError');
     }

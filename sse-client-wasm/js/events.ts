@@ -4,7 +4,7 @@
 import { MUST_COMPLETE } from './core.js';
 import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
-import { bytes, readerOf } from './request.js';
+import { absolute, bytes, readerOf } from './request.js';
 
 export interface ServerSentEvent {
   type: string;
@@ -137,7 +137,7 @@ export async function* events(
 ): AsyncGenerator<ServerSentEvent, void, void> {
   const { signal, until = [], mustComplete, errorEvents = [], onstatus } = options;
   signal?.throwIfAborted();
-  const absolute = new URL(url, (globalThis as any).document?.baseURI ?? (globalThis as any).location?.href);
+  const { href } = absolute(url);
   const ends = (Array.isArray(until) ? until : [until]).filter(Boolean) as Terminator[];
   const marks = ends.map((end: any) => end.data ?? (end.type ? undefined : end));
   const lastTypes = ends.map((end: any) => end.type);
@@ -152,7 +152,7 @@ export async function* events(
   let isWhole = false, isEmpty = false;
   let excerpt = new Excerpt();
   const accept = accepts.length ? [...accepts, STREAM].join(', ') : undefined;
-  const connection: Connection = connect(absolute.href, { ...options, accept, flags: mustComplete ? MUST_COMPLETE : 0 }, {
+  const connection: Connection = connect(href, { ...options, accept, flags: mustComplete ? MUST_COMPLETE : 0 }, {
     async taken(answer) {
       if (!accepts.length && !streams.length && !statuses.length) return answer;
       const type = essence(answer);

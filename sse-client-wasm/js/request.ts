@@ -14,6 +14,18 @@ export const sendBy = (other: (plainly: Send) => Send) => {
   send = other(plainly);
 };
 
+const scope = globalThis as any;
+
+/**
+ * Parses a URL, by default relative to the page's. No host of the standard's has a `%`: Chromium
+ * leaves there what it should refuse, and does not find the host.
+ */
+export const absolute = (url: string | URL, base: string = scope.document?.baseURI ?? scope.location?.href) => {
+  const parsed = new URL(url, base);
+  if (/^http.*%/.test(parsed.protocol + parsed.hostname)) throw new TypeError(`"${url}" has no host`);
+  return parsed;
+};
+
 /** Text as a string of its bytes in UTF-8, which is what headers and `btoa` take. */
 export const utf8 = (text: string) => unescape(encodeURIComponent(text));
 

@@ -324,7 +324,9 @@ test('a coded body is read as it comes', async () => {
 });
 
 test('a body in a coding that is not decoded here is refused by its name, and asked for once', async () => {
-  for (const codings of ['aes128gcm', 'compress', 'unheard-of, gzip', 'x-compress, identity']) {
+  // Whoever names a coding twice has mostly coded once, of which some versions of Node tell nothing.
+  const twice = ['gzip, gzip', ['gzip', 'GZIP'], 'deflate, identity, deflate', 'gzip, x-gzip'];
+  for (const codings of ['aes128gcm', 'compress', 'unheard-of, gzip', 'x-compress, identity', ...twice]) {
     const here = await coded(codings, 'text/event-stream', gzipSync('data: a\n\n'));
     equal(await read(here.origin, { policy: 'resilient' }), ['content-coding', 'CodingError'], codings);
     equal(here.requests.length, 1);

@@ -19,8 +19,13 @@ test('the constructor returns at once, and wants what it needs', async () => {
     equal([ReconnectingEventSource[name], es[name], ReconnectingEventSource.prototype[name]], [value, value, value]);
   }
   let error;
-  try { new ReconnectingEventSource('http://['); } catch (caught) { error = caught; }
-  ok(error instanceof DOMException && error.name === 'SyntaxError', error);
+  for (const url of ['http://[', 'http://this is invalid/', 'https://a%20b:80/', 'http://<>/%41']) {
+    try { source(url); } catch (caught) { error = caught; }
+    ok(error instanceof DOMException && error.name === 'SyntaxError', `${url}: ${error}`);
+    const first = await events(url).next().catch((caught) => caught);
+    ok(first instanceof TypeError, `${url}: ${first}`);
+    error = null;
+  }
   try { ReconnectingEventSource(es.url); } catch (caught) { error = caught; }
   ok(error instanceof TypeError, error);
   await next(es, 'open');

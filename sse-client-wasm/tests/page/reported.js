@@ -1,7 +1,7 @@
 // What people who use clients have reported elsewhere, as far as a browser is needed to see it.
 
 import { EventSource, EventsError, ReconnectingEventSource, SharedEventSource, events } from '/package/external.js';
-import { QUICK, STREAM, ends, equal, keep, log, next, ok, other, refuses, serve, stays, test, until, windowTest } from '/page/tests.js';
+import { QUICK, STREAM, coded, ends, equal, gzip, keep, log, next, ok, other, refuses, serve, stays, test, until, windowTest } from '/page/tests.js';
 
 const source = (url, options) => keep(new ReconnectingEventSource(url, { ...QUICK, ...options }));
 /** Long enough for a second request, if there were one: the longest delay is far shorter. */
@@ -23,6 +23,27 @@ test('another type at the end is none', async () => {
   const es = source(await serve(refuses('200 OK\r\nContent-Type: text/event-stream, text/html')));
   await closed(es);
   equal(es.status.reason, 'content-type');
+});
+
+test('a body in a coding that is not decoded here is refused by its name, and asked for once', async () => {
+  const body = await gzip('data: a\n\n');
+  const lists = [['aes128gcm'], ['compress'], ['unheard-of, gzip', 'unheard-of'], ['gzip, gzip'], ['gzip\r\nContent-Encoding: x-gzip', 'gzip, x-gzip']];
+  await Promise.all(lists.map(async ([codings, name = codings]) => {
+    const url = await coded(codings, body);
+    const { status } = await next(source(url, { policy: 'resilient' }), 'error');
+    equal([status.state, status.reason, status.cause.name], ['closed', 'content-coding', 'CodingError'], codings);
+    ok(status.cause.message.includes(`"${name}"`), status.cause.message);
+    await aWhile();
+    equal((await log(url)).length, 1, codings);
+  }));
+});
+
+test('what the browser decodes is read, and what is no coding', async () => {
+  const body = await gzip('data: a\n\n');
+  for (const codings of ['gzip', 'X-GZIP', 'identity', 'none', 'utf-8', '']) {
+    const es = source(await coded(codings, /gzip/i.test(codings) ? body : 'data: a\n\n'));
+    equal((await next(es, 'message')).data, 'a', codings);
+  }
 });
 
 test('user name and password of the URL become a header', async () => {
@@ -59,6 +80,7 @@ const LOCAL = [
   ['a fetch that returns nothing', { fetch: () => {} }, 'request'],
   ['a fetch whose answer is none', { fetch: async () => ({}) }, 'request'],
   ['a request to another scheme', { request: () => ({ url: 'ftp://example.org/' }) }, 'request'],
+  ['a request to a host that cannot be', { request: () => ({ url: 'http://a b/' }) }, 'request'],
   ['a request to what has no host', { request: async () => ({ url: 'mailto:a@example.org' }) }, 'request'],
   ['a fetch whose answer is nothing, later', { fetch: async () => {} }, 'request'],
   ['a body that is null', { fetch: body(null) }, 'request'],

@@ -36,6 +36,15 @@ export const serve = async (...connections) => {
   return `${location.origin}/s/${name}`;
 };
 
+/** A text in `gzip`, a code point for each byte. */
+export const gzip = async (text) => {
+  const coded = new Blob([text]).stream().pipeThrough(new CompressionStream('gzip'));
+  return String.fromCharCode(...new Uint8Array(await new Response(coded).arrayBuffer()));
+};
+/** Sets up a stream with a body that is said to have these codings. */
+export const coded = (codings, body) =>
+  serve({ head: `${STREAM}\r\nContent-Encoding: ${codings}`, body: [body], end: 'hang' });
+
 /** The requests that a stream has got. */
 export const log = async (url) => (await fetch(`${location.origin}/log/${new URL(url).pathname.slice(3)}`)).json();
 export const letGo = (gate) => fetch(`${location.origin}/open/${gate}`, { method: 'POST' });
