@@ -324,7 +324,7 @@ test('a coded body is read as it comes', async () => {
 });
 
 test('a body in a coding that is not decoded here is refused by its name, and asked for once', async () => {
-  // Whoever names a coding twice has mostly coded once, of which some versions of Node tell nothing.
+  // What names a coding twice is mostly coded once, of which some versions of Node tell nothing.
   const twice = ['gzip, gzip', ['gzip', 'GZIP'], 'deflate, identity, deflate', 'gzip, x-gzip'];
   for (const codings of ['aes128gcm', 'compress', 'unheard-of, gzip', 'x-compress, identity', ...twice]) {
     const here = await coded(codings, 'text/event-stream', gzipSync('data: a\n\n'));
