@@ -229,7 +229,9 @@ impl Plan {
         if !are_probed {
             publishers.truncate(1);
             publishers[0].pause = 5_000;
-            readers.iter_mut().for_each(|reader| reader.begins = 0);
+            for reader in &mut readers {
+                reader.begins = 0;
+            }
             disturbances.extend(resume_during_fail_over(moved, length, readers.len()));
         }
         disturbances.sort_by_key(|disturbance| disturbance.at);
