@@ -96,8 +96,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The same on PostgreSQL, by HTTP and by SQL, or by what was asked for. Nothing of this server fails
-/// if PostgreSQL is not there.
+/// The same on PostgreSQL, by HTTP and by SQL, or by what was asked for. Nothing of this server
+/// fails if PostgreSQL is not there.
 fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
     let asked = &bench.options.servers;
     let is_asked = |who: &str| asked.is_empty() || asked.iter().any(|name| name == who);
