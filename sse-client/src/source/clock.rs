@@ -1,5 +1,6 @@
 //! The session's clock, and the alarm that it sets.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,12 +25,20 @@ const LONGEST: Nanos = 24 * 60 * 60 * 1_000_000_000;
 /// How far away a time is put that others cannot count to.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// Whether the time is read for each question.
+#[derive(Clone, Copy)]
+enum Held {
+    No,
+    Unread,
+    At(Nanos),
+}
+
 pub(super) struct Clock {
     runtime: Arc<dyn Runtime>,
     /// What the session's times count from.
     start: Instant,
-    /// The time at which the application has asked, while it is being answered.
-    held: Option<Nanos>,
+    /// The time that is taken for the whole of what is being done.
+    held: Cell<Held>,
     /// Rings at the time beside it, and perhaps for nothing: it is not set anew as long as it rings
     /// in time, since nearly every chunk moves the alarm.
     timer: Option<(BoxFuture<()>, Nanos)>,
@@ -46,22 +55,31 @@ impl Clock {
     /// Starts now, and rings at once.
     pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
         let start = runtime.now();
-        Self { runtime, start, held: None, timer: None, until: Some(0), looks: 0, next_look: 0 }
+        let held = Cell::new(Held::No);
+        Self { runtime, start, held, timer: None, until: Some(0), looks: 0, next_look: 0 }
     }
 
     /// The time as the session counts it.
     pub(super) fn now(&self) -> Nanos {
-        self.held.unwrap_or_else(|| self.read())
+        match self.held.get() {
+            Held::At(now) => now,
+            Held::No => self.read(),
+            Held::Unread => {
+                let now = self.read();
+                self.held.set(Held::At(now));
+                now
+            }
+        }
     }
 
-    /// Takes the time as it is for that of all that is done up to [`release`](Self::release): to
+    /// Takes one time for all that is done up to [`release`](Self::release), if one is needed: to
     /// read a clock takes as long as a short event.
-    pub(super) fn hold(&mut self) {
-        self.held = Some(self.read());
+    pub(super) fn hold(&self) {
+        self.held.set(Held::Unread);
     }
 
-    pub(super) const fn release(&mut self) {
-        self.held = None;
+    pub(super) fn release(&self) {
+        self.held.set(Held::No);
     }
 
     fn read(&self) -> Nanos {
@@ -128,7 +146,7 @@ impl Clock {
                     return Poll::Pending;
                 }
                 self.timer = None;
-                self.release();
+                self.hold();
             }
         }
     }

@@ -251,7 +251,7 @@ impl EventSource {
                 return Poll::Ready(None);
             }
             if self.arrived.is_some() {
-                if let Some(event) = self.read_event() {
+                if let Some(event) = self.read_data().or_else(|| self.read_event()) {
                     return Poll::Ready(Some(Ok(Item::Event(event))));
                 }
                 if self.items.is_empty() {
