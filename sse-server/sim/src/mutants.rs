@@ -127,6 +127,11 @@ pub const MUTANTS: &[Mutant] = &[
         "review B7",
     ),
     real(
+        "nothing-late-after-a-move",
+        "an event that is late is a gap if the storage has just failed over",
+        "found by seed 712139",
+    ),
+    real(
         "loss-told-at-its-end",
         "a reader at the very end of a loss is told of it again",
         "found by seed 118837",

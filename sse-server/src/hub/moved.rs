@@ -91,12 +91,15 @@ impl Shared {
         bytes: usize,
     ) -> Result<Stretch, ServiceError> {
         let since = Instant::now();
-        let stretch = Stretch::read(self, channel, after, (limit, bytes)).await?;
+        let mut stretch = Stretch::read(self, channel, after, (limit, bytes)).await?;
+        if !stretch.is_begun() && self.has_moved(since).await? {
+            stretch = Stretch::read(self, channel, after, (limit, bytes)).await?;
+            if mutant!("nothing-late-after-a-move") {
+                return Ok(stretch);
+            }
+        }
         if stretch.is_begun() {
             return Ok(stretch);
-        }
-        if self.has_moved(since).await? {
-            return Stretch::read(self, channel, after, (limit, bytes)).await;
         }
         self.read_late(channel, after, (limit, bytes), stretch).await
     }
