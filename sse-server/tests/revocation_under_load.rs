@@ -16,6 +16,7 @@ use server::within;
 use sse_proto::{Control, Cursor, Decoder, Frame};
 use sse_server::config::{RelayChoice, StorageChoice};
 use sse_server::hub::HubConfig;
+use sse_server::relay::RelayOptions;
 use sse_server::storage::Retention;
 use testkit::{access, server, services};
 use tokio::time::sleep;
@@ -59,7 +60,9 @@ impl World {
         let site = async || {
             let storage = StorageChoice::parse(storage).expect("a storage");
             let storage = storage.open(Retention::default()).await.expect("the storage opens");
-            let relay = RelayChoice::parse(relay).expect("a relay").open().await;
+            // Instances of other programs, over the same relay, have another and do not count.
+            let options = RelayOptions::default().secret(again.as_str());
+            let relay = RelayChoice::parse(relay).expect("a relay").open_with(&options).await;
             let relay = relay.expect("the relay opens").expect("a relay");
             Site::start(storage, HubConfig::default().relay(relay), grants.clone()).await
         };

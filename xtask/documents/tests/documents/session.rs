@@ -85,12 +85,7 @@ impl Session {
         }
         let mut command = bash(&self.folder);
         command.args(["-c", script]).stdin(Stdio::null()).process_group(0);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| error.to_string())?;
-        let printed = collect_both(&mut child);
+        let (mut child, printed) = start(command)?;
         let outcome = until(url, || {
             if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
                 return Err(format!("it has ended ({status})"));
@@ -164,12 +159,7 @@ pub(crate) fn console(text: &str, folder: &Path) -> Result<(), String> {
 fn prints(command: &str, expected: &[&str], folder: &Path) -> Result<(), String> {
     let mut shell = bash(folder);
     shell.args(["-c", command]).stdin(Stdio::null()).process_group(0);
-    let mut child = shell
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    let printed = collect_both(&mut child);
+    let (mut child, printed) = start(shell)?;
     let mut has_ended = false;
     let outcome = until("what is printed", || {
         // Asked first, so that what it printed at last is read.
@@ -229,16 +219,18 @@ fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     text
 }
 
-/// What is printed to both outputs. Once all is read, nobody else holds it.
-fn collect_both(child: &mut Child) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    if let Some(pipe) = child.stdout.take() {
-        read_into(pipe, Arc::clone(&text));
-    }
-    if let Some(pipe) = child.stderr.take() {
-        read_into(pipe, Arc::clone(&text));
-    }
-    text
+/// Starts it, and collects what it prints to both outputs, in the order in which it does. Once all
+/// is read, nobody else holds that.
+fn start(mut command: Command) -> Result<(Child, Arc<Mutex<String>>), String> {
+    let start = || {
+        let (pipe, both) = io::pipe()?;
+        command.stdout(both.try_clone()?).stderr(both);
+        let child = command.spawn()?;
+        // Its ends of the pipe, or reading would not end.
+        drop(command);
+        Ok((child, collect(pipe)))
+    };
+    start().map_err(|error: io::Error| error.to_string())
 }
 
 fn read_into(mut pipe: impl Read + Send + 'static, text: Arc<Mutex<String>>) {
