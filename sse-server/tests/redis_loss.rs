@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use instances::{Instance, Reader, within};
+use instances::{Instance, Publisher, Reader, within};
 use serde_json::Value;
 use services::Own;
 use testkit::{instances, services};
@@ -31,6 +31,38 @@ async fn ask(redis: &Own, command: &[&str]) {
     let mut connection = client.get_multiplexed_async_connection().await.expect("it runs");
     let mut asked = redis::cmd(command[0]);
     asked.arg(&command[1..]).query_async::<redis::Value>(&mut connection).await.expect("done");
+}
+
+/// Two instances of which one has noticed that Redis has lost everything.
+struct Loss {
+    there: Instance,
+    /// Of the instance that knows, as is the reader, which was told.
+    publisher: Publisher,
+    reader: Reader,
+    /// The first event since.
+    first: u64,
+    /// What has to go on meanwhile: that instance, and a reader of the other one.
+    _others: (Instance, Reader),
+}
+
+impl Loss {
+    async fn noticed_here(redis: &Own) -> Self {
+        let here = Instance::start(&redis.url(), "none", NEVER).await;
+        let there = Instance::start(&redis.url(), "none", NEVER).await;
+        let mut publisher = here.publisher().await;
+        let mut reader = here.reader("channel=a", "a:0").await;
+        for n in 1..=5 {
+            publisher.publish("a", n).await;
+        }
+        reader.all("a", 1, 5).await;
+        // The other instance knows the log as it was.
+        let mut old = there.reader("channel=a", "a:0").await;
+        old.all("a", 1, 5).await;
+        flush(redis).await;
+        let first = position(&publisher.publish("a", "x").await);
+        assert_eq!(reset(&mut reader).await, first - 1);
+        Self { there, publisher, reader, first, _others: (here, old) }
+    }
 }
 
 /// Redis without persistence forgets everything. Readers are told, and go on.
@@ -114,20 +146,8 @@ async fn a_log_that_was_lost_and_is_longer_again_is_no_continuation() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_told_of_a_loss_is_not_told_again_by_an_instance_that_learns_later() {
     let Some(redis) = Own::redis().await else { return };
-    let here = Instance::start(&redis.url(), "none", NEVER).await;
-    let there = Instance::start(&redis.url(), "none", NEVER).await;
-    let mut publisher = here.publisher().await;
-    let mut reader = here.reader("channel=a", "a:0").await;
-    for n in 1..=5 {
-        publisher.publish("a", n).await;
-    }
-    reader.all("a", 1, 5).await;
-    // It knows the log as it was.
-    let mut old = there.reader("channel=a", "a:0").await;
-    old.all("a", 1, 5).await;
-    flush(&redis).await;
-    let first = position(&publisher.publish("a", "x").await);
-    assert_eq!(reset(&mut reader).await, first - 1);
+    let Loss { there, mut publisher, mut reader, first, _others } =
+        Loss::noticed_here(&redis).await;
     for n in 1..8 {
         publisher.publish("a", n).await;
     }
@@ -145,19 +165,8 @@ async fn who_was_told_of_a_loss_is_not_told_again_by_an_instance_that_learns_lat
 async fn who_stands_where_the_new_log_begins_is_told_of_no_loss_elsewhere() {
     for seen in [0, 1, 3] {
         let Some(redis) = Own::redis().await else { return };
-        let here = Instance::start(&redis.url(), "none", NEVER).await;
-        let there = Instance::start(&redis.url(), "none", NEVER).await;
-        let mut publisher = here.publisher().await;
-        let mut reader = here.reader("channel=a", "a:0").await;
-        for n in 1..=5 {
-            publisher.publish("a", n).await;
-        }
-        reader.all("a", 1, 5).await;
-        let mut old = there.reader("channel=a", "a:0").await;
-        old.all("a", 1, 5).await;
-        flush(&redis).await;
-        let first = position(&publisher.publish("a", "x").await);
-        assert_eq!(reset(&mut reader).await, first - 1);
+        let Loss { there, mut publisher, first, reader: _reader, _others } =
+            Loss::noticed_here(&redis).await;
         for n in 1..3 {
             publisher.publish("a", n).await;
         }
