@@ -192,11 +192,19 @@ async fn site(relay: &str, options: RelayOptions, grants: &Arc<Grants>) -> Site 
 
 /// Asks until as many instances have confirmed.
 async fn until_confirmed(site: &Site, channel: &str, instances: u64) {
-    let is_so = async || {
-        let (status, body) = site.changed(None, channel).await;
-        status == 200 && body["instances"] == instances
+    let mut last = None;
+    let asking = async {
+        loop {
+            let (status, body) = site.changed(None, channel).await;
+            if status == 200 && body["instances"] == instances {
+                return;
+            }
+            last = Some((status, body));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     };
-    server::until("confirmations", is_so).await;
+    let is_late = tokio::time::timeout(server::DEADLINE, asking).await.is_err();
+    assert!(!is_late, "not {instances} instances, but {last:?}");
 }
 
 async fn with_a_secret_only_instances_are_believed(relay: &str) {

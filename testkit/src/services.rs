@@ -348,6 +348,11 @@ impl Own {
         [vec![child], children(child)].concat()
     }
 
+    /// Has RabbitMQ write to disk what was declared, which it does by itself up to two seconds later.
+    pub fn keep_declared(&self) {
+        self.control(&["eval", "ok = mnesia:sync_log()."]);
+    }
+
     /// `rabbitmqctl`.
     pub fn control(&self, args: &[&str]) {
         let Kind::RabbitMq { program, .. } = &self.kind else { panic!("not of RabbitMQ") };

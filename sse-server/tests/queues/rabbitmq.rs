@@ -82,6 +82,7 @@ async fn a_queue_hands_its_messages_to_the_readers_here_and_keeps_them_while_the
     reset(&mut again).await;
     assert_eq!(next(&mut again).await.0, "kept");
     until("it to be empty", async || state(&raw, "jobs").await == (1, 0)).await;
+    broker.keep_declared();
     broker.kill();
     broker.start().await;
     reset(&mut again).await;
@@ -120,6 +121,7 @@ async fn a_topic_reaches_all_who_have_bound_to_it_and_an_outage_is_told() {
     assert!(event.starts_with("event: price\n") && event.ends_with("data: 17\n\n"), "{event}");
     let mut again = back(address, "metal.gold", &id).await;
     assert_eq!(next(&mut again).await.0, "17");
+    broker.keep_declared();
     broker.kill();
     broker.start().await;
     reset(&mut gold).await;
