@@ -224,6 +224,39 @@ async fn postgres_tables_are_those_of_django_eventstream() {
     pool.close().await;
 }
 
+/// Without it django-eventstream takes a reader from the beginning for one that has missed events.
+#[tokio::test]
+async fn postgres_has_a_placeholder_before_the_first_event_whoever_made_the_counter() {
+    let Some(url) = services::postgres().await else { return };
+    let storage = PostgresStorage::open(&url).await.expect("it opens");
+    let pool = sqlx::PgPool::connect(&url).await.expect("it runs");
+    sqlx::query(
+        "INSERT INTO django_eventstream_eventcounter (name, value, updated)
+         VALUES ('begun', 0, now())",
+    )
+    .execute(&pool)
+    .await
+    .expect("inserted");
+    for channel in ["begun", "new"] {
+        for (first, count) in [(1, 1), (2, 3), (5, 1)] {
+            let ids: Vec<u64> = (first..first + count).collect();
+            let batch: Vec<_> = ids.iter().map(|id| event(channel, &id.to_string())).collect();
+            assert_eq!(storage.append(&batch).await.expect("appended"), ids);
+        }
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT eid, data FROM django_eventstream_event WHERE channel = $1 ORDER BY eid",
+        )
+        .bind(channel)
+        .fetch_all(&pool)
+        .await
+        .expect("the table");
+        let of_events = (1..=5).map(|id| (id, format!("\"{id}\"")));
+        let expected: Vec<_> = [(0, String::new())].into_iter().chain(of_events).collect();
+        assert_eq!(rows, expected, "{channel}");
+    }
+    pool.close().await;
+}
+
 #[tokio::test]
 async fn postgres_tables_of_a_later_version_are_left_alone() {
     let Some(url) = services::postgres().await else { return };
