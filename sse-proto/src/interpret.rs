@@ -208,6 +208,7 @@ mod tests {
     fn retry_takes_ascii_digits_only_and_saturates() {
         assert_eq!(integer(b"0"), Some(0));
         assert_eq!(integer(b"0001500"), Some(1500));
+        assert_eq!(integer(b"18446744073709551610"), Some(u64::MAX - 5));
         assert_eq!(integer(b"18446744073709551616"), Some(u64::MAX));
         assert_eq!(integer(&[b'9'; 400]), Some(u64::MAX));
         for refused in [&b""[..], b"+5", b"-5", b"5x", b" 5", b"5 ", b"1.5", b"\xD9\xA3"] {
