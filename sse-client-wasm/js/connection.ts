@@ -5,6 +5,7 @@
 
 import * as is from './core.js';
 import { type Core, makeCore } from './core.js';
+import type { BodyLike, HeadersLike } from './platform.js';
 import { absolute, beginning, bytes, readerOf, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
 
 /** Which failures are final; see the README. */
@@ -22,11 +23,11 @@ export interface Attempt {
 export interface RequestParts {
   url?: string | URL;
   method?: string;
-  headers?: HeadersInit;
-  body?: BodyInit | null;
+  headers?: HeadersLike;
+  body?: BodyLike | null;
 }
 
-export type HeaderProvider = (attempt: Attempt) => HeadersInit | Promise<HeadersInit>;
+export type HeaderProvider = (attempt: Attempt) => HeadersLike | Promise<HeadersLike>;
 
 export interface ConnectionOptions {
   /** The id to continue from, for example one that was stored. */
@@ -34,10 +35,10 @@ export interface ConnectionOptions {
   /** Whether cookies go to other origins. Default: false. */
   withCredentials?: boolean;
   /** Headers, or a function that makes them for each request: after a 401 it is asked once more. */
-  headers?: HeadersInit | HeaderProvider;
+  headers?: HeadersLike | HeaderProvider;
   /** Default: GET, or POST with a body. */
   method?: string;
-  body?: BodyInit | null;
+  body?: BodyLike | null;
   /**
    * Makes each request, for servers that are resumed by another one than the first. What it leaves
    * out is as the options say. The id is its own to place, if it names a URL or headers.

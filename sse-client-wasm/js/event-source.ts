@@ -4,7 +4,7 @@ import { CONTROL_EVENTS } from './core.js';
 import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection.js';
-import type { PlatformSource } from './platform.js';
+import type { AnyListener, ListenerOptions, PlatformSource, ServerMessageEvent } from './platform.js';
 import { absolute } from './request.js';
 import { dispatcher, stopped } from './server-event.js';
 
@@ -45,8 +45,21 @@ export interface StatusEvent extends Event {
 
 export interface SourceEventMap {
   error: StatusEvent;
-  message: MessageEvent<string>;
+  message: ServerMessageEvent;
   open: StatusEvent;
+}
+
+/**
+ * Handlers are read as `lib.dom` has them, so that a source can be given where the platform's is
+ * wanted, and set with the events that they get here.
+ */
+export interface EventSource {
+  get onopen(): ((this: PlatformSource, event: Event) => any) | null;
+  set onopen(handler: ((this: EventSource, event: StatusEvent) => any) | null);
+  get onmessage(): ((this: PlatformSource, event: MessageEvent) => any) | null;
+  set onmessage(handler: ((this: EventSource, event: ServerMessageEvent) => any) | null);
+  get onerror(): ((this: PlatformSource, event: Event) => any) | null;
+  set onerror(handler: ((this: EventSource, event: StatusEvent) => any) | null);
 }
 
 /** A source; in place of the browser's own. Any answer but an event stream is final. */
@@ -59,11 +72,8 @@ export class EventSource extends EventTarget {
   declare readonly CONNECTING: 0;
   declare readonly OPEN: 1;
   declare readonly CLOSED: 2;
-  declare onopen: ((this: PlatformSource, event: Event) => any) | null;
-  declare onmessage: ((this: PlatformSource, event: MessageEvent) => any) | null;
-  declare onerror: ((this: PlatformSource, event: Event) => any) | null;
   /** Gets each event of the server, whatever its type, before the listeners of its type. */
-  declare onevent: ((this: EventSource, event: MessageEvent<string>) => any) | null;
+  declare onevent: ((this: EventSource, event: ServerMessageEvent) => any) | null;
   /** Is told when the state changes, and why. */
   declare onstatus: ((this: EventSource, status: Status) => any) | null;
   #url: string;
@@ -132,15 +142,13 @@ export class EventSource extends EventTarget {
   }
 
   addEventListener<K extends keyof SourceEventMap>(
-    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: boolean | AddEventListenerOptions,
+    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: ListenerOptions,
   ): void;
   addEventListener(
-    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: boolean | AddEventListenerOptions,
+    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: ListenerOptions,
   ): void;
-  addEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(type: string, callback: any, options?: boolean | AddEventListenerOptions): void {
+  addEventListener(type: string, listener: AnyListener | null, options?: ListenerOptions): void;
+  addEventListener(type: string, callback: any, options?: ListenerOptions): void {
     if (!callback) return;
     const { capture = false, once, signal } = typeof options === 'object' ? options ?? {} : { capture: !!options };
     if (signal?.aborted) return;
@@ -154,15 +162,13 @@ export class EventSource extends EventTarget {
   }
 
   removeEventListener<K extends keyof SourceEventMap>(
-    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: boolean | EventListenerOptions,
+    type: K, listener: (this: EventSource, event: SourceEventMap[K]) => any, options?: ListenerOptions,
   ): void;
   removeEventListener(
-    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: boolean | EventListenerOptions,
+    type: string, listener: (this: EventSource, event: MessageEvent) => any, options?: ListenerOptions,
   ): void;
-  removeEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions,
-  ): void;
-  removeEventListener(type: string, callback: any, options?: boolean | EventListenerOptions): void {
+  removeEventListener(type: string, listener: AnyListener | null, options?: ListenerOptions): void;
+  removeEventListener(type: string, callback: any, options?: ListenerOptions): void {
     const capture = !!(typeof options === 'object' ? options?.capture : options);
     this.#remove(`${type}`, (one) => one.callback === callback && one.capture === capture);
   }

@@ -11,6 +11,7 @@ export { ReconnectingEventSource, type SourceEventMap, type SourceOptions, type 
 export { SharedEventSource, type SharedOptions } from './shared.js';
 export { EventSource } from './standard.js';
 export { events, EventsError, type EventsOptions, type ServerSentEvent, type Terminator } from './events.js';
+export type { ServerMessageEvent } from './platform.js';
 export type {
   Attempt, ConnectionOptions, HeaderProvider, Policy, Reason, RequestParts, Status,
 } from './connection.js';

@@ -6,6 +6,7 @@
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
 import { ReconnectingEventSource, type SourceOptions } from './event-source.js';
 import { Hub, type Ask, type Row, type Tell } from './hub.js';
+import type { HeadersLike } from './platform.js';
 import { utf8 } from './request.js';
 
 const scope = globalThis as any;
@@ -40,7 +41,7 @@ const request = (url: string, { lastEventId, share, worker, eventSourceClass, ..
   const { headers, fetch, request, body, ...plain } = options;
   const isMade = typeof headers === 'function' || fetch || request || body != null;
   if (isMade && share == null) return;
-  const fixed = isMade ? [] : [...new Headers(headers as HeadersInit)];
+  const fixed = isMade ? [] : [...new Headers(headers as HeadersLike)];
   return JSON.stringify([url, share, fixed, Object.entries(plain).filter(([, value]) => value != null).sort()]);
 };
 
@@ -162,7 +163,7 @@ class Share implements Link {
     };
     port.onmessage = ({ data }) => this.#hear(data);
     const { share, headers, ...options } = this.#options;
-    const plain = { ...options, headers: headers && [...new Headers(headers as HeadersInit)], lastEventId: this.lastEventId };
+    const plain = { ...options, headers: headers && [...new Headers(headers as HeadersLike)], lastEventId: this.lastEventId };
     port.postMessage({ open: name, url: this.#url, options: plain });
     this.#ask();
     setTimeout(giveUp, PATIENCE);

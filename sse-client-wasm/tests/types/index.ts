@@ -17,7 +17,13 @@ source.close(), reconnecting.close(), shared.close(), external.close(), make.OPE
 // Typed events.
 const ours = new ReconnectingEventSource('/events');
 ours.onmessage = ({ data, lastEventId }) => { const id: string = lastEventId; JSON.parse(data), id; };
+ours.onmessage = (event) => { const text: string = event.data.trim(); text; };
 ours.onerror = (event) => { const type: string = event.type; type; };
+ours.onerror = ({ status }) => { const { reason, code, nextRetry }: Status = status; `${reason} ${code} ${nextRetry}`.trim(); };
+ours.onopen = function (event) { const state: string = event.status.state; this.close(), state; };
+ours.onopen = ours.onerror = null;
+const handler: typeof source.onerror = ours.onerror;
+handler;
 ours.addEventListener('news', (event) => { const text: string = event.data + event.origin; text; });
 ours.addEventListener('message', function (event) { const own: Ours = this; own.close(), event.data.trim(); });
 ours.addEventListener('error', ({ status }) => { const { state, reason }: Status = status; `${state} ${reason}`.trim(); });
