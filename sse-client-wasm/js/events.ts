@@ -4,6 +4,7 @@
 import { MUST_COMPLETE } from './core.js';
 import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
+import type { BodyLike } from './platform.js';
 import { absolute, bytes, readerOf } from './request.js';
 
 export interface ServerSentEvent {
@@ -44,6 +45,12 @@ export interface EventsOptions extends ConnectionOptions {
   onstatus?: (status: Status) => void;
 }
 
+/** What an error says, and what its own cause adds: of Node's `fetch`, what has happened. */
+const told = (error: any): string => {
+  const [outer, inner] = [error, error?.cause].map((one) => `${one?.message || one?.code || ''}`);
+  return outer.includes(inner) ? outer : `${outer}: ${inner}`;
+};
+
 /** Why an iteration could not go on. */
 export class EventsError extends Error {
   status: Status;
@@ -52,7 +59,7 @@ export class EventsError extends Error {
 
   constructor(status: Status, data?: string) {
     const { reason, code, body, cause } = status;
-    const detail = body || data || (cause as any)?.message;
+    const detail = body || data || told(cause);
     super(`${[reason, code].filter(Boolean).join(' ')}${detail ? ': ' + detail : ''}`, { cause });
     this.name = 'EventsError';
     this.status = status;
@@ -67,7 +74,7 @@ const list = <T>(given: T | readonly T[] | undefined): readonly T[] =>
 const STREAM = 'text/event-stream';
 
 /** An answer with this body, taken for an event stream, in the codings that the body may have. */
-const stream = (body: BodyInit | null, codings = '') =>
+const stream = (body: BodyLike | null, codings = '') =>
   new Response(body, { headers: { 'Content-Type': STREAM, 'Content-Encoding': codings } });
 
 /**

@@ -264,6 +264,18 @@ test('the error of an answer that is not complete has what the server has said o
   }
 });
 
+test('the error of a server that is not there says what has happened to which address', async () => {
+  const gone = await serve(() => {});
+  servers.pop()();
+  const message = (fetch) => events(gone.origin, { policy: 'once', fetch }).next().catch(({ message }) => message);
+  // Others than Node have it in the error itself.
+  if (!globalThis.Bun && !globalThis.Deno) {
+    equal(await message(), `network: fetch failed: connect ECONNREFUSED ${gone.origin.slice(7)}`);
+  }
+  const fetch = () => Promise.reject(new TypeError('lost: far away', { cause: new Error('far away') }));
+  equal(await message(fetch), 'network: lost: far away', 'what has been said is not said again');
+});
+
 test('the first event has a limit of its own', async () => {
   const here = await serve((_, response) => response.writeHead(200, STREAM).write(': welcome\n'));
   equal(await read(here.origin, { firstEventTimeout: 200, idleTimeout: 60000 }), ['idle-timeout', '']);
