@@ -187,6 +187,8 @@ fn a_handle_knows_the_last_event_id_of_what_was_delivered() {
         let mut source = server.source();
         let handle = source.handle();
         assert_eq!(handle.last_event_id(), None);
+        let resumed = server.builder().last_event_id("0").build().expect("a valid set-up");
+        assert_eq!(resumed.handle().last_event_id().as_deref(), Some("0"), "before it is polled");
         let _connection = server.open(&mut source, "id: 1\ndata: a\n\nid: 2\ndata: b\n\n").await;
         for (expected, id) in [("a", "1"), ("b", "2")] {
             assert_eq!(data(&mut source).await, expected);

@@ -99,6 +99,8 @@ impl EventSource {
     ) -> Self {
         let mut reader = Reader::new(config, seed());
         reader.set_last_event_id(last_event_id);
+        let controls = Controls::new();
+        controls.note_last_event_id(reader.last_event_id());
         let url = exchange::shown(&target.url);
         Self {
             reader,
@@ -111,7 +113,7 @@ impl EventSource {
             arrived: None,
             items: Queue::default(),
             last_failure: None,
-            controls: Controls::new(),
+            controls,
             is_over: false,
         }
     }
