@@ -64,6 +64,9 @@
 //! `tower::Service`, the browser's `fetch`, or one of your own. Redirects, secrets, content
 //! codings and all else are the same with each. On wasm32 futures need not be `Send`.
 //!
+//! reqwest takes proxies from the variables `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and
+//! `NO_PROXY`; hyper takes none.
+//!
 //! # Streams of other servers
 //!
 //! Constructors that set what such servers need; what they return is an ordinary [`Builder`].

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::str;
 
-use server::{Connection, OPEN, Server, refusal, run};
+use server::{Connection, OPEN, Server, nobody, refusal, run};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -238,6 +238,28 @@ fn exit_codes_say_why() {
             assert!(said.starts_with("ssecat: http://127.0.0.1:"), "{said}");
             assert!(said.contains(message) && said.lines().count() == 1, "{said}");
             assert!(!said.contains("secret"), "{said}");
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_named() {
+    run(async {
+        let (_nobody, port) = nobody();
+        let proxy = format!("http://user:secret@127.0.0.1:{port}");
+        let named = format!("the environment names the proxy http://127.0.0.1:{port}/: ");
+        let url = format!("http://127.0.0.1:{port}/events");
+        for (passed_over, is_named) in [("", true), ("127.0.0.1", false)] {
+            let mut command = command(&url, &["--max-failures", "1"]);
+            for other in ["HTTP_PROXY", "NO_PROXY", "REQUEST_METHOD"] {
+                command.env_remove(other);
+            }
+            command.env("http_proxy", &proxy).env("no_proxy", passed_over);
+            let output = command.output().await.expect("it ends");
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{said}");
+            assert_eq!(said.contains(&named), is_named, "{said}");
+            assert!(said.contains("refused") && !said.contains("secret"), "{said}");
         }
     });
 }

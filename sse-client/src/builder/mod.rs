@@ -122,6 +122,9 @@ impl Builder {
 
     /// Uses this client of reqwest's, for its proxies, certificates, cookies or connection pool.
     ///
+    /// Unless it is told otherwise, it takes proxies from the variables `HTTP_PROXY`,
+    /// `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, as the default client does.
+    ///
     /// It should have no total timeout, which would end every stream, and follow no redirects
     /// ([`Policy::none`](reqwest::redirect::Policy::none)): those that it follows itself are out of
     /// this crate's hands, and carry headers other than `Authorization` and `Cookie` to other

@@ -7,7 +7,10 @@ use std::time::Duration;
 use ::reqwest::redirect::Policy;
 use ::reqwest::{Body, Client, ClientBuilder, Error};
 use bytes::Bytes;
+use http::Uri;
 use http_body::Body as _;
+use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
 
 use super::{
     Pieces, RequestBody, ResponseBody, ResponseUrl, Transport, TransportError, USER_AGENT,
@@ -112,10 +115,31 @@ impl Pieces for Unnamed {
     }
 }
 
+/// There is no connection, and perhaps it is the proxy that is not there: a server that is down
+/// looks the same.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment names the proxy {proxy}")]
+struct Proxied {
+    proxy: Uri,
+    source: Error,
+}
+
+/// The proxy that clients of reqwest's take for this URL, unless they are told otherwise. It is
+/// found by what they find it with.
+fn proxy(url: &Url) -> Option<Uri> {
+    let url = url.as_str().parse().ok()?;
+    Some(Matcher::from_system().intercept(&url)?.uri().clone())
+}
+
 fn refused(error: Error) -> TransportError {
     let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
     let is_local = error.is_builder();
+    let proxy = error.url().filter(|_| is_connect).and_then(proxy);
     let error = error.without_url();
+    let error: BoxError = match proxy {
+        Some(proxy) => Proxied { proxy, source: error }.into(),
+        None => error.into(),
+    };
     match (is_connect, is_timeout) {
         _ if is_local => TransportError::local(error),
         (true, true) => TransportError::not_connected_in_time(error),

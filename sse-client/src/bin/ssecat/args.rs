@@ -16,7 +16,7 @@ use sse_client::{Builder, EventSource, Policy, SessionConfig, Terminator};
 /// An event is a line: its type, its id ("-" if it has none) and its data. What happens to the
 /// connection is said on standard error.
 #[derive(Debug, Parser)]
-#[command(name = "ssecat", version, after_help = EXIT_CODES)]
+#[command(name = "ssecat", version, after_help = AFTER_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "a flag each")]
 pub(crate) struct Args {
     /// Where the stream is: http://… or https://…
@@ -147,7 +147,7 @@ pub(crate) struct Args {
     response_timeout: Option<Duration>,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
 Exit codes:
   0    ended as asked: --until, --max-events, a stream that is complete, or a closed output
   1    the server refused, has reported an error (--error-event), or has closed the stream for good
@@ -158,7 +158,8 @@ Exit codes:
   130  interrupted (Ctrl-C); the id file is up to date
   143  terminated (SIGTERM); the same
 
-Colours are for terminals; NO_COLOR turns them off.";
+Proxies are taken from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Colours are for terminals;
+NO_COLOR turns them off.";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum PolicyName {
