@@ -30,7 +30,8 @@
 //! # Install
 //!
 //! `cargo add ssekit-client`, once 0.1 is published; until then
-//! `cargo add ssekit-client --git https://github.com/ssekit/ssekit`. It needs Rust 1.85.
+//! `cargo add ssekit-client --git https://github.com/ssekit/ssekit`. The program above also needs
+//! `cargo add tokio --features macros,rt`. It needs Rust 1.85.
 //!
 //! # What it does
 //!
