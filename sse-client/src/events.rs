@@ -27,6 +27,10 @@ pub struct Events {
 impl EventSource {
     /// The events and nothing else: for callers that need not know when a connection opens, or that
     /// a [`Reset`](Item::Reset) has left a gap. Errors are delivered as they are here.
+    ///
+    /// It does not tell that the connection is lost or cannot be made: see
+    /// [`Handle::changed`](crate::Handle::changed), [`EventSource::last_failure`], or the log at
+    /// `warn`. To see it in the loop, match on [`Item::Waiting`] of the source.
     pub const fn events(self) -> Events {
         Events { source: self, types: None }
     }

@@ -28,13 +28,16 @@ pub struct Json<T> {
 
 impl EventSource {
     /// The data of the events, read as JSON. To pass over some of them, use [`Events::only`] first.
+    ///
+    /// As [`events`](Self::events), it does not tell that the connection is lost or cannot be made.
     pub const fn json<T: DeserializeOwned>(self) -> Json<T> {
         self.events().json()
     }
 }
 
 impl Events {
-    /// The data of each event, read as JSON.
+    /// The data of each event, read as JSON. It tells no more of the connection than
+    /// [`EventSource::events`].
     pub const fn json<T: DeserializeOwned>(self) -> Json<T> {
         Json { events: self, makes: PhantomData }
     }

@@ -25,7 +25,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! [`Builder::events`] gives the events and nothing else, and `Events::json` their values.
+//! A server that never answers is told after
+//! [`response_timeout`](SessionConfig::response_timeout), 5 minutes. [`Builder::events`] gives the
+//! events and nothing else, and `Events::json` their values.
 //!
 //! # Install
 //!

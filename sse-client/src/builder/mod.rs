@@ -237,7 +237,7 @@ impl Builder {
     }
 
     /// The events of the source, and nothing else: short for [`build`](Self::build) and
-    /// [`EventSource::events`].
+    /// [`EventSource::events`], which says how to learn that the server is down.
     ///
     /// # Errors
     ///
