@@ -62,7 +62,8 @@ pub struct Builder {
 
 /// How to get one.
 impl EventSource {
-    /// Sets up a `GET` of this URL.
+    /// Sets up a `GET` of this URL. Its user name and password, if it has them, become the header
+    /// `Authorization: Basic`.
     pub fn get(url: impl AsRef<str>) -> Builder {
         Builder::new(url.as_ref())
     }
