@@ -36,6 +36,17 @@ const MAX_ASKED_FOR: Nanos = 3600 * SECOND;
 /// The random part is what keeps ten thousand clients from coming back in the same millisecond
 /// after a server has restarted; the floor is what keeps one client from trying in a tight loop,
 /// whatever the server says.
+///
+/// ```
+/// use core::time::Duration;
+/// use sse_proto::Backoff;
+///
+/// let backoff = Backoff::default()
+///     .initial(Duration::from_millis(300))
+///     .max(Duration::from_secs(5));
+/// # let longest = Duration::from_millis(250 + 5000);
+/// # assert!(backoff.delay(9, None, u64::MAX) <= longest);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use]
