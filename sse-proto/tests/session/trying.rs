@@ -206,6 +206,42 @@ fn what_must_not_be_repeated_is_resumed_by_get_once_there_is_an_id() {
     assert_eq!(closed(&mut reader, again), Closed::Failed(Failure::Status(404)));
 }
 
+/// A browser follows twenty redirects, and tells only that the request has failed.
+#[test]
+fn a_request_that_was_sent_and_not_answered_is_repeated_after_half_the_time_at_least() {
+    let eight = Duration::from_secs(8);
+    let backoff = Backoff::default().initial(eight).max(eight);
+    let delays = |was_sent| {
+        let delay = |seed| {
+            let mut reader = Reader::new(SessionConfig::default().backoff(backoff.clone()), seed);
+            connect(&mut reader, 0);
+            if was_sent {
+                reader.session_mut().handle_error(0);
+            } else {
+                reader.session_mut().handle_unsent(0, Failure::Network);
+            }
+            due(&mut reader, 0)
+        };
+        (0..100).map(delay).collect::<Vec<_>>()
+    };
+    assert!(delays(true).iter().all(|delay| *delay >= 4 * SECOND));
+    assert!(delays(false).iter().any(|delay| *delay < 4 * SECOND));
+}
+
+#[test]
+fn other_policies_repeat_the_request_as_it_is() {
+    for policy in [Policy::Resilient, Policy::Strict] {
+        let mut reader = open(SessionConfig::default().policy(policy));
+        assert_eq!(feed(&mut reader, SECOND, "id: e1\ndata: \n\n"), [""]);
+        reader.session_mut().handle_end(SECOND);
+        let again = due(&mut reader, SECOND);
+        let Step::Connect(request) = reader.session_mut().poll(again) else {
+            panic!("expected to connect")
+        };
+        assert_eq!((request.sends_id, request.by_get), (true, false), "{policy:?}");
+    }
+}
+
 #[test]
 fn the_caller_has_the_last_word_on_each_failure() {
     let decide = |outcome: &Outcome| match (outcome.stage, outcome.failure) {
