@@ -309,6 +309,25 @@ mod tests {
     use super::*;
     use alloc::vec;
 
+    #[test]
+    fn what_is_held_of_an_event_is_the_sum_of_its_fields_and_of_the_line() {
+        let mut decoder = Decoder::new();
+        for (chunk, held) in [
+            ("event: abc\n", 3),
+            ("id: 12\n", 5),
+            ("data: defg\n", 9),
+            ("data: h\n", 11),
+            ("data: i", 18),
+            ("\n\n", 0),
+            ("id: 345\n", 3),
+        ] {
+            let mut frames = decoder.decode(chunk.as_bytes());
+            while frames.next_frame().is_some() {}
+            drop(frames);
+            assert_eq!(decoder.buffered_len(), held, "after {chunk:?}");
+        }
+    }
+
     /// Each byte is copied once into the line, and the line moves each time it has doubled. So the
     /// work is linear, however small the chunks are.
     #[test]
