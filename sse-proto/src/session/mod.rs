@@ -60,8 +60,8 @@ pub struct Request {
     /// Send the last event ID as the `Last-Event-ID` header, in UTF-8. Otherwise leave the header
     /// out.
     pub sends_id: bool,
-    /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character,
-    /// or white space at an end. The stream starts anew, so events may be missing.
+    /// There is a last event ID, but HTTP cannot carry it unchanged: it has a control character
+    /// other than a tab, or white space at an end. The stream starts anew, so events may be missing.
     pub id_withheld: bool,
     /// Send a `GET` without a body, whatever the caller asked for: it resumes a stream and must
     /// not repeat what began it ([`Policy::Resume`]).

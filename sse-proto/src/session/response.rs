@@ -1,18 +1,21 @@
 //! What of HTTP a session judges by.
 
-/// Whether HTTP can carry an ID unchanged: no control character, no white space at an end. The
-/// control characters of C1 are two bytes each: 0xC2 and one below 0xA0.
+/// Whether HTTP can carry an ID unchanged: no control character but tabs, and no white space at an
+/// end (RFC 9110, section 5.5). The control characters of C1 are two bytes each: 0xC2 and one below
+/// 0xA0.
 pub(super) fn is_sendable(id: &[u8]) -> bool {
+    let is_blank = |byte| matches!(byte, b' ' | b'\t');
     let mut last = 0;
     for &byte in id {
-        let is_control =
-            byte < b' ' || byte == 0x7F || (last == 0xC2 && matches!(byte, 0x80..0xA0));
-        if is_control || (last == 0 && byte == b' ') {
+        let is_control = (byte < b' ' && byte != b'\t')
+            || byte == 0x7F
+            || (last == 0xC2 && matches!(byte, 0x80..0xA0));
+        if is_control || (last == 0 && is_blank(byte)) {
             return false;
         }
         last = byte;
     }
-    last != b' '
+    !is_blank(last)
 }
 
 /// "Content-Type is text/event-stream" (section 9.2.3).

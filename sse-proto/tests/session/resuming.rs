@@ -34,13 +34,22 @@ fn an_empty_id_is_never_sent_and_a_stored_one_is() {
 
 #[test]
 fn an_id_that_http_cannot_carry_is_withheld_and_reported() {
-    for id in ["a\u{1}b", "a\nb", "\u{7f}", "a\tb", " a", "a "] {
+    for id in ["a\u{1}b", "a\nb", "\u{7f}", "\u{85}", " a", "a ", "\ta", "a\t"] {
         let mut reader = Reader::new(SessionConfig::default(), 1);
         reader.set_last_event_id(Some(id.to_owned()));
         let Step::Connect(request) = reader.session_mut().poll(SECOND) else {
             panic!("expected to connect")
         };
         assert_eq!((request.sends_id, request.id_withheld), (false, true), "{id:?}");
+    }
+}
+
+#[test]
+fn an_id_with_white_space_inside_is_sent() {
+    for id in ["a\tb", "a b", "a \t b"] {
+        let mut reader = Reader::new(SessionConfig::default(), 1);
+        reader.set_last_event_id(Some(id.to_owned()));
+        assert_eq!(connect(&mut reader, SECOND).as_deref(), Some(id));
     }
 }
 
