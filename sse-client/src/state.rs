@@ -39,7 +39,8 @@ pub enum Closed {
     NoContent,
     /// A status that trying again will not mend.
     Status(u16),
-    /// The response is no event stream but has this type, or none.
+    /// The response is no event stream but has this type, or none; or it is to be taken [as a
+    /// whole](crate::Builder::accepts) and is too long for that.
     ContentType(Option<String>),
     /// The response has a content coding that is not known, or whose feature is off.
     ContentCoding,

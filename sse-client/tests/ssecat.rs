@@ -217,7 +217,12 @@ fn exit_codes_say_why() {
         let json = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n";
         let error = "event: stream-error\nid: error\ndata: {\"condition\": \"forbidden\", \
             \"text\": \"no\", \"channels\": [\"a\"]}\n\n";
-        let cases: [(String, &[&str], i32, &str); 7] = [
+        let too_long = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}",
+            (16 << 20) + 1,
+            "1".repeat((16 << 20) + 1),
+        );
+        let cases: [(String, &[&str], i32, &str); 8] = [
             (refusal(403, "no \u{1b}"), &[], 1, "refused with status 403: \"no \\u{1b}\"; give"),
             (refusal(204, ""), &[], 1, "the server wants no more requests"),
             (refusal(503, "later"), &["--policy", "strict"], 1, "status 503: \"later\"; check"),
@@ -225,6 +230,7 @@ fn exit_codes_say_why() {
             (stream(error), &[], 1, "the server ended the stream: forbidden: no"),
             (refusal(503, "later"), &["--max-failures", "1"], 3, "gave up: the server answered"),
             (stream(""), &["--max-failures", "1"], 3, "gave up: the server ended the stream"),
+            (too_long, &["--accept", "application/json", "-b", "{}"], 1, "more than the 16 MiB"),
         ];
         for (answer, arguments, code, message) in cases {
             let mut server = Server::start().await;

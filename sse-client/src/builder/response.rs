@@ -18,8 +18,9 @@ impl Builder {
     }
 
     /// Takes responses of this media type, such as `application/json`, as a whole: with any status
-    /// from 200 to 299, the body is one event `message`, which completes the stream. At most 16
-    /// MiB. The request says in `Accept` that it takes them, unless that is set.
+    /// from 200 to 299, the body is one event `message`, which completes the stream. A response of
+    /// more than 16 MiB is [refused](crate::Closed::ContentType). The request says in `Accept` that
+    /// it takes them, unless that is set.
     pub fn accepts(mut self, media_type: impl Into<String>) -> Self {
         self.options.accepts.whole.push(media_type.into().to_ascii_lowercase());
         self

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use sse_proto::{Closed, DecodeError, Event, Failure, ResponseHead, nanos};
+use sse_proto::{Closed, Event, Failure, ResponseHead, nanos};
 
 use super::attempt::Wire;
 use super::{Arrived, EventSource, Head};
@@ -24,6 +24,11 @@ const TEXT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How large a response may be that is taken as a whole, in bytes: as an event may be.
 const MAX_WHOLE: usize = 16 << 20;
+
+/// Why such a response is not taken. Another try would bring the same one.
+#[derive(Debug, thiserror::Error)]
+#[error("it has more than the {} MiB that are taken as a whole", MAX_WHOLE >> 20)]
+struct TooLong;
 
 /// How long, and how far, a stream is read that is complete, so that its connection can be used
 /// again.
@@ -172,9 +177,9 @@ impl EventSource {
         match ready!(body.poll_piece(cx)) {
             Some(Ok(bytes)) => {
                 if read.len() + bytes.len() > MAX_WHOLE {
-                    let error = DecodeError::EventTooLong { limit: MAX_WHOLE };
-                    self.items.push(Err(error.into()));
-                    self.reader.session_mut().complete();
+                    self.attempt.cause = Some(TooLong.into());
+                    let now = self.clock.now();
+                    self.reader.session_mut().handle_unreadable(now, Failure::ContentType);
                     self.step();
                     return Poll::Ready(());
                 }

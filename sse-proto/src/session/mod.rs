@@ -311,10 +311,10 @@ impl Session {
 
     /// The response cannot be read, although it may be an event stream: with
     /// [`Failure::ContentCoding`], say. No other try follows, unless the caller's
-    /// [say](SessionConfig::decide) is another.
+    /// [say](SessionConfig::decide) is another. This may show only when it is open.
     pub fn handle_unreadable(&mut self, now: Nanos, failure: Failure) {
-        if self.is_asking() {
-            self.fail(now, failure, Stage::Sent, 0);
+        if let Some(stage) = self.stage() {
+            self.fail(now, failure, stage, 0);
         }
     }
 
@@ -356,12 +356,18 @@ impl Session {
     /// The request has failed, or the body has broken off. If it is certain that the server has
     /// seen nothing of the request, say so with [`handle_unsent`](Self::handle_unsent).
     pub fn handle_error(&mut self, now: Nanos) {
-        let stage = match self.phase {
-            Phase::Connecting | Phase::Sending => Stage::Sent,
-            Phase::Open => Stage::Open,
-            _ => return,
-        };
-        self.fail(now, Failure::Network, stage, 0);
+        if let Some(stage) = self.stage() {
+            self.fail(now, Failure::Network, stage, 0);
+        }
+    }
+
+    /// How far a try has come that has a request on its way, or a response.
+    const fn stage(&self) -> Option<Stage> {
+        match self.phase {
+            Phase::Connecting | Phase::Sending => Some(Stage::Sent),
+            Phase::Open => Some(Stage::Open),
+            _ => None,
+        }
     }
 
     /// The request could not be sent, for this reason: [`Failure::Network`] or

@@ -155,6 +155,15 @@ fn what_would_fail_again_is_final() {
 }
 
 #[test]
+fn a_response_that_turns_out_to_be_unreadable_is_final() {
+    for policy in [Policy::Resilient, Policy::Strict, Policy::Once, Policy::Resume] {
+        let mut reader = open(SessionConfig::default().policy(policy));
+        reader.session_mut().handle_unreadable(SECOND, Failure::ContentType);
+        assert_eq!(closed(&mut reader, SECOND), Closed::Failed(Failure::ContentType));
+    }
+}
+
+#[test]
 fn delays_grow_until_there_is_progress() {
     let growing = Backoff::default().initial(Duration::from_secs(1)).max(Duration::from_secs(1024));
     let mut reader = open(SessionConfig::default().backoff(growing));
