@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -67,6 +67,8 @@ pub(crate) struct Try {
     pub(crate) by_get: bool,
     /// How much of the body the connection has taken, in bytes.
     pub(crate) sent: Arc<AtomicUsize>,
+    /// Set when the caller has made something else of it than a `GET`.
+    pub(crate) is_other: Arc<AtomicBool>,
 }
 
 /// The response to a try, after redirects.
@@ -97,12 +99,13 @@ impl Target {
     }
 
     async fn follow(mut self, this_try: Try) -> Result<Answer, TryError> {
-        let Try { number, id, sent, .. } = this_try;
+        let Try { number, id, sent, is_other, .. } = this_try;
         if let Some(provider) = &self.provider {
             let fresh = (provider.0)(()).await.map_err(TryError::Headers)?;
             self.add(fresh)?;
         }
         let id = self.prepare(number, id).await?;
+        is_other.store(self.method != Method::GET, Ordering::Relaxed);
         if let (Position::Query(name), Some(id)) = (&self.position, &id) {
             set_parameter(&mut self.url, name, id);
         }

@@ -99,6 +99,57 @@ fn a_post_is_repeated_if_the_caller_wants_it_so() {
 }
 
 #[test]
+fn a_get_that_becomes_something_else_is_not_repeated_unless_the_caller_wants_it_so() {
+    run(async {
+        let mut server = Server::start().await;
+        let into = |method: Method| {
+            move |mut request: sse_client::TryRequest| {
+                request.method = method.clone();
+                request.body = Some("x".into());
+                async { Ok(request) }
+            }
+        };
+        for method in [Method::POST, Method::PUT, Method::HEAD] {
+            let builder = server.builder().request_with(into(method.clone()));
+            let mut source = builder.build().expect("a valid set-up");
+            let connection = server.open(&mut source, "id: 1\ndata: a\n\n").await;
+            assert_eq!(connection.method(), method.as_str());
+            if method != Method::HEAD {
+                assert_eq!(data(&mut source).await, "a");
+                source.reconnect();
+            }
+            drop(connection);
+            silent_end(&mut source).await;
+            assert_eq!(source.state(), State::Closed(Closed::Ended));
+        }
+
+        let builder = server.builder().request_with(into(Method::POST));
+        let mut source = builder.build().expect("a valid set-up");
+        drop(server.answer(&mut source, refusal(503, "busy")).await);
+        assert_eq!(*end(&mut source).await.reason(), Closed::Status(503));
+
+        // Only from where it does become something else.
+        let builder = server.builder().request_with(async |mut request| {
+            if request.number() > 1 {
+                request.method = Method::POST;
+            }
+            Ok(request)
+        });
+        let mut source = builder.build().expect("a valid set-up");
+        drop(server.open(&mut source, "").await);
+        let connection = server.open(&mut source, "").await;
+        assert_eq!(connection.method(), "POST");
+        drop(connection);
+        silent_end(&mut source).await;
+
+        let builder = server.builder().request_with(into(Method::POST));
+        let mut source = builder.policy(Policy::Resilient).build().expect("a valid set-up");
+        drop(server.open(&mut source, "").await);
+        assert_eq!(server.open(&mut source, "").await.method(), "POST");
+    });
+}
+
+#[test]
 fn the_caller_can_allow_what_a_server_is_known_to_do() {
     run(async {
         let mut server = Server::start().await;

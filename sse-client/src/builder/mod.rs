@@ -187,7 +187,8 @@ impl Builder {
     }
 
     /// Which failures are final. Default: [`Policy::Resilient`] for `GET`, [`Policy::Once`] for
-    /// every other method. Short for [`session`](Self::session) with [`SessionConfig::policy`].
+    /// every other method, also if [`request_with`](Self::request_with) chooses it. Short for
+    /// [`session`](Self::session) with [`SessionConfig::policy`].
     pub fn policy(self, policy: Policy) -> Self {
         self.session(|config| config.policy(policy))
     }

@@ -126,7 +126,8 @@ impl Builder {
 
     /// Lets this function change each request before it is sent: a URL with a token that expires,
     /// another one to resume by, another method or body. It runs after
-    /// [`headers_with`](Self::headers_with), and fails as that does.
+    /// [`headers_with`](Self::headers_with), and fails as that does. A request of which it makes
+    /// something else than a `GET` is made once, as with [`method`](Self::method).
     ///
     /// ```
     /// use sse_client::EventSource;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use http::header::{HeaderMap, HeaderName};
 use tracing::Span;
@@ -46,9 +46,11 @@ pub(super) enum Wire {
     Refusal(BoxFuture<String>),
 }
 
-/// How far the body of a request is sent.
+/// What is known of a request that is on its way: above all, how far its body is sent.
 #[derive(Default)]
 pub(super) struct Upload {
+    /// It is no `GET`.
+    pub(super) is_other: Arc<AtomicBool>,
     /// In bytes; 0 if it is too short to be watched.
     pub(super) total: usize,
     /// What the connection has taken.

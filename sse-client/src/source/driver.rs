@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use sse_proto::{Event, Failure, Nanos, Request, Step};
+use sse_proto::{Event, Failure, Nanos, Policy, Request, Step};
 
 use super::EventSource;
 use super::attempt::{Attempt, Upload, Wire};
@@ -95,10 +95,17 @@ impl EventSource {
         let _entered = span.enter();
         match &mut self.attempt.wire {
             Wire::Idle => return Poll::Pending,
-            Wire::Request(request, _) => match ready!(request.as_mut().poll(cx)) {
-                Ok(answer) => self.handle_answer(answer),
-                Err(error) => self.handle_try_error(error),
-            },
+            Wire::Request(request, upload) => {
+                let answer = request.as_mut().poll(cx);
+                // Such a request may cost or change something, and is made once.
+                if upload.is_other.load(Ordering::Relaxed) {
+                    self.reader.session_mut().set_default_policy(Policy::Once);
+                }
+                match ready!(answer) {
+                    Ok(answer) => self.handle_answer(answer),
+                    Err(error) => self.handle_try_error(error),
+                }
+            }
             Wire::Stream(body) => match ready!(body.poll_piece(cx)) {
                 Some(Ok(piece)) => self.begin(piece),
                 Some(Err(error)) => self.handle_broken(error),
@@ -149,8 +156,13 @@ impl EventSource {
         let span = tracing::debug_span!("try", number, %url);
         span.in_scope(|| tracing::debug!(?id, by_get = request.by_get, "connecting"));
         let upload = Upload::default();
-        let this_try =
-            Try { number, id: id.clone(), by_get: request.by_get, sent: Arc::clone(&upload.sent) };
+        let this_try = Try {
+            number,
+            id: id.clone(),
+            by_get: request.by_get,
+            sent: Arc::clone(&upload.sent),
+            is_other: Arc::clone(&upload.is_other),
+        };
         let sending = self.target.request(this_try);
         let len = self.target.body.as_ref().map_or(0, bytes::Bytes::len);
         let upload = if request.by_get || RequestBody::is_short(len) {

@@ -66,9 +66,7 @@ impl From<String> for Terminator {
 #[non_exhaustive]
 #[must_use]
 pub struct SessionConfig {
-    policy: Option<Policy>,
-    default_policy: Policy,
-    terms: Terms,
+    pub(super) terms: Terms,
     pub(crate) error_events: Vec<String>,
     pub(crate) terminators: Vec<Terminator>,
     pub(crate) decoder: DecoderConfig,
@@ -77,7 +75,9 @@ pub struct SessionConfig {
 /// What of it is for the session itself; the rest is for a [`Reader`](crate::Reader).
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    pub(super) policy: Policy,
+    /// What the caller has set.
+    policy: Option<Policy>,
+    pub(super) default_policy: Policy,
     decide: Option<Decide>,
     pub(super) fresh_credentials: bool,
     pub(super) backoff: Backoff,
@@ -102,9 +102,16 @@ const KEPT_ALIVE: Nanos = 45 * SECOND;
 const PATIENCE: Nanos = 600 * SECOND;
 
 impl Terms {
+    pub(super) const fn policy(&self) -> Policy {
+        match self.policy {
+            Some(policy) => policy,
+            None => self.default_policy,
+        }
+    }
+
     /// Whether it may be that only one request is made: then its answer is worth waiting for.
     const fn is_precious(&self) -> bool {
-        matches!(self.policy, Policy::Once | Policy::Resume)
+        matches!(self.policy(), Policy::Once | Policy::Resume)
     }
 
     /// How long to wait for the head of the response.
@@ -131,7 +138,8 @@ impl Terms {
 impl Default for Terms {
     fn default() -> Self {
         Self {
-            policy: Policy::Resilient,
+            policy: None,
+            default_policy: Policy::Resilient,
             decide: None,
             fresh_credentials: false,
             backoff: Backoff::default(),
@@ -161,14 +169,15 @@ impl fmt::Debug for Decide {
 impl SessionConfig {
     /// Which failures are final. Default: [`Policy::Resilient`].
     pub const fn policy(mut self, policy: Policy) -> Self {
-        self.policy = Some(policy);
+        self.terms.policy = Some(policy);
         self
     }
 
     /// What the policy is if [`policy`](Self::policy) is not called. For drivers, which know what
-    /// kind of request is made.
+    /// kind of request is made; one that learns it later says so to the
+    /// [session](super::Session::set_default_policy).
     pub const fn default_policy(mut self, policy: Policy) -> Self {
-        self.default_policy = policy;
+        self.terms.default_policy = policy;
         self
     }
 
@@ -346,10 +355,6 @@ impl SessionConfig {
     pub const fn comments(mut self, delivered: bool) -> Self {
         self.decoder.comments = delivered;
         self
-    }
-
-    pub(super) fn into_terms(self) -> Terms {
-        Terms { policy: self.policy.unwrap_or(self.default_policy), ..self.terms }
     }
 }
 

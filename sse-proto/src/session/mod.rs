@@ -155,7 +155,7 @@ impl Session {
     /// any random number will do.
     pub fn new(config: SessionConfig, seed: u64) -> Self {
         Self {
-            terms: config.into_terms(),
+            terms: config.terms,
             phase: Phase::Due,
             until: NEVER,
             failures: 0,
@@ -250,13 +250,13 @@ impl Session {
         Request {
             sends_id: self.last_event_id == LastEventId::Sendable,
             id_withheld: self.last_event_id == LastEventId::Withheld,
-            by_get: self.terms.policy == Policy::Resume && self.is_repeatable(),
+            by_get: self.terms.policy() == Policy::Resume && self.is_repeatable(),
         }
     }
 
     /// Whether the policy lets the request be made again at all.
     fn is_repeatable(&self) -> bool {
-        match self.terms.policy {
+        match self.terms.policy() {
             Policy::Resilient | Policy::Strict => true,
             Policy::Once => false,
             Policy::Resume => self.last_event_id == LastEventId::Sendable,
@@ -413,6 +413,18 @@ impl Session {
         };
     }
 
+    /// The request turns out to be of another kind than the driver could know
+    /// [before](SessionConfig::default_policy): this is the policy from now on, unless the caller
+    /// has set one. The time limit of a request that is on its way changes with it.
+    pub fn set_default_policy(&mut self, policy: Policy) {
+        let before = self.terms.response_timeout();
+        self.terms.default_policy = policy;
+        if matches!(self.phase, Phase::Connecting) {
+            let begun = self.until.saturating_sub(before);
+            self.until = begun.saturating_add(self.terms.response_timeout());
+        }
+    }
+
     /// The stream has set the reconnection time, in milliseconds.
     pub const fn set_reconnection_time(&mut self, milliseconds: u64) {
         self.reconnection_time = Some(milliseconds);
@@ -464,7 +476,7 @@ impl Session {
         let reconnection_time = self.reconnection_time.unwrap_or(0).min(u64::from(u32::MAX));
         let asked_for = asked_for.max(reconnection_time * 1_000_000);
         let backoff = &self.terms.backoff;
-        let is_exact = self.terms.policy == Policy::Strict && self.failures <= EXACT;
+        let is_exact = self.terms.policy() == Policy::Strict && self.failures <= EXACT;
         let range = if is_exact && reconnection_time > 0 {
             backoff.fifth_of(asked_for)
         } else {
@@ -492,7 +504,7 @@ impl Session {
             Failure::Status(status) => {
                 // Another one may hold the stream: ours, which the server has not missed yet.
                 let is_held = status == 409 && self.streams > 0;
-                self.terms.policy != Policy::Strict
+                self.terms.policy() != Policy::Strict
                     && (is_held || may_pass(status))
                     && self.is_repeatable()
             }

@@ -117,6 +117,31 @@ fn a_strict_session_keeps_to_the_reconnection_time() {
 }
 
 #[test]
+fn a_driver_may_learn_late_that_a_request_is_to_be_made_once() {
+    let begun = |config: SessionConfig| {
+        let mut reader = Reader::new(config, 1);
+        connect(&mut reader, SECOND);
+        reader.session_mut().set_default_policy(Policy::Once);
+        reader
+    };
+    let mut reader = begun(SessionConfig::default());
+    assert_eq!(reader.session().until(), 601 * SECOND, "as long as what is made once");
+    reader.session_mut().handle_response(SECOND, &OK);
+    reader.session_mut().reconnect(SECOND);
+    assert!(reader.session().is_open(), "there is no other request");
+    reader.session_mut().handle_end(SECOND);
+    assert_eq!(closed(&mut reader, SECOND), Closed::Failed(Failure::Ended));
+
+    let mut reader = begun(SessionConfig::default().policy(Policy::Strict));
+    reader.session_mut().handle_error(SECOND);
+    due(&mut reader, SECOND);
+    assert_eq!(
+        begun(SessionConfig::default().response_timeout(Duration::from_secs(7))).session().until(),
+        8 * SECOND
+    );
+}
+
+#[test]
 fn a_409_may_pass_once_a_stream_was_open() {
     let refused = |reader: &mut Reader, now| {
         reader.session_mut().handle_response(now, &status(409));
