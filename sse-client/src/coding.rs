@@ -3,6 +3,7 @@
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 
+use crate::said::Said;
 use crate::transport::ResponseBody;
 
 /// What `Accept-Encoding` says. Without it a server may send any coding (RFC 9110, section
@@ -24,7 +25,8 @@ pub(crate) fn accepted() -> HeaderValue {
 /// A body in a coding that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "its content coding is {name:?}, although {:?} was asked for; see the features of the client",
+    "its content coding is {:?}, although {:?} was asked for; see the features of the client",
+    Said(name),
     accepted()
 )]
 pub(crate) struct UnknownCoding {

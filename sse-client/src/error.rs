@@ -6,11 +6,11 @@ use std::fmt;
 use sse_proto::{DecodeError, Event};
 use url::Url;
 
+use crate::coding::UnknownCoding;
+use crate::redirect::RedirectRefused;
+use crate::said::Said;
 use crate::send::BoxError;
 use crate::state::Closed;
-
-/// How much of what a server said a message quotes, in characters.
-const QUOTED: usize = 200;
 
 /// Why an event source cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +85,9 @@ pub enum BuildError {
 
 /// An item that is bad news. Failures that pass are not items: see
 /// [`last_failure`](crate::EventSource::last_failure).
-#[derive(Debug, thiserror::Error)]
+///
+/// Messages quote the beginning of what the server said, on one line.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// It is over, and trying again will not help. The stream ends after this.
@@ -96,7 +98,10 @@ pub enum Error {
     Decode(#[from] DecodeError),
     /// A header cannot carry the last event ID unchanged, so the stream that is open now did not
     /// resume: events may be missing. The stream goes on.
-    #[error("the last event ID {id:?} cannot be sent in a header, so the stream started anew")]
+    #[error(
+        "the last event ID {:?} cannot be sent in a header, so the stream started anew",
+        Said(id)
+    )]
     IdWithheld {
         /// The last event ID.
         id: String,
@@ -104,7 +109,7 @@ pub enum Error {
     /// The server has sent an event of a type that [reports
     /// errors](sse_proto::SessionConfig::error_events). The stream goes on, if the server does not
     /// end it.
-    #[error("the server sent an event {:?}{}", .0.event_type(), Quoted(.0.data()))]
+    #[error("the server sent an event {:?}{}", Said(.0.event_type()), Text(.0.data()))]
     Event(Event<'static>),
     /// An event is not the JSON that [`json`](crate::EventSource::json) expects. The stream goes
     /// on.
@@ -120,10 +125,25 @@ impl Error {
     }
 }
 
+/// The message: this is what a `main` that returns the error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Closed(_) => "Closed",
+            Self::Decode(_) => "Decode",
+            Self::IdWithheld { .. } => "IdWithheld",
+            Self::Event(_) => "Event",
+            #[cfg(feature = "json")]
+            Self::Json(_) => "Json",
+        };
+        write!(f, "{name}({self})")
+    }
+}
+
 /// An event whose data are not the JSON that was expected.
 #[cfg(feature = "json")]
-#[derive(Debug, thiserror::Error)]
-#[error("event {:?} with id {:?} is not the JSON expected", .event.event_type(), .event.last_event_id())]
+#[derive(thiserror::Error)]
+#[error("event {:?} with id {:?} is not the JSON expected", Said(.event.event_type()), Said(.event.last_event_id()))]
 pub struct JsonError {
     pub(crate) event: Event<'static>,
     pub(crate) source: serde_json::Error,
@@ -142,9 +162,17 @@ impl JsonError {
     }
 }
 
+/// The message, with what is wrong.
+#[cfg(feature = "json")]
+impl fmt::Debug for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JsonError({self}: {})", Said(&self.source.to_string()))
+    }
+}
+
 /// A response that was no event stream; see
 /// [`EventSource::last_refusal`](crate::EventSource::last_refusal).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub(crate) status: u16,
     pub(crate) body: String,
@@ -160,6 +188,14 @@ impl Refusal {
     /// [`Builder::max_error_body`](crate::Builder::max_error_body).
     pub fn body(&self) -> &str {
         &self.body
+    }
+}
+
+/// Shows the beginning of the body.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, body } = self;
+        f.debug_struct("Refusal").field("status", status).field("body", &Said(body)).finish()
     }
 }
 
@@ -216,9 +252,10 @@ impl StdError for ClosedError {
     }
 }
 
-/// A URL as far as it may be shown to anyone: no credentials, no query.
+/// A URL as far as it may be shown to anyone: no credentials, no query, and not the rest of what is
+/// very long.
 pub(crate) fn place(url: &Url) -> String {
-    format!("{}{}", url.origin().ascii_serialization(), url.path())
+    Said(&format!("{}{}", url.origin().ascii_serialization(), url.path())).to_string()
 }
 
 /// The same, as the standard library wants it.
@@ -226,16 +263,14 @@ pub(crate) fn source(cause: Option<&BoxError>) -> Option<&(dyn StdError + 'stati
     cause.map(|cause| &**cause as &(dyn StdError + 'static))
 }
 
-/// The beginning of what a server said, on one line, after a colon; nothing if it said nothing.
-struct Quoted<'a>(&'a str);
+/// A text of the server's after a colon; nothing if it said nothing.
+struct Text<'a>(&'a str);
 
-impl fmt::Display for Quoted<'_> {
+impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.trim();
-        match text.char_indices().nth(QUOTED) {
-            _ if text.is_empty() => Ok(()),
-            Some((end, _)) => write!(f, ": {:?}…", &text[..end]),
-            None => write!(f, ": {text:?}"),
+        match self.0.trim() {
+            "" => Ok(()),
+            text => write!(f, ": {:?}", Said(text)),
         }
     }
 }
@@ -248,7 +283,11 @@ pub(crate) fn describe(
 ) -> String {
     let mut text = failure.to_string();
     while let Some(error) = cause {
-        let said = error.to_string();
+        let mut said = error.to_string();
+        // That of an HTTP client may quote what the server said, such as why it leaves.
+        if !is_ours(error) {
+            said = Said(&said).to_string();
+        }
         // Some errors say what their sources say.
         if !text.ends_with(&said) {
             text.push_str(": ");
@@ -256,8 +295,13 @@ pub(crate) fn describe(
         }
         cause = error.source();
     }
-    text.push_str(&Quoted(body).to_string());
+    text.push_str(&Text(body).to_string());
     text
+}
+
+/// Whether all that it quotes is [`Said`] already.
+fn is_ours(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<RedirectRefused>() || error.is::<UnknownCoding>()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What other tasks may know of an event source, and ask of it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Context;
@@ -9,6 +10,7 @@ use sse_proto::Failure;
 use tokio::sync::watch;
 use web_time::Instant;
 
+use crate::said::Said;
 use crate::state::Closed;
 
 /// Where an event source stands, for programs that show it to people.
@@ -52,7 +54,7 @@ pub enum Status {
 /// });
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     status: watch::Receiver<Status>,
     shared: Arc<Shared>,
@@ -101,10 +103,19 @@ impl Handle {
     }
 }
 
+/// Shows the beginning of the last event ID.
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("status", &self.status())
+            .field("last_event_id", &self.last_event_id().as_deref().map(Said))
+            .finish_non_exhaustive()
+    }
+}
+
 const RECONNECT: u8 = 1;
 const CLOSE: u8 = 2;
 
-#[derive(Debug)]
 struct Shared {
     status: watch::Sender<Status>,
     /// What handles have asked for since the source was last polled.
@@ -131,7 +142,6 @@ impl Shared {
 }
 
 /// The event source's end of its handles.
-#[derive(Debug)]
 pub(crate) struct Controls(Arc<Shared>);
 
 pub(crate) enum Command {

@@ -131,6 +131,7 @@ mod profile;
 mod redirect;
 mod request;
 pub mod runtime;
+mod said;
 mod send;
 mod source;
 mod state;

@@ -4,6 +4,7 @@ use http::header::{self, HeaderName};
 use url::Url;
 
 use crate::error::place;
+use crate::said::Said;
 
 /// As many as browsers and curl are content with, roughly.
 pub(crate) const MAX_REDIRECTS: usize = 10;
@@ -23,7 +24,7 @@ pub(crate) const HARMLESS: [HeaderName; 5] = [
 pub(crate) enum RedirectRefused {
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
-    #[error("the location {0:?} of the redirect is not a URL")]
+    #[error("the location {:?} of the redirect is not a URL", Said(.0))]
     Location(String),
     #[error("the redirect leads to {0}, and only http and https can be asked for an event stream")]
     Scheme(String),
@@ -73,8 +74,24 @@ fn resolve(from: &Url, location: &[u8], redirects: usize) -> Result<Url, Redirec
         Ok(next) if next.scheme() == "http" && from.scheme() == "http" => Ok(next),
         Ok(next) if next.scheme() == "http" => Err(RedirectRefused::Downgrade(place(&next))),
         // The rest may be long, or a secret.
-        Ok(next) => Err(RedirectRefused::Scheme(format!("{}:…", next.scheme()))),
-        Err(_) => Err(RedirectRefused::Location(location.into())),
+        Ok(next) => Err(RedirectRefused::Scheme(format!("{}:…", Said(next.scheme())))),
+        Err(_) => Err(RedirectRefused::Location(public(&location))),
+    }
+}
+
+/// What is no URL, without what would be its user, its password and its query.
+fn public(location: &str) -> String {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let (before, query) = location.split_at(end);
+    let is_scheme = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let colon = before.find(':').filter(|&colon| is_scheme(&before[..colon]));
+    let scheme = colon.map_or("", |colon| &before[..=colon]);
+    match before.rsplit_once('@') {
+        // The mark may be one of the password.
+        _ if query.contains('@') => format!("{scheme}…"),
+        Some((_, rest)) => format!("{scheme}…@{rest}"),
+        None if query.is_empty() => before.to_owned(),
+        None => format!("{before}{}…", &query[..1]),
     }
 }
 
@@ -98,9 +115,18 @@ mod tests {
             ("data:,x", "to data:…,"),
             ("mailto:a@example.org", "to mailto:…,"),
             ("https://", "\"https://\" of the redirect is not a URL"),
+            ("https://u:secret@[x/?secret", "location \"https:…@[x/\" of"),
+            ("//u:sec?ret@[x/", "location \"…\" of"),
+            ("http://[x/y?secret=1", "location \"http://[x/y?…\" of"),
+            ("http://[x/y#secret", "location \"http://[x/y#…\" of"),
         ] {
             let error = resolve(refused).expect_err(refused);
             assert!(error.contains(why), "{refused}: {error}");
+        }
+        for (before, after) in [("https://[", ""), ("a", ":"), ("http://a.example/", "")] {
+            let error = resolve(&format!("{before}{}{after}", "x".repeat(10_000)));
+            let error = error.expect_err("refused");
+            assert!(error.chars().count() < 400, "{error}");
         }
     }
 

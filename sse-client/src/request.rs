@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
 use crate::exchange::LAST_EVENT_ID;
+use crate::said::Said;
 
 /// Where a request carries the last event ID.
 #[derive(Clone, Debug)]
@@ -68,7 +69,7 @@ impl std::fmt::Debug for TryRequest {
             .field("method", &self.method)
             .field("url", &crate::error::place(&self.url))
             .field("number", &self.number)
-            .field("last_event_id", &self.last_event_id)
+            .field("last_event_id", &self.last_event_id().map(Said))
             .finish_non_exhaustive()
     }
 }

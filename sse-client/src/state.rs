@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sse_proto::{Failure, StreamError};
 
+use crate::said::Said;
+
 /// Where a connection stands; `readyState` with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,7 +27,7 @@ pub enum State {
 }
 
 /// Why a stream is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Closed {
     /// [`EventSource::close`](crate::EventSource::close) was called.
@@ -93,15 +95,35 @@ impl fmt::Display for Closed {
             Self::NoContent => f.write_str("the server wants no more requests (status 204)"),
             Self::Status(status) => write!(f, "the server refused with status {status}"),
             Self::ContentType(Some(found)) => {
-                write!(f, "the response is {found:?}, not text/event-stream")
+                write!(f, "the response is {:?}, not text/event-stream", Said(found))
             }
             Self::ContentType(None) => {
                 f.write_str("the response has no Content-Type, text/event-stream is needed")
             }
             Self::ContentCoding => f.write_str("the response cannot be decoded"),
             Self::Local => Failure::Local.fmt(f),
-            Self::StreamError(error) => write!(f, "the server ended the stream: {error}"),
+            Self::StreamError(error) => {
+                write!(f, "the server ended the stream: {}", Said(&error.to_string()))
+            }
             Self::GaveUp(failure) => write!(f, "gave up: {failure}"),
+        }
+    }
+}
+
+/// With the beginning of what the server said.
+impl fmt::Debug for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByCaller => f.write_str("ByCaller"),
+            Self::Complete => f.write_str("Complete"),
+            Self::Ended => f.write_str("Ended"),
+            Self::NoContent => f.write_str("NoContent"),
+            Self::Status(status) => write!(f, "Status({status})"),
+            Self::ContentType(found) => write!(f, "ContentType({:?})", found.as_deref().map(Said)),
+            Self::ContentCoding => f.write_str("ContentCoding"),
+            Self::Local => f.write_str("Local"),
+            Self::StreamError(error) => write!(f, "StreamError({})", Said(&error.to_string())),
+            Self::GaveUp(failure) => write!(f, "GaveUp({failure:?})"),
         }
     }
 }

@@ -4,8 +4,8 @@ mod server;
 
 use std::time::Duration;
 
-use server::{Server, data, end, item, refusal, run, silent_end};
-use sse_client::{Builder, Closed, Failure, Item, Policy, State, Terminator};
+use server::{Server, data, end, error, item, refusal, run, silent_end};
+use sse_client::{Builder, Closed, Error, Failure, Item, Policy, State, Terminator};
 use tokio::io::AsyncWriteExt;
 
 fn head(headers: &str) -> String {
@@ -65,6 +65,73 @@ fn retry_after_that_comes_twice_asks_for_the_longer_wait() {
         let Some(Ok(Item::Waiting { .. })) = source.next().await else { panic!("it waits") };
         let State::Waiting { until, .. } = source.state() else { panic!("it waits") };
         assert!(until >= Duration::from_secs(3600), "{until:?}");
+    });
+}
+
+#[test]
+fn what_a_server_says_is_quoted_in_part_and_on_one_line() {
+    run(async {
+        let mut server = Server::start().await;
+        let long = "x".repeat(100_000);
+        let stream = "Content-Type: text/event-stream\r\n";
+        let moved = |location: &str| {
+            format!("HTTP/1.1 302 Moved\r\nLocation: {location}{long}\r\nConnection: close\r\n\r\n")
+        };
+        let error = format!("event: stream-error\ndata: {{\"text\": \"\\u001b\\n{long}\"}}\n\n");
+        for (answer, quoted) in [
+            (head(&format!("Content-Type: text/html; x={long}\r\n")), "\"text/html; x="),
+            (head(&format!("{stream}Content-Encoding: {long}\r\n")), "coding is \"xxx"),
+            (moved("http://u:secret@[bad/?token=secret"), "location \"http:…@[bad/\" of"),
+            (moved("http://[bad/"), "location \"http://[bad/xxx"),
+            (head(stream) + &error, "the server ended the stream: : \\u{1b}\\nxxx"),
+            (refusal(403, &format!("\u{1b}{long}")), "\"\\u{1b}xxx"),
+        ] {
+            let mut source = server.source();
+            drop(server.answer(&mut source, answer).await);
+            let closed = loop {
+                match source.next().await.expect("it goes on") {
+                    Err(Error::Closed(closed)) => break closed,
+                    Err(error) => panic!("unexpected {error}"),
+                    Ok(_) => {}
+                }
+            };
+            let failure = source.last_failure().expect("a failure").to_owned();
+            let shown = [
+                closed.to_string(),
+                format!("{closed:?} {:?}", closed.reason()),
+                format!("{:?}", source.last_refusal()),
+                format!("{source:?}"),
+                failure,
+            ];
+            assert!(shown[0].contains(quoted), "{closed}");
+            for shown in shown {
+                assert!(shown.len() < 1200, "{quoted}: {} bytes: {shown:.300}", shown.len());
+                assert!(!shown.contains("secret") && !shown.contains(char::is_control), "{shown}");
+            }
+        }
+    });
+}
+
+#[test]
+fn items_quote_what_a_server_says_in_part() {
+    run(async {
+        let mut server = Server::start().await;
+        let long = "x".repeat(100_000);
+        let builder = server.builder().session(|config| config.error_events([long.clone()]));
+        let mut source = builder.build().expect("a valid set-up");
+        let id = format!("\u{1}{long}");
+        let body = format!("id: {id}\nevent: {long}\ndata: {long}\n\n");
+        drop(server.open(&mut source, &body).await);
+        let event = error(&mut source).await;
+        assert!(matches!(&event, Error::Event(event) if event.data() == long));
+        let _connection =
+            server.answer(&mut source, head("Content-Type: text/event-stream\r\n")).await;
+        let withheld = error(&mut source).await;
+        assert!(matches!(&withheld, Error::IdWithheld { id: whole } if *whole == id));
+        let shown =
+            format!("{event} {event:?} {withheld} {withheld:?} {source:?} {:?}", source.handle());
+        assert!(shown.len() < 3000, "{} bytes", shown.len());
+        assert!(shown.contains("\"\\u{1}xxx"), "{shown}");
     });
 }
 

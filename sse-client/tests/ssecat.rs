@@ -432,6 +432,22 @@ fn the_body_may_come_from_standard_input() {
 }
 
 #[test]
+fn notices_quote_what_a_server_says_in_part() {
+    run(async {
+        let long = "x".repeat(20_000);
+        let body = format!(
+            "event: stream-reset\nid: 1\ndata: {{\"channels\": [\"\\u001b{long}\"]}}\n\ndata: a\n\n"
+        );
+        let arguments = ["-v", "-n1", "--data", "--last-event-id", &long];
+        let (output, _) = answered(stream(&body), &arguments).await;
+        let said = text(&output.stderr);
+        assert!(said.contains("continuing after xxx"), "{said}");
+        assert!(said.contains("events of \\u{1b}xxx"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() < 300), "{said}");
+    });
+}
+
+#[test]
 fn quiet_and_verbose_say_less_and_more() {
     run(async {
         for (arguments, expected) in [

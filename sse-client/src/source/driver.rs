@@ -17,6 +17,7 @@ use crate::error::{ClosedError, Error, Refusal, place};
 use crate::exchange::{Try, content_type};
 use crate::handle::{Command, Status};
 use crate::item::{self, Item};
+use crate::said::Said;
 use crate::state::{Closed, State};
 use crate::transport::{Pieces as _, RequestBody};
 
@@ -154,7 +155,8 @@ impl EventSource {
         self.tries = self.tries.saturating_add(1);
         let (number, url) = (self.tries, place(&self.target.url));
         let span = tracing::debug_span!("try", number, %url);
-        span.in_scope(|| tracing::debug!(?id, by_get = request.by_get, "connecting"));
+        let said = id.as_deref().map(Said);
+        span.in_scope(|| tracing::debug!(id = ?said, by_get = request.by_get, "connecting"));
         let upload = Upload::default();
         let this_try = Try {
             number,

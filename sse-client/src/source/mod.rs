@@ -32,6 +32,7 @@ use crate::exchange::{self, Target};
 use crate::handle::{Controls, Handle};
 use crate::item::Item;
 use crate::runtime::Runtime;
+use crate::said::Said;
 use crate::state::State;
 
 /// How many steps are made in a row before others may run; a chunk that completes no item takes
@@ -305,7 +306,7 @@ impl fmt::Debug for EventSource {
         f.debug_struct("EventSource")
             .field("url", &place(&self.head.url))
             .field("state", &self.state())
-            .field("last_event_id", &self.last_event_id())
+            .field("last_event_id", &self.last_event_id().map(Said))
             .field("last_failure", &self.last_failure())
             .finish_non_exhaustive()
     }

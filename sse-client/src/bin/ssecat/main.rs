@@ -4,6 +4,7 @@
 //! - `id_file` keeps the last event ID between runs.
 //! - `output` writes events, for people and for programs; `pretty` lays out their JSON.
 //! - `tail` reads the stream to its end, and says what that was.
+//! - `said` is the library's: what a server says, as far as a notice quotes it.
 //! - `signals` notices Ctrl-C.
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,8 @@ mod id_file;
 mod manual;
 mod output;
 mod pretty;
+#[path = "../../said.rs"]
+mod said;
 mod signals;
 mod tail;
 

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::args::Args;
 use crate::id_file::IdFile;
 use crate::output::{Messages, Output};
+use crate::said::Said;
 use crate::signals;
 
 /// How the program ends.
@@ -109,7 +110,7 @@ impl Tail {
     /// something.
     pub(crate) async fn run(mut self) -> Result<End, End> {
         if let Some(id) = self.source.last_event_id() {
-            self.messages.detail(&format!("continuing after {id}"));
+            self.messages.detail(&format!("continuing after {}", Said(id)));
         }
         // The status is this from the start, so it is no change.
         self.messages.detail("connecting");
@@ -188,7 +189,7 @@ impl Tail {
                 let of = if channels.is_empty() {
                     "all channels".to_owned()
                 } else {
-                    channels.join(", ")
+                    Said(&channels.join(", ")).to_string()
                 };
                 self.messages.notice(&format!(
                     "reset: the server cannot continue after the last id, events of {of} are missing"
