@@ -1,7 +1,7 @@
 //! Content codings: which are asked for, and how a body in them is decoded.
 
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::said::Said;
 use crate::transport::ResponseBody;
@@ -24,13 +24,15 @@ pub(crate) fn accepted() -> HeaderValue {
 
 /// A body in a coding that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "its content coding is {:?}, although {:?} was asked for; see the features of the client",
-    Said(name),
-    accepted()
-)]
-pub(crate) struct UnknownCoding {
-    pub(crate) name: String,
+pub(crate) enum UnknownCoding {
+    #[error(
+        "its content coding is {:?}, although {:?} was asked for; see the features of the client",
+        Said(.0),
+        accepted()
+    )]
+    Content(String),
+    #[error("its transfer coding is {:?}, although none was asked for", Said(.0))]
+    Transfer(String),
 }
 
 /// What says that there is no coding. The last three are not registered: servers send `none` to
@@ -38,26 +40,39 @@ pub(crate) struct UnknownCoding {
 /// all of them.
 const NO_CODINGS: [&str; 5] = ["", "identity", "none", "utf-8", "utf8"];
 
-/// The body as it was before it was coded. The codings are listed in the order in which they were
-/// applied, on one line or several (RFC 9110, section 8.4).
+/// What a transport has undone, or what is nothing. A server may apply no other transfer coding
+/// than `chunked`, since the request has no `TE` (RFC 9112, section 7.4), and no transport undoes
+/// one.
+const NO_TRANSFER_CODINGS: [&str; 3] = ["", "identity", "chunked"];
+
+/// The body as it was before it was coded.
 pub(crate) fn decoded(
     headers: &HeaderMap,
     mut body: ResponseBody,
 ) -> Result<ResponseBody, UnknownCoding> {
-    let lines = headers.get_all(CONTENT_ENCODING).iter();
-    let values = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
-    let values: Vec<_> = values.collect();
-    let codings = values.iter().flat_map(|value| value.split(',')).map(str::trim);
-    let mut codings: Vec<_> = codings.filter(|name| !NO_CODINGS.contains(name)).collect();
+    if let Some(name) = codings(headers, &TRANSFER_ENCODING, &NO_TRANSFER_CODINGS).pop() {
+        return Err(UnknownCoding::Transfer(name));
+    }
+    let mut codings = codings(headers, &CONTENT_ENCODING, &NO_CODINGS);
     while let Some(name) = codings.pop() {
-        body = decoder(name, body)?;
+        body = decoder(&name, body)?;
     }
     Ok(body)
 }
 
+/// The codings that a header lists, in the order in which they were applied, on one line or several
+/// (RFC 9110, section 8.4), without those that are `nothing`. In lower case.
+fn codings(headers: &HeaderMap, name: &HeaderName, nothing: &[&str]) -> Vec<String> {
+    let lines = headers.get_all(name).iter();
+    let values = lines.map(|line| String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase());
+    let values: Vec<_> = values.collect();
+    let codings = values.iter().flat_map(|value| value.split(',')).map(str::trim);
+    codings.filter(|name| !nothing.contains(name)).map(str::to_owned).collect()
+}
+
 #[cfg(not(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd")))]
 fn decoder(name: &str, _: ResponseBody) -> Result<ResponseBody, UnknownCoding> {
-    Err(UnknownCoding { name: name.to_owned() })
+    Err(UnknownCoding::Content(name.to_owned()))
 }
 
 #[cfg(any(feature = "brotli", feature = "deflate", feature = "gzip", feature = "zstd"))]
@@ -92,7 +107,7 @@ mod decoding {
             "br" => Box::new(compression_codecs::BrotliDecoder::new()),
             #[cfg(feature = "zstd")]
             "zstd" => Box::new(compression_codecs::ZstdDecoder::new()),
-            name => return Err(UnknownCoding { name: name.to_owned() }),
+            name => return Err(UnknownCoding::Content(name.to_owned())),
         };
         let (input, block) = (Bytes::new(), vec![0; BLOCK].into());
         let is = State { has_more: false, has_begun: false, is_done: false };

@@ -44,7 +44,8 @@ pub enum Closed {
     /// The response is no event stream but has this type, or none; or it is to be taken [as a
     /// whole](crate::Builder::accepts) and is too long for that.
     ContentType(Option<String>),
-    /// The response has a content coding that is not known, or whose feature is off.
+    /// The response has a content coding that is not known, or whose feature is off, or a transfer
+    /// coding, other than `chunked`, that nobody has asked for.
     ContentCoding,
     /// The request cannot be made as it was asked for, whatever the server.
     Local,

@@ -55,6 +55,48 @@ fn an_unknown_coding_is_refused_by_name() {
 }
 
 #[test]
+fn a_transfer_coding_that_nobody_has_asked_for_is_refused_by_name() {
+    run(async {
+        let mut server = Server::start().await;
+        let builders = [
+            server.builder(),
+            #[cfg(feature = "hyper")]
+            server.builder().transport(sse_client::transport::Hyper::new(Duration::from_secs(30))),
+        ];
+        for builder in builders {
+            let open =
+                |codings: &str| head(&format!("Content-Type: text/event-stream\r\n{codings}\r\n"));
+            for (codings, name) in [
+                ("Transfer-Encoding: gzip, chunked", "gzip"),
+                ("transfer-encoding: Compress", "compress"),
+                ("Transfer-Encoding: deflate\r\nTransfer-Encoding: chunked", "deflate"),
+                ("Transfer-Encoding: chunked;q=1", "chunked;q=1"),
+            ] {
+                let mut source = builder.clone().build().expect("a valid set-up");
+                drop(server.answer(&mut source, open(codings) + "9\r\ndata: a\n\n\r\n").await);
+                let closed = end(&mut source).await;
+                assert_eq!(*closed.reason(), Closed::ContentCoding, "{codings}");
+                assert!(closed.to_string().contains(&format!("coding is {name:?}")), "{closed}");
+            }
+            for (codings, body) in [
+                ("Transfer-Encoding: Chunked", "9\r\ndata: a\n\n\r\n0\r\n\r\n"),
+                ("Transfer-Encoding: identity", "data: a\n\n"),
+            ] {
+                let mut source = builder.clone().build().expect("a valid set-up");
+                drop(server.answer(&mut source, open(codings) + body).await);
+                assert_eq!(item(&mut source).await, Item::Open, "{codings}");
+                assert_eq!(data(&mut source).await, "a");
+            }
+        }
+        // A refusal stays what it is, although its text cannot be read.
+        let mut source = server.source();
+        let refused = "HTTP/1.1 403 No\r\nTransfer-Encoding: gzip\r\n\r\nx";
+        drop(server.answer(&mut source, refused).await);
+        assert_eq!(*end(&mut source).await.reason(), Closed::Status(403));
+    });
+}
+
+#[test]
 fn retry_after_that_comes_twice_asks_for_the_longer_wait() {
     run(async {
         let mut server = Server::start().await;
@@ -81,6 +123,7 @@ fn what_a_server_says_is_quoted_in_part_and_on_one_line() {
         for (answer, quoted) in [
             (head(&format!("Content-Type: text/html; x={long}\r\n")), "\"text/html; x="),
             (head(&format!("{stream}Content-Encoding: {long}\r\n")), "coding is \"xxx"),
+            (head(&format!("{stream}Transfer-Encoding: {long}\r\n")), "coding is \"xxx"),
             (moved("http://u:secret@[bad/?token=secret"), "location \"http:…@[bad/\" of"),
             (moved("http://[bad/"), "location \"http://[bad/xxx"),
             (head(stream) + &error, "the server ended the stream: : \\u{1b}\\nxxx"),

@@ -18,7 +18,7 @@ pub enum Failure {
     Status(u16),
     /// The response is no event stream.
     ContentType,
-    /// The response has a content coding that the client cannot decode.
+    /// The response has a content or transfer coding that the client cannot decode.
     ContentCoding,
     /// No connection within
     /// [`SessionConfig::connect_timeout`](super::SessionConfig::connect_timeout), or no response
