@@ -28,19 +28,32 @@ impl Excerpt {
     /// none of the standard's.
     pub(super) fn unframed(&self) -> String {
         let bytes: Vec<u8> = self.end.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
+        let bytes = if self.is_cut { &bytes } else { without_bom(&bytes) };
+        let text = String::from_utf8_lossy(bytes);
         // A part of a line may be of any kind.
         let skipped = usize::from(self.is_cut);
-        let lines = text.split(['\r', '\n']).skip(skipped).filter(|line| is_unframed(line));
-        lines.collect::<Vec<_>>().join("\n")
+        let mut lines: Vec<_> = text.split(['\r', '\n']).skip(skipped).collect();
+        // No line end follows the last one: it may be the beginning of a field's name.
+        if lines.last().is_some_and(|line| FIELDS.iter().any(|name| name.starts_with(line))) {
+            lines.pop();
+        }
+        lines.retain(|line| is_unframed(line));
+        lines.join("\n")
     }
+}
+
+/// The fields of events.
+const FIELDS: [&str; 4] = ["data", "event", "id", "retry"];
+
+/// The beginning of a stream without its byte order mark, or what has come of that.
+fn without_bom(bytes: &[u8]) -> &[u8] {
+    const BOM: &[u8] = "\u{feff}".as_bytes();
+    if BOM.starts_with(bytes) { &[] } else { bytes.strip_prefix(BOM).unwrap_or(bytes) }
 }
 
 fn is_unframed(line: &str) -> bool {
     let name = line.split(':').next().unwrap_or_default();
-    !line.trim().is_empty()
-        && !line.starts_with(':')
-        && !matches!(name, "data" | "event" | "id" | "retry")
+    !line.trim().is_empty() && !line.starts_with(':') && !FIELDS.contains(&name)
 }
 
 #[cfg(test)]
@@ -61,6 +74,14 @@ mod tests {
         assert_eq!(unframed(&["data: a\r\n\r\n", &error[..9], &error[9..], "\n\n"]), error);
         assert_eq!(unframed(&["error: {\"code\":500}\n\n"]), "error: {\"code\":500}");
         assert_eq!(unframed(&[": ping\n\nid: 1\nevent: x\ndata\ndata: a\n\nretry: 5\n"]), "");
+        for cut in ["retr", "d", "data: a\n\nda", "event", "\r"] {
+            assert_eq!(unframed(&[cut]), "", "{cut:?}: the beginning of a field");
+        }
+        assert_eq!(unframed(&["retr\n"]), "retr", "a line that is whole");
+        for begun in ["data: {\"partial", ": hi\nid: 1", ""] {
+            assert_eq!(unframed(&["\u{feff}", begun]), "", "{begun:?} behind a byte order mark");
+        }
+        assert_eq!(unframed(&[&format!("\u{feff}{error}")]), error);
         let long = format!("data: {}\n\nupstream failed", "x".repeat(2000));
         assert_eq!(unframed(&[&long]), "upstream failed");
         assert_eq!(unframed(&[&"x".repeat(2000)]), "", "a part of some line");
