@@ -381,11 +381,19 @@ fn stream_of_one() -> String {
 #[test]
 fn what_is_wrong_with_the_command_line_is_said_in_one_line() {
     run(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [empty, key] = ["empty", "key"].map(|name| folder.path().join(name));
+        fs::write(&empty, "").expect("written");
+        let made = rcgen::KeyPair::generate().expect("a key");
+        fs::write(&key, made.serialize_pem()).expect("written");
+        let [empty, key] = [&empty, &key].map(|path| path.to_str().expect("UTF-8"));
         for (url, arguments, message) in [
             ("localhost", &["-q"][..], "bad URL"),
             ("http://127.0.0.1:9/", &["--body", "@/does/not/exist"], "--body: cannot read"),
             ("http://127.0.0.1:9/", &["--id-file", "/"], "--id-file: cannot read"),
             ("http://127.0.0.1:9/", &["-H", "Last-Event-ID: 1"], "last_event_id"),
+            ("http://127.0.0.1:9/", &["--ca", empty], "has no certificates in PEM; name"),
+            ("http://127.0.0.1:9/", &["--ca", key], "has no certificates in PEM; name"),
         ] {
             let output = command(url, arguments).output().await.expect("it starts");
             let said = text(&output.stderr);

@@ -257,6 +257,9 @@ impl Args {
                 .map_err(|error| format!("--ca: cannot read {shown}: {error}; name a file"))?;
             let certificates = Certificate::from_pem_bundle(&pem)
                 .map_err(|error| format!("--ca: {shown} has no certificates in PEM: {error}"))?;
+            if certificates.is_empty() {
+                return Err(format!("--ca: {shown} has no certificates in PEM; name another file"));
+            }
             client = client.tls_certs_merge(certificates);
         }
         let client = client.build().map_err(|error| format!("no HTTP client: {error}"))?;
