@@ -402,6 +402,15 @@ fn what_is_wrong_with_the_command_line_is_said_in_one_line() {
         }
         let output = command("x", &["-n0"]).output().await.expect("it starts");
         assert_eq!(output.status.code(), Some(2));
+        for limit in ["--connect-timeout", "--response-timeout", "--idle-timeout"] {
+            for zero in ["0s", "0", "0ms 0us"] {
+                let output = command("http://127.0.0.1:9/", &[limit, zero]).output().await;
+                let output = output.expect("it starts");
+                let said = text(&output.stderr);
+                assert_eq!(output.status.code(), Some(2), "{said}");
+                assert!(said.contains("nothing happens in no time; give more"), "{said}");
+            }
+        }
     });
 }
 

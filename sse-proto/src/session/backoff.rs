@@ -65,7 +65,8 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The range of the random part after the first failure. Default: 1 s. Shorter recovers faster
-    /// from a hiccup; longer spreads the load after a restart better.
+    /// from a hiccup; longer spreads the load after a restart better. Zero doubles to zero: there
+    /// is no random part then, after any number of failures.
     pub const fn initial(mut self, range: Duration) -> Self {
         self.initial = nanos(range);
         self

@@ -62,6 +62,9 @@ impl From<String> for Terminator {
 }
 
 /// How a [`Session`](super::Session) behaves.
+///
+/// A time limit of zero has passed before anything can happen: each try fails, or each stream is
+/// dead. To have no limit is `None`, where that is possible.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 #[must_use]
@@ -235,7 +238,7 @@ impl SessionConfig {
     /// How long failures in a row may go on: a try that would come later than this after the first
     /// of them is not made. Default: `None`, never give up. It suits a program that has someone
     /// to tell; [`max_failures`](Self::max_failures) suits a test. A try that is under way is
-    /// not cut short.
+    /// not cut short. With zero the first failure is final.
     pub const fn give_up_after(mut self, time: Option<Duration>) -> Self {
         self.terms.give_up_after = nanos_or_never(time);
         self

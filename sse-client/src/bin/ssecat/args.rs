@@ -137,13 +137,13 @@ pub(crate) struct Args {
     /// How long to wait for a connection, such as `5s` [default: 30s], and, without
     /// --response-timeout, for the response
     #[arg(long, value_name = "TIME", help_heading = "Ending",
-        value_parser = humantime::parse_duration)]
+        value_parser = time)]
     connect_timeout: Option<Duration>,
 
     /// How long to wait for the response once the request is sent [default: 5m, or 10m if it is
     /// asked once]
     #[arg(long, value_name = "TIME", help_heading = "Ending",
-        value_parser = humantime::parse_duration)]
+        value_parser = time)]
     response_timeout: Option<Duration>,
 }
 
@@ -311,9 +311,17 @@ fn header(text: &str) -> Result<(String, String), &'static str> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn limit(text: &str) -> Result<Limit, humantime::DurationError> {
-    Ok(Limit(match text {
-        "none" => None,
-        time => Some(humantime::parse_duration(time)?),
-    }))
+/// A time limit. Nothing comes of a stream for which there is no time at all.
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("nothing happens in no time; give more".to_owned()),
+        time => time.map_err(|error| error.to_string()),
+    }
+}
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => time(text).map(|time| Limit(Some(time))).map_err(|why| format!("{why}, or `none`")),
+    }
 }
