@@ -1,5 +1,7 @@
 //! Content codings: which are asked for, and how a body in them is decoded.
 
+use std::fmt;
+
 use http::header::{CONTENT_ENCODING, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -23,7 +25,7 @@ pub(crate) fn accepted() -> HeaderValue {
 }
 
 /// A body in a coding that cannot be decoded.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub(crate) enum UnknownCoding {
     #[error(
         "its content coding is {:?}, although {:?} was asked for; see the features of the client",
@@ -33,6 +35,13 @@ pub(crate) enum UnknownCoding {
     Content(String),
     #[error("its transfer coding is {:?}, although none was asked for", Said(.0))]
     Transfer(String),
+}
+
+/// The message, which quotes the name in part.
+impl fmt::Debug for UnknownCoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnknownCoding({self})")
+    }
 }
 
 /// What says that there is no coding. The last three are not registered: servers send `none` to

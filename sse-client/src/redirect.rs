@@ -1,5 +1,7 @@
 //! Where a response redirects to, and what may go along (WHATWG Fetch, "HTTP-redirect fetch").
 
+use std::fmt;
+
 use http::header::{self, HeaderName};
 use url::Url;
 
@@ -20,7 +22,7 @@ pub(crate) const HARMLESS: [HeaderName; 5] = [
 ];
 
 /// Why a redirect was not followed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub(crate) enum RedirectRefused {
     #[error("more than {MAX_REDIRECTS} redirects")]
     TooMany,
@@ -36,6 +38,13 @@ pub(crate) enum RedirectRefused {
     Downgrade(String),
     #[error("the redirect asks to send the body to another origin, at {0}")]
     Body(String),
+}
+
+/// The message, which quotes the location in part.
+impl fmt::Debug for RedirectRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedirectRefused({self})")
+    }
 }
 
 /// Where a response redirects to, if it does. `redirects` is how many there were before.

@@ -143,6 +143,7 @@ fn what_a_server_says_is_quoted_in_part_and_on_one_line() {
                 closed.to_string(),
                 format!("{closed:?} {:?}", closed.reason()),
                 format!("{:?}", source.last_refusal()),
+                format!("{:?}", std::error::Error::source(&*closed)),
                 format!("{source:?}"),
                 failure,
             ];
