@@ -6,7 +6,9 @@
 import * as is from './core.js';
 import { type Core, makeCore } from './core.js';
 import type { BodyLike, HeadersLike } from './platform.js';
-import { absolute, beginning, bytes, readerOf, retryAfter, send, utf8, withId, withoutUserInfo } from './request.js';
+import {
+  absolute, beginning, bytes, origin, readerOf, retryAfter, send, utf8, withId, withoutUserInfo,
+} from './request.js';
 
 /** Which failures are final; see the README. */
 export type Policy = 'resilient' | 'strict' | 'once' | 'resume';
@@ -425,10 +427,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     step();
   };
 
-  const isElsewhere = () => {
-    const { origin } = scope;
-    return origin && [new URL(url).origin, link.origin || origin].some((other) => other !== origin);
-  };
+  const isElsewhere = () =>
+    origin && [new URL(url).origin, link.origin || origin].some((other) => other !== origin);
 
   /** Pages come and go, and networks too. */
   const listen = () => {

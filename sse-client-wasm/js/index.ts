@@ -1,10 +1,13 @@
 // The whole package, as a module.
 
 import { decoding } from './coding.js';
+import { isBrowser } from './outside.js';
 import { carefully } from './redirects.js';
-import { readBy, sendBy } from './request.js';
+import { readBy, sendOutside } from './request.js';
 
-sendBy(carefully);
+if (!isBrowser()) {
+  sendOutside(carefully);
+}
 readBy(decoding);
 
 export { ReconnectingEventSource, type SourceEventMap, type SourceOptions, type StatusEvent, type StreamOptions } from './event-source.js';

@@ -14,10 +14,11 @@ class RedirectError extends Error {
   name = 'RedirectError';
 }
 
-/** Follows redirects as Fetch does ("HTTP-redirect fetch"), with the care of the native client. */
+/**
+ * Follows redirects as Fetch does ("HTTP-redirect fetch"), with the care of the native client. In
+ * browsers this cannot be done: they show nothing of a redirect.
+ */
 export const carefully = (plainly: Send): Send => (url, init, own) => {
-  // Here browsers show nothing of a redirect, and decide by themselves.
-  if ((globalThis as any).origin) return plainly(url, init, own);
   let left = MOST;
   const next = (url: URL, init: RequestInit): Promise<Response> =>
     plainly(url.href, { ...init, redirect: 'manual' }, own).then((response) => {

@@ -3,18 +3,24 @@
 import type { ConnectionOptions } from './connection.js';
 
 /** How a request is sent. It throws at once if there is something wrong with the request itself. */
-export type Send = (url: string, init: RequestInit, own?: ConnectionOptions['fetch']) => Promise<Response>;
+export type Send = (
+  url: string, init: RequestInit, own?: ConnectionOptions['fetch'], idHeader?: string,
+) => Promise<Response>;
+
+const scope = globalThis as any;
 
 /** Within browsers; elsewhere `redirects.ts` takes its place. */
 const plainly: Send = (url, init, own) => (own ? own(url, init) : fetch(new Request(url, init)));
 
 export let send = plainly;
 
-export const sendBy = (other: (plainly: Send) => Send) => {
-  send = other(plainly);
-};
+/** The origin for which browsers ask others what they allow; elsewhere there is none. */
+export let { origin } = scope;
 
-const scope = globalThis as any;
+export const sendOutside = (other: (plainly: Send) => Send) => {
+  send = other(plainly);
+  origin = undefined;
+};
 
 /**
  * Parses a URL, by default relative to the page's. No host of the standard's has a `%`: Chromium

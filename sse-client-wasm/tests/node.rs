@@ -69,6 +69,16 @@ async fn redirects_connections_and_bodies_in_node() {
 }
 
 #[tokio::test]
+async fn redirects_connections_and_bodies_in_node_that_looks_like_a_page() {
+    let Some(folder) = with("behaviour.mjs").await else { return };
+    let mut node = Command::new("node");
+    // As tests under jsdom have it.
+    let page = "Object.assign(globalThis, { origin: 'http://localhost', window: globalThis })";
+    node.arg("--import").arg(format!("data:text/javascript,{page}")).arg("behaviour.mjs");
+    npm::run(node, folder.path()).await;
+}
+
+#[tokio::test]
 async fn nothing_keeps_node_from_ending_after_a_source_was_closed() {
     let Some(folder) = with("exit.mjs").await else { return };
     let faults = Faults::start(Vec::new()).await;

@@ -6,17 +6,17 @@ mod faults;
 mod npm;
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use faults::Faults;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::wait::{DEADLINE, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::{Duration, Instant, sleep};
 
 /// The package, installed in a folder with the scripts in `node/`, and where the runtimes are.
@@ -48,32 +48,63 @@ async fn redirects_connections_and_bodies_in_deno() {
     npm::run(deno, folder.path()).await;
 }
 
-#[tokio::test]
-async fn streams_are_read_in_workerd() {
-    let Some((folder, programs)) = installed().await else { return };
-    let faults = Faults::start(Vec::new()).await;
-    let head = "200 OK\r\nContent-Type: text/event-stream";
-    faults.set("worker", &json!([{"head": head, "body": ["data: a\n\ndata: [DONE]\n\n"]}]));
+/// The worker, and where it listens.
+async fn worker(folder: &Path, programs: &Path) -> (Child, SocketAddr) {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.expect("a free port");
     let mut workerd = Command::new(programs.join("workerd"));
     workerd.args(["serve", "worker.capnp"]).arg(format!("--socket-addr=http={address}"));
-    workerd.current_dir(folder.path()).stdin(Stdio::null()).kill_on_drop(true);
-    let _workerd = workerd.spawn().expect("workerd can be started");
+    workerd.current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
+    let workerd = workerd.spawn().expect("workerd can be started");
     let deadline = Instant::now() + DEADLINE;
-    let mut socket = loop {
-        match TcpStream::connect(address).await {
-            Ok(socket) => break socket,
-            Err(error) => assert!(Instant::now() < deadline, "workerd does not listen: {error}"),
-        }
+    while let Err(error) = TcpStream::connect(address).await {
+        assert!(Instant::now() < deadline, "workerd does not listen: {error}");
         sleep(Duration::from_millis(50)).await;
-    };
-    let request = format!(
-        "GET /?stream=http://{}/s/worker HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n",
-        faults.address
-    );
+    }
+    (workerd, address)
+}
+
+/// What the worker answers.
+async fn ask(address: SocketAddr, target: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = String::new();
     within("workerd to answer", socket.read_to_string(&mut answer)).await.expect("readable");
+    answer
+}
+
+const STREAM: &str = "200 OK\r\nContent-Type: text/event-stream";
+
+#[tokio::test]
+async fn streams_are_read_in_workerd() {
+    let Some((folder, programs)) = installed().await else { return };
+    let faults = Faults::start(Vec::new()).await;
+    faults.set("worker", &json!([{"head": STREAM, "body": ["data: a\n\ndata: [DONE]\n\n"]}]));
+    let (_workerd, address) = worker(folder.path(), &programs).await;
+    let answer = ask(address, &format!("/read?url=http://{}/s/worker", faults.address)).await;
     assert!(answer.contains(r#"["a","a"]"#), "{answer}");
+}
+
+#[tokio::test]
+async fn secrets_go_to_no_other_origin_from_workerd_and_the_id_goes_in_the_header() {
+    let Some((folder, programs)) = installed().await else { return };
+    let faults = Faults::start(Vec::new()).await;
+    for (name, status) in [("found", "302 Found"), ("kept", "307 Temporary Redirect")] {
+        let head = format!("{status}\r\nLocation: http://{}/s/there", faults.other);
+        faults.set(name, &json!([{ "head": head }]));
+    }
+    faults.set("there", &json!([{"head": STREAM, "body": ["data: a\n\n"]}]));
+    faults.set("resumed", &json!([{"head": STREAM, "body": ["retry: 1\nid: 7\ndata: a\n\n"]}]));
+    let (_workerd, address) = worker(folder.path(), &programs).await;
+    let answer = ask(address, &format!("/moved?url=http://{}", faults.address)).await;
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let found = &body[body.find('{').unwrap_or(0)..=body.rfind('}').unwrap_or(body.len() - 1)];
+    let expected = json!({
+        "got": ["a"],
+        "kept": ["request"],
+        "seen": [["GET", null, null, "7", ""]],
+        "resumed": ["/s/resumed", "7"],
+    });
+    assert_eq!(serde_json::from_str::<Value>(found).ok(), Some(expected), "{answer}");
 }
