@@ -1,12 +1,14 @@
 // The whole package, as a module.
 
 import { decoding } from './coding.js';
-import { isBrowser } from './outside.js';
+import { isBrowser, printable } from './outside.js';
 import { carefully } from './redirects.js';
 import { readBy, sendOutside } from './request.js';
+import { standFor } from './server-event.js';
 
 if (!isBrowser()) {
   sendOutside(carefully);
+  standFor(printable);
 }
 readBy(decoding);
 

@@ -19,16 +19,28 @@ const COMMON: any = {
   stopImmediatePropagation(this: Event) { stopped.add(this); },
 };
 
+/** What the proxies of an interface's events stand for, which is made with the event's state. */
+export type Targets = (platform: typeof Event, traps: ProxyHandler<any>) => new (state: any) => object;
+
+let targets: Targets = (platform) => {
+  // In browsers each has this of its own.
+  const isOwn = Object.hasOwn(new platform(''), 'isTrusted');
+  function Own(this: any) { if (isOwn) this.isTrusted = true; }
+  Own.prototype = platform.prototype;
+  return Own as any;
+};
+
+export const standFor = (others: Targets) => {
+  targets = others;
+};
+
 /**
  * What dispatches events of an interface: an event with this state, besides `COMMON`, is used,
  * and is none that is being dispatched any more.
  */
 export const dispatcher = (platform: typeof Event) => {
   const sample: any = new platform('');
-  // In browsers each has this of its own.
-  const isOwn = Object.hasOwn(sample, 'isTrusted');
-  function Own(this: any) { if (isOwn) this.isTrusted = true; }
-  Own.prototype = platform.prototype;
+  let Own: ReturnType<Targets>;
   const { hasOwn } = Object;
   // A class, as engines are quick with those: this runs for each property of each event.
   class Look {
@@ -49,7 +61,7 @@ export const dispatcher = (platform: typeof Event) => {
     }
   }
   return (state: any, use: (event: any) => void) => {
-    use(new Proxy(new (Own as any)(), new Look(state)));
+    use(new Proxy(new (Own ??= targets(platform, Look.prototype as any))(state), new Look(state)));
     state.currentTarget = null;
     state.eventPhase = 0;
   };

@@ -3,6 +3,7 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { format, inspect } from 'node:util';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { EventSource, EventsError, ReconnectingEventSource, SharedEventSource, events } from 'sse-client-wasm';
 
@@ -356,6 +357,24 @@ test('events look like those of the platform', async () => {
   });
   equal([event.constructor === MessageEvent, event instanceof MessageEvent, count > 10], [true, true, true]);
   equal(new MessageEvent(event.type, { data: event.data, lastEventId: event.lastEventId }).lastEventId, '1');
+});
+
+test('an event can be printed, and shows its type and its data', async () => {
+  const source = new EventSource((await serve(stream('id: 1\ndata: a\n\n'))).origin);
+  const events = [];
+  await new Promise((resolve) => {
+    source.onopen = source.onmessage = (event) => { events.push(event); };
+    source.onerror = (event) => resolve(events.push(event));
+  });
+  source.close();
+  events[1].mine = 'note';
+  for (const print of [(event) => inspect(event), (event) => format(event), globalThis.Deno?.inspect].filter(Boolean)) {
+    const printed = events.map((event) => print(event));
+    for (const [at, what] of [[0, /Event.*open.*state/s], [1, /MessageEvent.*message.*['"]a['"].*note/s], [2, /Event.*error.*waiting/s]]) {
+      equal(what.test(printed[at]), true, printed[at]);
+    }
+  }
+  equal(Object.getPrototypeOf(events[1]) === MessageEvent.prototype, true);
 });
 
 let failed = 0;
