@@ -166,15 +166,16 @@ const LOCAL = -1;
 const scope = globalThis as any;
 
 /** Whether a request with these asks for something only, and may be repeated. */
-export const isReading = ({ method, body }: ConnectionOptions) =>
+const isReading = (method: string | undefined, body: unknown) =>
   method ? /^(get|head)$/i.test(method) : body == null;
+
+/** A limit of the caller's. Not a number: there is none of theirs. */
+export const limit = (given?: number) => (given === undefined ? NaN : given! > 0 ? given : Infinity);
 
 /** Connects, and goes on until it is closed. */
 export const connect = (url: string, options: Internal, to: Receiver): Connection => {
   const { headers: given, request: make, body, fetch: own } = options;
-  const reads = isReading(options);
-  const { policy = reads ? options.usually ?? 'resilient' : 'once', maxEventLength = 1 << 24 } = options;
-  const limit = (time?: number) => (time === undefined ? NaN : time || Infinity);
+  let { policy = isReading(options.method, body) ? options.usually ?? 'resilient' : 'once' } = options;
   const listening = new AbortController();
   let core: Core | undefined;
   let request: AbortController | undefined;
@@ -191,7 +192,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   const link = {
     closed: false,
     origin: '',
-    lastEventId: options.lastEventId ?? '',
+    lastEventId: `${options.lastEventId ?? ''}`,
     get state() {
       // An end that has not been told yet is none: a refusal's body is waited for. `undefined` is
       // 0.
@@ -230,26 +231,35 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   };
 
   const start = async () => {
+    let reason: Reason = 'wasm';
     try {
       const made = await makeCore();
       if (link.closed) return;
-      const flags =
-        ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
-        (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | options.flags!;
-      made.calls.start(
-        Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.firstEventTimeout),
-        // A line has the name of its field, too.
-        limit(options.connectTimeout), maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), made.write(link.lastEventId),
-      );
+      reason = 'request';
+      begin(made);
       core = made;
     } catch (cause) {
       if (link.closed) return;
       // There is nothing to try again.
       console.error('sse-client-wasm cannot start:', cause);
-      return fail('wasm', cause);
+      return fail(reason, cause);
     }
     listen();
     step();
+  };
+
+  /** Begins a session. */
+  const begin = ({ calls, write }: Core) => {
+    const flags =
+      ['resilient', 'strict', 'once', 'resume'].indexOf(policy) |
+      (make || typeof given === 'function' ? is.FRESH_CREDENTIALS : 0) | options.flags!;
+    // More the module cannot have.
+    const maxEventLength = Math.min(limit(options.maxEventLength) || 1 << 24, 0x7fffffff);
+    calls.start(
+      Math.random(), flags, options.max_retry_time ?? 30000, limit(options.idleTimeout), limit(options.firstEventTimeout),
+      // A line has the name of its field, too.
+      limit(options.connectTimeout), maxEventLength, options.maxLineLength ?? Math.max(maxEventLength + 8, 1 << 24), write(link.lastEventId),
+    );
   };
 
   /** Does what the session says. */

@@ -72,7 +72,7 @@ export const makeCore = async () => {
     /** Writes the input of the next call, and returns its length in bytes. */
     write(text: string): number {
       const { read, written } = new TextEncoder().encodeInto(text, memory(calls.input(), ROOM));
-      if (read < text.length) throw new RangeError('too long');
+      if (read < text.length) throw new RangeError('the ID or the type is too long');
       return written;
     },
     /** The data, type and last event ID of all that these bytes complete, one after the other. */

@@ -2,7 +2,7 @@
 // only such streams need is here, so that a page without them does not carry it.
 
 import { MUST_COMPLETE } from './core.js';
-import { connect, isNormal, type Connection, type ConnectionOptions, type Status } from './connection.js';
+import { connect, isNormal, limit, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
 import type { BodyLike } from './platform.js';
 import { absolute, bytes, readerOf } from './request.js';
@@ -166,7 +166,7 @@ export async function* events(
       const { status } = answer;
       const isAllowed = statuses.includes(status);
       if (answer.ok && type && accepts.includes(type)) {
-        const text = await whole(answer, options.maxEventLength ?? 1 << 24);
+        const text = await whole(answer, limit(options.maxEventLength) || 1 << 24);
         isWhole = !(isEmpty = !text);
         return stream('data: ' + text.split(/\r\n?|\n/).join('\ndata: ') + '\n\n');
       }

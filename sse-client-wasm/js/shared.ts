@@ -88,7 +88,7 @@ class Share implements Link {
     // It can be handed no functions.
     const isPlain = !options.fetch && !options.request && typeof options.headers !== 'function' && options.body == null;
     this.#worker = scope.SharedWorker && isPlain && worker;
-    this.lastEventId = options.lastEventId ?? '';
+    this.lastEventId = `${options.lastEventId ?? ''}`;
     scope.addEventListener('pagehide', this.#hide);
     scope.addEventListener('pageshow', this.#show);
     this.#join();

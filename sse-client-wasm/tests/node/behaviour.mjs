@@ -3,6 +3,8 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createRawServer } from 'node:net';
+import { Readable } from 'node:stream';
 import { format, inspect } from 'node:util';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { EventSource, EventsError, ReconnectingEventSource, SharedEventSource, events } from 'sse-client-wasm';
@@ -375,6 +377,61 @@ test('an event can be printed, and shows its type and its data', async () => {
     }
   }
   equal(Object.getPrototypeOf(events[1]) === MessageEvent.prototype, true);
+});
+
+/** Whether this is Node itself, and not what has its servers. */
+const isNode = !globalThis.Deno && !globalThis.Bun;
+
+/** What a source is told until it is closed, or has said so many things. */
+const told = (source, most = Infinity) => new Promise((resolve) => {
+  const all = [];
+  source.onstatus = ({ state, reason, cause }) => {
+    all.push([state, reason, cause?.name].filter(Boolean).join(' '));
+    if (state !== 'closed' && all.length < most) return;
+    // What is told too often comes at once.
+    setTimeout(() => {
+      source.close();
+      resolve(all);
+    }, 100);
+  };
+});
+
+/** A server of bytes, for answers that no other makes. */
+const serveRaw = async (answer) => {
+  const requests = [];
+  const server = createRawServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', (head) => {
+      requests.push(`${head}`.split(' ')[1]);
+      socket.end(answer(requests.length, requests.at(-1)), 'latin1');
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  servers.push(() => server.close());
+  return { requests, origin: `http://127.0.0.1:${server.address().port}` };
+};
+
+test('limits may be any number, and 0 or less is none', async () => {
+  const here = await serve(stream(`data: ${'x'.repeat(1000)}\n\ndata: a\n\n`));
+  const whole = await serve(typed(200, 'application/json', '[]'));
+  for (const value of [Infinity, 2 ** 31, 2 ** 32, 1e300, NaN, null, 0, -1, undefined, '2000']) {
+    for (const name of ['maxEventLength', 'connectTimeout', 'idleTimeout', 'firstEventTimeout']) {
+      equal((await read(here.origin, { [name]: value })).at(-1), 'a', `${name} ${value}`);
+    }
+    equal((await read(here.origin, { maxEventLength: value })).length, 2, value);
+    equal(await read(whole.origin, { maxEventLength: value, accepts: 'application/json' }), ['[]'], value);
+  }
+  equal(await read(here.origin, { maxEventLength: 100 }), ['a']);
+});
+
+test('an id that was stored may be a number, and one that is too long is named', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  equal(await read(here.origin, { lastEventId: 5 }), ['a']);
+  equal(here.requests[0].headers['last-event-id'], '5');
+  equal(await read(here.origin, { lastEventId: null }), ['a']);
+  equal(await read(here.origin, { lastEventId: 'é'.repeat(40000) }), ['request', 'RangeError']);
+  equal(here.requests.length, 2);
 });
 
 let failed = 0;
