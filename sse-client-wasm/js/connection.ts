@@ -350,8 +350,18 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
         else headers.set(idHeader || 'Last-Event-ID', utf8(id));
       }
       const content = byGet ? null : 'body' in parts ? parts.body : body;
+      const method = byGet ? 'GET' : parts.method ?? options.method ?? (content == null ? 'GET' : 'POST');
+      if (policy !== 'once' && !options.policy && !isReading(method, content)) {
+        // Only now it is known.
+        policy = 'once';
+        begin(core!);
+        listening.abort();
+        // To connect is what is being done.
+        calls.step(clock());
+        step();
+      }
       const coming = send(target, {
-        method: byGet ? 'GET' : parts.method ?? options.method ?? (content == null ? 'GET' : 'POST'),
+        method,
         body: content,
         headers,
         signal,

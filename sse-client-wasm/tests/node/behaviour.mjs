@@ -434,6 +434,26 @@ test('an id that was stored may be a number, and one that is too long is named',
   equal(here.requests.length, 2);
 });
 
+test('a request that a function makes, and that may cost money, is made once', async () => {
+  for (const [parts, expected] of [
+    [{ method: 'POST', body: 'pay' }, 1], [{ body: 'pay' }, 1], [{ method: 'delete' }, 1], [{ method: 'get' }, 3], [{}, 3],
+  ]) {
+    const here = await serve(stream('retry: 1\nid: 1\ndata: a\n\n'));
+    const options = { request: async () => parts, max_retry_time: 1 };
+    const found = [];
+    for await (const { data } of events(here.origin, options)) if (found.push(data) === expected) break;
+    const source = new ReconnectingEventSource(here.origin, options);
+    if (expected === 1) equal(await told(source), ['connecting', 'open', 'closed ended']);
+    source.close();
+    equal(found.length, expected, JSON.stringify(parts));
+    if (expected === 1) equal(here.requests.length, 2, JSON.stringify(parts));
+  }
+  // A 401 is answered once more, and not for ever.
+  const here = await serve((_, response) => response.writeHead(401).end());
+  equal(await read(here.origin, { policy: undefined, request: () => ({ body: 'pay' }) }), ['status', '']);
+  equal(here.requests.length, 2);
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
