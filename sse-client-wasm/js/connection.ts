@@ -368,8 +368,8 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
         cache: 'no-store',
         credentials: options.withCredentials ? 'include' : 'same-origin',
         // A stream can be sent only so.
-        ...((content as any)?.getReader && { duplex: 'half' }),
-      }, own);
+        duplex: 'half',
+      } as RequestInit, own, options.idHeader);
       // What `fetch` cannot do now it never can.
       failure = /^https?:/.test(target) ? is.ERROR : LOCAL;
       setTimeout(() => { early = false; });

@@ -18,28 +18,49 @@ class RedirectError extends Error {
  * Follows redirects as Fetch does ("HTTP-redirect fetch"), with the care of the native client. In
  * browsers this cannot be done: they show nothing of a redirect.
  */
-export const carefully = (plainly: Send): Send => (url, init, own) => {
+export const carefully = (plainly: Send): Send => (url, init, own, idHeader) => {
   let left = MOST;
   const next = (url: URL, init: RequestInit): Promise<Response> =>
     plainly(url.href, { ...init, redirect: 'manual' }, own).then((response) => {
+      if (response?.type === 'opaqueredirect') throw new RedirectError('a redirect that cannot be seen');
       // What a `fetch` of the caller's returns may be anything: its reader says so.
       const location: string | null | undefined = response?.headers?.get('Location');
       if (!/^30[12378]$/.test(`${response?.status}`) || location == null) return response;
       // Otherwise the connection stays taken.
       response.body?.cancel().catch(() => {});
       if (!left--) throw new TypeError(`more than ${MOST} redirects`);
-      return next(...move(response.status, url, location, init));
+      return next(...move(response.status, url, location, init, idHeader));
     });
   return next(new URL(url), init);
 };
 
-const move = (status: number, from: URL, location: string, init: RequestInit): [URL, RequestInit] => {
-  let to: URL;
+/** What is said of an address of the server's: not all of it, and no secret in it. */
+const quoted = (location: string) =>
+  location.slice(0, 200).replace(/^([^/?#]*\/\/)[^/?#]*@/, '$1').replace(/[?#].*/s, '?…');
+
+/** The address of a redirect. Equal lines are one; a platform has joined them with commas. */
+const target = (location: string, from: URL): URL => {
+  const [first, ...more] = location.split(', ');
+  if (more.every((line) => line === first)) location = first;
+  // A URL has no blank, but some servers write one: behind it no other address begins.
+  else if (/, (\/|https?:)/i.test(location)) throw new RedirectError('the redirect names several locations');
   try {
-    to = new URL(location, from);
+    // Each character is a byte. Most servers mean UTF-8.
+    location = decodeURIComponent(escape(location));
   } catch {
-    throw new RedirectError(`the location "${location}" of the redirect is not a URL`);
+    // This one does not.
   }
+  try {
+    return new URL(location, from);
+  } catch {
+    throw new RedirectError(`the location "${quoted(location)}" of the redirect is not a URL`);
+  }
+};
+
+const move = (
+  status: number, from: URL, location: string, init: RequestInit, idHeader = '',
+): [URL, RequestInit] => {
+  const to = target(location, from);
   // It would be taken for a wish of the caller's.
   to.username = to.password = '';
   if (!/^https?:$/.test(to.protocol) || (from.protocol === 'https:' && to.protocol === 'http:')) {
@@ -47,7 +68,7 @@ const move = (status: number, from: URL, location: string, init: RequestInit): [
   }
   const headers = new Headers(init.headers);
   const moved = { ...init, headers };
-  if (status === 303 ? init.method !== 'HEAD' : status < 303 && init.method === 'POST') {
+  if (status === 303 ? !/^head$/i.test(init.method!) : status < 303 && /^post$/i.test(init.method!)) {
     moved.method = 'GET';
     moved.body = undefined;
     for (const name of [...headers.keys()]) if (/^content-/.test(name)) headers.delete(name);
@@ -56,7 +77,8 @@ const move = (status: number, from: URL, location: string, init: RequestInit): [
     if (moved.body != null) {
       throw new RedirectError(`the redirect asks to send the body to another origin, ${to.origin}`);
     }
-    for (const name of [...headers.keys()]) if (!HARMLESS.test(name)) headers.delete(name);
+    const isHarmless = (name: string) => HARMLESS.test(name) || name === idHeader.toLowerCase();
+    for (const name of [...headers.keys()]) if (!isHarmless(name)) headers.delete(name);
   }
   return [to, moved];
 };

@@ -454,6 +454,47 @@ test('a request that a function makes, and that may cost money, is made once', a
   equal(here.requests.length, 2);
 });
 
+test('the header that carries the id goes with a redirect to another origin', async () => {
+  const there = await serve(stream('data: there\n\n'));
+  const here = await serve((_, response) => response.writeHead(307, { Location: there.origin }).end());
+  for (const idHeader of ['X-Last-Id', 'last-ID']) {
+    equal(await read(here.origin, { idHeader, lastEventId: '7', headers: SECRETS }), ['there']);
+    const { headers } = there.requests.at(-1);
+    equal([headers[idHeader.toLowerCase()], headers['last-event-id'], headers['x-api-key']], ['7', undefined, undefined]);
+  }
+});
+
+test('a redirect makes a GET of a POST in any letters', async () => {
+  for (const [status, method, expected] of [[301, 'post', 'GET'], [302, 'post', 'GET'], [303, 'put', 'GET'], [307, 'post', 'POST']]) {
+    const here = await serve((request, response) =>
+      request.url === '/' ? response.writeHead(status, { Location: '/next' }).end() : stream('data: a\n\n')(request, response));
+    equal(await read(here.origin, { method, body: 'question' }), ['a']);
+    equal([here.requests[1].method, here.requests[1].body], [expected, expected === 'GET' ? '' : 'question'], status);
+  }
+});
+
+test('Location may have several lines that say the same, and letters of UTF-8', async () => {
+  for (const [locations, expected] of [
+    [['/ok', '/ok'], '/ok'], [['next', 'next', 'next'], '/next'], [['/ok', '/other'], undefined], [['http://127.0.0.1/', '/other'], undefined],
+    [['/a, b'], '/a,%20b'], [[Buffer.from('/café').toString('latin1')], '/caf%C3%A9'], [['/caf\xe9'], '/caf%C3%A9'], [['/100%'], '/100%'],
+  ]) {
+    const here = await serveRaw((count) => count === 1
+      ? `HTTP/1.1 302 Found\r\n${locations.map((line) => `Location: ${line}\r\n`).join('')}Content-Length: 0\r\nConnection: close\r\n\r\n`
+      : 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: a\n\n');
+    equal(await read(here.origin), expected ? ['a'] : ['request', 'RedirectError'], locations);
+    equal(here.requests[1], expected, locations);
+  }
+});
+
+test('what is said of a redirect has no secret of its address', async () => {
+  const here = await serve((_, response) =>
+    response.writeHead(302, { Location: `http://user:secret@[bad/${'x'.repeat(5000)}?token=secret` }).end());
+  const source = new EventSource(here.origin);
+  await new Promise((resolve) => { source.onerror = resolve; });
+  const { message } = source.status.cause;
+  equal([message.length < 300, /secret/.test(message)], [true, false], message);
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
