@@ -427,7 +427,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
   /** Whether a failed request is none of the network's. */
   const isLocal = (cause: any, early: boolean) =>
     !/^(Type|Network|Abort|Timeout)E/.test(cause?.name) &&
-      (early || /^(Reference|Range|Syntax|Redirect|Coding)E/.test(cause?.name));
+      (early || /^(Re(ference|quest|direct)|Range|Syntax|Coding)E/.test(cause?.name));
 
   const take = (chunk: Uint8Array, signal: AbortSignal) => {
     if (link.closed) return;

@@ -14,6 +14,34 @@ class RedirectError extends Error {
   name = 'RedirectError';
 }
 
+/** Something else in the call that would be the same another time. */
+class RequestError extends Error {
+  name = 'RequestError';
+}
+
+/** Throws what `fetch` has failed with, by another name if it lies in the call: Node tells so. */
+const rethrow = (error: any): never => {
+  const { code, message } = error?.cause ?? {};
+  if (/^UND_ERR_(INVALID_ARG|NOT_SUPPORTED)$/.test(code) || message === 'bad port') {
+    throw new RequestError(message, { cause: error });
+  }
+  throw error;
+};
+
+/**
+ * Node's `fetch` ends what is silent for five minutes. The session's own limits are the caller's,
+ * so these are lifted, for the dispatcher that it uses anyway.
+ */
+const patient = () => {
+  const dispatcher = (globalThis as any)[Symbol.for('undici.globalDispatcher.1')];
+  return dispatcher && {
+    dispatcher: {
+      dispatch: (options: object, handler: unknown) =>
+        dispatcher.dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, handler),
+    },
+  };
+};
+
 /**
  * Follows redirects as Fetch does ("HTTP-redirect fetch"), with the care of the native client. In
  * browsers this cannot be done: they show nothing of a redirect.
@@ -21,7 +49,7 @@ class RedirectError extends Error {
 export const carefully = (plainly: Send): Send => (url, init, own, idHeader) => {
   let left = MOST;
   const next = (url: URL, init: RequestInit): Promise<Response> =>
-    plainly(url.href, { ...init, redirect: 'manual' }, own).then((response) => {
+    plainly(url.href, { ...init, ...(own ? {} : patient()), redirect: 'manual' }, own).then((response) => {
       if (response?.type === 'opaqueredirect') throw new RedirectError('a redirect that cannot be seen');
       // What a `fetch` of the caller's returns may be anything: its reader says so.
       const location: string | null | undefined = response?.headers?.get('Location');
@@ -30,7 +58,7 @@ export const carefully = (plainly: Send): Send => (url, init, own, idHeader) => 
       response.body?.cancel().catch(() => {});
       if (!left--) throw new TypeError(`more than ${MOST} redirects`);
       return next(...move(response.status, url, location, init, idHeader));
-    });
+    }, rethrow);
   return next(new URL(url), init);
 };
 

@@ -495,6 +495,49 @@ test('what is said of a redirect has no secret of its address', async () => {
   equal([message.length < 300, /secret/.test(message)], [true, false], message);
 });
 
+test('what Node cannot send is final', async () => {
+  if (!isNode) return;
+  const here = await serve((request, response) =>
+    request.url === '/' ? stream('data: a\n\n')(request, response) : response.writeHead(302, { Location: 'http://127.0.0.1:6000/' }).end());
+  for (const name of ['Transfer-Encoding', 'Keep-Alive', 'Connection', 'Upgrade', 'Expect']) {
+    const source = new ReconnectingEventSource(here.origin, { headers: { [name]: 'x' }, max_retry_time: 1 });
+    equal(await told(source), ['connecting', 'closed request RequestError'], name);
+  }
+  for (const url of ['http://127.0.0.1:6000/', `${here.origin}/moved`]) {
+    equal(await told(new ReconnectingEventSource(url)), ['connecting', 'closed request RequestError'], url);
+  }
+  // This may pass.
+  const gone = await serve(stream());
+  servers.pop()();
+  equal((await told(new ReconnectingEventSource(gone.origin), 2))[1], 'waiting network TypeError');
+});
+
+test('only the limits of the source end what is silent in Node', async () => {
+  if (!isNode) return;
+  const key = Symbol.for('undici.globalDispatcher.1');
+  const usual = globalThis[key];
+  globalThis[key] = new usual.constructor({ headersTimeout: 300, bodyTimeout: 300 });
+  try {
+    const here = await serve((request, response) => setTimeout(() => {
+      response.writeHead(200, STREAM).write(':\n\n');
+      setTimeout(() => response.end('data: late\n\n'), 2500);
+    }, 2500));
+    equal(await read(here.origin, { body: 'x' }), ['late']);
+  } finally {
+    globalThis[key] = usual;
+  }
+});
+
+test('a body may be any that the platform streams', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  const text = new TextEncoder();
+  async function* parts() { for (const part of ['ques', 'tion']) yield text.encode(part); }
+  for (const body of [parts(), Readable.from([Buffer.from('question')]), new Blob(['question']), new URLSearchParams('question')]) {
+    equal(await read(here.origin, { body }), ['a'], body);
+    equal(here.requests.at(-1).body.replace('=', ''), 'question');
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
