@@ -53,11 +53,13 @@ export const withId = (url: string, id: string, name = 'lastEventId') => {
   return parsed.href;
 };
 
-/** `Retry-After` in milliseconds: it is a number of seconds, or a date. */
-export const retryAfter = ({ headers }: Response) => {
-  const value = headers.get('Retry-After')!;
-  return /^\d+$/.test(value) ? +value * 1000 : Math.max(Date.parse(value) - Date.now(), 0);
-};
+/**
+ * `Retry-After` in milliseconds: the longest of all lines, each a number of seconds or a date. A
+ * date has a comma of its own, behind a day of the week, which says nothing.
+ */
+export const retryAfter = ({ headers }: Response) =>
+  Math.max(0, ...(headers.get('Retry-After') ?? '').split(',').map((part) =>
+    (/^\s*\d+\s*$/.test(part) ? +part * 1000 : Date.parse(part) - Date.now()) || 0));
 
 /** A chunk of a body, which is any `BufferSource`. */
 export const bytes = (chunk: any): Uint8Array => {

@@ -538,6 +538,24 @@ test('a body may be any that the platform streams', async () => {
   }
 });
 
+test('Retry-After is the longest of all lines, as a number or a date', async () => {
+  const date = (seconds) => new Date(Date.now() + seconds * 1000).toUTCString();
+  for (const [lines, least, most] of [
+    [['3'], 3, 4], [['3', '3'], 3, 4], [['2', '40'], 40, 41], [['3 '], 3, 4], [[date(60)], 58, 61], [[date(60), date(60)], 58, 61],
+    [['5', date(60)], 58, 61], [['soon'], 0, 1], [[date(-60)], 0, 1], [['3;x=y'], 0, 1],
+  ]) {
+    const here = await serveRaw(() =>
+      `HTTP/1.1 503 Busy\r\n${lines.map((line) => `Retry-After: ${line}\r\n`).join('')}Content-Length: 0\r\nConnection: close\r\n\r\n`);
+    const source = new ReconnectingEventSource(here.origin, { max_retry_time: 1 });
+    const { nextRetry } = await new Promise((resolve) => {
+      source.onstatus = (status) => status.state === 'waiting' && resolve(status);
+    });
+    const wait = (nextRetry - Date.now()) / 1000;
+    source.close();
+    equal(wait > least - 1 && wait < most, true, `${lines}: ${wait}`);
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
