@@ -6,7 +6,6 @@
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
 import { ReconnectingEventSource, type SourceOptions } from './event-source.js';
 import { Hub, type Ask, type Row, type Tell } from './hub.js';
-import type { HeadersLike } from './platform.js';
 import { utf8 } from './request.js';
 
 const scope = globalThis as any;
@@ -41,8 +40,7 @@ const request = (url: string, { lastEventId, share, worker, eventSourceClass, ..
   const { headers, fetch, request, body, ...plain } = options;
   const isMade = typeof headers === 'function' || fetch || request || body != null;
   if (isMade && share == null) return;
-  const fixed = isMade ? [] : [...new Headers(headers as HeadersLike)];
-  return JSON.stringify([url, share, fixed, Object.entries(plain).filter(([, value]) => value != null).sort()]);
+  return JSON.stringify([url, share, isMade ? [] : headers, Object.entries(plain).filter(([, value]) => value != null).sort()]);
 };
 
 /** A name for it that tells nobody what is in it. */
@@ -162,8 +160,8 @@ class Share implements Link {
       },
     };
     port.onmessage = ({ data }) => this.#hear(data);
-    const { share, headers, ...options } = this.#options;
-    const plain = { ...options, headers: headers && [...new Headers(headers as HeadersLike)], lastEventId: this.lastEventId };
+    const { share, ...options } = this.#options;
+    const plain = { ...options, lastEventId: this.lastEventId };
     port.postMessage({ open: name, url: this.#url, options: plain });
     this.#ask();
     setTimeout(giveUp, PATIENCE);
@@ -251,12 +249,16 @@ class Share implements Link {
 
 /**
  * A `ReconnectingEventSource` that shares its connection with all pages of its origin that have one
- * for the same request. In insecure contexts, and outside browsers, each has its own.
+ * for the same request. In insecure contexts, and in Node and Bun, each has its own; in Deno the
+ * sources of a process share.
  */
 export class SharedEventSource extends ReconnectingEventSource {
   constructor(url: string | URL, options?: SharedOptions | null) {
     const isPossible = scope.navigator?.locks && scope.BroadcastChannel && scope.addEventListener && scope.crypto?.subtle;
-    super(url, options, isPossible && ((url: string, internal: Internal, to: Receiver): Link => {
+    super(url, options, isPossible && ((url: string, given: Internal, to: Receiver): Link => {
+      const { headers } = given;
+      // They are a part of the key: what the caller changes later must not change them.
+      const internal = typeof headers === 'function' ? given : { ...given, headers: [...new Headers(headers)] };
       const key = request(url, internal);
       return key ? new Share(url, internal, key, to) : connect(url, internal, to);
     }) || undefined);

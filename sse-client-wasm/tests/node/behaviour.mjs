@@ -556,6 +556,39 @@ test('Retry-After is the longest of all lines, as a number or a date', async () 
   }
 });
 
+test('headers that are changed later change no stream that others share', async () => {
+  const here = await serve((request, response) => response.writeHead(200, STREAM).write(`data: ${request.headers['x-user']}\n\n`));
+  const held = new Map();
+  const locks = {
+    request(name, { signal }, use) {
+      const done = (held.get(name) ?? Promise.resolve()).then(() => { signal.throwIfAborted(); return use(); });
+      held.set(name, done.catch(() => {}));
+      return done;
+    },
+  };
+  const stubs = { navigator: { locks }, addEventListener() {}, removeEventListener() {} };
+  const kept = Object.keys(stubs).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  for (const [name, value] of Object.entries(stubs)) Object.defineProperty(globalThis, name, { value, configurable: true });
+  try {
+    for (const headers of [new Headers({ 'X-User': 'alice' }), { 'X-User': 'alice' }, [['X-User', 'alice']]]) {
+      const first = new SharedEventSource(here.origin, { headers });
+      if (headers instanceof Headers) headers.set('X-User', 'bob');
+      else if (Array.isArray(headers)) headers[0][1] = 'bob';
+      else headers['X-User'] = 'bob';
+      const second = new SharedEventSource(here.origin, { headers: { 'X-User': 'alice' } });
+      equal(await Promise.all([first, second].map((source) =>
+        new Promise((resolve) => { source.onmessage = ({ data }) => resolve(data); }))), ['alice', 'alice']);
+      first.close();
+      second.close();
+    }
+  } finally {
+    for (const [name, descriptor] of kept) {
+      if (descriptor) Object.defineProperty(globalThis, name, descriptor);
+      else delete globalThis[name];
+    }
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
