@@ -272,6 +272,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       to.status({ state: 'connecting' });
       if (link.closed) return;
       ask(next & is.SEND_ID ? link.lastEventId : '', !!(next & is.BY_GET));
+      if (link.closed) return;
       next = calls.step(clock());
     }
     const until = calls.until();
@@ -386,7 +387,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
-        const from = (reader = own || response.body ? readerOf(response) : undefined);
+        const from = (reader = response.body !== null ? readerOf(response) : undefined);
         hear();
         to.status({ state: 'open' });
         step();

@@ -197,13 +197,13 @@ export async function* events(
         excerpt = new Excerpt();
         isWhole = isEmpty = false;
       }
-      if (status.state === 'open' && isEmpty) connection.complete();
       if (status.reason === 'incomplete') status.body = excerpt.unframed || undefined;
       if (status.state === 'closed') {
         ended ??= status;
         wake();
       }
       run(() => onstatus?.(ended ?? status));
+      if (status.state === 'open' && isEmpty) connection.complete();
     },
     // Not more is read than is taken.
     drained() {

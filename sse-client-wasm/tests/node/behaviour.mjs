@@ -589,6 +589,22 @@ test('headers that are changed later change no stream that others share', async 
   }
 });
 
+test('an end is told once', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  for (const name of ['headers', 'request', 'fetch']) {
+    const options = { [name]: (...given) => { source.close(); return name === 'fetch' ? fetch(...given) : {}; } };
+    const source = new EventSource(here.origin, options);
+    equal(await told(source), ['connecting', 'closed by-caller'], name);
+  }
+  for (const [status, type, own] of [[202], [200, 'application/json'], [202, undefined, fetch]]) {
+    const empty = await serve(typed(status, type, ''));
+    const all = [];
+    const options = { body: '{}', accepts: 'application/json', acceptsStatus: 202, fetch: own && ((url, init) => own(url, init)) };
+    equal(await read(empty.origin, { ...options, onstatus: ({ state, reason }) => all.push(reason ?? state) }), []);
+    equal(all, ['connecting', 'open', 'complete'], status);
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
