@@ -605,6 +605,27 @@ test('an end is told once', async () => {
   }
 });
 
+test('a stream that was handed in is cancelled, whenever its source is closed', async () => {
+  let cancelled = 0;
+  const make = () => new ReadableStream({ cancel() { cancelled++; } });
+  EventSource.fromReadableStream(make()).close();
+  const later = EventSource.fromReadableStream(make());
+  await new Promise((resolve) => { later.onopen = resolve; });
+  later.close();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  equal(cancelled, 2);
+  const kept = make();
+  for (const options of [{ url: 'http://[' }, { url: Symbol() }]) {
+    try {
+      EventSource.fromReadableStream(kept, options);
+      equal(true, false, 'it throws');
+    } catch (error) {
+      equal([error.name === 'Error', kept.locked], [false, false], error);
+    }
+  }
+  EventSource.fromReadableStream(kept, null).close();
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
