@@ -91,12 +91,9 @@ const essence = ({ headers }: Response) => {
   return found;
 };
 
-/** How an answer begins that has been decoded: not as `gzip`, `zstd` and `deflate` do. */
-const WHOLE = /[^\x1f(x]/;
-
 /** The whole text of an answer of no more than so many bytes. */
 const whole = async (response: Response, most: number) => {
-  const reader = response.body ? readerOf(response, WHOLE) : undefined;
+  const reader = response.body ? readerOf(response, true) : undefined;
   const decoder = new TextDecoder();
   let text = '', length = 0, chunk;
   while ((chunk = await reader?.read()) && !chunk.done) {

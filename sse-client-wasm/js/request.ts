@@ -73,15 +73,15 @@ export class CodingError extends Error {
   name = 'CodingError';
 
   constructor(coding: string) {
-    super(`the content coding "${coding}" is not decoded here`);
+    super(`the coding "${coding}" is not decoded here`);
   }
 }
 
 /** What each browser decodes, and what some servers say of bodies that have no coding. */
 const DECODED = /^((x-)?gzip|deflate|br|zstd|identity|none|utf-?8)?$/i;
 
-/** Reads a body. `text` is how a text of its kind begins. */
-export type ReaderOf = (response: Response, text?: RegExp) => Pick<ReadableStreamDefaultReader<any>, 'read' | 'cancel'>;
+/** Reads a body. `isText`: it is no stream, and begins with anything. */
+export type ReaderOf = (response: Response, isText?: boolean) => Pick<ReadableStreamDefaultReader<any>, 'read' | 'cancel'>;
 
 /**
  * Refuses what browsers leave coded without a word: of a list with a name that they do not know,
@@ -101,17 +101,18 @@ export const readBy = (other: ReaderOf) => {
 const BODY = 4096, BODY_WITHIN = 1000;
 
 /** The beginning of a refusal's body. */
-export const beginning = async ({ body }: Response, signal: AbortSignal) => {
-  const reader = body?.getReader?.();
+export const beginning = async (response: Response, signal: AbortSignal) => {
+  let reader: ReturnType<ReaderOf> | undefined;
   const decoder = new TextDecoder();
   let text = '';
   const stop = () => reader?.cancel().catch(() => {});
   const timer = setTimeout(stop, BODY_WITHIN);
   signal.addEventListener('abort', stop);
   try {
+    reader = readerOf(response, true);
     let chunk;
-    while (text.length < BODY && (chunk = await reader?.read())?.value) {
-      text += decoder.decode(chunk!.value, { stream: true });
+    while (text.length < BODY && (chunk = await reader.read()).value) {
+      text += decoder.decode(chunk.value, { stream: true });
     }
   } catch {
     // What has come is all that there is.

@@ -626,6 +626,39 @@ test('a stream that was handed in is cancelled, whenever its source is closed', 
   EventSource.fromReadableStream(kept, null).close();
 });
 
+test('a body without a coding is read, however it begins and whatever its coding is called', async () => {
+  for (const codings of ['none', 'utf-8', 'UTF8', 'identity, none', 'identity']) {
+    equal(await read((await coded(codings, 'text/event-stream', 'x: y\ndata: a\n\n')).origin), ['a'], codings);
+    equal(await read((await coded(codings, 'application/json', 'x y')).origin, { accepts: 'application/json' }), ['x y'], codings);
+  }
+  equal(await read((await coded('none, gzip', 'text/event-stream', gzipSync('x: y\ndata: a\n\n'))).origin), ['a']);
+});
+
+test('the text of a refusal is decoded as a stream is', async () => {
+  for (const [codings, body, expected] of [
+    ['gzip', gzipSync('overloaded'), 'overloaded'], ['gzip, identity', gzipSync('overloaded'), 'overloaded'],
+    ['identity, deflate', deflateSync('overloaded'), 'overloaded'], ['none', 'overloaded', 'overloaded'],
+    ['unheard-of', gzipSync('overloaded'), ''], ['gzip, gzip', gzipSync('overloaded'), ''],
+  ]) {
+    const here = await serve((_, response) => response.writeHead(500, { 'Content-Encoding': codings }).end(body));
+    const source = new EventSource(here.origin);
+    await new Promise((resolve) => { source.onerror = resolve; });
+    equal(source.status.body, expected, codings);
+  }
+});
+
+test('a transfer coding that is not decoded is refused by its name', async () => {
+  const body = gzipSync('data: a\n\n');
+  const chunked = `${body.length.toString(16)}\r\n${body.toString('latin1')}\r\n0\r\n\r\n`;
+  for (const [codings, coded, isFinal] of [
+    ['gzip, chunked', chunked, true], ['x-gzip', body.toString('latin1'), true], ['chunked', '9\r\ndata: a\n\n\r\n0\r\n\r\n', false],
+  ]) {
+    const here = await serveRaw(() =>
+      `HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: ${codings}\r\nConnection: close\r\n\r\n${coded}`);
+    equal(await read(here.origin), isFinal ? ['content-coding', 'CodingError'] : ['a'], codings);
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
