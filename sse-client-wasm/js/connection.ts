@@ -271,6 +271,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
     if ((next & 255) === is.CONNECT) {
       to.status({ state: 'connecting' });
       if (link.closed) return;
+      if (link.lastEventId && !(next & is.SEND_ID)) console.warn('The last event ID cannot be sent');
       ask(next & is.SEND_ID ? link.lastEventId : '', !!(next & is.BY_GET));
       if (link.closed) return;
       next = calls.step(clock());

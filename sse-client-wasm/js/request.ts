@@ -41,7 +41,8 @@ export const withoutUserInfo = (url: string): [string, string?] => {
   const { username, password } = parsed;
   if (!username && !password) return [url];
   parsed.username = parsed.password = '';
-  return [parsed.href, 'Basic ' + btoa(unescape(username + ':' + password))];
+  // `%u` is none of a URL's escapes.
+  return [parsed.href, 'Basic ' + btoa(unescape((username + ':' + password).replace(/%u/g, '%25u')))];
 };
 
 /** The URL with the id in its query, in place of one that is there. */

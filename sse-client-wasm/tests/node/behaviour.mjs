@@ -659,6 +659,31 @@ test('a transfer coding that is not decoded is refused by its name', async () =>
   }
 });
 
+test('an id that no header can carry is told', async () => {
+  const { warn } = console;
+  for (const [id, expected] of [['trail ', 1], ['a\x01b', 1], ['plain', 0]]) {
+    const lines = [];
+    console.warn = (...line) => lines.push(line);
+    try {
+      const here = await serve(stream(`retry: 1\nid: ${id}\ndata: a\n\n`));
+      const source = new ReconnectingEventSource(here.origin, { max_retry_time: 1 });
+      while (here.requests.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+      source.close();
+      equal([lines.length > 0, here.requests[1].headers['last-event-id']], [!!expected, expected ? undefined : id], id);
+    } finally {
+      console.warn = warn;
+    }
+  }
+});
+
+test('user name and password are those that the URL has', async () => {
+  for (const [url, expected] of [['u:p%u0041', 'u:p%u0041'], ['%u20AC:%U0041', '%u20AC:%U0041'], ['%C3%A9:%', 'é:%'], ['a%3Ab:c', 'a:b:c'], ['%25u0041:', '%u0041:']]) {
+    const here = await serve(stream('data: a\n\n'));
+    equal(await read(here.origin.replace('//', `//${url}@`)), ['a'], url);
+    equal(Buffer.from(here.requests[0].headers.authorization.slice(6), 'base64').toString(), expected);
+  }
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
