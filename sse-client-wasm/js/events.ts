@@ -111,6 +111,8 @@ const whole = async (response: Response, most: number) => {
 /** How much of the end of a stream is kept, in bytes, as in the native client. */
 const KEPT = 512;
 
+const FIELDS = ['data', 'event', 'id', 'retry'];
+
 /** What a server has said outside of events at the end of its stream: an error, most often. */
 class Excerpt {
   end: number[] = [];
@@ -127,6 +129,9 @@ class Excerpt {
     const lines = new TextDecoder().decode(new Uint8Array(this.end)).split(/[\r\n]/);
     // A part of a line may be of any kind.
     if (this.isCut) lines.shift();
+    // The name of a field may be cut short.
+    const [last] = lines.slice(-1);
+    if (FIELDS.some((field) => field.startsWith(last))) lines.pop();
     return lines.filter((line) => line.trim() && !/^(:|(data|event|id|retry)(:|$))/.test(line)).join('\n');
   }
 }

@@ -246,6 +246,7 @@ test('the error of an answer that is not complete has what the server has said o
     [[': ping\nerror: 5\n\n', 'id: 1\ndata\nretry: 5\n'], 'error: 5'],
     [[`data: ${'x'.repeat(2000)}\n\n`, 'upstream failed'], 'upstream failed'],
     [['y'.repeat(2000)], undefined],
+    [['data: a\n\nretr'], undefined], [['\ufeffd'], undefined], [['data: a\n\nerror: 5\nid'], 'error: 5'], [['data: a\n\nreset'], 'reset'],
     [['data: a\n\n'], undefined],
   ]) {
     const here = await serve(async (_, response) => {
