@@ -5,7 +5,7 @@ import {
   connect, type ConnectionOptions, type Internal, type Link, type Receiver, type Status,
 } from './connection.js';
 import type { AnyListener, ListenerOptions, PlatformSource, ServerMessageEvent } from './platform.js';
-import { absolute } from './request.js';
+import { absolute, members } from './request.js';
 import { dispatcher, stopped } from './server-event.js';
 
 const scope = globalThis as any;
@@ -86,19 +86,19 @@ export class EventSource extends EventTarget {
   constructor(url: string | URL, options?: SourceOptions | null);
   constructor(
     url: string | URL,
-    given: Internal | null = {},
+    given?: Internal | null,
     make: (url: string, options: Internal, to: Receiver) => Link = connect,
   ) {
     if (!arguments.length) throw new TypeError('a URL is required');
     super();
-    const options = given ?? {};
+    const options = { flags: CONTROL_EVENTS, usually: 'strict', ...members(given) };
     try {
       this.#url = absolute(url).href;
     } catch {
       throw new DOMException(`"${url}" is not a URL`, 'SyntaxError');
     }
     this.#withCredentials = !!options.withCredentials;
-    this.#link = make(this.#url, { flags: CONTROL_EVENTS, usually: 'strict', ...options }, {
+    this.#link = make(this.#url, options, {
       row: (type, id, data, time) => this.#deliver(type, id, data, time),
       status: (status) => this.#change(status),
     });
@@ -278,7 +278,7 @@ export interface StreamOptions extends Pick<SourceOptions, 'lastEventId' | 'idle
 export class ReconnectingEventSource extends EventSource {
   constructor(url: string | URL, options?: SourceOptions | null, ...more: unknown[]) {
     // @ts-expect-error What is more is ours.
-    super(url, { usually: 'resilient', ...options }, ...more);
+    super(url, { usually: 'resilient', ...members(options) }, ...more);
   }
 
   // Tools make the names of classes short; and they leave out what nobody uses, if it calls nothing

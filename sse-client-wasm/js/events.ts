@@ -5,7 +5,7 @@ import { MUST_COMPLETE } from './core.js';
 import { connect, isNormal, limit, type Connection, type ConnectionOptions, type Status } from './connection.js';
 import { run } from './event-source.js';
 import type { BodyLike } from './platform.js';
-import { absolute, bytes, readerOf } from './request.js';
+import { absolute, bytes, members, readerOf } from './request.js';
 
 export interface ServerSentEvent {
   type: string;
@@ -142,8 +142,9 @@ class Excerpt {
  */
 export async function* events(
   url: string | URL,
-  options: EventsOptions = {},
+  given: EventsOptions = {},
 ): AsyncGenerator<ServerSentEvent, void, void> {
+  const options: EventsOptions = members(given);
   const { signal, until = [], mustComplete, errorEvents = [], onstatus } = options;
   signal?.throwIfAborted();
   const { href } = absolute(url);

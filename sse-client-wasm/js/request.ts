@@ -32,6 +32,13 @@ export const absolute = (url: string | URL, base: string = scope.document?.baseU
   return parsed;
 };
 
+/** A copy of options, and of what they inherit, which dictionaries of WebIDL have as well. */
+export const members = (given: any) => {
+  const all: any = {};
+  for (const name in given) all[name] = given[name];
+  return all;
+};
+
 /** Text as a string of its bytes in UTF-8, which is what headers and `btoa` take. */
 export const utf8 = (text: string) => unescape(encodeURIComponent(text));
 

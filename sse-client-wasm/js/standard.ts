@@ -2,11 +2,12 @@
 
 import { connect } from './connection.js';
 import { EventSource, type StreamOptions } from './event-source.js';
+import { members } from './request.js';
 
 EventSource.fromReadableStream = (stream: ReadableStream, given?: StreamOptions | null) => {
   // Throws a `TypeError` if someone else reads it.
   const reader = stream.getReader();
-  const { url = 'about:event-stream', ...options } = given ?? {};
+  const { url = 'about:event-stream', ...options } = members(given);
   const internal = {
     idleTimeout: 0,
     ...options,

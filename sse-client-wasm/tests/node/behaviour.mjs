@@ -685,6 +685,25 @@ test('user name and password are those that the URL has', async () => {
   }
 });
 
+test('options may be inherited, and may be changed once they were handed over', async () => {
+  const here = await serve(stream('data: a\n\n'));
+  const given = Object.create({ headers: { 'X-A': '1' }, withCredentials: true, policy: 'once' });
+  for (const kind of [EventSource, ReconnectingEventSource]) {
+    const asked = [];
+    const options = Object.assign(Object.create(given), { fetch: (url, init) => { asked.push(init.credentials); return fetch(url, init); } });
+    const source = new kind(here.origin, options);
+    options.fetch = options.idHeader = 'other';
+    equal(await told(source), ['connecting', 'open', 'closed ended']);
+    equal([asked, source.withCredentials, here.requests.at(-1).headers['x-a']], [['include'], true, '1']);
+  }
+  equal(await read(here.origin, given), ['a']);
+  for await (const _ of events(here.origin, Object.create(given)));
+  equal([here.requests.length, here.requests.at(-1).headers['x-a']], [4, '1']);
+  const stored = EventSource.fromReadableStream(new ReadableStream(), Object.create({ lastEventId: '7', url: 'http://localhost/' }));
+  equal([stored.lastEventId, stored.url], ['7', 'http://localhost/']);
+  stored.close();
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
