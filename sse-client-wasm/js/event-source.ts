@@ -245,10 +245,11 @@ export class EventSource extends EventTarget {
         get [name]() { return (this as any as EventSource).#handlers[type] ?? null; },
         set [name](handler: unknown) {
           const source = this as any as EventSource;
-          if (!isOurs && !(type in source.#handlers)) {
-            source.addEventListener(type, (event: any) => source.#handlers[type]?.call(source, event));
-          }
-          source.#handlers[type] = typeof handler === 'function' ? handler : null;
+          const handlers = source.#handlers;
+          const call = (handlers[name] ??= (event: any) => handlers[type].call(source, event));
+          handlers[type] = typeof handler === 'function' ? handler : null;
+          // One that comes after none is the last of the listeners, one in the place of another not.
+          if (!isOurs) source[handlers[type] ? 'addEventListener' : 'removeEventListener'](type, call);
         },
       }, name)!;
       Object.defineProperty(prototype, name, { ...accessor, enumerable: !isOurs });

@@ -704,6 +704,21 @@ test('options may be inherited, and may be changed once they were handed over', 
   stored.close();
 });
 
+test('a handler has the place of the one before it, and one after none the last', async () => {
+  const source = new EventSource((await serve(stream('data: a\n\n'))).origin, { policy: 'once' });
+  const order = [];
+  const say = (text) => () => order.push(text);
+  source.onmessage = say('first');
+  source.addEventListener('message', say('listener'));
+  source.onmessage = say('second');
+  source.onopen = say('gone');
+  source.addEventListener('open', say('opened'));
+  source.onopen = null;
+  source.onopen = say('handler');
+  await told(source);
+  equal(order, ['opened', 'handler', 'second', 'listener']);
+});
+
 let failed = 0;
 for (const [name, run] of tests) {
   let timer;
