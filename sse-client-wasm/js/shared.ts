@@ -6,7 +6,7 @@
 import { connect, type Internal, type Link, type Receiver, type Status } from './connection.js';
 import { ReconnectingEventSource, type SourceOptions } from './event-source.js';
 import { Hub, type Ask, type Row, type Tell } from './hub.js';
-import { utf8 } from './request.js';
+import { origin, utf8 } from './request.js';
 
 const scope = globalThis as any;
 
@@ -249,12 +249,13 @@ class Share implements Link {
 
 /**
  * A `ReconnectingEventSource` that shares its connection with all pages of its origin that have one
- * for the same request. In insecure contexts, and in Node and Bun, each has its own; in Deno the
- * sources of a process share.
+ * for the same request. In insecure contexts, and outside browsers, each has its own.
  */
 export class SharedEventSource extends ReconnectingEventSource {
   constructor(url: string | URL, options?: SharedOptions | null) {
-    const isPossible = scope.navigator?.locks && scope.BroadcastChannel && scope.addEventListener && scope.crypto?.subtle;
+    // Deno has all but an origin.
+    const isPossible =
+      origin && scope.navigator?.locks && scope.BroadcastChannel && scope.addEventListener && scope.crypto?.subtle;
     super(url, options, isPossible && ((url: string, given: Internal, to: Receiver): Link => {
       const { headers } = given;
       // They are a part of the key: what the caller changes later must not change them.

@@ -292,10 +292,10 @@ test('the first event has a limit of its own', async () => {
 
 test('each has a connection of its own where pages share theirs', async () => {
   const here = await serve(stream('data: a\n\n'));
-  const source = new SharedEventSource(here.origin, { policy: 'once' });
-  const { data } = await new Promise((resolve) => { source.onmessage = resolve; });
-  equal(data, 'a');
-  source.close();
+  const sources = [1, 2].map(() => new SharedEventSource(here.origin, { policy: 'once' }));
+  await Promise.all(sources.map((source) => new Promise((resolve) => { source.onmessage = resolve; })));
+  sources.forEach((source) => source.close());
+  equal(here.requests.length, 2);
 });
 
 test('an id of any length and in any letters is resumed from', async () => {
@@ -557,8 +557,8 @@ test('Retry-After is the longest of all lines, as a number or a date', async () 
   }
 });
 
-test('headers that are changed later change no stream that others share', async () => {
-  const here = await serve((request, response) => response.writeHead(200, STREAM).write(`data: ${request.headers['x-user']}\n\n`));
+/** Runs with the package as it is in a page that may share connections. */
+const inPage = async (use) => {
   const held = new Map();
   const locks = {
     request(name, { signal }, use) {
@@ -567,27 +567,45 @@ test('headers that are changed later change no stream that others share', async 
       return done;
     },
   };
-  const stubs = { navigator: { locks }, addEventListener() {}, removeEventListener() {} };
+  class BrowserRequest extends Request {
+    constructor(...given) {
+      super(...given);
+      this.headers.delete('Cookie');
+    }
+  }
+  const stubs = {
+    navigator: { locks }, origin: 'http://localhost', Request: BrowserRequest, addEventListener() {}, removeEventListener() {},
+  };
   const kept = Object.keys(stubs).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
   for (const [name, value] of Object.entries(stubs)) Object.defineProperty(globalThis, name, { value, configurable: true });
   try {
-    for (const headers of [new Headers({ 'X-User': 'alice' }), { 'X-User': 'alice' }, [['X-User', 'alice']]]) {
-      const first = new SharedEventSource(here.origin, { headers });
-      if (headers instanceof Headers) headers.set('X-User', 'bob');
-      else if (Array.isArray(headers)) headers[0][1] = 'bob';
-      else headers['X-User'] = 'bob';
-      const second = new SharedEventSource(here.origin, { headers: { 'X-User': 'alice' } });
-      equal(await Promise.all([first, second].map((source) =>
-        new Promise((resolve) => { source.onmessage = ({ data }) => resolve(data); }))), ['alice', 'alice']);
-      first.close();
-      second.close();
-    }
+    await use(await import(`${import.meta.resolve('sse-client-wasm')}?page`));
   } finally {
     for (const [name, descriptor] of kept) {
       if (descriptor) Object.defineProperty(globalThis, name, descriptor);
       else delete globalThis[name];
     }
   }
+};
+
+test('headers that are changed later change no stream that others share', async () => {
+  if (!isNode) return;
+  const here = await serve((request, response) => response.writeHead(200, STREAM).write(`data: ${request.headers['x-user']}\n\n`));
+  await inPage(async ({ SharedEventSource }) => {
+    for (const headers of [new Headers({ 'X-User': 'alice' }), { 'X-User': 'alice' }, [['X-User', 'alice']]]) {
+      const first = new SharedEventSource(here.origin, { headers });
+      if (headers instanceof Headers) headers.set('X-User', 'bob');
+      else if (Array.isArray(headers)) headers[0][1] = 'bob';
+      else headers['X-User'] = 'bob';
+      const second = new SharedEventSource(here.origin, { headers: { 'X-User': 'alice' } });
+      const count = here.requests.length;
+      equal(await Promise.all([first, second].map((source) =>
+        new Promise((resolve) => { source.onmessage = ({ data }) => resolve(data); }))), ['alice', 'alice']);
+      equal(here.requests.length, count + 1, 'they share one connection');
+      first.close();
+      second.close();
+    }
+  });
 });
 
 test('an end is told once', async () => {
