@@ -43,7 +43,10 @@ const RUNTIMES: &str = "SSE_WASM_RUNTIMES";
 /// Then 8,400 for a limit for the first event, and the hooks for answers that are no event streams.
 /// Then 8,650 for bodies in a coding that the browser has left as it is: they are refused by name.
 /// Then 8,700 because Node's `fetch` lets go of a connection only if its body is cancelled too.
-const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_700), ("1.95.0", 8_800)];
+/// Then 8,870 for a request that a function makes and that is made once, limits of any size, all
+/// lines of `Retry-After`, an ID that cannot be sent and is told, options that are inherited, and
+/// events that can be printed elsewhere.
+const BUDGETS: [(&str, u64); 2] = [("1.96.0", 8_870), ("1.95.0", 8_970)];
 
 const CRATE: &str = "sse-client-wasm";
 
