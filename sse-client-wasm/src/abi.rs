@@ -70,7 +70,8 @@ extern "C" fn rows() -> *const u8 {
     shared().rows
 }
 
-/// Begins, once, with the last event ID as the input.
+/// Begins, with the last event ID as the input. Once more, if a request turns out to be one that is
+/// made once.
 #[unsafe(no_mangle)]
 extern "C" fn start(
     seed: f64,
@@ -95,7 +96,7 @@ extern "C" fn start(
         max_event_len,
         max_line_len,
     };
-    // There was none before, and code to drop it would be too much.
+    // There was none before, or one at most; code to drop it would be too much.
     mem::forget(source.replace(Source::new(&settings, id)));
 }
 
