@@ -388,7 +388,7 @@ export const connect = (url: string, options: Internal, to: Receiver): Connectio
       calls.head(clock(), response.status, retryAfter(response), type);
       if (link.state === is.OPEN) {
         // Some have none where there is nothing in it.
-        const from = (reader = response.body !== null ? readerOf(response) : undefined);
+        const from = (reader = own || response.body ? readerOf(response) : undefined);
         hear();
         to.status({ state: 'open' });
         step();

@@ -86,7 +86,7 @@ export class EventSource extends EventTarget {
   constructor(url: string | URL, options?: SourceOptions | null);
   constructor(
     url: string | URL,
-    given?: Internal | null,
+    given: Internal | null = {},
     make: (url: string, options: Internal, to: Receiver) => Link = connect,
   ) {
     if (!arguments.length) throw new TypeError('a URL is required');

@@ -177,7 +177,7 @@ export async function* events(
         return status === 200 && type === STREAM ? answer : stream(answer.body, answer.headers.get('Content-Encoding') ?? '');
       }
       isEmpty = isAllowed && type === undefined;
-      return isEmpty ? stream(null) : answer;
+      return isEmpty ? stream('') : answer;
     },
     piece: (bytes) => mustComplete && excerpt.note(bytes),
     row(type, lastEventId, data) {
