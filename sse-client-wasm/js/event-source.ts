@@ -248,7 +248,7 @@ export class EventSource extends EventTarget {
           const handlers = source.#handlers;
           const call = (handlers[name] ??= (event: any) => handlers[type].call(source, event));
           handlers[type] = typeof handler === 'function' ? handler : null;
-          // One that comes after none is the last of the listeners, one in the place of another not.
+          // One that comes after none is the last of all; one in another's place has its place.
           if (!isOurs) source[handlers[type] ? 'addEventListener' : 'removeEventListener'](type, call);
         },
       }, name)!;

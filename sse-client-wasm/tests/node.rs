@@ -6,7 +6,6 @@ mod faults;
 mod npm;
 
 use std::fs;
-use std::path::Path;
 
 use faults::Faults;
 use serde_json::json;
@@ -50,19 +49,18 @@ async fn the_package_is_installed_in_an_empty_folder_and_works_in_node() {
     assert_eq!(npm::run(node, folder.path()).await.trim(), "a b c b 1");
 }
 
-/// The package, installed in a folder with one of the scripts in `node/`.
-async fn with(script: &str) -> Option<tempfile::TempDir> {
+/// The package, installed in a folder with the scripts in `node/`.
+async fn with_scripts() -> Option<tempfile::TempDir> {
     let package = npm::package()?;
     let folder = tempfile::tempdir().expect("a temporary folder");
     npm::install(&package, folder.path()).await;
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(script);
-    fs::copy(own, folder.path().join(script)).expect("copied");
+    npm::copy_scripts(folder.path());
     Some(folder)
 }
 
 #[tokio::test]
 async fn redirects_connections_and_bodies_in_node() {
-    let Some(folder) = with("behaviour.mjs").await else { return };
+    let Some(folder) = with_scripts().await else { return };
     let mut node = Command::new("node");
     node.arg("behaviour.mjs");
     npm::run(node, folder.path()).await;
@@ -70,7 +68,7 @@ async fn redirects_connections_and_bodies_in_node() {
 
 #[tokio::test]
 async fn redirects_connections_and_bodies_in_node_that_looks_like_a_page() {
-    let Some(folder) = with("behaviour.mjs").await else { return };
+    let Some(folder) = with_scripts().await else { return };
     let mut node = Command::new("node");
     // As tests under jsdom have it.
     let page = "Object.assign(globalThis, { origin: 'http://localhost', window: globalThis })";
@@ -80,7 +78,7 @@ async fn redirects_connections_and_bodies_in_node_that_looks_like_a_page() {
 
 #[tokio::test]
 async fn nothing_keeps_node_from_ending_after_a_source_was_closed() {
-    let Some(folder) = with("exit.mjs").await else { return };
+    let Some(folder) = with_scripts().await else { return };
     let faults = Faults::start(Vec::new()).await;
     let stream = "200 OK\r\nContent-Type: text/event-stream";
     let refusal = "503 Busy\r\nContent-Length: 100";

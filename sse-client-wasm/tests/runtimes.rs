@@ -5,7 +5,6 @@ mod faults;
 #[allow(dead_code, reason = "each test file uses its part")]
 mod npm;
 
-use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -24,10 +23,7 @@ async fn installed() -> Option<(TempDir, PathBuf)> {
     let (package, runtimes) = (npm::package()?, npm::runtimes()?);
     let folder = tempfile::tempdir().expect("a temporary folder");
     npm::install(&package, folder.path()).await;
-    for script in ["behaviour.mjs", "worker.mjs", "worker.capnp"] {
-        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(script);
-        fs::copy(own, folder.path().join(script)).expect("copied");
-    }
+    npm::copy_scripts(folder.path());
     Some((folder, runtimes.join("node_modules/.bin")))
 }
 

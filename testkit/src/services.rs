@@ -348,7 +348,7 @@ impl Own {
         [vec![child], children(child)].concat()
     }
 
-    /// Has RabbitMQ write to disk what was declared, which it does by itself up to two seconds later.
+    /// Has RabbitMQ write to disk what was declared; by itself it does so up to two seconds later.
     pub fn keep_declared(&self) {
         self.control(&["eval", "ok = mnesia:sync_log()."]);
     }

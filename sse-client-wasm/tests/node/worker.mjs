@@ -1,5 +1,5 @@
-// The package in workerd: answers `/read` with what it has read from the stream that the query names,
-// and `/moved` with what another origin has seen of its requests.
+// The package in workerd: answers `/read` with what it has read from the stream that the query
+// names, and `/moved` with what another origin has seen of its requests.
 
 import { ReconnectingEventSource, events } from 'sse-client-wasm';
 

@@ -2,6 +2,7 @@
 //! network.
 
 use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,15 @@ pub(crate) fn runtimes() -> Option<PathBuf> {
 /// The client in Rust as a program for pages, before wasm-bindgen has seen it.
 pub(crate) fn program() -> Option<PathBuf> {
     made("SSE_WASM_PROGRAM")
+}
+
+/// Copies the scripts in `node/`.
+pub(crate) fn copy_scripts(to: &Path) {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node");
+    for script in fs::read_dir(own).expect("readable") {
+        let script = script.expect("readable");
+        fs::copy(script.path(), to.join(script.file_name())).expect("copied");
+    }
 }
 
 fn made(variable: &str) -> Option<PathBuf> {
