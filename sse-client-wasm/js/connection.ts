@@ -169,8 +169,8 @@ const scope = globalThis as any;
 const isReading = (method: string | undefined, body: unknown) =>
   method ? /^(get|head)$/i.test(method) : body == null;
 
-/** A limit of the caller's. Not a number: there is none of theirs. */
-export const limit = (given?: number) => (given === undefined ? NaN : given! > 0 ? given : Infinity);
+/** A limit as the module takes it: `NaN` if the caller has set none, `Infinity` for no limit. */
+export const limit = (given?: number) => (given === undefined ? NaN : given > 0 ? given : Infinity);
 
 /** Connects, and goes on until it is closed. */
 export const connect = (url: string, options: Internal, to: Receiver): Connection => {

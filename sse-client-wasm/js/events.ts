@@ -111,6 +111,7 @@ const whole = async (response: Response, most: number) => {
 /** How much of the end of a stream is kept, in bytes, as in the native client. */
 const KEPT = 512;
 
+/** The fields of events. */
 const FIELDS = ['data', 'event', 'id', 'retry'];
 
 /** What a server has said outside of events at the end of its stream: an error, most often. */
@@ -132,7 +133,9 @@ class Excerpt {
     // The name of a field may be cut short.
     const [last] = lines.slice(-1);
     if (FIELDS.some((field) => field.startsWith(last))) lines.pop();
-    return lines.filter((line) => line.trim() && !/^(:|(data|event|id|retry)(:|$))/.test(line)).join('\n');
+    // A comment is a field without a name.
+    const isUnframed = (line: string) => line.trim() && !['', ...FIELDS].includes(line.split(':')[0]!);
+    return lines.filter(isUnframed).join('\n');
   }
 }
 

@@ -1,7 +1,7 @@
 // Redirects outside browsers, where `fetch` shows them: what the caller has set is meant for the
 // origin that they named, and goes to no other.
 
-import type { Send } from './request.js';
+import { QUOTED, type Send } from './request.js';
 
 /** As many as the native client follows. */
 const MOST = 10;
@@ -64,7 +64,7 @@ export const carefully = (plainly: Send): Send => (url, init, own, idHeader) => 
 
 /** What is said of an address of the server's: not all of it, and no secret in it. */
 const quoted = (location: string) =>
-  location.slice(0, 200).replace(/^([^/?#]*\/\/)[^/?#]*@/, '$1').replace(/[?#].*/s, '?…');
+  location.slice(0, QUOTED).replace(/^([^/?#]*\/\/)[^/?#]*@/, '$1').replace(/[?#].*/s, '?…');
 
 /** The address of a redirect. Equal lines are one; a platform has joined them with commas. */
 const target = (location: string, from: URL): URL => {

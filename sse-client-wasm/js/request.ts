@@ -48,7 +48,7 @@ export const withoutUserInfo = (url: string): [string, string?] => {
   const { username, password } = parsed;
   if (!username && !password) return [url];
   parsed.username = parsed.password = '';
-  // `%u` is none of a URL's escapes.
+  // To `unescape` this is an escape, and in a URL it is not.
   return [parsed.href, 'Basic ' + btoa(unescape((username + ':' + password).replace(/%u/g, '%25u')))];
 };
 
@@ -76,12 +76,15 @@ export const bytes = (chunk: any): Uint8Array => {
   return new Uint8Array(chunk.buffer ?? chunk, chunk.byteOffset, chunk.byteLength);
 };
 
+/** How much of what a server says a message quotes, in characters, as in the native client. */
+export const QUOTED = 200;
+
 /** The body has a content coding that is not decoded here. It would be the same another time. */
 export class CodingError extends Error {
   name = 'CodingError';
 
   constructor(coding: string) {
-    super(`the coding "${coding}" is not decoded here`);
+    super(`the coding "${coding.slice(0, QUOTED)}" is not decoded here`);
   }
 }
 

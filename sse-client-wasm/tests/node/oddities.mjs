@@ -273,6 +273,12 @@ test('a transfer coding that is not decoded is refused by its name', async () =>
   }
 });
 
+test('a coding with a long name is quoted in part', async () => {
+  const here = await coded('x'.repeat(5000), 'text/event-stream', gzipSync('data: a\n\n'));
+  const error = await events(here.origin, { policy: 'once' }).next().catch((error) => error);
+  equal([error.status.reason, error.message.length > 200, error.message.length < 300], ['content-coding', true, true]);
+});
+
 test('an id that no header can carry is told', async () => {
   const { warn } = console;
   for (const [id, expected] of [['trail ', 1], ['a\x01b', 1], ['plain', 0]]) {
