@@ -21,7 +21,7 @@ struct Bench {
     run: fn(&[&str]) -> Outcome,
 }
 
-const BENCHES: [Bench; 12] = [
+const BENCHES: [Bench; 13] = [
     Bench {
         name: "codec",
         args: "[--quick] [CELL…]",
@@ -94,6 +94,15 @@ const BENCHES: [Bench; 12] = [
         run: |args| servers("storm", args),
     },
     Bench {
+        name: "soak",
+        args: "[--quick] [--minutes N] [COUNT]",
+        about: "10000 readers, or COUNT, of whom a hundredth comes and goes each second while events are\n    \
+                published and old ones deleted: 30 minutes, with --quick 1. Each must get every event once and\n    \
+                in order, and memory, descriptors and threads must not grow. Draws performance/soak.svg, from\n    \
+                an hour on in docs, else in target.",
+        run: |args| servers("soak", &[args, &["ours"]].concat()),
+    },
+    Bench {
         name: "engines",
         args: "[--quick] [--rounds N] [ENGINE…]",
         about: "How many events a second become durable in each storage, for one instance and for several:\n    \
@@ -104,7 +113,7 @@ const BENCHES: [Bench; 12] = [
     Bench {
         name: "all",
         args: "[--quick] [--rounds N] [SERVER…]",
-        about: "All of the six before the last, and plots: 20 minutes, with --quick 2. It writes\n    \
+        about: "All from connect to storm, and plots: 20 minutes, with --quick 2. It writes\n    \
                 docs/performance.md, with --quick target/performance/performance.md.",
         run: |args| servers("all", args),
     },
@@ -128,6 +137,7 @@ pub(crate) fn run(args: &mut lexopt::Parser) -> Outcome {
         bench.args.contains(&format!("[{arg}]"))
             || bench.args.contains(&format!("[{arg} "))
             || bench.args.ends_with("…]") && !arg.starts_with('-')
+            || bench.args.ends_with("[COUNT]") && arg.parse::<u32>().is_ok()
     };
     if let Some(stray) = args.iter().find(|arg| !known(arg)) {
         return Err(Failure::Usage(format!("bench {name} does not take {stray:?}")));

@@ -16,8 +16,8 @@
 //! `SSE_TEST_DJANGO` a Python with django-eventstream and daphne. Servers have their names in the
 //! tables: ours, durable-streams, nchan, pushpin, axum, view, embedded, django, postgres,
 //! `sse_publish`, floor.
-//! `--rounds N` takes another number of rounds than five. A number alone is one of streams, for
-//! connect, storm and idle.
+//! `--rounds N` takes another number of rounds than five. `--minutes N` is how long `soak` takes.
+//! A number alone is one of streams, for connect, storm, idle and soak.
 //!
 //! `engines` needs `initdb` and `postgres` in the folder `SSE_TEST_POSTGRES_BIN`, the program
 //! `SSE_TEST_REDIS_SERVER`, and `SSE_BENCH_NATS_SERVER`, a nats-server of 2.12 or later.
@@ -30,7 +30,7 @@ use std::process::ExitCode;
 
 use sse_server_peers::floor;
 use sse_server_peers::measure::{
-    Bench, Options, connect, engines, fanout, idle, plots, publish, replay,
+    Bench, Options, connect, engines, fanout, idle, plots, publish, replay, soak,
 };
 use sse_server_peers::page;
 use sse_server_peers::report::Report;
@@ -51,7 +51,7 @@ const BENCHES: [(&str, Run); 6] = [
 ];
 
 /// Those that are not on it.
-const OTHERS: [(&str, Run); 1] = [("engines", engines::run)];
+const OTHERS: [(&str, Run); 2] = [("engines", engines::run), ("soak", soak::run)];
 
 fn main() -> ExitCode {
     match run() {
@@ -80,6 +80,11 @@ fn run() -> Result<(), String> {
                 let rounds = args.next().and_then(|rounds| rounds.parse().ok());
                 options.rounds =
                     Some(rounds.filter(|rounds| *rounds > 0).ok_or("how many rounds?")?);
+            }
+            "--minutes" => {
+                let minutes = args.next().and_then(|minutes| minutes.parse().ok());
+                options.minutes =
+                    Some(minutes.filter(|minutes| *minutes > 0).ok_or("how many minutes?")?);
             }
             flag if flag.starts_with('-') => return Err(format!("there is no {flag}")),
             _ => match arg.parse() {

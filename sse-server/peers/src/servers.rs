@@ -103,6 +103,22 @@ pub fn ours_on(storage: &str, port: u16, folder: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
+/// Starts ours on SQLite, with more arguments. Returned is also the folder that its files are in.
+///
+/// # Errors
+///
+/// If it does not start.
+pub fn ours_with(daemons: &Daemons, args: &[&str]) -> io::Result<(Running, PathBuf)> {
+    let port = free_port()?;
+    let folder = daemons.folder().join(format!("ours-{port}"));
+    fs::create_dir(&folder)?;
+    let mut command = Server::Ours.command(port, &folder)?;
+    command.args(args);
+    let pid = daemons.add("ours", command, &folder, Ready::Accepts(port), End::KillGroup)?;
+    daemons.wait().map_err(io::Error::other)?;
+    Ok((Running { server: Server::Ours, port, pid }, folder))
+}
+
 impl Server {
     pub fn name(self) -> &'static str {
         match self {
@@ -212,6 +228,15 @@ impl Server {
         };
         format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n"
+        )
+    }
+
+    /// The request of a reader of ours who has had the event with this id last.
+    pub fn stream_after(self, id: u32) -> String {
+        debug_assert_eq!(self, Self::Ours, "the others have ids of other forms");
+        format!(
+            "GET /events/?channel=c0 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+             Last-Event-ID: c0:{id}\r\n\r\n"
         )
     }
 

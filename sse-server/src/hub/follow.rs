@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::health::Tasks;
 use super::late::Wait;
 use super::log::{Appended, Log};
 use super::publish::{render, render_live, render_stored};
@@ -25,13 +24,9 @@ use super::{NotAllowed, PAGE, RelayNotice, Shared, check_content, check_place};
 use crate::ServiceError;
 use crate::relay::{Message, News, Relay};
 use crate::seams::HashMap;
-use crate::seldom::Seldom;
 
-/// How many messages may wait to be read, or to be sent.
+/// How many messages may wait to be read.
 const QUEUE: usize = 1024;
-
-/// How many kibibytes may wait to be sent.
-const ROOM: usize = 16 << 10;
 
 /// How many channels are read from the storage at the same time.
 const PARALLEL: usize = 4;
@@ -365,75 +360,6 @@ fn lost(log: &Log, head: u64, goes_on: bool) {
     log.begin_anew(head, goes_on);
 }
 
-/// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no
-/// more memory.
-pub(super) struct Announcer {
-    sender: mpsc::Sender<Announcement>,
-    room: Arc<Semaphore>,
-    /// Each event, not only the last id of a channel.
-    pub(super) whole: bool,
-    left_out: Seldom,
-}
-
-/// Messages to send, and the room they take.
-struct Announcement {
-    messages: Vec<Message>,
-    room: OwnedSemaphorePermit,
-}
-
-impl Announcer {
-    /// Starts the task that does it.
-    pub(super) fn start(relay: Arc<dyn Relay>, tasks: &Tasks) -> Self {
-        let whole = relay.carries_events();
-        let (sender, mut groups) = mpsc::channel::<Announcement>(QUEUE);
-        let announcer = tokio::spawn(async move {
-            let mut waiting = Vec::new();
-            let mut was_failing = false;
-            while groups.recv_many(&mut waiting, QUEUE).await > 0 {
-                let mut messages = Vec::new();
-                // Their room is free when they have been sent.
-                let mut rooms = Vec::with_capacity(waiting.len());
-                for told in waiting.drain(..) {
-                    messages.extend(told.messages);
-                    rooms.push(told.room);
-                }
-                match relay.send(&messages).await {
-                    Ok(()) if was_failing => info!("the relay works again"),
-                    Err(error) if !was_failing => {
-                        error!(%error, "other instances are not told at once what is published");
-                        was_failing = true;
-                        continue;
-                    }
-                    Err(_) => continue,
-                    Ok(()) => {}
-                }
-                was_failing = false;
-            }
-        });
-        tasks.add("telling others", announcer.abort_handle());
-        let room = Arc::new(Semaphore::new(ROOM));
-        Self { sender, room, whole, left_out: Seldom::default() }
-    }
-
-    /// Sends these, if there is room for them. Publishing does not wait for a relay that hangs:
-    /// what is stored is seen later.
-    pub(super) fn tell(&self, messages: Vec<Message>) {
-        let kibibytes = messages.iter().map(Message::size).sum::<usize>().div_ceil(1024);
-        // What is larger than all the room has all of it.
-        let kibibytes = u32::try_from(kibibytes.clamp(1, ROOM)).expect("as large as the room");
-        let told = self.room.clone().try_acquire_many_owned(kibibytes);
-        let told = told.ok().map(|room| Announcement { messages, room });
-        let is_told = told.is_some_and(|told| self.sender.try_send(told).is_ok());
-        if !is_told && let Some(times) = self.left_out.happened() {
-            warn!(
-                times,
-                "the relay does not get on; other instances are not told at once what is published, \
-                 and miss what is not stored"
-            );
-        }
-    }
-}
-
 fn report(looked: &Result<(), ServiceError>, was_failing: &mut bool) {
     match looked {
         Err(error) if !*was_failing => {
@@ -443,53 +369,4 @@ fn report(looked: &Result<(), ServiceError>, was_failing: &mut bool) {
         _ => {}
     }
     *was_failing = looked.is_err();
-}
-
-#[cfg(test)]
-mod tests {
-    use async_trait::async_trait;
-
-    use super::*;
-
-    /// Takes what it gets, and sends it when it is let go.
-    struct Slow(Arc<Semaphore>);
-
-    #[async_trait]
-    impl Relay for Slow {
-        async fn send(&self, _: &[Message]) -> Result<(), ServiceError> {
-            self.0.acquire().await.expect("never closed").forget();
-            Ok(())
-        }
-
-        async fn receive(&self, _: mpsc::Sender<News>) {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    fn event(bytes: usize) -> Vec<Message> {
-        vec![Message::new("a", None).with_event("t", "x".repeat(bytes), Vec::new())]
-    }
-
-    #[tokio::test]
-    async fn what_waits_for_a_relay_that_stands_still_is_bounded_in_bytes() {
-        let lets_go = Arc::new(Semaphore::new(0));
-        let announcer = Announcer::start(Arc::new(Slow(lets_go.clone())), &Tasks::default());
-        let waiting = || ROOM - announcer.room.available_permits();
-        for _ in 0..100 {
-            announcer.tell(event(1 << 20));
-            tokio::task::yield_now().await;
-        }
-        // Each has a little more than its data.
-        assert_eq!(waiting() / 1024, 15);
-        announcer.tell(vec![Message::new("a", Some(1))]);
-        assert_eq!(waiting(), 15 * 1025 + 1, "a hint finds room beside them");
-        lets_go.add_permits(100);
-        while waiting() > 0 {
-            tokio::task::yield_now().await;
-        }
-        announcer.tell(event(2 * ROOM * 1024));
-        assert_eq!(waiting(), ROOM, "one that is larger than all the room goes alone");
-        announcer.tell(event(1));
-        assert_eq!(waiting(), ROOM);
-    }
 }

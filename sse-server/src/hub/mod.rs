@@ -43,6 +43,7 @@
 //! visible.
 
 mod allowed;
+mod announce;
 mod carried;
 mod config;
 mod crowd;
@@ -77,6 +78,7 @@ use crate::storage::{NewEvent, RequestKey, Storage};
 pub(crate) use allowed::{
     MAX_CHANNEL_NAME, MAX_EVENT_LEN, MAX_USER, NotAllowed, check_content, check_place,
 };
+use announce::Announcer;
 pub(crate) use carried::Tap;
 #[cfg(feature = "server")]
 pub(crate) use carried::{Carried, Follower};
@@ -87,7 +89,7 @@ pub(crate) use crowd::put_chunk;
 #[cfg(any(feature = "server", feature = "simulation"))]
 pub(crate) use crowd::{Chunks, Crowd};
 pub use filter::Types;
-use follow::{Announcer, Hints};
+use follow::Hints;
 pub use health::Unready;
 use health::{Tasks, Writing};
 use log::{Log, Signal};

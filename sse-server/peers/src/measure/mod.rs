@@ -15,6 +15,7 @@ pub mod idle;
 pub mod plots;
 pub mod publish;
 pub mod replay;
+pub mod soak;
 mod sql;
 
 /// What the arguments ask for.
@@ -26,6 +27,8 @@ pub struct Options {
     pub rounds: Option<usize>,
     /// Another number of streams than 10,000.
     pub streams: Option<usize>,
+    /// How long `soak` takes.
+    pub minutes: Option<u32>,
     /// Only these servers.
     pub servers: Vec<String>,
 }

@@ -20,8 +20,9 @@ const BATCH: usize = 10_000;
 /// Those that answer once an event is on disk.
 const SERVERS: [Server; 3] = [Server::Ours, Server::DurableStreams, Server::Django];
 
-/// Ours with PostgreSQL, and the database without it.
+/// Ours with PostgreSQL, alone and where it tells other instances; and the database without it.
 const POSTGRES: &str = "postgres";
+const RELAYED: &str = "postgres, relay";
 const SQL: &str = "sse_publish";
 const SQL_MANY: &str = "sse_publish, 64 channels";
 /// Rows that one client inserts into a table of the same kind, as many in a transaction as there
@@ -64,6 +65,7 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
             "django",
             "floor",
             POSTGRES,
+            RELAYED,
             PGBENCH,
             SQL,
             SQL_MANY,
@@ -113,11 +115,13 @@ fn on_postgres(bench: &mut Bench<'_>, time: Duration) -> Result<(), String> {
     };
     // A commit of PostgreSQL takes longer.
     let time = time.max(Duration::from_secs(3));
-    let mut publishers = Publishers { running: database.server, next: 0 };
+    let mut publishers = Publishers { running: database.alone, next: 0 };
+    let mut relayed = Publishers { running: database.relayed, next: 0 };
     for connections in CONNECTIONS {
         let case = format!("publish.{connections}");
         if http {
             publishers.single(connections, time)?.keep(bench, &case, POSTGRES);
+            relayed.single(connections, time)?.keep(bench, &case, RELAYED);
             bench.report.add(&case, PGBENCH, "throughput", database.insert(connections)?);
         }
         let by_sql = [(SQL, 1, true), (SQL_MANY, 64, true), (SQL_QUIET, 64, false)];

@@ -32,17 +32,20 @@ const EACH: usize = 32;
 /// How long our server may take to make its tables.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// Our server on a database of its own.
+/// Two of our servers on a database of their own.
 #[derive(Debug)]
 pub(super) struct Database {
     programs: PathBuf,
     folder: PathBuf,
     url: String,
-    pub(super) server: Running,
+    /// One that tells nobody.
+    pub(super) alone: Running,
+    /// One that tells other instances, by PostgreSQL.
+    pub(super) relayed: Running,
 }
 
 impl Database {
-    /// Starts both; none if there is no PostgreSQL with `pgbench` on this machine.
+    /// Starts all; none if there is no PostgreSQL with `pgbench` on this machine.
     pub(super) fn start(daemons: &Daemons) -> Result<Option<Self>, String> {
         let programs = postgres::programs().filter(|folder| folder.join("pgbench").is_file());
         let Some(programs) = programs else { return Ok(None) };
@@ -54,14 +57,17 @@ impl Database {
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let own = daemons.folder().join("ours");
         fs::create_dir(&own).map_err(failed)?;
-        let port = free_port().map_err(failed)?;
-        let mut command = ours_on(&url, port, &own).map_err(failed)?;
-        command.args(["--relay", &url]);
-        let ready = Ready::Accepts(port);
-        let pid = daemons.add("ours", command, &own, ready, End::KillGroup).map_err(failed)?;
-        daemons.wait()?;
-        let server = Running { server: Server::Ours, port, pid };
-        let this = Self { programs, folder: own, url, server };
+        let start = |args: &[&str]| {
+            let port = free_port().map_err(failed)?;
+            let mut command = ours_on(&url, port, &own).map_err(failed)?;
+            command.args(args);
+            let ready = Ready::Accepts(port);
+            let pid = daemons.add("ours", command, &own, ready, End::KillGroup).map_err(failed)?;
+            daemons.wait()?;
+            Ok::<_, String>(Running { server: Server::Ours, port, pid })
+        };
+        let (alone, relayed) = (start(&[])?, start(&["--relay", &url])?);
+        let this = Self { programs, folder: own, url, alone, relayed };
         // It listens before its tables are there.
         let deadline = Instant::now() + WITHIN;
         while let Err(why) = this.run("psql", &["-q", "-v", "ON_ERROR_STOP=1"], FUNCTIONS) {

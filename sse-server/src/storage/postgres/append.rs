@@ -109,7 +109,9 @@ pub(super) async fn append(pool: &Pool, events: &[NewEvent]) -> Result<Vec<u64>,
     let events: Vec<&NewEvent> = events.iter().collect();
     let mut tries = 1;
     loop {
-        let attempt = in_time("append", async { Ok(attempt_plain(pool, &events).await) }).await?;
+        // What a driver's statements keep is a lot to move about.
+        let attempt = Box::pin(attempt_plain(pool, &events));
+        let attempt = in_time("append", async { Ok(attempt.await) }).await?;
         if let Some(ids) = again(pool, attempt, &mut tries)? {
             return Ok(ids);
         }
@@ -341,6 +343,16 @@ async fn insert(to: &mut PgConnection, events: &[&NewEvent]) -> Result<Vec<u64>,
             return Ok((head - count + 1..=head).map(i64::unsigned_abs).collect());
         }
     }
+    Box::pin(insert_into_any(to, events, &types, &data, &skip)).await
+}
+
+async fn insert_into_any(
+    to: &mut PgConnection,
+    events: &[&NewEvent],
+    types: &[&str],
+    data: &[String],
+    skip: &[Option<String>],
+) -> Result<Vec<u64>, Failure> {
     // How many events each channel gets; then, from the last event on, how many follow each.
     let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
     let mut followers = vec![0; events.len()];
@@ -356,9 +368,9 @@ async fn insert(to: &mut PgConnection, events: &[&NewEvent]) -> Result<Vec<u64>,
         .bind(&names)
         .bind(&counts)
         .bind(&channels)
-        .bind(&types)
-        .bind(&data)
-        .bind(&skip)
+        .bind(types)
+        .bind(data)
+        .bind(skip)
         .bind(&followers)
         .fetch_all(to)
         .await?;
