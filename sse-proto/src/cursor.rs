@@ -190,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_is_made_of_names_and_positions() {
+        let cursor: Cursor<'_> = [("te:st", 4), ("b", 2)].into_iter().collect();
+        assert_eq!(cursor.to_string(), "te%3Ast:4,b:2");
+        assert_eq!(Cursor::parse("te%3Ast:4,b:2").expect("valid"), cursor);
+    }
+
+    #[test]
     fn a_position_that_no_log_can_have_is_beyond_every_log() {
         for text in ["a:-1", "a:18446744073709551616", "a:99999999999999999999999999"] {
             assert_eq!(Cursor::parse(text).expect("valid").position("a"), Some(u64::MAX), "{text}");

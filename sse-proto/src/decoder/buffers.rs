@@ -274,6 +274,12 @@ impl Buffer {
         self.is_set = true;
     }
 
+    /// How much memory it has.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.text.capacity()
+    }
+
     #[inline]
     fn clear(&mut self) {
         if self.is_set {

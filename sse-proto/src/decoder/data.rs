@@ -110,6 +110,12 @@ impl Data {
         }
     }
 
+    /// How much memory its buffers have.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.text.capacity().max(self.bytes.capacity())
+    }
+
     #[inline]
     fn has_bytes(&self) -> bool {
         self.bytes.len() > self.start

@@ -328,6 +328,38 @@ mod tests {
         }
     }
 
+    /// An odd event does not cost its memory for as long as the stream lasts.
+    #[test]
+    fn what_was_long_once_is_not_kept() {
+        let long = "x".repeat(3 * KEPT_CAPACITY);
+        let broken = [long.as_bytes(), b"\xff"].concat();
+        for parts in [
+            &[&b":"[..], long.as_bytes(), b"\n"][..],
+            &[b"event: ", long.as_bytes(), b"\n", b"data: 1\n\n"],
+            &[b"id: ", long.as_bytes(), b"\n", b"data: 1\n\n"],
+            &[b"data: ", long.as_bytes(), b"\n\n"],
+            &[b"data: ", long.as_bytes(), b"\ndata: ", long.as_bytes(), b"\n\n"],
+            &[b"data: ", &broken, b"\ndata: ", &broken, b"\n\n"],
+        ] {
+            let mut decoder = Decoder::new();
+            let most = |decoder: &Decoder| {
+                let Block { event_type, id, data } = &decoder.block;
+                [decoder.line.capacity(), event_type.kept(), id.kept(), data.kept()]
+                    .into_iter()
+                    .max()
+            };
+            let mut highest = None;
+            for part in parts.iter().chain(&[&b"data: 2\n\n"[..]]) {
+                let mut frames = decoder.decode(part);
+                while frames.next_frame().is_some() {}
+                drop(frames);
+                highest = highest.max(most(&decoder));
+            }
+            assert!(highest > Some(KEPT_CAPACITY), "it was held in parts");
+            assert!(most(&decoder) <= Some(KEPT_CAPACITY), "{:?}", str::from_utf8(parts[0]));
+        }
+    }
+
     /// Each byte is copied once into the line, and the line moves each time it has doubled. So the
     /// work is linear, however small the chunks are.
     #[test]

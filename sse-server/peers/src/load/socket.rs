@@ -12,23 +12,24 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 /// are that have just been closed, and the servers that are measured later look slow.
 const PORTS: std::ops::Range<u16> = 40_000..44_000;
 
-/// Addresses that nobody has connected from for a while.
+/// Addresses that nobody has connected from for a while: 127.X.N.Y, where N counts the addresses.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sources(u8);
+pub(super) struct Sources(u8, u8);
 
 impl Sources {
     /// The next.
     pub(super) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id());
-        Self(u8::try_from(1 + next % 250).unwrap_or(1))
+        let part = |number: u32| u8::try_from(1 + number % 250).unwrap_or(1);
+        Self(part(next), part(next / 250))
     }
 
     /// That of the connection of this number.
     fn of(self, number: usize) -> SocketAddrV4 {
         let source = u8::try_from(1 + number / PORTS.len()).unwrap_or(u8::MAX);
         let port = u16::try_from(number % PORTS.len()).map_or(0, |port| PORTS.start + port);
-        SocketAddrV4::new(Ipv4Addr::new(127, self.0, source, 1), port)
+        SocketAddrV4::new(Ipv4Addr::new(127, self.0, source, self.1), port)
     }
 }
 
