@@ -19,6 +19,26 @@ fn the_end_of_the_stream_leads_to_a_request_that_resumes_it() {
     assert_eq!(reader.last_event_id(), Some("7"), "a stream without ids does not lose it");
 }
 
+/// A driver may hold on to the session from one stream to the next.
+#[test]
+fn another_stream_is_known_by_its_number() {
+    let mut reader = Reader::new(SessionConfig::default(), 1);
+    assert_eq!(reader.session().streams(), 0);
+    connect(&mut reader, 0);
+    assert_eq!(reader.session().streams(), 0, "there is no answer yet");
+    reader.session_mut().handle_response(0, &OK);
+    assert_eq!(reader.session().streams(), 1);
+    assert_eq!(feed(&mut reader, SECOND, "id: 7\ndata: a\n\nid: 8\ndata: unfinished"), ["a"]);
+    let session = reader.session_mut();
+    session.handle_end(SECOND);
+    assert_eq!(session.poll(SECOND), Step::Sleep);
+    let until = session.until();
+    assert!(matches!(session.poll(until), Step::Connect(_)));
+    session.handle_response(until, &OK);
+    assert_eq!(session.streams(), 2);
+    assert_eq!(feed(&mut reader, until, "\ndata: b\n\n"), ["b"], "nothing is left of before");
+}
+
 #[test]
 fn an_empty_id_is_never_sent_and_a_stored_one_is() {
     let mut reader = open(SessionConfig::default());
