@@ -193,6 +193,7 @@ mod tests {
     fn a_cursor_is_made_of_names_and_positions() {
         let cursor: Cursor<'_> = [("te:st", 4), ("b", 2)].into_iter().collect();
         assert_eq!(cursor.to_string(), "te%3Ast:4,b:2");
+        assert_eq!(event_id("te:st", 4), "te%3Ast:4");
         assert_eq!(Cursor::parse("te%3Ast:4,b:2").expect("valid"), cursor);
     }
 

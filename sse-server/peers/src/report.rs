@@ -73,19 +73,39 @@ impl Report {
 
     /// The median of the rounds, if there are any.
     pub fn median(&self, case: &str, who: &str, what: &'static str) -> Option<f64> {
-        let mut figures = self.figures.get(&(case.to_owned(), who.to_owned(), what))?.clone();
-        figures.sort_unstable_by(f64::total_cmp);
-        Some(figures[figures.len() / 2])
+        self.figures.get(&(case.to_owned(), who.to_owned(), what)).cloned().map(median)
     }
 
     /// Prints a line `ratio CASE.PEER.WHAT OURS/THEIRS` for each peer of which there are figures.
     pub fn ratios(&mut self, case: &str, peers: &[&str], what: &'static str) {
-        let Some(ours) = self.median(case, OURS, what) else { return };
         for peer in peers.iter().filter(|peer| **peer != OURS) {
-            if let Some(theirs) = self.median(case, peer, what) {
-                self.ratio(&format!("{case}.{peer}.{what}"), ours / theirs);
-            }
+            self.ratio_of(&format!("{case}.{peer}.{what}"), (case, OURS), (case, peer), what);
         }
+    }
+
+    /// Prints a line `ratio NAME ONE/OTHER`, if there are figures of both: the median of the rounds'
+    /// ratios, because a machine is not as fast in one round as in another. Where a round has only
+    /// one of them, it is the ratio of the medians.
+    pub fn ratio_of(
+        &mut self,
+        name: &str,
+        (one_case, one): (&str, &str),
+        (other_case, other): (&str, &str),
+        what: &'static str,
+    ) {
+        let figures = |case: &str, who: &str| {
+            self.figures.get(&(case.to_owned(), who.to_owned(), what)).map(Vec::as_slice)
+        };
+        let (Some(one), Some(other)) = (figures(one_case, one), figures(other_case, other)) else {
+            return;
+        };
+        let ratio = if one.len() == other.len() {
+            let ratios = one.iter().zip(other).map(|(one, other)| one / other);
+            median(ratios.collect())
+        } else {
+            median(one.to_vec()) / median(other.to_vec())
+        };
+        self.ratio(name, ratio);
     }
 
     /// Prints one such line.
@@ -130,5 +150,43 @@ impl Report {
         }
         let section = self.sections.entry(self.section).or_default();
         let _ = writeln!(section, "\n{markdown}");
+    }
+}
+
+/// The one in the middle, or what lies between two of them.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    let half = figures.len() / 2;
+    match figures.get(half) {
+        Some(upper) if figures.len() % 2 == 0 => f64::midpoint(figures[half - 1], *upper),
+        Some(middle) => *middle,
+        None => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_of_two_lies_between_them() {
+        assert_eq!([vec![1.0], vec![3.0, 1.0], vec![5.0, 1.0, 2.0]].map(median), [1.0, 2.0, 2.0]);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_rounds() {
+        let mut report = Report::default();
+        report.begin("bench");
+        // The machine is twice as fast in one round, and four times as slow in another.
+        for (ours, theirs) in [(2.0, 4.0), (1.0, 2.0), (8.0, 16.0)] {
+            report.add("case", OURS, "time", ours);
+            report.add("case", "peer", "time", theirs);
+        }
+        report.add("case", "seldom", "time", 4.0);
+        report.ratios("case", &[OURS, "peer", "seldom", "nobody"], "time");
+        let ratios = ["peer.time 0.50", "seldom.time 0.50"];
+        let lines = ratios.map(|ratio| format!("<!-- ratio case.{ratio} -->\n"));
+        assert_eq!(report.section("bench"), lines.concat());
     }
 }

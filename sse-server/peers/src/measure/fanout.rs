@@ -62,9 +62,9 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     bench.report.begin("fanout");
     let quick = bench.options.quick;
     let ms = Duration::from_millis;
-    let few = Setting::single(FEW, if quick { 20 } else { 40 }, ms(50));
-    let many = Setting::single(MANY, if quick { 3 } else { 8 }, ms(500));
-    let batches = Setting { traffic: Traffic::of(IN_FLIGHT), requests: 10, every: ms(200), ..few };
+    let few = Setting::single(FEW, if quick { 20 } else { 100 }, ms(50));
+    let many = Setting::single(MANY, if quick { 3 } else { 16 }, ms(500));
+    let batches = Setting { traffic: Traffic::of(IN_FLIGHT), requests: 20, every: ms(200), ..few };
     let channels = Traffic { channels: CHANNELS, batch: 1 };
     let cases = [
         ("fanout.1000", few, &FEW_SERVERS[..]),
@@ -116,10 +116,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     ] {
         bench.report.ratios(case, &peers, what);
     }
-    let cpu = |case| bench.report.median(case, "ours", "cpu");
-    if let (Some(ten), Some(one)) = (cpu("fanout.ten-channels"), cpu("fanout.1000")) {
-        bench.report.ratio("fanout.ten-channels.one-channel.cpu", ten / one);
-    }
+    let (ten, one) = (("fanout.ten-channels", "ours"), ("fanout.1000", "ours"));
+    bench.report.ratio_of("fanout.ten-channels.one-channel.cpu", ten, one, "cpu");
     Ok(())
 }
 

@@ -64,8 +64,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     bench.report.ratios("replay.1", &["durable-streams"], "throughput");
     // durable-streams closes the stream of a reader that is 8 MiB behind, so all but a few of its
     // readers would have to come back: there is nothing to compare.
-    let (rounds, replayed) = if bench.options.quick { (1, REPLAYED / 4) } else { (3, REPLAYED) };
-    for _ in 0..rounds {
+    let replayed = if bench.options.quick { REPLAYED / 4 } else { REPLAYED };
+    for _ in 0..bench.rounds() {
         for server in bench.servers(&SERVERS[..1]) {
             let with = crowded(bench.daemons, server, (LIVE, REPLAYING, replayed), None)?;
             let time = Duration::from_secs_f64(with.seconds).min(Duration::from_secs(6));
@@ -87,10 +87,8 @@ pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     let rows = [("replay.alone", "nobody replays"), ("replay.live", &busy)];
     let rows = rows.map(|(case, label)| Row { label: label.into(), ..row(case, Server::Ours) });
     bench.report.table("1,000 live readers while …", &rows, &columns);
-    let p99 = |case| bench.report.median(case, "ours", "latency");
-    if let (Some(with), Some(without)) = (p99("replay.live"), p99("replay.alone")) {
-        bench.report.ratio("replay.live.alone.latency", with / without);
-    }
+    let (with, without) = (("replay.live", "ours"), ("replay.alone", "ours"));
+    bench.report.ratio_of("replay.live.alone.latency", with, without, "latency");
     Ok(())
 }
 
