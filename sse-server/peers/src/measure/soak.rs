@@ -1,9 +1,9 @@
 //! `soak`: readers that come and go for hours, while events are published and old ones are deleted.
 //! Nothing may be lost, and nothing may grow.
 //!
-//! Readers come in companies. Each second one company comes, and the one that has been there longest
-//! leaves without a word. Who comes has missed up to some hundred events, and gets them; who leaves
-//! must have had every event since, once and in order.
+//! Readers come in companies. Each second one company comes, and the one that has been there
+//! longest leaves without a word. Who comes has missed up to some hundred events, and gets them;
+//! who leaves must have had every event since, once and in order.
 
 use std::fs;
 use std::path::Path;
@@ -85,8 +85,8 @@ struct Got {
 ///
 /// # Errors
 ///
-/// If an event is lost, comes twice or out of order, if a stream is refused or closed, or if memory,
-/// descriptors or threads have grown since the second quarter.
+/// If an event is lost, comes twice or out of order, if a stream is refused or closed, or if
+/// memory, descriptors, threads or files have grown since the second quarter.
 pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     bench.report.begin("soak");
     let minutes = bench.options.minutes.unwrap_or(if bench.options.quick { 1 } else { MINUTES });
@@ -270,7 +270,7 @@ fn has_grown(what: &str, early: f64, late: f64) -> bool {
         _ => MEMORY.0 * early + MEMORY.1,
     };
     // Not a number is no proof.
-    late.is_nan() || late > most
+    late.partial_cmp(&most).is_none_or(std::cmp::Ordering::is_gt)
 }
 
 #[cfg(test)]
