@@ -175,6 +175,17 @@ mod tests {
         assert_eq!(half.delay(1, None, 0), Duration::from_millis(750));
     }
 
+    /// Those that others have published for this seed.
+    #[test]
+    fn the_numbers_are_those_of_splitmix64() {
+        let mut jitter = Jitter(1_234_567);
+        let numbers = [jitter.next(), jitter.next(), jitter.next()];
+        assert_eq!(
+            numbers,
+            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+        );
+    }
+
     #[test]
     fn what_the_server_asks_for_is_a_floor_between_ours_and_an_hour() {
         let backoff = Backoff::default();
