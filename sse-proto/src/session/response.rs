@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_last_value_that_is_a_mime_type_counts() {
-        let cases: [(&[u8], &[u8]); 18] = [
+        let cases: [(&[u8], &[u8]); 19] = [
             (b"text/event-stream", b"text/event-stream"),
             (b" \ttext/x ;charset=utf-8", b"text/x"),
             (b"text/x\t", b"text/x"),
@@ -91,6 +91,7 @@ mod tests {
             (b"text/x;p=\"a, text/y\"", b"text/x"),
             (b"text/x;p=\"a\\\", text/y\"", b"text/x"),
             (b"text/x;p=\"a\", text/y", b"text/y"),
+            (b"text/x;p=\"ab\", text/y", b"text/y"),
             (b"!#$%&'*+-.^_`|~/1", b"!#$%&'*+-.^_`|~/1"),
             (b"/x", b""),
             (b"//x", b""),

@@ -169,7 +169,7 @@ pub fn over_time(along: &str, lines: &[Line]) -> Result<String, String> {
 /// Whole numbers with commas, small ones with what they need.
 fn number(value: f64) -> String {
     if value < 1.0 {
-        return format!("{value:.2}").trim_end_matches('0').to_owned();
+        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
     }
     let digits = format!("{value:.0}");
     let mut text = String::new();
