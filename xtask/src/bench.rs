@@ -99,7 +99,7 @@ const BENCHES: [Bench; 13] = [
         about: "10000 readers, or COUNT, of whom a hundredth comes and goes each second while events are\n    \
                 published and old ones deleted: 30 minutes, with --quick 1. Each must get every event once and\n    \
                 in order, and memory, descriptors and threads must not grow. Draws performance/soak.svg, from\n    \
-                an hour on in docs, else in target.",
+                half an hour on in docs, else in target.",
         run: |args| servers("soak", &[args, &["ours"]].concat()),
     },
     Bench {

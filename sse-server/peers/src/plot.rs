@@ -45,16 +45,7 @@ impl Picture {
     ///
     /// If it cannot be drawn.
     pub fn draw(&self) -> Result<String, String> {
-        let mut svg = String::new();
-        {
-            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-            area.fill(&WHITE).map_err(|error| error.to_string())?;
-            for (panel, area) in self.panels.iter().zip(area.split_evenly((1, self.panels.len()))) {
-                panel.draw(&self.along, &area).map_err(|error| error.to_string())?;
-            }
-            area.present().map_err(|error| error.to_string())?;
-        }
-        Ok(svg)
+        side_by_side(self.panels.len(), |panel, area| self.panels[panel].draw(&self.along, area))
     }
 }
 
@@ -132,37 +123,47 @@ pub struct Line {
 ///
 /// If it cannot be drawn.
 pub fn over_time(along: &str, lines: &[Line]) -> Result<String, String> {
-    let mut svg = String::new();
-    let draw = |svg: &mut String| -> Result<(), Box<dyn Error>> {
-        let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        for (line, area) in lines.iter().zip(area.split_evenly((1, lines.len()))) {
-            let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.01, f64::max);
-            let right = most(&mut line.points.iter().map(|(x, _)| *x));
-            let high = most(&mut line.points.iter().map(|(_, y)| *y));
-            let mut chart = ChartBuilder::on(&area)
-                .caption(line.title, ("sans-serif", 18))
-                .margin(12)
-                .x_label_area_size(46)
-                .y_label_area_size(52)
-                .build_cartesian_2d(0.0..right, 0.0..high * 1.2)?;
-            chart
-                .configure_mesh()
-                .light_line_style(WHITE)
-                .bold_line_style(RGBColor(225, 225, 225))
-                .label_style(("sans-serif", 13))
-                .x_labels(6)
-                .x_desc(along)
-                .x_label_formatter(&|value| number(*value))
-                .y_label_formatter(&|value| number(*value))
-                .draw()?;
-            let points = line.points.iter().copied();
-            chart.draw_series(LineSeries::new(points, COLORS[0].1.stroke_width(2)))?;
-        }
-        area.present()?;
+    side_by_side(lines.len(), |line, area| {
+        let line = &lines[line];
+        let most = |values: &mut dyn Iterator<Item = f64>| values.fold(0.01, f64::max);
+        let right = most(&mut line.points.iter().map(|(x, _)| *x));
+        let high = most(&mut line.points.iter().map(|(_, y)| *y));
+        let mut chart = ChartBuilder::on(area)
+            .caption(line.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(46)
+            .y_label_area_size(52)
+            .build_cartesian_2d(0.0..right, 0.0..high * 1.2)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(RGBColor(225, 225, 225))
+            .label_style(("sans-serif", 13))
+            .x_labels(6)
+            .x_desc(along)
+            .x_label_formatter(&|value| number(*value))
+            .y_label_formatter(&|value| number(*value))
+            .draw()?;
+        let points = line.points.iter().copied();
+        chart.draw_series(LineSeries::new(points, COLORS[0].1.stroke_width(2)))?;
         Ok(())
-    };
-    draw(&mut svg).map_err(|error| error.to_string())?;
+    })
+}
+
+/// An SVG with so many panels, each drawn by its number.
+fn side_by_side(
+    count: usize,
+    draw: impl Fn(usize, &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn Error>>,
+) -> Result<String, String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(|error| error.to_string())?;
+        for (panel, area) in area.split_evenly((1, count)).iter().enumerate() {
+            draw(panel, area).map_err(|error| error.to_string())?;
+        }
+        area.present().map_err(|error| error.to_string())?;
+    }
     Ok(svg)
 }
 

@@ -72,6 +72,8 @@ impl Traffic {
 pub enum From {
     Now,
     Start,
+    /// Behind the event with this id, of ours: the others have ids of other forms.
+    After(u32),
 }
 
 /// A program that cargo has built beside this one.
@@ -103,22 +105,6 @@ pub fn ours_on(storage: &str, port: u16, folder: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Starts ours on SQLite, with more arguments. Returned is also the folder that its files are in.
-///
-/// # Errors
-///
-/// If it does not start.
-pub fn ours_with(daemons: &Daemons, args: &[&str]) -> io::Result<(Running, PathBuf)> {
-    let port = free_port()?;
-    let folder = daemons.folder().join(format!("ours-{port}"));
-    fs::create_dir(&folder)?;
-    let mut command = Server::Ours.command(port, &folder)?;
-    command.args(args);
-    let pid = daemons.add("ours", command, &folder, Ready::Accepts(port), End::KillGroup)?;
-    daemons.wait().map_err(io::Error::other)?;
-    Ok((Running { server: Server::Ours, port, pid }, folder))
-}
-
 impl Server {
     pub fn name(self) -> &'static str {
         match self {
@@ -142,11 +128,25 @@ impl Server {
     ///
     /// If it does not start.
     pub fn start(self, daemons: &Daemons) -> Result<Running, String> {
+        self.start_with(daemons, &[]).map(|(running, _)| running)
+    }
+
+    /// The same with more arguments, for one that is a single program. Returned is its folder, too.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn start_with(
+        self,
+        daemons: &Daemons,
+        args: &[&str],
+    ) -> Result<(Running, PathBuf), String> {
         let failed = |error: io::Error| format!("{}: {error}", self.name());
         let port = free_port().map_err(failed)?;
         let folder = daemons.folder().join(format!("{}-{port}", self.name()));
         fs::create_dir(&folder).map_err(failed)?;
-        let add = |command| {
+        let add = |mut command: Command| {
+            command.args(args);
             let ready = Ready::Accepts(port);
             let pid = daemons.add(self.name(), command, &folder, ready, End::KillGroup)?;
             Ok((port, pid))
@@ -158,7 +158,7 @@ impl Server {
         }
         .map_err(failed)?;
         daemons.wait()?;
-        Ok(Running { server: self, port, pid })
+        Ok((Running { server: self, port, pid }, folder))
     }
 
     /// What starts one that is a single program.
@@ -219,24 +219,20 @@ impl Server {
             // All that its origin has.
             Self::Pushpin => "/events/?channel=test".to_owned(),
         };
-        let resume = match self {
-            Self::Ours if from == From::Start => {
-                let positions: Vec<_> = (0..channels).map(|n| format!("c{n}:0")).collect();
+        let position = match from {
+            From::Now => None,
+            From::Start => Some(0),
+            From::After(id) => Some(id),
+        };
+        let resume = match position {
+            Some(id) if self == Self::Ours => {
+                let positions: Vec<_> = (0..channels).map(|n| format!("c{n}:{id}")).collect();
                 format!("Last-Event-ID: {}\r\n", positions.join(","))
             }
             _ => String::new(),
         };
         format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{resume}\r\n"
-        )
-    }
-
-    /// The request of a reader of ours who has had the event with this id last.
-    pub fn stream_after(self, id: u32) -> String {
-        debug_assert_eq!(self, Self::Ours, "the others have ids of other forms");
-        format!(
-            "GET /events/?channel=c0 HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
-             Last-Event-ID: c0:{id}\r\n\r\n"
         )
     }
 

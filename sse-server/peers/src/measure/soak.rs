@@ -15,7 +15,7 @@ use super::{Bench, failed, stop};
 use crate::load::{Crowd, Plan, publish};
 use crate::plot::{Line, over_time};
 use crate::report::{Column, Row};
-use crate::servers::{Running, Server, Traffic, ours_with};
+use crate::servers::{From, Running, Server, Traffic};
 use crate::system::resident;
 
 /// How long it takes without `--minutes`.
@@ -86,16 +86,25 @@ struct Got {
 ///
 /// # Errors
 ///
-/// If an event is lost, comes twice or out of order, if a stream is refused or closed, or if
-/// memory, descriptors, threads or files have grown since the second quarter.
+/// If there are fewer readers than companies; if an event is lost, comes twice or out of order, if
+/// a stream is refused or closed, or if memory, descriptors, threads or files have grown since the
+/// second quarter.
 pub fn run(bench: &mut Bench<'_>) -> Result<(), String> {
     bench.report.begin("soak");
     let minutes = bench.options.minutes.unwrap_or(if bench.options.quick { 1 } else { MINUTES });
     let time = Duration::from_secs(60 * u64::from(minutes));
     let readers = bench.streams();
+    if readers < COMPANIES {
+        return Err(format!(
+            "{readers} readers are too few: at least {COMPANIES}, one for each company"
+        ));
+    }
+    if bench.servers(&[Server::Ours]).is_empty() {
+        return Err("soak is for ours only".to_owned());
+    }
     let failed = failed(Server::Ours);
     let keeps = ["--retention-events", &KEPT.to_string()];
-    let (running, folder) = ours_with(bench.daemons, &keeps).map_err(&failed)?;
+    let (running, folder) = Server::Ours.start_with(bench.daemons, &keeps)?;
     let (acknowledged, ends) = (AtomicU32::new(0), AtomicBool::new(false));
     let (looks, got) = thread::scope(|scope| {
         let publisher = scope.spawn(|| {
@@ -194,7 +203,7 @@ fn come(port: u16, size: usize, published: u32, number: usize) -> std::io::Resul
     let missed = u32::try_from(number * 37 % MISSED as usize).unwrap_or(0);
     let first = published.saturating_sub(missed);
     // Ids are counted from 1, and events from 0.
-    let request = Server::Ours.stream_after(first);
+    let request = Server::Ours.stream(From::After(first), Traffic::of(1));
     let readers = Server::Ours.readers(&request, first, 1);
     let mut crowd = Crowd::new()?;
     crowd.group(readers);
