@@ -25,7 +25,7 @@ fn hostile_streams_hold_what_parsers_stumble_over() {
     {
         assert!(having(what) > 100, "{what:?}");
     }
-    let ill_formed = streams.iter().filter(|stream| str::from_utf8(stream).is_err()).count();
+    let ill_formed = streams.iter().filter(|stream| std::str::from_utf8(stream).is_err()).count();
     assert!((100..500).contains(&ill_formed), "{ill_formed}");
     let with_events = streams.iter().filter(|stream| !strategy::expected(stream).is_empty());
     assert!(with_events.count() > 250);
@@ -57,7 +57,7 @@ proptest! {
     fn a_well_formed_stream_is_text_and_ends_with_a_blank_line(
         bytes in strategy::well_formed_stream(),
     ) {
-        let text = str::from_utf8(&bytes);
+        let text = std::str::from_utf8(&bytes);
         prop_assert!(text.is_ok_and(|text| text.ends_with("\n\n")));
     }
 

@@ -220,6 +220,61 @@ async fn closing_the_hub_ends_subscribers_that_wait_and_those_that_come() {
     assert_eq!(delivery, Delivery::Closed);
 }
 
+/// What is due when the hub is closed, until it says so.
+async fn last(subscriber: &mut Subscriber) -> String {
+    let mut out = Outgoing::default();
+    while std::future::poll_fn(|cx| subscriber.poll_deliver(cx, &mut out)).await != Delivery::Closed
+    {
+    }
+    String::from_utf8(out.into_bytes().to_vec()).expect("text")
+}
+
+/// The data of events, one behind the other.
+fn data(text: &str) -> String {
+    text.lines().filter_map(|line| line.strip_prefix("data: ")).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_hub_was_closed_is_delivered_and_what_comes_then_is_not() {
+    let fixture = Fixture::new();
+    let mut one = fixture.subscribe(&["a"], "").await;
+    let mut several = fixture.subscribe(&["a", "b", "c"], "").await;
+    let mut waiting = fixture.subscribe(&["b"], "").await;
+    assert!(due(&mut waiting).await.is_empty());
+    fixture.fill("a", 250).await;
+    fixture.fill("b", 2).await;
+    // One that goes out in pieces.
+    fixture.publish("b", "x".repeat(100_000)).await;
+    fixture.hub.close();
+    let all: Vec<_> = (1..=250).map(|n| n.to_string()).collect();
+    assert_eq!(data(&last(&mut one).await), all.join(" "));
+    let seen = last(&mut several).await;
+    assert_eq!(seen.matches("data: ").count(), 253);
+    assert!(seen.contains(&"x".repeat(100_000)) && seen.contains("id: a:250,b:3,c:0\n"));
+    let waiting = data(&last(&mut waiting).await);
+    assert_eq!(waiting, format!("1 2 {}", "x".repeat(100_000)));
+}
+
+#[tokio::test]
+async fn a_closed_hub_ends_subscribers_in_the_midst_of_history_and_does_not_go_on_for_ever() {
+    let fixture = Fixture::new();
+    let mut live = fixture.subscribe(&["a"], "").await;
+    fixture.publish("a", "before").await;
+    fixture.hub.close();
+    let mut out = Outgoing::default();
+    let first = std::future::poll_fn(|cx| live.poll_deliver(cx, &mut out)).await;
+    assert_eq!(first, Delivery::Events);
+    fixture.publish("a", "after").await;
+    assert_eq!(last(&mut live).await, "");
+    assert_eq!(data(&String::from_utf8_lossy(&out.into_bytes())), "before");
+
+    let fixture = Fixture::new();
+    fixture.fill("a", 100).await;
+    let mut behind = fixture.subscribe(&["a"], "a:0").await;
+    fixture.hub.close();
+    assert_eq!(last(&mut behind).await, "", "it reads on where it connects next");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_subscriber_is_woken_by_every_publisher() {
     let fixture = Arc::new(Fixture::new());

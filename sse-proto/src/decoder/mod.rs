@@ -356,7 +356,11 @@ mod tests {
                 highest = highest.max(most(&decoder));
             }
             assert!(highest > Some(KEPT_CAPACITY), "it was held in parts");
-            assert!(most(&decoder) <= Some(KEPT_CAPACITY), "{:?}", str::from_utf8(parts[0]));
+            assert!(
+                most(&decoder) <= Some(KEPT_CAPACITY),
+                "{:?}",
+                String::from_utf8_lossy(parts[0])
+            );
         }
     }
 

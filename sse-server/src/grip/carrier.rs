@@ -213,6 +213,8 @@ async fn follow(
         let time = lock(&until).time;
         let next = async {
             tokio::select! {
+                // What is there when the hub is closed goes first.
+                biased;
                 events = follower.next() => Some(events),
                 () = shared.hub.closed() => None,
             }

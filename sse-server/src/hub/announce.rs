@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::health::Tasks;
@@ -22,6 +22,9 @@ const ROOM: usize = 16 << 10;
 /// last one of a channel says it all; each one that is sent is work for the service and for all
 /// instances. What comes after a pause is not held up.
 const GATHERING: Duration = Duration::from_millis(1);
+
+/// How long the end waits for what is not sent yet.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Tells other instances. What waits for the relay is bounded in bytes: one that hangs costs no
 /// more memory.
@@ -98,6 +101,14 @@ impl Announcer {
             );
         }
     }
+
+    /// Waits until nothing waits to be sent, but not for a relay that hangs.
+    pub(super) async fn all_told(&self) {
+        let all = u32::try_from(ROOM).expect("as large as the room");
+        if timeout(LAST_WORDS, self.room.acquire_many(all)).await.is_err() {
+            warn!("the relay does not get on; other instances are not told of what came last");
+        }
+    }
 }
 
 /// Leaves only the last hint of each channel, behind the messages that have an event with them.
@@ -159,6 +170,26 @@ mod tests {
         assert_eq!(waiting(), ROOM, "one that is larger than all the room goes alone");
         announcer.tell(event(1));
         assert_eq!(waiting(), ROOM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_until_all_is_told_but_not_for_a_relay_that_hangs() {
+        let lets_go = Arc::new(Semaphore::new(0));
+        let announcer = Announcer::start(Arc::new(Slow(lets_go.clone())), &Tasks::default());
+        let began = Instant::now();
+        announcer.all_told().await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "nothing waits");
+        announcer.tell(event(1));
+        let goes_on = async {
+            tokio::time::sleep(LAST_WORDS / 2).await;
+            lets_go.add_permits(1);
+        };
+        tokio::join!(announcer.all_told(), goes_on);
+        assert_eq!(began.elapsed(), LAST_WORDS / 2);
+        announcer.tell(event(1));
+        announcer.all_told().await;
+        assert_eq!(began.elapsed().as_secs(), 3);
+        assert!(announcer.room.available_permits() < ROOM, "it still waits");
     }
 
     /// Keeps what is sent, each time.

@@ -338,13 +338,21 @@ impl Hub {
         (notices, self.shared.was_connected.load(Ordering::SeqCst))
     }
 
-    /// Ends all subscriptions, present and future: each is told so when it asks for the next
-    /// events.
+    /// Ends all subscriptions, present and future: each is told so when it has had what was
+    /// published before, as far as that is in memory.
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         self.shared.closing.notify_waiters();
         if !mutant!("closed-without-a-word") {
             self.shared.logs().values().for_each(|log| log.wake_all());
+        }
+    }
+
+    /// Waits until other instances have been told of everything that was published here; at most
+    /// 2 s, for the relay may hang. For the end of a process.
+    pub async fn told(&self) {
+        if let Some(announcer) = &self.shared.announcer {
+            announcer.all_told().await;
         }
     }
 

@@ -215,6 +215,7 @@ impl EventStreams {
             access.close().await;
         }
         self.shared.trimming.abort();
+        self.shared.hub.told().await;
         self.shared.storage.close().await;
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -28,6 +28,37 @@ async fn streams_are_told_different_times_to_come_back_after() {
     }
     assert!(times.len() > 1, "all at the same time: {times:?}");
     assert!(server.wait().await.success());
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_end_still_reaches_its_readers() {
+    for round in 0..5 {
+        let mut server = Server::start(&[]).await;
+        let mut streams = Vec::new();
+        for _ in 0..100 {
+            let mut stream = server.get("/events/?channel=a&channel=b", "").await;
+            stream.opening().await;
+            streams.push(stream);
+        }
+        // Those without an id are nowhere else. One of the last goes out in pieces.
+        let event = |n: usize| json!({"channel": "a", "text": n.to_string(), "store": n > 75});
+        let large = "x".repeat(if round < 2 { 10 } else { 100_000 });
+        let large = json!({"channel": "b", "text": large, "store": false});
+        let events: Vec<_> = (1..=150).map(event).chain([large]).collect();
+        server.publish(&Value::from(events).to_string()).await;
+        server.signal("-TERM");
+        for stream in &mut streams {
+            let seen = stream.body().await;
+            let mut data: Vec<_> =
+                seen.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+            data.retain(|data| !data.starts_with('x'));
+            assert_eq!(data.len(), 150, "{seen}");
+            assert!(data.iter().zip(1..).all(|(data, n)| *data == n.to_string()), "{seen}");
+            assert!(seen.contains("data: xxxxxxxxxx"), "{seen}");
+            assert!(seen.contains("\n\nretry: ") && seen.ends_with("\n\n"), "{seen}");
+        }
+        assert!(server.wait().await.success());
+    }
 }
 
 #[tokio::test]

@@ -134,4 +134,5 @@ pub(super) async fn run(
     if tokio::time::timeout(bound, graceful.shutdown()).await.is_err() {
         warn!("some connections did not finish within {bound:?} and are cut");
     }
+    hub.told().await;
 }

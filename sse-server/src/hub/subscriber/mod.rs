@@ -57,6 +57,8 @@ pub struct Subscriber {
     had: usize,
     /// A large event that has gone out in part.
     begun: Option<Begun>,
+    /// How far the channels reached when the hub was closed, once that has been seen.
+    ends: Option<Box<[At]>>,
     tally: Tally,
 }
 
@@ -124,7 +126,7 @@ pub enum Delivery {
     /// An event that has gone out in part is gone, as it has become too old. The stream must end
     /// [within](Subscriber::is_within_event) it, so that what is there of it is no event.
     Lost,
-    /// The hub was closed; nothing will follow.
+    /// The hub was closed, and what was there has been delivered; nothing will follow.
     Closed,
 }
 
@@ -143,6 +145,7 @@ impl Subscriber {
             replaying: None,
             had: 0,
             begun: None,
+            ends: None,
             tally: Tally::default(),
         }
     }
@@ -218,16 +221,21 @@ impl Subscriber {
     ///
     /// If storage fails the subscriber stays where it is and tries again: an outage delays events,
     /// it loses none.
+    ///
+    /// When the hub is closed, what was published before goes out first, as far as it is in memory.
+    /// Who is still reading history, or within a large event that is stored, is told at once: it
+    /// goes on where it connects next.
     pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<Delivery> {
         loop {
-            if self.shared.is_closed() {
+            if self.shared.is_closed() && !self.has_last_round() {
                 return Poll::Ready(Delivery::Closed);
             }
             if self.begun.is_some() {
                 return self.poll_piece(cx, out);
             }
             // Lowered before the logs are read: what comes after is a reason for another round.
-            let was_raised = self.round.asked > 0 || self.signal.lower(cx);
+            let was_raised = self.round.asked > 0 || self.ends.is_some() || self.signal.lower(cx);
+            let is_whole = self.round.asked == 0;
             // What is left of the round comes next time, if that is much.
             while self.round.asked < self.positions.len() && self.round.bytes < ROUND_BYTES / 2 {
                 let found = ready!(self.poll_ask(cx));
@@ -245,11 +253,29 @@ impl Subscriber {
                 let delivery = if is_written { Delivery::Events } else { Delivery::LeftOut };
                 return Poll::Ready(delivery);
             }
+            if self.ends.is_some() && is_whole {
+                return Poll::Ready(Delivery::Closed);
+            }
             if !was_raised {
                 (self.ahead, self.replaying) = (None, None);
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Whether it still delivers what was there when the hub was closed. Takes note, the first
+    /// time, of what that is.
+    fn has_last_round(&mut self) -> bool {
+        if self.ends.is_some() {
+            return true;
+        }
+        let is_stored = |begun: &Begun| begun.live.is_none();
+        if self.begun.as_ref().is_some_and(is_stored) || self.is_reading() {
+            return false;
+        }
+        self.ends = Some(self.positions.iter().map(Position::end).collect());
+        self.round = Round::default();
+        true
     }
 
     /// Asks the next channel of the round for what comes after the position.
@@ -263,6 +289,10 @@ impl Subscriber {
         if position.is_unknown || position.generation != generation {
             self.round.reading = None;
             return Poll::Ready(Some(position.gap()));
+        }
+        let end = self.ends.as_ref().map(|ends| ends[self.round.asked]);
+        if end.is_some_and(|end| position.at >= end.id && position.live_at >= end.live) {
+            return Poll::Ready(None);
         }
         let is_reading = self.round.reading.is_some();
         let ahead = match position.log.read_live(position.live_at, position.at, limit) {
@@ -283,6 +313,7 @@ impl Subscriber {
                     self.round.bytes += shorten(&mut events, ROUND_BYTES - self.round.bytes);
                     return Poll::Ready(Some(Found::Events(events)));
                 }
+                Read::NotInMemory if end.is_some() => return Poll::Ready(None),
                 Read::NotInMemory => {}
             }
         }
@@ -319,6 +350,12 @@ impl Position {
 
     pub(super) const fn at(&self) -> At {
         At { id: self.at, live: self.live_at, generation: self.generation }
+    }
+
+    /// Where its channel ends now.
+    fn end(&self) -> At {
+        let (id, generation) = self.log.end();
+        At { id, live: self.log.live_head(), generation }
     }
 
     /// Whether the log does not reach as far.
