@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use crate::oracle::{HUNG, Oracle, PROMPT};
 use crate::plan::{Class, Millis};
 use crate::process::Process;
+use crate::publisher::last_words;
 use crate::relay::{Bus, SimRelay};
 use crate::rules::Rules;
 use crate::storage::SimStorage;
@@ -183,10 +184,12 @@ impl Instances {
     pub async fn drain(&self, hub: usize) {
         let running = self.all()[hub].running.take();
         let Some(running) = running else { return };
-        running.access.close().await;
-        running.hub.close();
         let oracle = &self.oracle;
+        last_words(oracle, &running).await;
+        oracle.closes(hub);
+        running.hub.close();
         let since = oracle.world.now();
+        running.access.close().await;
         sleep(Duration::from_millis(PROMPT)).await;
         if let Some(reader) = oracle.is_reading_from(hub, since) {
             let text = format!("reader {reader} still reads from hub {hub}, which was closed");

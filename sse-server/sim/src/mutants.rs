@@ -45,6 +45,16 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("crowd-not-rung", "of readers at rest only those of one channel are woken"),
     mutant("crowd-gets-all", "readers at rest get what is not for them"),
     mutant("closed-without-a-word", "readers are not woken when the hub closes"),
+    real(
+        "closed-before-the-last",
+        "who is not woken yet when the hub closes misses what is not stored",
+        "found in a test that failed now and then",
+    ),
+    real(
+        "doubt-forgotten",
+        "what is not stored is confirmed to who asks again, and was never shown",
+        "found by seed 691",
+    ),
     mutant("held-never-tried-again", "a request that was held is never tried again"),
     mutant("trimmed-too-early", "retention removes what is half as old as it may become"),
     mutant("revoked-here-only", "a change of permissions is told to no other instance"),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::disk::{STRANGER, name_of, number_of, serial_of};
-use crate::instance::{Instances, TOKEN};
+use crate::instance::{Instance, Instances, TOKEN};
 use crate::oracle::{HUNG, Oracle, PROMPT, user_name};
 use crate::plan::{Class, Disturbance, Publisher, What};
 use crate::run::overlapping;
@@ -77,12 +77,17 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
     let unstored = unstored(&events);
     let random = Mutex::new(random);
     let hub = || random.lock().unwrap_or_else(PoisonError::into_inner).usize(0..world.plan.hubs);
+    // With a key, another process may know that the request was stored, and not whether its events
+    // were seen.
+    let mut first = None;
     for attempt in 1.. {
         pause(&random, 5).await;
         let Some(instance) = instances.one(hub()) else {
             pause(&random, 500).await;
             continue;
         };
+        let first = first.get_or_insert_with(|| instance.clone());
+        let is_sure = !plan.has_keys || Arc::ptr_eq(first, &instance);
         let mut request = Request::post("/publish/")
             .header("authorization", format!("Bearer {TOKEN}"))
             .header("content-type", "application/json");
@@ -97,7 +102,7 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
             plan.number
         ));
         let asked = world.now();
-        world.unstored.asked(at, &unstored);
+        world.unstored.asked(at, &unstored, asked);
         let answer = async {
             let response = instance.ask(request).await?;
             let status = response.status().as_u16();
@@ -106,8 +111,8 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
         };
         let answer = timeout(PATIENCE, answer).await;
         let took = world.now() - asked;
-        if let Ok(Some(_)) = &answer {
-            world.unstored.answered(at, &unstored, world.now());
+        if let Ok(Some((status, _))) = &answer {
+            world.unstored.answered(at, &unstored, world.now(), is_sure && *status == 200);
         }
         let is_quiet = world.is_quiet_since(asked.saturating_sub(1), &[Class::Instance])
             && is_free(instances, &events, asked.saturating_sub(1_000));
@@ -142,6 +147,27 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
             return;
         }
         pause(&random, 1_000).await;
+    }
+}
+
+/// Publishes what is stored nowhere, right before a hub is closed.
+pub async fn last_words(oracle: &Oracle, instance: &Instance) {
+    let world = &oracle.world;
+    let at = instance.process.hub;
+    let mut random = world.random("last words", usize::try_from(world.now()).expect("soon"));
+    for _ in 0..random.usize(0..4) {
+        let channel = name_of(random.usize(0..world.plan.channels));
+        let mut events = vec![NewEvent::new(channel, "t", String::new()).store(false)];
+        let number = oracle.request(&mut events);
+        let (shown, serials) = (unstored(&events), data_of(&events));
+        world.unstored.asked(at, &shown, world.now());
+        let published = timeout(Duration::from_millis(50), instance.hub.publish(events)).await;
+        let is_published = matches!(published, Ok(Ok(_)));
+        if published.is_ok() {
+            world.unstored.answered(at, &shown, world.now(), is_published);
+        }
+        world.say(format_args!("hub {at} is told {serials} at its end: {is_published}"));
+        oracle.answered(number, None);
     }
 }
 

@@ -192,6 +192,7 @@ impl Reader {
             self.world.violated("nobody keeps a core busy for nothing", text);
         }
         self.world.say(format_args!("reader {number}: the stream has ended"));
+        self.oracle.ended(number);
         let now = self.world.nanos();
         self.session.session_mut().handle_end(now);
     }

@@ -16,8 +16,11 @@ pub struct Unstored(Mutex<BTreeMap<u64, Vec<Showing>>>);
 /// A hub shows an event to those who read from it then.
 struct Showing {
     hub: usize,
+    from: Millis,
     /// Until when it does, if that is known.
     until: Option<Millis>,
+    /// It has said that it did.
+    is_confirmed: bool,
 }
 
 impl Unstored {
@@ -26,27 +29,29 @@ impl Unstored {
         let News::Message(message) = news else { return };
         let event = message.event.as_ref().filter(|_| message.id.is_none());
         if let Some(serial) = event.and_then(|(_, data)| serial_of(data)) {
-            let showing = Showing { hub, until: Some(now) };
+            let showing = Showing { hub, from: now, until: Some(now), is_confirmed: false };
             self.all().entry(serial).or_default().push(showing);
         }
     }
 
     /// A hub is asked to publish this: it shows it before it answers, or when nobody knows.
-    pub fn asked(&self, hub: usize, serials: &[u64]) {
+    pub fn asked(&self, hub: usize, serials: &[u64], now: Millis) {
         let mut all = self.all();
         for serial in serials {
-            all.entry(*serial).or_default().push(Showing { hub, until: None });
+            let showing = Showing { hub, from: now, until: None, is_confirmed: false };
+            all.entry(*serial).or_default().push(showing);
         }
     }
 
-    /// It has answered.
-    pub fn answered(&self, hub: usize, serials: &[u64], now: Millis) {
+    /// It has answered: yes, or no.
+    pub fn answered(&self, hub: usize, serials: &[u64], now: Millis, is_confirmed: bool) {
         let mut all = self.all();
         for serial in serials {
             let showings = all.get_mut(serial).into_iter().flatten();
             let mut asked = showings.filter(|it| it.hub == hub && it.until.is_none());
             if let Some(last) = asked.next_back() {
                 last.until = Some(now);
+                last.is_confirmed = is_confirmed;
             }
         }
     }
@@ -57,6 +62,19 @@ impl Unstored {
         let showings = all.get(&serial).into_iter().flatten();
         let is_since = |it: &&Showing| it.hub == hub && it.until.is_none_or(|until| until >= since);
         showings.filter(is_since).count()
+    }
+
+    /// How often a hub has said that it showed an event to all who were there between these times.
+    pub fn surely_shown(&self, hub: usize, serial: u64, since: Millis, by: Millis) -> usize {
+        let all = self.all();
+        let showings = all.get(&serial).into_iter().flatten();
+        let is_sure = |it: &&Showing| {
+            it.hub == hub
+                && it.is_confirmed
+                && it.from > since
+                && it.until.is_some_and(|until| until <= by)
+        };
+        showings.filter(is_sure).count()
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Showing>>> {

@@ -1,5 +1,6 @@
 //! What readers and publishers must see, whatever goes wrong.
 
+mod ending;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::disk::{Disk, Record, name_of};
 use crate::plan::{Class, Millis, PATIENCE, RECHECK, Reader, What};
 use crate::run::overlapping;
 use crate::world::World;
+use ending::Ends;
 
 /// How long anything may take while nothing is wrong, beside what is waited for.
 pub const PROMPT: Millis = 3_000;
@@ -38,6 +40,8 @@ struct State {
     /// Since when that is confirmed, and to which hubs it applies at once.
     confirmed: BTreeMap<(usize, usize), (Millis, Vec<bool>)>,
     delivered: u64,
+    /// When hubs were closed the last time, and where their channels ended then.
+    closed: BTreeMap<usize, Ends>,
 }
 
 /// From when, and until when if that is over.
@@ -56,6 +60,8 @@ pub struct Reading {
     asked: Millis,
     /// Events that are not stored, each as often as it has got it from this connection.
     live: BTreeMap<u64, usize>,
+    /// When it was last told that events are missing.
+    told: Millis,
 }
 
 struct Request {
@@ -118,7 +124,7 @@ impl Oracle {
             let first = plan.from_first.then_some(0);
             let at = plan.channels.iter().map(|&channel| (channel, first)).collect();
             let (plan, moved, live) = (plan.clone(), BTreeMap::new(), BTreeMap::new());
-            Reading { plan, at, moved, open: None, asked: 0, live }
+            Reading { plan, at, moved, open: None, asked: 0, live, told: 0 }
         });
         let state = State {
             readers: readers.collect(),
@@ -128,6 +134,7 @@ impl Oracle {
             revoked: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             delivered: 0,
+            closed: BTreeMap::new(),
         };
         Arc::new(Self { world: world.clone(), disk: disk.clone(), state: Mutex::new(state) })
     }
@@ -445,6 +452,7 @@ impl Oracle {
         let state = &mut *self.state();
         let disk = self.disk();
         let reading = &mut state.readers[reader];
+        reading.told = now;
         for name in channels {
             let channel = crate::disk::number_of(name);
             let position = cursor.position(name).unwrap_or_default();

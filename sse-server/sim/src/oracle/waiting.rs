@@ -80,6 +80,7 @@ impl Oracle {
                 }
             }
         }
+        self.expect_unstored(&state, &disk);
         let mut copies: BTreeMap<u64, u64> = BTreeMap::new();
         for record in disk.channels.iter().flat_map(|channel| channel.records.values()) {
             if record.serial != STRANGER && !disk.excused.contains(&record.serial) {

@@ -8,6 +8,7 @@
 //! A group is stored as one, and so waits as one. Where another program stands in the way of a
 //! channel, only the requests to it are set aside and tried again; everybody else goes on.
 
+mod doubts;
 mod gathering;
 mod held;
 mod thread;
@@ -19,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use doubts::Doubts;
 use futures_util::FutureExt;
 use gathering::Gathering;
 use held::Held;
@@ -98,6 +100,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
         let mut gathering = Gathering::default();
         let mut next = None;
         let mut held = Held::default();
+        let mut doubts = Doubts::default();
         loop {
             let has_more = !requests.is_closed() || !requests.is_empty();
             let first = if let Some(first) = next.take() {
@@ -140,7 +143,7 @@ pub(super) fn start(shared: Arc<Shared>) -> mpsc::Sender<Request> {
                 continue;
             }
             last_len = group.requests.len();
-            let result = commit(&shared, group.requests, is_retry).await;
+            let result = commit(&shared, group.requests, is_retry, &mut doubts).await;
             gathering.ends(last_len, requests.len() + usize::from(next.is_some()));
             report(&result, &mut was_failing);
             let left = result.unwrap_or_default();
@@ -213,6 +216,7 @@ async fn commit(
     shared: &Shared,
     group: Vec<Request>,
     is_retry: bool,
+    doubts: &mut Doubts,
 ) -> Result<Vec<Request>, Arc<ServiceError>> {
     let mut all = Vec::new();
     let mut parts = Vec::with_capacity(group.len());
@@ -244,12 +248,16 @@ async fn commit(
             let mut new = Vec::with_capacity(all.len());
             for (part, outcome) in parts.iter().zip(&outcomes) {
                 let events = &all[part.events.clone()];
+                let Some(outcome) = outcome else { continue };
+                let is_unseen = doubts.settle(part.key.as_ref(), outcome);
                 match outcome {
-                    Some(Outcome::Appended(ids)) => {
-                        new.extend(events.iter().zip(ids.iter().copied()));
+                    Outcome::Appended(ids) => new.extend(events.iter().zip(ids.iter().copied())),
+                    Outcome::Known(ids) => {
+                        remind(shared, events, ids);
+                        let unstored = events.iter().zip(ids.iter().copied());
+                        new.extend(unstored.filter(|(_, id)| is_unseen && *id == 0));
                     }
-                    Some(Outcome::Known(ids)) => remind(shared, events, ids),
-                    Some(Outcome::Reused) | None => {}
+                    Outcome::Reused => {}
                 }
             }
             show(shared, &new);
@@ -278,6 +286,10 @@ async fn commit(
             Ok(held)
         }
         Err(error) => {
+            let is_stored = |event: &NewEvent| is_stored(shared, event);
+            let unstored =
+                parts.iter().filter(|part| !all[part.events.clone()].iter().all(is_stored));
+            unstored.filter_map(|part| part.key.as_ref()).for_each(|key| doubts.add(key));
             for (answer, part) in answers.into_iter().zip(parts) {
                 if mutant!("confirm-before-commit") {
                     answer.send(Ok(part.events.map(|_| 1).collect())).ok();
@@ -288,6 +300,11 @@ async fn commit(
             Err(error)
         }
     }
+}
+
+/// Whether an event has an id, and is there for those who come later.
+fn is_stored(shared: &Shared, event: &NewEvent) -> bool {
+    event.store && shared.is_lasting(&event.channel)
 }
 
 /// One request of a group: which of the events are its.
@@ -305,7 +322,7 @@ async fn append(
     parts: &[Part],
     only_free: bool,
 ) -> Result<Vec<Option<Outcome>>, ServiceError> {
-    let is_stored = |event: &NewEvent| event.store && shared.is_lasting(&event.channel);
+    let is_stored = |event: &NewEvent| is_stored(shared, event);
     let stored: Cow<'_, [NewEvent]> = if all.iter().all(is_stored) {
         Cow::Borrowed(all)
     } else {

@@ -269,6 +269,9 @@ impl Subscriber {
         if self.ends.is_some() {
             return true;
         }
+        if mutant!("closed-before-the-last") {
+            return false;
+        }
         let is_stored = |begun: &Begun| begun.live.is_none();
         if self.begun.as_ref().is_some_and(is_stored) || self.is_reading() {
             return false;

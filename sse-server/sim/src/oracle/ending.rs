@@ -1,0 +1,79 @@
+//! What is confirmed and not stored reaches those who read then, also right before a server shuts
+//! down.
+
+use super::{Oracle, PROMPT, Reading, Request, State, user_name};
+use crate::disk::Disk;
+use crate::plan::Millis;
+use crate::world::World;
+
+/// A hub was closed.
+pub(super) struct Ends {
+    time: Millis,
+    /// The last event of each channel.
+    heads: Vec<u64>,
+}
+
+impl Oracle {
+    /// A hub is about to be closed.
+    pub fn closes(&self, hub: usize) {
+        let ends = Ends::now(&self.disk(), self.world.now());
+        self.state().closed.insert(hub, ends);
+    }
+
+    /// A reader's stream has come to its end. If its hub was closed, it has got what is stored
+    /// nowhere, unless it was still reading history.
+    pub fn ended(&self, reader: usize) {
+        let state = self.state();
+        let reading = &state.readers[reader];
+        let Some((hub, since)) = reading.open else { return };
+        let Some(ends) = state.closed.get(&hub).filter(|ends| ends.time >= since) else { return };
+        if let Some(serial) = missed(&self.world, &state, reading, ends) {
+            let text = format!(
+                "reader {reader} never got #{serial}, which is not stored, and was confirmed before hub {hub} was closed"
+            );
+            self.world.violated("what is confirmed before the end is delivered", text);
+        }
+    }
+
+    /// At the end of the run nobody waits for what is not stored.
+    pub(super) fn expect_unstored(&self, state: &State, disk: &Disk) {
+        let ends = Ends::now(disk, self.world.now().saturating_sub(PROMPT));
+        for reading in state.readers.iter().filter(|reading| !self.is_slow(reading)) {
+            if let Some(serial) = missed(&self.world, state, reading, &ends) {
+                let reader = reading.plan.number;
+                let text = format!(
+                    "reader {reader} never got #{serial}, which is not stored, and was confirmed"
+                );
+                self.world.violated("what is confirmed is delivered", text);
+            }
+        }
+    }
+}
+
+impl Ends {
+    fn now(disk: &Disk, time: Millis) -> Self {
+        Self { time, heads: disk.channels.iter().map(|channel| channel.stored.head).collect() }
+    }
+}
+
+/// An event that is not stored, and that a reader must have got from its hub by then. Not one that
+/// still reads history, or may not read all that it asks for.
+fn missed(world: &World, state: &State, reading: &Reading, ends: &Ends) -> Option<u64> {
+    let (hub, opened) = reading.open?;
+    let (user, channels) = (reading.plan.user, &reading.plan.channels);
+    let is_behind = reading.at.iter().any(|(channel, at)| *at < Some(ends.heads[*channel]));
+    let revoked = Oracle::was_revoked(state, user, channels, opened.saturating_sub(5_000));
+    if is_behind || revoked || reading.plan.is_choosy {
+        return None;
+    }
+    let since = opened.max(reading.told);
+    let is_for_it = |request: &&Request| request.skipped.as_ref() != Some(&user_name(user));
+    let unstored = state.requests.iter().filter(|request| request.is_live).filter(is_for_it);
+    let mut events = unstored.flat_map(|request| request.serials.iter().zip(&request.channels));
+    let is_missed = |(serial, channel): &(&u64, &usize)| {
+        channels.contains(channel)
+            && reading.has_got(**serial)
+                < world.unstored.surely_shown(hub, **serial, since, ends.time)
+    };
+    events.find(is_missed).map(|(serial, _)| *serial)
+}
