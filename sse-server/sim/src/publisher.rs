@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// given up, and the next one comes after a pause.
 const RECOVERY: u64 = 4_000;
 
+/// How long a hub has been there until its relay is connected.
+const CONNECTING: u64 = 5_000;
+
 /// Publishes until the time is over.
 pub async fn publish(instances: Arc<Instances>, plan: Publisher) {
     let world = &instances.oracle.world;
@@ -126,6 +129,9 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
                 world.say(format_args!("hub {at} has published {serials} as {ids:?}"));
                 let stored = oracle.answered(number, Some(ids));
                 expect(instances, stored, at, asked);
+                if is_sure && !unstored.is_empty() {
+                    expect_told(instances, unstored, asked);
+                }
                 return;
             }
             Ok(Some((status, body))) => {
@@ -211,6 +217,31 @@ fn expect(instances: &Instances, stored: Vec<(usize, u64, u64)>, at: usize, aske
             }
         } else if world.plan.has_relay {
             expect_after_failures(&oracle, &stored, since).await;
+        }
+    });
+}
+
+/// What is not stored is brought to all other hubs, if nothing is wrong.
+fn expect_told(instances: &Instances, serials: Vec<u64>, asked: u64) {
+    // The relay is connected a while after the start.
+    let is_connected = asked > CONNECTING && instances.are_there_since(asked - CONNECTING);
+    if !instances.oracle.world.plan.has_relay || !is_connected {
+        return;
+    }
+    let (oracle, hubs) = (instances.oracle.clone(), instances.running());
+    tokio::spawn(async move {
+        let world = &oracle.world;
+        world.until(world.now() + PROMPT).await;
+        let classes = [Class::Storage, Class::Backend, Class::Instance, Class::Relay];
+        if !world.is_quiet_since(asked.saturating_sub(HUNG), &classes) {
+            return;
+        }
+        for hub in hubs.iter().map(|instance| instance.process.hub) {
+            let is_missed = |serial: &&u64| world.unstored.shown_since(hub, **serial, asked) == 0;
+            if let Some(serial) = serials.iter().find(is_missed) {
+                let text = format!("hub {hub} never had #{serial}, which is not stored");
+                world.violated("other instances are told of what is not stored", text);
+            }
         }
     });
 }

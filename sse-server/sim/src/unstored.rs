@@ -19,9 +19,13 @@ struct Showing {
     from: Millis,
     /// Until when it does, if that is known.
     until: Option<Millis>,
-    /// It has said that it did.
-    is_confirmed: bool,
+    /// When it has surely shown it, if that is known.
+    shown: Option<Millis>,
 }
+
+/// How long it may take a hub to show what the relay brings: it may be about to read what came
+/// before, from a storage that hangs.
+const BY_RELAY: Millis = 15_000;
 
 impl Unstored {
     /// The relay brings this to a hub, which shows it at once.
@@ -29,7 +33,8 @@ impl Unstored {
         let News::Message(message) = news else { return };
         let event = message.event.as_ref().filter(|_| message.id.is_none());
         if let Some(serial) = event.and_then(|(_, data)| serial_of(data)) {
-            let showing = Showing { hub, from: now, until: Some(now), is_confirmed: false };
+            let shown = Some(now + BY_RELAY);
+            let showing = Showing { hub, from: now, until: Some(now), shown };
             self.all().entry(serial).or_default().push(showing);
         }
     }
@@ -38,7 +43,7 @@ impl Unstored {
     pub fn asked(&self, hub: usize, serials: &[u64], now: Millis) {
         let mut all = self.all();
         for serial in serials {
-            let showing = Showing { hub, from: now, until: None, is_confirmed: false };
+            let showing = Showing { hub, from: now, until: None, shown: None };
             all.entry(*serial).or_default().push(showing);
         }
     }
@@ -51,7 +56,7 @@ impl Unstored {
             let mut asked = showings.filter(|it| it.hub == hub && it.until.is_none());
             if let Some(last) = asked.next_back() {
                 last.until = Some(now);
-                last.is_confirmed = is_confirmed;
+                last.shown = is_confirmed.then_some(now);
             }
         }
     }
@@ -64,15 +69,12 @@ impl Unstored {
         showings.filter(is_since).count()
     }
 
-    /// How often a hub has said that it showed an event to all who were there between these times.
+    /// How often a hub has surely shown an event to all who were there between these times.
     pub fn surely_shown(&self, hub: usize, serial: u64, since: Millis, by: Millis) -> usize {
         let all = self.all();
         let showings = all.get(&serial).into_iter().flatten();
         let is_sure = |it: &&Showing| {
-            it.hub == hub
-                && it.is_confirmed
-                && it.from > since
-                && it.until.is_some_and(|until| until <= by)
+            it.hub == hub && it.from > since && it.shown.is_some_and(|shown| shown <= by)
         };
         showings.filter(is_sure).count()
     }

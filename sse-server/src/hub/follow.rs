@@ -197,6 +197,7 @@ impl Shared {
                 let users = &message.skip_users;
                 let is_known = message.is_trusted || !log.is_lasting();
                 match self.check(log.name(), &event_type, &data, users) {
+                    Ok(()) if mutant!("unstored-not-shown") => {}
                     Ok(()) if is_known => {
                         let event = render_live(&event_type, &data, users);
                         if mutant!("unstored-twice") {
