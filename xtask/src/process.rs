@@ -86,6 +86,10 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     if let Ok(script) = page_client().canonicalize() {
         cargo.env(PAGE_CLIENT, script);
     }
+    // What is built once needs no notes for the next time.
+    if env::var_os("CI").is_some() && env::var_os("CARGO_INCREMENTAL").is_none() {
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
     // `cargo run` describes this package to us. Some build scripts, such as ring's, take that
     // for a change of their own package, and would build it again each time.
     for (name, _) in env::vars_os() {

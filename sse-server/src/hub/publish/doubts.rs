@@ -1,7 +1,7 @@
 //! Requests with a name that could not be stored, as far as is known.
 //!
-//! The storage may have stored the name, and only its answer was lost. Sent again, such a request is
-//! known, and its events need not be stored again; but nobody has seen those of them that are
+//! The storage may have stored the name, and only its answer was lost. Sent again, such a request
+//! is known, and its events need not be stored again; but nobody has seen those of them that are
 //! stored nowhere.
 
 use tokio::time::Instant;
