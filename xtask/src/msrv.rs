@@ -47,7 +47,7 @@ pub(crate) fn check(run: Run<'_>) -> Result<(), Trouble> {
         for name in ["RUSTUP_TOOLCHAIN", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER"] {
             cargo.env_remove(name);
         }
-        cargo.env("RUSTFLAGS", UNIT_TESTS_ONLY);
+        cargo.env("RUSTFLAGS", UNIT_TESTS_ONLY).env("CARGO_PROFILE_DEV_DEBUG", "0");
         if !run(cargo) {
             return Err(format!(
                 "our libraries need more than Rust {oldest}. If a dependency does, lock an older one: \

@@ -57,7 +57,7 @@ resolver = "3"
 members = ["ssekit-*"]
 
 [profile.dev]
-debug = "line-tables-only"
+debug = false
 incremental = false
 
 [patch.crates-io]
