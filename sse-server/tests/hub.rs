@@ -273,6 +273,18 @@ async fn a_closed_hub_ends_subscribers_in_the_midst_of_history_and_does_not_go_o
     let mut behind = fixture.subscribe(&["a"], "a:0").await;
     fixture.hub.close();
     assert_eq!(last(&mut behind).await, "", "it reads on where it connects next");
+
+    let fixture = Fixture::new();
+    let mut slow = fixture.subscribe(&["a", "b", "c", "d", "e", "f", "g", "h"], "").await;
+    for _ in 0..12 {
+        for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            fixture.publish(channel, "x".repeat(20_000)).await;
+        }
+    }
+    fixture.hub.close();
+    let seen = last(&mut slow).await;
+    assert!((1 << 20..(1 << 20) + 30_000).contains(&seen.len()), "{} bytes", seen.len());
+    assert!(seen.ends_with("x\n\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -157,13 +157,7 @@ impl OpenStream {
         let mut out = Outgoing::new(framing);
         let is_old = self.age.poll_over(cx).is_ready();
         if is_old && self.opening == Opening::Sent && self.within_event.is_none() {
-            self.is_ended = true;
-            if let Some(consumer) = &self.context.consumer {
-                consumer.retire();
-            }
-            self.write_untold_position(&mut out);
-            out.put(self.last_words(AGED).as_bytes());
-            return Poll::Ready(Some(out));
+            self.subscriber.end();
         }
         if self.opening != Opening::Sent {
             out.put(OPENING);
@@ -194,6 +188,15 @@ impl OpenStream {
             Poll::Ready(Delivery::Lost) => {
                 self.is_ended = true;
                 return Self::last(framing, &self.last_words(INTERRUPTED));
+            }
+            Poll::Ready(Delivery::Closed) if !self.context.app.hub.is_closed() => {
+                self.is_ended = true;
+                if let Some(consumer) = &self.context.consumer {
+                    consumer.retire();
+                }
+                self.write_untold_position(&mut out);
+                out.put(self.last_words(AGED).as_bytes());
+                return Poll::Ready(Some(out));
             }
             Poll::Ready(Delivery::Closed) => {
                 self.is_ended = true;

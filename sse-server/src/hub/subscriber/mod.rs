@@ -27,6 +27,10 @@ pub(super) use rest::Parts;
 /// How many events are read from the storage at first, when it is not known how large they are.
 const FIRST_PAGE: usize = 16;
 
+/// How many bytes of what is in memory go out at the end. Who keeps up has less to come; for others
+/// the end would not come.
+const LAST_BYTES: usize = 1 << 20;
+
 /// The name of readers without a name, for events that are not for everyone.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
@@ -57,8 +61,12 @@ pub struct Subscriber {
     had: usize,
     /// A large event that has gone out in part.
     begun: Option<Begun>,
-    /// How far the channels reached when the hub was closed, once that has been seen.
+    /// It is to end, though the hub is not closed.
+    is_ending: bool,
+    /// How far the channels reached when it was to end, once that has been seen; and how many bytes
+    /// of that may still go out.
     ends: Option<Box<[At]>>,
+    last_bytes: usize,
     tally: Tally,
 }
 
@@ -126,7 +134,8 @@ pub enum Delivery {
     /// An event that has gone out in part is gone, as it has become too old. The stream must end
     /// [within](Subscriber::is_within_event) it, so that what is there of it is no event.
     Lost,
-    /// The hub was closed, and what was there has been delivered; nothing will follow.
+    /// The hub was closed, or the subscriber was to end, and what was there has been delivered;
+    /// nothing will follow.
     Closed,
 }
 
@@ -145,7 +154,9 @@ impl Subscriber {
             replaying: None,
             had: 0,
             begun: None,
+            is_ending: false,
             ends: None,
+            last_bytes: LAST_BYTES,
             tally: Tally::default(),
         }
     }
@@ -222,12 +233,12 @@ impl Subscriber {
     /// If storage fails the subscriber stays where it is and tries again: an outage delays events,
     /// it loses none.
     ///
-    /// When the hub is closed, what was published before goes out first, as far as it is in memory.
-    /// Who is still reading history, or within a large event that is stored, is told at once: it
-    /// goes on where it connects next.
+    /// When the hub is closed, what was published before goes out first, as far as it is in memory,
+    /// some mebibyte at most. Who is still reading history, or within a large event that is stored,
+    /// is told at once: it goes on where it connects next.
     pub fn poll_deliver(&mut self, cx: &mut Context<'_>, out: &mut Outgoing) -> Poll<Delivery> {
         loop {
-            if self.shared.is_closed() && !self.has_last_round() {
+            if (self.is_ending || self.shared.is_closed()) && !self.has_last_round() {
                 return Poll::Ready(Delivery::Closed);
             }
             if self.begun.is_some() {
@@ -249,7 +260,11 @@ impl Subscriber {
             if !self.round.found.is_empty() {
                 let len = out.content_len();
                 self.write_round(out);
-                let is_written = out.content_len() > len;
+                let written = out.content_len() - len;
+                let is_written = written > 0;
+                if self.ends.is_some() {
+                    self.last_bytes = self.last_bytes.saturating_sub(written);
+                }
                 let delivery = if is_written { Delivery::Events } else { Delivery::LeftOut };
                 return Poll::Ready(delivery);
             }
@@ -263,11 +278,16 @@ impl Subscriber {
         }
     }
 
-    /// Whether it still delivers what was there when the hub was closed. Takes note, the first
-    /// time, of what that is.
+    /// Ends it as if the hub were closed.
+    pub(crate) const fn end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Whether it still delivers what was there when it was to end. Takes note, the first time, of
+    /// what that is.
     fn has_last_round(&mut self) -> bool {
         if self.ends.is_some() {
-            return true;
+            return self.last_bytes > 0 || self.begun.is_some();
         }
         if mutant!("closed-before-the-last") {
             return false;
@@ -427,5 +447,43 @@ impl fmt::Debug for Subscriber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let channels = self.positions.iter().map(|position| (position.log.name(), position.at));
         f.debug_map().entries(channels).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::hub::Hub;
+    use crate::storage::{MemoryStorage, NewEvent};
+
+    #[tokio::test]
+    async fn one_that_is_to_end_delivers_what_is_there_and_others_go_on() {
+        let hub = Hub::new(Arc::new(MemoryStorage::new()));
+        let publish = async |text: &str| {
+            let event = NewEvent::new("a", "message", text).store(text == "stored");
+            hub.publish(vec![event]).await.expect("published");
+        };
+        let subscribe = async || hub.subscribe(&["a".into()], &Cursor::new()).await;
+        let mut ending = subscribe().await.expect("a subscriber");
+        let mut other = subscribe().await.expect("a subscriber");
+        for text in ["first", "stored", "last"] {
+            publish(text).await;
+        }
+        ending.end();
+        let mut out = Outgoing::default();
+        let delivery = poll_fn(|cx| ending.poll_deliver(cx, &mut out)).await;
+        assert_eq!(delivery, Delivery::Events);
+        publish("too late").await;
+        while poll_fn(|cx| ending.poll_deliver(cx, &mut out)).await != Delivery::Closed {}
+        let seen = String::from_utf8(out.into_bytes().to_vec()).expect("text");
+        let data: Vec<_> = seen.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data[..3], ["first", "stored", "last"], "what comes meanwhile may come too");
+        let mut out = Outgoing::default();
+        while out.content_len() == 0 {
+            let delivery = poll_fn(|cx| other.poll_deliver(cx, &mut out)).await;
+            assert_eq!(delivery, Delivery::Events);
+        }
     }
 }
