@@ -69,6 +69,11 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("end-not-heeded", "a stream whose permission is gone goes on"),
     mutant("asked-before-watched", "a stream is watched only when it has been let in"),
     mutant("unstored-twice", "an event that is not stored is shown twice when the relay brings it"),
+    real(
+        "all-fail-together",
+        "what is not stored fails with what could not be stored",
+        "found by seed 532",
+    ),
     mutant("unstored-not-shown", "what the relay brings that is not stored is left out"),
     mutant("unstored-not-told", "what is not stored is left out when hints are gathered"),
     mutant(

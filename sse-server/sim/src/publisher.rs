@@ -143,6 +143,9 @@ async fn request(instances: &Instances, plan: Publisher, mut events: Vec<NewEven
                 } else if is_quiet {
                     let text = format!("{serials}: {why}");
                     world.violated("another's trouble is not mine", text);
+                } else if !plan.has_keys && !unstored.is_empty() && !instance.hub.is_closed() {
+                    let text = format!("{serials}, which needs no storage: {why}");
+                    world.violated("another's trouble is not mine", text);
                 }
             }
             Ok(None) | Err(_) => world.say(format_args!("nobody answers for {serials}")),

@@ -11,7 +11,10 @@
 mod doubts;
 mod gathering;
 mod held;
+#[cfg(test)]
+mod tests;
 mod thread;
+mod visible;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -31,13 +34,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 use tracing::{error, info};
+use visible::{make_visible, remind, show_too_early};
 
 use super::Shared;
 use super::event::KeptEvent;
-use super::log::Appended;
 use crate::ServiceError;
-use crate::relay::Message;
-use crate::seams::HashMap;
 use crate::storage::{Batch, NewEvent, Outcome, RequestKey, StoredEvent};
 
 /// The most requests that are stored together.
@@ -260,11 +261,7 @@ async fn commit(
                     Outcome::Reused => {}
                 }
             }
-            show(shared, &new);
-            tell(shared, &new);
-            if let Some(tap) = shared.tap.get() {
-                tap(&new);
-            }
+            make_visible(shared, &new);
             let mut held = Vec::new();
             for ((answer, outcome), part) in answers.into_iter().zip(outcomes).zip(parts) {
                 let ids = match outcome {
@@ -290,7 +287,21 @@ async fn commit(
             let unstored =
                 parts.iter().filter(|part| !all[part.events.clone()].iter().all(is_stored));
             unstored.filter_map(|part| part.key.as_ref()).for_each(|key| doubts.add(key));
+            // Of which the storage has to know nothing.
+            let is_apart = |part: &Part| {
+                let events = &all[part.events.clone()];
+                part.key.is_none() && !events.iter().any(is_stored) && !mutant!("all-fail-together")
+            };
+            let apart = parts.iter().filter(|part| is_apart(part));
+            let new: Vec<_> = apart
+                .flat_map(|part| all[part.events.clone()].iter().map(|event| (event, 0)))
+                .collect();
+            make_visible(shared, &new);
             for (answer, part) in answers.into_iter().zip(parts) {
+                if is_apart(&part) {
+                    answer.send(Ok(vec![0; part.events.len()])).ok();
+                    continue;
+                }
                 if mutant!("confirm-before-commit") {
                     answer.send(Ok(part.events.map(|_| 1).collect())).ok();
                     continue;
@@ -360,80 +371,6 @@ async fn append(
         })
     };
     Ok(parts.iter().zip(outcomes).map(whole).collect())
-}
-
-/// Has events looked for that were stored before, here and at other instances: the one that stored
-/// them may have ended before it told, or not know that they are stored.
-fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
-    if mutant!("known-not-shown") {
-        return;
-    }
-    for (event, &id) in events.iter().zip(ids).filter(|(_, id)| **id > 0) {
-        shared.hints.add(&event.channel, id, false);
-    }
-    if let Some(announcer) = &shared.announcer
-        && !mutant!("known-not-told")
-    {
-        let stored = events.iter().zip(ids.iter().copied()).filter(|(_, id)| *id > 0);
-        let lasts = last_of_each(stored);
-        if !lasts.is_empty() {
-            announcer.tell(lasts);
-        }
-    }
-}
-
-/// Makes events visible to readers here.
-fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
-    for &(event, id) in events {
-        let Some(log) = shared.log(&event.channel) else { continue };
-        let NewEvent { event_type, data, skip_users, .. } = event;
-        if id == 0 {
-            log.append_live(render_live(event_type, data, skip_users));
-            continue;
-        }
-        match log.append(id, render(&event.channel, id, event_type, data, skip_users)) {
-            Appended::Visible => {}
-            Appended::AfterOthers if mutant!("others-not-looked-for") => {}
-            Appended::AfterOthers => shared.hints.add(&event.channel, id, false),
-            Appended::Unclear => shared.hints.add(&event.channel, id, true),
-        }
-    }
-}
-
-/// A fault for the simulator: makes events visible that may never be stored.
-fn show_too_early(shared: &Shared, events: &[NewEvent]) {
-    for event in events {
-        let Some(log) = shared.log(&event.channel) else { continue };
-        let Some(id) = log.head().filter(|_| event.store).map(|head| head + 1) else { continue };
-        let NewEvent { event_type, data, skip_users, .. } = event;
-        log.append(id, render(&event.channel, id, event_type, data, skip_users));
-    }
-}
-
-/// Has other instances told.
-fn tell(shared: &Shared, events: &[(&NewEvent, u64)]) {
-    let Some(announcer) = &shared.announcer else { return };
-    if events.is_empty() || mutant!("nobody-told") {
-        return;
-    }
-    let whole = |(event, id): (&NewEvent, u64)| {
-        let NewEvent { channel, event_type, data, skip_users, .. } = event.clone();
-        Message::new(channel, (id > 0).then_some(id)).with_event(event_type, data, skip_users)
-    };
-    let messages: Vec<Message> = if announcer.whole {
-        events.iter().copied().map(whole).collect()
-    } else {
-        let (stored, others): (Vec<_>, Vec<_>) =
-            events.iter().copied().partition(|(_, id)| *id > 0);
-        others.into_iter().map(whole).chain(last_of_each(stored)).collect()
-    };
-    announcer.tell(messages);
-}
-
-/// How far the channels of events that are stored reach, for other instances.
-fn last_of_each<'a>(stored: impl IntoIterator<Item = (&'a NewEvent, u64)>) -> Vec<Message> {
-    let lasts: HashMap<_, _> = stored.into_iter().map(|(event, id)| (&event.channel, id)).collect();
-    lasts.into_iter().map(|(channel, id)| Message::new(channel.clone(), Some(id))).collect()
 }
 
 /// An event as it goes over the wire to those who read this channel only.
