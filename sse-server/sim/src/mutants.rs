@@ -74,6 +74,7 @@ pub const MUTANTS: &[Mutant] = &[
         "what is not stored fails with what could not be stored",
         "found by seed 532",
     ),
+    mutant("unstored-out-of-order", "what is not stored is shown in reverse"),
     mutant("unstored-not-shown", "what the relay brings that is not stored is left out"),
     mutant("unstored-not-told", "what is not stored is left out when hints are gathered"),
     mutant(

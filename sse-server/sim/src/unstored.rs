@@ -79,6 +79,21 @@ impl Unstored {
         showings.filter(is_sure).count()
     }
 
+    /// Whether a hub had shown one event, and said so, before it was asked to publish another; or
+    /// both are of one request. Only of events that were asked for there, once.
+    pub fn is_before(&self, hub: usize, first: u64, second: u64, is_one_request: bool) -> bool {
+        let all = self.all();
+        let only = |serial: u64| {
+            let mut showings = all.get(&serial)?.iter().filter(|it| it.hub == hub);
+            let only = showings.next().filter(|it| it.until.is_none() || it.until == it.shown)?;
+            showings.next().is_none().then_some((only.from, only.shown))
+        };
+        let (Some((_, shown)), Some((asked, _))) = (only(first), only(second)) else {
+            return false;
+        };
+        (is_one_request && first < second) || shown.is_some_and(|shown| shown < asked)
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Vec<Showing>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
 //! What is confirmed and not stored reaches those who read then, also right before a server shuts
 //! down.
 
-use super::{Oracle, PROMPT, Reading, Request, State, user_name};
+use super::{Got, Oracle, PROMPT, Reading, Request, State, user_name};
 use crate::disk::Disk;
 use crate::plan::Millis;
 use crate::world::World;
@@ -76,4 +76,25 @@ fn missed(world: &World, state: &State, reading: &Reading, ends: &Ends) -> Optio
                 < world.unstored.surely_shown(hub, **serial, since, ends.time)
     };
     events.find(is_missed).map(|(serial, _)| *serial)
+}
+
+/// An event of the same channel that a reader has got already, though it was published after this
+/// one; neither is stored.
+pub(super) fn overtaken(world: &World, state: &State, reader: usize, got: &Got<'_>) -> Option<u64> {
+    let reading = &state.readers[reader];
+    let (hub, _) = reading.open?;
+    let is_of_channel = |serial: u64| {
+        let request = state.serials.get(&serial).map(|request| &state.requests[*request]);
+        request.is_some_and(|request| {
+            let mut all = request.serials.iter().zip(&request.channels);
+            all.any(|(of, channel)| *of == serial && *channel == got.channel)
+        })
+    };
+    // Those that a reader has got twice may have come before as well.
+    let once = reading.live.iter().filter(|(_, times)| **times == 1).map(|(serial, _)| *serial);
+    let mut others = once.filter(|serial| is_of_channel(*serial));
+    others.find(|other| {
+        let is_one_request = state.serials.get(other) == state.serials.get(&got.serial);
+        world.unstored.is_before(hub, got.serial, *other, is_one_request)
+    })
 }

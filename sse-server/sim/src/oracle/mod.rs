@@ -353,6 +353,17 @@ impl Oracle {
             let text = format!("reader {reader} got #{}, which is for others", got.serial);
             self.world.violated("nobody gets what is for others", text);
         }
+        let is_first = !reading.live.contains_key(&got.serial);
+        if let Some(later) =
+            is_first.then(|| ending::overtaken(&self.world, state, reader, got)).flatten()
+        {
+            let text = format!(
+                "reader {reader} got #{} after #{later}, neither of which is stored",
+                got.serial
+            );
+            self.world.violated("nothing comes twice or out of order", text);
+        }
+        let reading = &mut state.readers[reader];
         *reading.live.entry(got.serial).or_default() += 1;
         if !reading.could_get(&self.world, got.serial) {
             let text = format!(

@@ -38,6 +38,9 @@ pub(super) fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
 
 /// Makes events visible to readers here.
 fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
+    if mutant!("unstored-out-of-order") && events.len() > 1 && events.iter().all(|(_, id)| *id == 0) {
+        return events.iter().rev().for_each(|event| show(shared, &[*event]));
+    }
     for &(event, id) in events {
         let Some(log) = shared.log(&event.channel) else { continue };
         let NewEvent { event_type, data, skip_users, .. } = event;
