@@ -1,6 +1,6 @@
 //! What readers and publishers must see, whatever goes wrong.
 
-mod ending;
+mod unstored;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::disk::{Disk, Record, name_of};
 use crate::plan::{Class, Millis, PATIENCE, RECHECK, Reader, What};
 use crate::run::overlapping;
 use crate::world::World;
-use ending::Ends;
+use unstored::Ends;
 
 /// How long anything may take while nothing is wrong, beside what is waited for.
 pub const PROMPT: Millis = 3_000;
@@ -337,41 +337,6 @@ impl Oracle {
         }
         reading.at.insert(channel, Some(id));
         reading.moved.insert(channel, self.world.now());
-    }
-
-    fn got_live(
-        &self,
-        state: &mut State,
-        reader: usize,
-        got: &Got<'_>,
-        asked: Millis,
-        skipped: Option<&String>,
-    ) {
-        self.check_permission(state, reader, got.channel, asked, got.serial);
-        let reading = &mut state.readers[reader];
-        if !reading.wants(got.event_type, skipped) {
-            let text = format!("reader {reader} got #{}, which is for others", got.serial);
-            self.world.violated("nobody gets what is for others", text);
-        }
-        let is_first = !reading.live.contains_key(&got.serial);
-        if let Some(later) =
-            is_first.then(|| ending::overtaken(&self.world, state, reader, got)).flatten()
-        {
-            let text = format!(
-                "reader {reader} got #{} after #{later}, neither of which is stored",
-                got.serial
-            );
-            self.world.violated("nothing comes twice or out of order", text);
-        }
-        let reading = &mut state.readers[reader];
-        *reading.live.entry(got.serial).or_default() += 1;
-        if !reading.could_get(&self.world, got.serial) {
-            let text = format!(
-                "reader {reader} got #{}, which is not stored, more often than its hub had it",
-                got.serial
-            );
-            self.world.violated("nothing comes twice or out of order", text);
-        }
     }
 
     /// Nothing that was published after a confirmed revocation reaches the user.

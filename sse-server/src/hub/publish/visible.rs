@@ -38,7 +38,8 @@ pub(super) fn remind(shared: &Shared, events: &[NewEvent], ids: &[u64]) {
 
 /// Makes events visible to readers here.
 fn show(shared: &Shared, events: &[(&NewEvent, u64)]) {
-    if mutant!("unstored-out-of-order") && events.len() > 1 && events.iter().all(|(_, id)| *id == 0) {
+    if mutant!("unstored-out-of-order") && events.len() > 1 && events.iter().all(|(_, id)| *id == 0)
+    {
         return events.iter().rev().for_each(|event| show(shared, &[*event]));
     }
     for &(event, id) in events {

@@ -1,5 +1,5 @@
-//! What is confirmed and not stored reaches those who read then, also right before a server shuts
-//! down.
+//! Events that are not stored. One that is confirmed reaches those who read then, also right before
+//! a server shuts down; none comes more often than it was shown, or out of order.
 
 use super::{Got, Oracle, PROMPT, Reading, Request, State, user_name};
 use crate::disk::Disk;
@@ -32,6 +32,41 @@ impl Oracle {
                 "reader {reader} never got #{serial}, which is not stored, and was confirmed before hub {hub} was closed"
             );
             self.world.violated("what is confirmed before the end is delivered", text);
+        }
+    }
+
+    /// A reader has got an event that is not stored.
+    pub(super) fn got_live(
+        &self,
+        state: &mut State,
+        reader: usize,
+        got: &Got<'_>,
+        asked: Millis,
+        skipped: Option<&String>,
+    ) {
+        self.check_permission(state, reader, got.channel, asked, got.serial);
+        let reading = &mut state.readers[reader];
+        if !reading.wants(got.event_type, skipped) {
+            let text = format!("reader {reader} got #{}, which is for others", got.serial);
+            self.world.violated("nobody gets what is for others", text);
+        }
+        let is_first = !reading.live.contains_key(&got.serial);
+        if let Some(later) = is_first.then(|| overtaken(&self.world, state, reader, got)).flatten()
+        {
+            let text = format!(
+                "reader {reader} got #{} after #{later}, neither of which is stored",
+                got.serial
+            );
+            self.world.violated("nothing comes twice or out of order", text);
+        }
+        let reading = &mut state.readers[reader];
+        *reading.live.entry(got.serial).or_default() += 1;
+        if !reading.could_get(&self.world, got.serial) {
+            let text = format!(
+                "reader {reader} got #{}, which is not stored, more often than its hub had it",
+                got.serial
+            );
+            self.world.violated("nothing comes twice or out of order", text);
         }
     }
 
@@ -80,7 +115,7 @@ fn missed(world: &World, state: &State, reading: &Reading, ends: &Ends) -> Optio
 
 /// An event of the same channel that a reader has got already, though it was published after this
 /// one; neither is stored.
-pub(super) fn overtaken(world: &World, state: &State, reader: usize, got: &Got<'_>) -> Option<u64> {
+fn overtaken(world: &World, state: &State, reader: usize, got: &Got<'_>) -> Option<u64> {
     let reading = &state.readers[reader];
     let (hub, _) = reading.open?;
     let is_of_channel = |serial: u64| {
