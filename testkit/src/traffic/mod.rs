@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sse_client::{Backoff, Builder, EventSource, Item, reqwest};
 use sse_proto::Cursor;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::server::TOKEN;
 pub use load::Load;
@@ -24,6 +24,10 @@ pub use record::{Payload, Record};
 
 /// The last one is quiet: [`publisher`] leaves it out.
 pub const CHANNELS: [&str; 5] = ["orders", "a b", "x/y", "é", "quiet"];
+
+/// How long a publisher waits for an answer. The server gives one after some ten seconds, whatever
+/// fails; without a bound, one connection that is lost holds up everybody for good.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(25);
 
 /// Publishes one event, or a few at once, and records what is answered. Never tries again: what was
 /// not acknowledged may or may not have been published. Returns whether it was acknowledged.
@@ -41,7 +45,13 @@ pub async fn publish(
         let answer = http.post(url).bearer_auth(TOKEN).body(body).send().await?;
         Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))
     };
-    match answered.await {
+    let Ok(answered) = timeout(ANSWERED_WITHIN, answered).await else {
+        let why = format!("no answer within {ANSWERED_WITHIN:?}");
+        eprintln!("{payloads:?}: {why}");
+        record.not_acknowledged(&payloads, &why);
+        return false;
+    };
+    match answered {
         Ok((200, text)) => {
             let ids: Vec<Value> = serde_json::from_str(&text).expect("ids");
             assert_eq!(ids.len(), payloads.len());
